@@ -1,0 +1,81 @@
+"""The command `changeover`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from changeover import __version__
+from changeover.cli import bench, certificate, doctor, model, push, rollout, serve, status, undo
+from changeover.cli.exits import Exit, Usage, code_of
+from changeover.cli.output import say
+from changeover.errors import ChangeoverError
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, whichever click this typer brings
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+app = typer.Typer(
+    name="changeover",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve.serve)
+app.command()(push.push)
+app.command()(status.status)
+app.add_typer(rollout.app, name="rollout")
+app.command()(undo.undo)
+app.command()(certificate.certificate)
+app.add_typer(model.app, name="model")
+app.command()(bench.bench)
+app.command()(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"changeover {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def changeover(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Replace the models of a live inference service, and no client can tell.
+
+    Exit codes: 0 done, 1 rolled back or refused, 2 failed, 3 timeout, 64 usage.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors become one sentence on stderr."""
+    try:
+        result = app(list(arguments), prog_name="changeover", standalone_mode=False)
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined] # click's usage errors print themselves
+        return Exit.USAGE
+    except Usage as error:
+        say(f"changeover: {error}")
+        return Exit.USAGE
+    except ChangeoverError as error:
+        say(f"changeover: {error.message} [{error.reason}]")
+        return code_of(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    return int(result or Exit.DONE)
+
+
+def main() -> None:
+    """Entry point of the package."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""`changeover push`: bring a new version to a running server."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+
+from changeover.cli.client import ControlClient
+from changeover.cli.exits import Exit, Usage
+from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait
+from changeover.cli.output import Format, pairs, say, show
+from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
+
+ONNX = "application/octet-stream"
+TAR = "application/x-tar"
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+
+
+def push(
+    name: ModelName,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, help="An .onnx file, a version's folder, or a .tar of one.")
+    ],
+    version: Annotated[str | None, typer.Option(help="Number of the version; default: one more than the last.")] = None,
+    plan: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A model.yaml for it.")] = None,
+    wait: Wait = False,
+    timeout: Timeout = TIMEOUT,
+    control: Control = CONTROL,
+    output: Output = Format.TABLE,
+) -> int:
+    """Bring a new version of a model to the server and start its rollout.
+
+    The version is checked, loaded beside the serving one and takes over only if all gates pass.
+
+    For example:
+
+        changeover push digits digits_v2.onnx --wait
+
+        changeover push digits exported/ --version 7 --plan canary.yaml
+    """
+    client = ControlClient(control, timeout=60.0)
+    with tempfile.TemporaryFile() as room:
+        body, content_type = packed(file, plan, room)
+        with body:
+            pushed = client.push(name, body, content_type, version)
+    if not wait or not pushed.get("rollout"):
+        show(pushed, output, lambda: _pushed_table(pushed))
+        return Exit.DONE
+    say(f"{name} version {pushed['version']} stored, rollout {pushed['rollout']}")
+    rollout = wait_for(client, pushed["rollout"], timeout, lambda r: say(sentence(r)))
+    show(rollout, output, lambda: rollout_table(rollout))
+    return exit_of(rollout) or Exit.DONE
+
+
+def packed(file: Path, plan: Path | None, room: IO[bytes]) -> tuple[IO[bytes], str]:
+    """Return the body of a push and its content type; a tar stream is written into `room`.
+
+    Raises:
+        Usage: a plan beside a ready-made tar stream.
+    """
+    if file.name.endswith(_TAR_ENDINGS) and file.is_file():
+        if plan:
+            raise Usage("--plan cannot be added to a tar stream: put it in there as model.yaml")
+        return file.open("rb"), TAR
+    if file.is_file() and plan is None:
+        return file.open("rb"), ONNX
+    with tarfile.open(fileobj=room, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path, member in _members(file):
+            tar.add(path, arcname=member, recursive=False)
+        if plan:
+            tar.add(plan, arcname="model.yaml", recursive=False)
+    room.seek(0)
+    return room, TAR
+
+
+def _members(file: Path) -> list[tuple[Path, str]]:
+    """Return files and their names in the tar stream; links are followed, so that only plain files arrive."""
+    if file.is_file():
+        return [(file.resolve(), "model.onnx")]
+    if not (file / "model.onnx").is_file():
+        raise Usage(f"{file} holds no model.onnx; name an .onnx file or a version's folder")
+    return [(path.resolve(), str(path.relative_to(file))) for path in sorted(file.rglob("*")) if path.is_file()]
+
+
+def _pushed_table(pushed: dict[str, Any]) -> Any:
+    follow = f"changeover rollout status {pushed['model']} --wait"
+    return pairs(
+        [
+            ("model", pushed["model"]),
+            ("version", pushed["version"]),
+            ("digest", pushed["digest"]),
+            ("rollout", pushed.get("rollout") or "none (rollout.auto is off)"),
+            ("follow", follow if pushed.get("rollout") else None),
+        ]
+    )

@@ -1,0 +1,82 @@
+"""`changeover serve`: run the server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from changeover.cli.exits import Exit, Usage
+from changeover.cli.output import say
+from changeover.errors import ChangeoverError, InvalidRequest
+
+_CONFIG = Path("changeover.yaml")
+
+
+def serve(
+    repository: Annotated[
+        str | None,
+        typer.Argument(metavar="[REPOSITORY]", help="Folder with NAME/VERSION/model.onnx; none: only what is pushed."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    http_port: Annotated[int | None, typer.Option(metavar="PORT", help="Inference (default 8000).")] = None,
+    control_port: Annotated[int | None, typer.Option(metavar="PORT", help="Control API (default 8002).")] = None,
+    state_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Journal and sealed models (default .changeover).")
+    ] = None,
+    gateways: Annotated[int | None, typer.Option(min=1, metavar="N", help="Gateway processes.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Settings file (default ./changeover.yaml).")
+    ] = None,
+    verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None,
+) -> int:
+    """Serve the models of a repository and replace them under load.
+
+    Flags win over the environment (CHANGEOVER_HTTP_PORT and so on), which wins over changeover.yaml.
+
+    For example:
+
+        changeover serve models/
+
+        changeover serve models/ --http-port 9000 --control-port 9002 --state-dir /var/lib/changeover
+    """
+    from changeover.settings import from_sources
+    from changeover.supervisor.process import run
+
+    flags = {
+        "repository": repository,
+        "host": host,
+        "http_port": http_port,
+        "control_port": control_port,
+        "state_dir": state_dir,
+        "gateways": gateways,
+        "verbose": verbose,
+    }
+    try:
+        settings = from_sources(flags, os.environ, _read_config(config))
+    except InvalidRequest as error:
+        raise Usage(error.message) from None
+    if settings.repository is not None and not Path(settings.repository).is_dir():
+        raise Usage(f"the repository {settings.repository} is no folder; make it, or name another")
+    try:
+        return run(settings)
+    except ChangeoverError as error:
+        say(f"changeover: {error.message} [{error.reason}]")
+        return Exit.FAILED
+
+
+def _read_config(file: Path | None) -> dict[str, Any] | None:
+    """Return the settings of the file, or of ./changeover.yaml where there is one."""
+    if file is None and not _CONFIG.is_file():
+        return None
+    path = file or _CONFIG
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Usage(f"{path} cannot be read: {error}") from None
+    if found is not None and not isinstance(found, dict):
+        raise Usage(f"{path} must hold names and values, such as `http_port: 8000`")
+    return found

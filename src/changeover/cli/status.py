@@ -1,0 +1,76 @@
+"""`changeover status`: what serves at this moment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+
+from changeover.cli.client import ControlClient
+from changeover.cli.exits import Exit
+from changeover.cli.options import CONTROL, Control, Output
+from changeover.cli.output import Format, pairs, show, size, table
+
+Document = dict[str, Any]
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; default: all.")] = None,
+    control: Control = CONTROL,
+    output: Output = Format.TABLE,
+) -> int:
+    """Show what serves: versions, their roles, running rollouts.
+
+    For example:
+
+        changeover status
+
+        changeover status digits -o json
+    """
+    client = ControlClient(control)
+    if name is None:
+        models = client.models()
+        show({"models": models}, output, lambda: models_table(models))
+    else:
+        model = client.model(name)
+        show(model, output, lambda: model_table(model))
+    return Exit.DONE
+
+
+def models_table(models: list[Document]) -> RenderableType:
+    """Return one line a model."""
+    if not models:
+        return "no models yet: add NAME/1/model.onnx to the repository, or `changeover push NAME FILE`"
+    made = table("model", "state", "active", "candidate", "standby", "epoch", "rollout")
+    for model in models:
+        versions = [str(model[role] or "-") for role in ("active", "candidate", "standby")]
+        phase = model["rollout"]["phase"] if model.get("rollout") else "-"
+        made.add_row(model["name"], model["state"], *versions, str(model["epoch"]), phase)
+    return made
+
+
+def model_table(model: Document) -> RenderableType:
+    """Return one model with its versions."""
+    rollout = model.get("rollout")
+    head = pairs(
+        [
+            ("model", model["name"]),
+            ("state", model["state"]),
+            ("epoch", model["epoch"]),
+            ("rollout", f"{rollout['id']} {rollout['phase']}" if rollout else None),
+            ("undo until", rollout.get("undo_until") if rollout else None),
+        ]
+    )
+    return Group(head, "", versions_table(model["versions"]))
+
+
+def versions_table(versions: list[Document]) -> RenderableType:
+    """Return one line a version."""
+    made = table("version", "role", "state", "worker", "memory", "why")
+    for version in versions:
+        worker = version.get("worker") or {}
+        why = version.get("detail") or version.get("reason") or ""
+        pid = str(worker["pid"]) if worker else "-"
+        made.add_row(version["name"], version["role"], version["state"], pid, size(worker.get("rss_bytes")), why)
+    return made

@@ -1,0 +1,1 @@
+"""CONTROL PLANE: one process that decides; kill it and no client notices."""

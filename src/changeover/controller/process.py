@@ -1,0 +1,95 @@
+"""The controller's process: journal, fleet, drivers and the control API, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from setproctitle import setproctitle
+
+from changeover.controller.api import make_app
+from changeover.controller.fleet import Fleet, GatewayState
+from changeover.controller.service import Service
+from changeover.errors import ChangeoverError
+from changeover.records.journal import Journal
+from changeover.settings import Settings
+from changeover.telemetry import logs
+from changeover.transport.child import arguments, introduce
+from changeover.transport.link import Frame, Link, LinkClosed
+from changeover.transport.page import RoutePage, TableStore
+
+_EXIT_CONFIGURATION = 78
+log = logging.getLogger("changeover.controller")
+
+
+def main() -> None:
+    """Run until the supervisor ends it or dies."""
+    fd, parent = arguments()
+    link, welcome = introduce(fd, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = Settings(**welcome.json()["settings"])
+    logs.configure(verbose=settings.verbose)
+    setproctitle("changeover: controller")
+    try:
+        journal = Journal(_prepared_state(settings) / "journal.sqlite")
+    except ChangeoverError as error:
+        log.critical("%s", error.message)
+        sys.exit(_EXIT_CONFIGURATION)
+    with journal:
+        uvloop.run(_run(link, welcome, settings, journal))
+
+
+def _prepared_state(settings: Settings) -> Path:
+    """The state folder with all its rooms."""
+    for name in ("artifacts", "cache", "empty", "incoming"):
+        (settings.state / name).mkdir(parents=True, exist_ok=True)
+    return settings.state
+
+
+async def _run(link: Link, welcome: Frame, settings: Settings, journal: Journal) -> None:
+    """Take office as the next term, then serve the API until killed."""
+    control, page, store = welcome.fds
+    term = journal.next_term()
+    fleet = Fleet(RoutePage(page, writable=True), TableStore(store, writable=True), _sender(link), term)
+    body = welcome.json()
+    for gateway in body["gateways"]:
+        fleet.gateways[gateway["member"]] = GatewayState(gateway["member"], gateway["pid"], ready=gateway["ready"])
+    fleet.take_over(body["loadings"])
+    asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet)
+    service = Service(settings, journal, fleet, term)
+    config = uvicorn.Config(make_app(service), log_level="warning", lifespan="off", ws="none", access_log=False)
+    server = uvicorn.Server(config)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(service.run())
+        tasks.create_task(server.serve(sockets=[socket.socket(fileno=control)]))
+
+
+def _hear(link: Link, fleet: Fleet) -> None:
+    try:
+        if link.wants_write:
+            link.flush()
+        while (message := link.receive()) is not None:
+            fleet.hear(message)
+    except LinkClosed:
+        os._exit(1)
+
+
+def _sender(link: Link):  # type: ignore[no-untyped-def]
+    def send(message: Frame) -> None:
+        try:
+            link.send(message)
+        except LinkClosed:
+            os._exit(1)
+
+    return send
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The service: what the API and the repository ask for, handed to the driver of each model."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from changeover.controller import views
+from changeover.controller.fleet import Fleet
+from changeover.errors import ChangeoverError, InvalidRequest, NotFound
+from changeover.lifecycle import artifacts, seal
+from changeover.lifecycle.source import is_model_name, version_folder
+from changeover.lifecycle.watch import Observation, watch
+from changeover.records.journal import Journal
+from changeover.rollout.driver import Driver, Offer
+from changeover.settings import Settings
+from changeover.transport.control import RoutingTable
+from changeover.transport.page import SERVER_WORD, WORDS
+
+log = logging.getLogger("changeover.controller")
+
+
+class Service:
+    """All models of this server."""
+
+    def __init__(self, settings: Settings, journal: Journal, fleet: Fleet, term: int) -> None:
+        self.incoming = settings.state / "incoming"
+        self._settings = settings
+        self._journal = journal
+        self._fleet = fleet
+        self._term = term
+        self._drivers: dict[str, Driver] = {}
+        self._tasks: asyncio.TaskGroup
+        self._words = _words_in_use(fleet)
+        self._stop = asyncio.Event()
+        fleet.on_status = self._on_status
+        fleet.on_death = lambda death: log.warning("worker of loading %d ended with %d", death.loading, death.code)
+
+    async def run(self) -> None:
+        """Recover what the journal knows, then follow the repository."""
+        async with asyncio.TaskGroup() as self._tasks:
+            await asyncio.to_thread(artifacts.sweep, self._store)
+            for model in self._journal.versions.models():
+                self._driver(model)
+            await self._all_idle()
+            if self._settings.repository is None:
+                self._fleet.page.store(SERVER_WORD, 1)
+                return
+            first = True
+            async for observation in watch(Path(self._settings.repository), self._stop, settle=self._settings.settle):
+                await self._observe(observation)
+                if first:
+                    first = False
+                    self._tasks.create_task(self._open_for_business())
+
+    async def _open_for_business(self) -> None:
+        await self._all_idle()
+        self._fleet.page.store(SERVER_WORD, 1)
+        log.info("ready: %s", ", ".join(sorted(m for m, d in self._drivers.items() if d.active)) or "no model yet")
+
+    async def _all_idle(self) -> None:
+        for driver in list(self._drivers.values()):
+            await driver.idle()
+
+    @property
+    def _store(self) -> Path:
+        return self._settings.state / "artifacts"
+
+    def _driver(self, model: str) -> Driver:
+        driver = self._drivers.get(model)
+        if driver is None:
+            word = self._words.get(model) or _free_word(self._words)
+            self._words[model] = word
+            driver = Driver(model, word, self._fleet, self._journal, self._term, self._settings)
+            self._drivers[model] = driver
+            self._tasks.create_task(driver.run())
+        return driver
+
+    def _known(self, model: str) -> Driver:
+        if model not in self._drivers:
+            known = ", ".join(sorted(self._drivers)) or "none"
+            raise NotFound(f"unknown model {model!r}; known: {known}", reason="model_not_found")
+        return self._drivers[model]
+
+    def _on_status(self, status: Any) -> None:
+        for driver in self._drivers.values():
+            driver.loader.on_status(status)
+
+    # -- the repository ------------------------------------------------------------------------------------
+
+    async def _observe(self, observation: Observation) -> None:
+        for sentence in observation.ignored:
+            log.warning("repository: %s", sentence)
+        for model, version in observation.removed:
+            log.warning("repository: %s/%d was removed; what serves goes on serving", model, version)
+        # Highest first: at the first start it serves at once, and the others need not be tried.
+        for model, version in sorted(observation.settled, key=lambda pair: (pair[0], -pair[1])):
+            try:
+                await self._take(model, version)
+            except ChangeoverError as error:
+                log.error("repository: %s/%d is refused: %s", model, version, error.message)  # noqa: TRY400
+                await self._driver(model).refuse(version, error)
+
+    async def _take(self, model: str, version: int) -> None:
+        """A settled folder becomes an artifact and an offer."""
+        folder = version_folder(Path(self._settings.repository or ""), model, version)
+        artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
+        plan = self._driver(model).plan_for(artifact)
+        await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "repository")
+        if plan.rollout.auto:
+            await self._driver(model).offer_found(Offer(version, artifact, plan, "repository"))
+
+    # -- the API -------------------------------------------------------------------------------------------
+
+    async def push(self, model: str, version: int | None, source: IO[bytes], *, tar: bool) -> dict[str, Any]:
+        """Seal a pushed version and start its rollout.
+
+        Raises:
+            InvalidRequest: not a name for a model.
+            ModelRejected: the body is not a version (`tar_*`, `artifact_*`).
+            InvalidPlan: of the `model.yaml` in it.
+        """
+        if not is_model_name(model):
+            raise InvalidRequest(
+                f"{model!r} is no name for a model; take letters, digits, . _ -", reason="invalid_name"
+            )
+        artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
+        plan = self._driver(model).plan_for(artifact)
+        if version is None:
+            version = await asyncio.to_thread(self._journal.versions.next_number, model)
+        await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
+        rollout = await self._driver(model).offer(Offer(version, artifact, plan, "push"))
+        return {"model": model, "version": str(version), "digest": artifact.digest, "rollout": rollout}
+
+    async def undo(self, model: str) -> dict[str, Any]:
+        """Take the last promotion back.
+
+        Raises:
+            NotFound: unknown model.
+            Conflict: no previous version is kept warm (reason `no_standby`).
+        """
+        return views.rollout(await self._known(model).undo(), self._known(model))
+
+    def models(self) -> list[dict[str, Any]]:
+        """All models, as `GET /v1/models` shows them."""
+        return [views.model(d, self._journal, self._fleet) for _, d in sorted(self._drivers.items())]
+
+    def model(self, name: str) -> dict[str, Any]:
+        """One model."""
+        return views.model(self._known(name), self._journal, self._fleet)
+
+    def rollout_of(self, model: str) -> dict[str, Any]:
+        """The model's newest rollout."""
+        driver = self._known(model)
+        found = self._journal.rollouts.of(model, limit=1)
+        if not found:
+            raise NotFound(f"model {model!r} has had no rollout yet", reason="rollout_not_found")
+        return views.rollout(found[0], driver)
+
+    def rollouts(self, model: str) -> list[dict[str, Any]]:
+        """The model's rollouts, newest first."""
+        driver = self._known(model)
+        return [views.rollout(r, driver) for r in self._journal.rollouts.of(model)]
+
+    def rollout(self, rollout: str) -> dict[str, Any]:
+        """One rollout by its id."""
+        found = self._journal.rollouts.get(rollout)
+        return views.rollout(found, self._known(found.model))
+
+    def certificate(self, rollout: str) -> Any:
+        """The certificate of a rollout."""
+        found = self._journal.rollouts.get(rollout)
+        if found.certificate is None:
+            raise NotFound(
+                f"rollout {rollout} is {found.phase} and has no certificate yet; it comes a few seconds after the switch",
+                reason="certificate_not_ready",
+            )
+        return msgspec.to_builtins(found.certificate)
+
+    def health(self) -> dict[str, Any]:
+        """Whether the control plane is well."""
+        return {
+            "ready": bool(self._fleet.page.words[SERVER_WORD]),
+            "term": self._term,
+            "gateways": [{"pid": g.pid, "ready": g.ready} for g in self._fleet.gateways.values()],
+        }
+
+
+def _words_in_use(fleet: Fleet) -> dict[str, int]:
+    """Which word belongs to which model, as an earlier term left it in the store."""
+    words: dict[str, int] = {}
+    for record in fleet.tables():
+        words[msgspec.json.decode(record.data, type=RoutingTable).model] = record.word
+    return words
+
+
+def _free_word(words: dict[str, int]) -> int:
+    used = set(words.values())
+    for word in range(SERVER_WORD + 1, WORDS):
+        if word not in used:
+            return word
+    raise InvalidRequest(f"this server has {WORDS - 1} models, which is its limit", reason="too_many_models")

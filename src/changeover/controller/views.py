@@ -1,0 +1,90 @@
+"""What the control API shows (pure): models and rollouts as JSON values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import psutil
+
+from changeover.controller.fleet import Fleet
+from changeover.records.journal import Journal
+from changeover.records.rollouts import RolloutRecord
+from changeover.rollout.driver import Driver
+from changeover.rollout.loading import Loading
+
+
+def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
+    """One model with its versions, newest first."""
+    active, standby, candidate = driver.active, driver.standby, driver.candidate
+    signature = active.entry.signature if active and active.entry else None
+    newest = journal.rollouts.of(driver.model, limit=1)
+    return {
+        "name": driver.model,
+        "state": "ready" if active else "loading" if candidate else "unavailable",
+        "epoch": driver.epoch,
+        "active": str(active.version) if active else None,
+        "standby": str(standby.version) if standby else None,
+        "candidate": str(candidate.version) if candidate else None,
+        "versions": _versions(driver, journal, fleet),
+        "inputs": msgspec.to_builtins(signature.inputs) if signature else [],
+        "outputs": msgspec.to_builtins(signature.outputs) if signature else [],
+        "rollout": rollout(newest[0], driver) if newest else None,
+    }
+
+
+def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
+    """One rollout; `undo_until` only while it can be undone."""
+    kept = record.record
+    return {
+        "id": record.id,
+        "model": record.model,
+        "from": str(record.source.version) if record.source else None,
+        "to": str(record.target.version),
+        "digest": record.target.digest,
+        "phase": record.phase,
+        "reason": kept.get("reason"),
+        "detail": kept.get("detail"),
+        "started": record.started,
+        "updated": record.updated,
+        "gates": kept.get("gates", []),
+        "undo_until": kept.get("undo_until") if driver.can_undo(record.id) else None,
+    }
+
+
+def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, Any]]:
+    """Every version ever seen, with the state of its newest loading."""
+    loadings = {(r.version, r.digest): r for r in reversed(journal.loadings.of(driver.model, limit=1000))}
+    rows = []
+    for record in reversed(journal.versions.of(driver.model)):
+        live = driver.live(record.version, record.digest)
+        last = loadings.get((record.version, record.digest))
+        rows.append(
+            {
+                "version": str(record.version),
+                "digest": record.digest,
+                "name": f"{record.version}@{record.digest[:4]}",
+                "source": record.source,
+                "role": driver.role(live) if live else "none",
+                "state": live.state if live else last.state if last else "new",
+                "reason": last.reason if last and not live else None,
+                "detail": last.detail if last and not live else None,
+                "worker": _worker(live, fleet) if live else None,
+            }
+        )
+    return rows
+
+
+def _worker(loading: Loading, fleet: Fleet) -> dict[str, Any] | None:
+    worker = fleet.workers.get(loading.number)
+    if worker is None or worker.pid is None:
+        return None
+    return {"pid": worker.pid, "rss_bytes": resident(worker.pid), "incarnation": worker.incarnations}
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process, 0 when it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

@@ -1,0 +1,1 @@
+"""The data plane: decode, admit, route, batch, hand over, encode."""

@@ -1,0 +1,212 @@
+"""Greedy batching for one loading: while no slot is free rows gather, when one frees up all that fit go together.
+
+No delay is ever added on purpose. Rows of a batch have equal trailing shapes; a model with a fixed batch
+dimension gets several runs a doorbell instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed
+from changeover.gateway.channels import Batch, WorkerChannel
+from changeover.gateway.ticket import Ticket
+from changeover.tensors import Tensor, TensorSpec
+from changeover.transport.control import LoadingEntry
+
+_MAX_ATTEMPTS = 2
+_MAX_RUNS = 16
+_RUNS_NS = 2e6
+"""Runs that share a doorbell wait for one another, so together they may take about 2 ms."""
+
+
+class Desk(Protocol):
+    """Who answers clients: the pipeline, or a test."""
+
+    def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
+        """Send the outputs; their memory is reused after this returns."""
+
+    def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
+        """Send an error."""
+
+    def reroute(self, ticket: Ticket) -> None:
+        """The ticket's loading is gone for good: choose again."""
+
+
+class Batcher:
+    """Queue and channel of one loading.
+
+    Args:
+        entry: the loading.
+        desk: answers clients.
+        reopen: asks the supervisor for a channel to the loading's (next) worker.
+        denounce: tells the supervisor that a worker broke the rules.
+    """
+
+    def __init__(
+        self, entry: LoadingEntry, desk: Desk, reopen: Callable[[int], None], denounce: Callable[[int, str], None]
+    ) -> None:
+        self.entry = entry
+        self.channel: WorkerChannel | None = None
+        self.gone = False
+        self._desk = desk
+        self._reopen = reopen
+        self._denounce = denounce
+        self._queue: deque[Ticket] = deque()
+        self._scheduled = False
+        self._batchable = entry.signature.batchable
+        self._one_run = not self._batchable and any(e.datatype == "BYTES" for e in entry.signature.inputs)
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]:
+        """The model's outputs."""
+        return [e.spec() for e in self.entry.signature.outputs]
+
+    # -- in ------------------------------------------------------------------------------------------------
+
+    def put(self, ticket: Ticket) -> None:
+        """Queue a ticket; it leaves with all others that arrive in the same turn of the event loop."""
+        if self.gone:
+            self._desk.reroute(ticket)
+            return
+        self._queue.append(ticket)
+        if not self._scheduled and self.channel is not None and self.channel.free:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Send as long as there are rows and slots."""
+        self._scheduled = False
+        channel = self.channel
+        while channel is not None and channel.free and self._queue:
+            batch = self._gather(channel)
+            if batch is not None:
+                channel.send(batch)
+
+    def _gather(self, channel: WorkerChannel) -> Batch | None:
+        """The first tickets of the queue that may go together; None when all of them were answered already."""
+        tickets: list[Ticket] = []
+        rows = 0
+        limit = self.entry.max_batch if self._batchable else self._max_runs(channel)
+        now = monotonic()
+        queue = self._queue
+        while queue:
+            ticket = queue[0]
+            if ticket.answered or ticket.deadline <= now:
+                queue.popleft()  # the deadline's clock answers it
+                continue
+            if tickets:
+                first = tickets[0]
+                if ticket.admitted.key != first.admitted.key or rows + ticket.admitted.rows > limit:
+                    break
+                if ticket.alone or first.alone:
+                    break
+            queue.popleft()
+            ticket.attempts += 1
+            ticket.running = True
+            tickets.append(ticket)
+            rows += ticket.admitted.rows
+        if not tickets:
+            return None
+        return Batch(tickets, rows, 1 if self._batchable else len(tickets))
+
+    def _max_runs(self, channel: WorkerChannel) -> int:
+        if self._one_run or not channel.run_ns:
+            return 1
+        return max(1, min(_MAX_RUNS, int(_RUNS_NS / channel.run_ns)))
+
+    # -- back (channels.Owner) -----------------------------------------------------------------------------
+
+    def on_answer(self, batch: Batch, outputs: list[list[Tensor]]) -> None:
+        """Answer each client that still waits, then end the leases and let the next batch go."""
+        for ticket, tensors in zip(batch.tickets, outputs, strict=True):
+            if not ticket.answered:
+                self._desk.answer(ticket, tensors)
+            ticket.release()
+        self._schedule()
+
+    def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:
+        """The session raised: with company, each ticket gets a run of its own, so one's fault is its alone."""
+        together = len(batch.tickets) > 1
+        for ticket in reversed(batch.tickets):
+            if ticket.answered:
+                ticket.release()
+            elif together:
+                ticket.alone = True
+                ticket.running = False
+                ticket.attempts -= 1
+                self._queue.appendleft(ticket)
+            else:
+                self._desk.fail(ticket, error)
+                ticket.release()
+        self._schedule()
+
+    def on_loss(self, batches: list[Batch], why: str | None) -> None:
+        """The worker died or was found out: what was in its slots runs again on the next one."""
+        if why is not None and self.channel is not None:
+            self._denounce(self.channel.member, why)
+        self.channel = None
+        tickets = [t for b in sorted(batches, key=lambda b: b.number) for t in b.tickets]
+        for ticket in reversed(tickets):
+            if ticket.answered:
+                ticket.release()
+            elif ticket.attempts >= _MAX_ATTEMPTS:
+                error = ModelRunFailed("the worker died twice with this request in hand", reason="worker_crashed")
+                self._desk.fail(ticket, error)
+                ticket.release()
+            else:
+                ticket.alone = True  # whoever killed the worker shall not take others along
+                ticket.running = False
+                self._queue.appendleft(ticket)
+        if not self.gone:
+            self._reopen(self.entry.loading)
+
+    # -- channel -------------------------------------------------------------------------------------------
+
+    def opened(self, channel: WorkerChannel) -> None:
+        """A channel to the loading's worker is here."""
+        if self.channel is not None:
+            self.channel.close()
+        self.channel = channel
+        channel.attach(self)
+        self._schedule()
+
+    def refused(self) -> None:
+        """There will be no worker any more: whoever waits is routed again."""
+        self.gone = True
+        waiting, self._queue = self._queue, deque()
+        for ticket in waiting:
+            if not ticket.answered:
+                self._desk.reroute(ticket)
+
+    def close(self) -> None:
+        """No lease is left: let the worker see the end of this channel."""
+        self.gone = True
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+
+    def check(self, now: float) -> None:
+        """Give up a worker that has been silent longer than the model's run timeout."""
+        channel = self.channel
+        if channel is None or channel.oldest is None or now - channel.oldest < self.entry.run_timeout:
+            return
+        why = f"silent for {now - channel.oldest:.1f} s with a batch in hand (runtime.run_timeout)"
+        self.on_loss(channel.close(), why)
+
+    def not_ready(self) -> ModelNotReady | None:
+        """An error when nothing can be answered now."""
+        if self.channel is None:
+            return ModelNotReady(
+                f"the worker of {self.entry.version} is being replaced; retry", reason="worker_restarting"
+            )
+        return None
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._queue and self.channel is not None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)

@@ -1,0 +1,78 @@
+"""What all connections of one door share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from changeover.gateway.door.answer import Stamp
+from changeover.gateway.door.budget import Budget
+from changeover.gateway.door.head import HeadCache
+
+if TYPE_CHECKING:
+    from changeover.gateway.door.http1 import Http1Door
+    from changeover.gateway.door.limits import Limits
+    from changeover.gateway.door.request import App
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since start.
+
+    Attributes:
+        accepted: connections.
+        requests: whole requests handed to the application.
+        refused: requests the door answered itself (4xx, 5xx).
+        shed: of these, 503 for want of budget.
+        abandoned: requests whose client went away before the answer.
+        expired: connections ended by a time-out.
+    """
+
+    accepted: int = 0
+    requests: int = 0
+    refused: int = 0
+    shed: int = 0
+    abandoned: int = 0
+    expired: int = 0
+
+
+class Gate:
+    """Application, limits, budget, clock and the set of open connections.
+
+    Attributes:
+        now: `time.monotonic()` at the last tick: exact enough for time-outs, free to read.
+        ducking: every answer ends its connection.
+    """
+
+    __slots__ = ("app", "budget", "connections", "counts", "ducking", "heads", "limits", "now", "stamp")
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        self.app = app
+        self.limits = limits
+        self.budget = Budget(limits.gateway_bytes)
+        self.heads = HeadCache(limits)
+        self.stamp = Stamp()
+        self.connections: set[Http1Door] = set()
+        self.counts = Counts()
+        self.ducking = False
+        self.now = 0.0
+        self.tick()
+
+    def tick(self) -> None:
+        """Take the time and expire what is due; called every `TICK_SECONDS`."""
+        self.now = now = time.monotonic()
+        self.stamp.refresh(time.time())
+        for door in [door for door in self.connections if door.deadline <= now]:
+            door.expire()
+
+    def close_idle(self, quiet_seconds: float) -> None:
+        """Close connections that have been without a request for `quiet_seconds`."""
+        before = time.monotonic() - quiet_seconds
+        for door in [door for door in self.connections if door.quiet_since <= before]:
+            door.close_if_idle()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests with the application right now."""
+        return sum(door.busy for door in self.connections)

@@ -1,0 +1,333 @@
+"""One HTTP/1.1 connection: bytes in, whole requests to the application, bytes out.
+
+A connection has one request in progress. What a client pipelines behind it waits in the inbox; when that
+is full, or an answer is unsent, reading is paused. There is no task, future or timer per request: the
+gate's tick looks at one deadline per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import math
+import time
+from collections.abc import Sequence
+from typing import Final, cast
+
+from changeover.gateway.door.answer import CLOSE, KEEP, KEEP_LEGACY, error_answer
+from changeover.gateway.door.gate import Gate
+from changeover.gateway.door.intake import Intake, Step
+from changeover.gateway.door.limits import INBOX_BYTES
+from changeover.gateway.door.refusal import Refused
+from changeover.gateway.door.request import App, HttpRequest
+from changeover.gateway.door.wire import Wire
+
+__all__ = ["App", "Http1Door", "HttpRequest"]
+
+_logger = logging.getLogger(__name__)
+
+_TURN_REQUESTS: Final = 64
+_NO_BODY: Final = memoryview(b"")
+
+
+class Phase(enum.IntEnum):
+    """Where a connection is: input is parsed in `READING`, kept in the next two, then thrown away."""
+
+    READING = 0
+    WAITING = 1
+    APP = 2
+    LINGER = 3
+    GONE = 4
+
+
+# Looked up a few times per request: a global is cheaper than an attribute of an enum.
+_READING, _WAITING, _APP, _LINGER, _GONE = Phase
+_REQUEST, _WANT, _MORE, _TURN = Step
+
+
+class Http1Door(asyncio.Protocol):
+    """The protocol of one connection.
+
+    Attributes:
+        deadline: `time.monotonic()` at which `expire` is due.
+        quiet_since: when the connection was opened or last answered.
+    """
+
+    __slots__ = (
+        "_began", "_body_began", "_gate", "_head_began", "_intake", "_phase", "_request", "_scheduled",
+        "_wire", "deadline", "quiet_since",
+    )  # fmt: skip
+
+    _wire: Wire
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._phase = _READING
+        self._intake = Intake(gate.heads, gate.limits)
+        self._request: HttpRequest | None = None
+        self._scheduled = False
+        self._began = self._head_began = self._body_began = 0.0  # 0: not begun
+        self.quiet_since = gate.now
+        self.deadline = gate.now + gate.limits.header_seconds
+
+    # -- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the gate's connections."""
+        self._wire = Wire(self._gate, cast(asyncio.Transport, transport))
+        self._gate.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, or keep for later while a request is in progress."""
+        phase = self._phase
+        if phase >= _LINGER:
+            return
+        held = self._intake.feed(data)
+        if phase is _READING and not self._wire.stuck:
+            if not self._began:
+                self._began = time.monotonic()
+            self._pump()
+        elif held > INBOX_BYTES:
+            self._wire.pause()
+
+    def eof_received(self) -> bool:
+        """The client stopped sending; it still gets the answers it waits for.
+
+        Returns:
+            Whether the transport stays open for writing.
+        """
+        self._wire.ended = True
+        if self._phase is _APP:
+            self.deadline = self._gate.now + self._gate.limits.probe_seconds
+        return self._phase in (_WAITING, _APP) or self._wire.stuck or self._scheduled
+
+    def pause_writing(self) -> None:
+        """An answer is unsent: no next request until it is."""
+        self._wire.stuck = True
+
+    def resume_writing(self) -> None:
+        """The answer was sent: go on where the connection stood."""
+        self._wire.settle()
+        if self._phase is _READING:
+            self.deadline = self._gate.now + self._gate.limits.idle_seconds
+            self._schedule()
+        elif self._phase >= _LINGER:
+            self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back; tell the application when it was still at work."""
+        del exc
+        self._phase = _GONE
+        self._gate.connections.discard(self)
+        self._gate.budget.forget(self)
+        self._wire.settle()
+        self._drop_body()
+        self._intake.clear()
+        request, self._request = self._request, None
+        if request is not None:
+            self._gate.counts.abandoned += 1
+            try:
+                request.abandon()
+            except Exception:
+                _logger.exception("the application's abandoned() raised")
+
+    # -- what the application calls, through HttpRequest
+
+    def answer(self, status: int, head: bytes, body: Sequence[bytes | memoryview], close: bool) -> None:
+        """Send the answer of the request in progress and go on to the next, or end the connection."""
+        gate, wire, parsed = self._gate, self._wire, self._intake.head
+        self._request = None
+        if wire.transport.is_closing():
+            return  # it broke a moment ago; connection_lost follows
+        more = bool(self._intake.inbox)
+        keep = parsed.keep_alive and not close
+        if keep and (gate.ducking or wire.ended):
+            # Requests that were pipelined before the client could know are answered too.
+            keep = more or (not wire.ended and wire.unread() > 0)
+        framing = CLOSE if not keep else KEEP_LEGACY if parsed.legacy else KEEP
+        wire.send(status, head, body, framing, parsed.method == "HEAD")
+        self._drop_body()
+        if not keep:
+            self._end(linger=parsed.keep_alive or more)
+            return
+        self._phase = _READING
+        self.quiet_since = gate.now
+        self.deadline = gate.now + gate.limits.idle_seconds
+        if wire.stuck:
+            self.deadline = wire.deadline(0.0)
+        elif more:
+            self._schedule()
+        elif wire.paused:
+            wire.resume()
+
+    # -- what the gate and the budget call
+
+    def granted(self) -> None:
+        """The budget has the bytes this connection waited for."""
+        self._intake.allowance += self._intake.wanted
+        self._phase = _READING
+        self._body_began = 0.0
+        self._schedule()
+
+    def expire(self) -> None:
+        """The deadline is over."""
+        gate, intake = self._gate, self._intake
+        if self._phase is _APP:
+            self._probe()
+        elif self._phase is _WAITING:
+            gate.budget.forget(self)
+            gate.counts.shed += 1
+            self._refuse(503, "overloaded", "too many bytes are in flight here; retry later")
+        elif self._wire.stuck or self._phase >= _LINGER:
+            gate.counts.expired += self._wire.stuck
+            self.abort()
+        elif intake.in_body and self._body_deadline() > gate.now:
+            self.deadline = self._body_deadline()
+        elif intake.in_body or intake.inbox:
+            gate.counts.expired += 1
+            self._refuse(408, "timeout", "the request did not arrive in time")
+        else:
+            self.close_if_idle()
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is in progress or has just arrived."""
+        intake, wire = self._intake, self._wire
+        idle = self._phase is _READING and not (intake.inbox or intake.in_body or wire.stuck)
+        if idle and wire.unread() == 0:
+            self._close()
+
+    def abort(self) -> None:
+        """End the connection at once, answered or not."""
+        self._wire.transport.abort()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the application has a request of this connection."""
+        return self._phase is _APP
+
+    # -- inside
+
+    def _pump(self) -> None:
+        """Take requests from the input until something is missing."""
+        intake = self._intake
+        try:
+            for _ in range(_TURN_REQUESTS):
+                step = intake.next()
+                if step is _REQUEST:
+                    self._hand_over()
+                    if self._phase is not _READING or self._wire.stuck or not intake.inbox:
+                        return
+                elif step is _WANT:
+                    if not self._take(intake.wanted):
+                        return
+                elif step is _MORE:
+                    self._await_more()
+                    return
+                else:
+                    break
+        except Refused as refusal:
+            self._refuse(refusal.status, refusal.reason, refusal.message)
+            return
+        self._schedule()
+
+    def _hand_over(self) -> None:
+        intake, gate = self._intake, self._gate
+        request = HttpRequest(self, intake.head, intake.body, self._began or time.monotonic())
+        intake.body = _NO_BODY
+        self._request = request
+        self._began = self._head_began = self._body_began = 0.0
+        self._phase = _APP
+        self.deadline = math.inf if not self._wire.ended else gate.now + gate.limits.probe_seconds
+        gate.counts.requests += 1
+        try:
+            gate.app(request)
+        except Exception:
+            _logger.exception("the application raised")
+            head, body = error_answer(500, "internal", "a defect in the server")
+            request.respond(500, head, body, close=True)
+
+    def _take(self, amount: int) -> bool:
+        """Take bytes of the budget, or queue for them."""
+        gate = self._gate
+        if gate.budget.take(amount):
+            self._intake.allowance += amount
+            return True
+        self._phase = _WAITING
+        self.deadline = gate.now + gate.limits.wait_seconds
+        self._wire.pause()
+        gate.budget.wait(self, amount)
+        return False
+
+    def _drop_body(self) -> None:
+        intake = self._intake
+        if intake.allowance:
+            allowance, intake.allowance = intake.allowance, 0
+            self._gate.budget.give(allowance)
+
+    def _await_more(self) -> None:
+        """Go on reading, with the time-out of the part that is missing."""
+        intake, gate, wire = self._intake, self._gate, self._wire
+        if wire.ended:
+            self._close()  # what is missing will not come
+            return
+        if intake.in_body:
+            if intake.expecting:
+                intake.expecting = False
+                wire.send_continue()
+            if not self._body_began:
+                self._body_began = gate.now
+                self.deadline = gate.now + gate.limits.body_seconds
+        elif intake.inbox and not self._head_began:
+            self._head_began = gate.now
+            self.deadline = gate.now + gate.limits.header_seconds
+        if wire.paused:
+            wire.resume()
+
+    def _body_deadline(self) -> float:
+        limits = self._gate.limits
+        return self._body_began + limits.body_seconds + self._intake.received / limits.byte_rate
+
+    def _schedule(self) -> None:
+        """Go on with the input after the other connections had their turn."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+        if len(self._intake.inbox) > INBOX_BYTES:
+            self._wire.pause()
+
+    def _go_on(self) -> None:
+        self._scheduled = False
+        if self._phase is _READING and not self._wire.stuck:
+            self._pump()
+
+    def _probe(self) -> None:
+        """The client has stopped sending and has no answer yet: is it still there? Asked at every tick."""
+        if not self._wire.ended or self._intake.head.legacy:
+            self.deadline = math.inf
+        elif self._wire.probe():
+            self.abort()
+
+    def _refuse(self, status: int, reason: str, message: str) -> None:
+        self._gate.counts.refused += 1
+        head, body = error_answer(status, reason, message)
+        self._drop_body()
+        self._wire.send(status, head, body, CLOSE, bodyless=False)
+        self._end(linger=True)
+
+    def _end(self, *, linger: bool) -> None:
+        """No more requests; with `linger`, input is thrown away until the client has read the answer."""
+        wire = self._wire
+        self._intake.clear()
+        if not linger or wire.ended or wire.transport.is_closing():
+            self._close()
+            return
+        self._phase = _LINGER
+        self.deadline = wire.deadline(self._gate.limits.linger_seconds)
+        wire.transport.write_eof()
+        wire.resume()
+
+    def _close(self) -> None:
+        self._phase = _GONE
+        self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)
+        self._wire.transport.close()

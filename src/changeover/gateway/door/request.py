@@ -1,0 +1,69 @@
+"""What the door hands to the application: a whole request, and the way to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from changeover.gateway.door.head import Head
+    from changeover.gateway.door.http1 import Http1Door
+
+
+class HttpRequest:
+    """A request whose head and body are complete.
+
+    Attributes:
+        method: upper case, as sent.
+        path: percent-decoded, without the query.
+        query: as sent, without the question mark.
+        headers: lower-case names, repeated values joined by `, `; shared between requests, so read-only.
+        body: the whole body, empty without one; stable until `respond` was called.
+        received: `time.monotonic()` when the first byte of this request was read.
+        abandoned: set by the application; called once when the client goes away before `respond`.
+    """
+
+    __slots__ = ("_door", "abandoned", "body", "headers", "method", "path", "query", "received")
+
+    def __init__(self, door: Http1Door, head: Head, body: memoryview, received: float) -> None:
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.body = body
+        self.received = received
+        self.abandoned: Callable[[], None] | None = None
+        self._door: Http1Door | None = door
+
+    def respond(self, status: int, head: bytes, body: Sequence[bytes | memoryview], *, close: bool = False) -> None:
+        """Answer, once; after that, and after abandonment, a call does nothing.
+
+        Args:
+            status: HTTP status, 200 and up.
+            head: complete field lines, each with its CRLF, without content-length, date and connection.
+            body: contiguous chunks; sent or copied before this returns, so their memory may be reused.
+            close: end the connection after this answer.
+        """
+        door = self._door
+        if door is not None:
+            self._door = None
+            door.answer(status, head, body, close)
+
+    def abandon(self) -> None:
+        """The client is gone (called by the door): tell the application, unless it has answered."""
+        if self._door is not None:
+            self._door = None
+            if self.abandoned is not None:
+                self.abandoned()
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still wanted."""
+        return self._door is not None
+
+    def __repr__(self) -> str:
+        return f"<HttpRequest {self.method} {self.path} {len(self.body)} bytes>"
+
+
+App: TypeAlias = Callable[[HttpRequest], None]
+"""Takes each request on the event loop's thread, does not raise, answers at once or later."""

@@ -1,0 +1,150 @@
+"""The routes of the data plane's HTTP port: OIP v2 REST, as Triton's and KServe's clients speak it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from changeover import __version__
+from changeover.errors import ChangeoverError, NotFound
+from changeover.gateway.answers import JSON, error_answer, json_answer
+from changeover.gateway.door.http1 import HttpRequest
+from changeover.gateway.models import Models
+from changeover.gateway.pipeline import Pipeline
+from changeover.gateway.router import Model, Target
+
+_PLATFORM = "onnxruntime_onnx"
+_EXTENSIONS = ["binary_tensor_data", "schedule_policy"]
+_ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
+
+
+class Route(NamedTuple):
+    """What a path means: `what` is server, live, ready, model, model_ready or infer."""
+
+    what: str
+    model: str = ""
+    version: str | None = None
+
+
+_FIXED = {
+    "/v2": Route("server"),
+    "/v2/": Route("server"),
+    "/v2/health/live": Route("live"),
+    "/v2/health/ready": Route("ready"),
+    "/v2/models": Route("models"),
+}
+_ACTIONS = {"": "model", "ready": "model_ready", "infer": "infer"}
+
+
+@lru_cache(1024)
+def route(path: str) -> Route | None:
+    """The route of a path, None for a path nobody knows."""
+    fixed = _FIXED.get(path)
+    if fixed is not None:
+        return fixed
+    parts = path.split("/")
+    if len(parts) < 4 or parts[:3] != ["", "v2", "models"] or not parts[3]:
+        return None
+    rest = parts[4:]
+    version = None
+    if rest and rest[0] == "versions":
+        if len(rest) < 2 or not rest[1]:
+            return None
+        version, rest = rest[1], rest[2:]
+    if len(rest) > 1:
+        return None
+    what = _ACTIONS.get(rest[0] if rest else "")
+    return Route(what, parts[3], version) if what else None
+
+
+class HttpApp:
+    """Answers the door's requests. Health needs no room in any queue, so it is answered under overload."""
+
+    def __init__(self, pipeline: Pipeline, models: Models) -> None:
+        self._pipeline = pipeline
+        self._models = models
+        self._handlers = {
+            "server": self._server,
+            "live": self._live,
+            "ready": self._ready,
+            "models": self._list,
+            "model": self._model,
+            "model_ready": self._model_ready,
+        }
+
+    def __call__(self, request: HttpRequest) -> None:
+        """Take one request."""
+        found = route(request.path)
+        if found is None:
+            error_answer(
+                request, NotFound(f"no such path: {request.path}; there is {_ROUTES}", reason="path_not_found")
+            )
+        elif found.what == "infer":
+            if request.method == "POST":
+                self._pipeline.infer(request, found.model, found.version)
+            else:
+                self._wrong_method(request, b"POST")
+        elif request.method not in ("GET", "HEAD"):
+            self._wrong_method(request, b"GET, HEAD")
+        else:
+            try:
+                self._handlers[found.what](request, found)
+            except ChangeoverError as error:
+                error_answer(request, error)
+
+    def _wrong_method(self, request: HttpRequest, allowed: bytes) -> None:
+        body = b'{"error":"this path takes %s","reason":"method_not_allowed"}' % allowed
+        request.respond(405, JSON + b"allow: " + allowed + b"\r\n", [body])
+
+    def _server(self, request: HttpRequest, _: Route) -> None:
+        json_answer(request, {"name": "changeover", "version": __version__, "extensions": _EXTENSIONS})
+
+    def _live(self, request: HttpRequest, _: Route) -> None:
+        json_answer(request, {"live": True})
+
+    def _ready(self, request: HttpRequest, _: Route) -> None:
+        ready = self._models.ready
+        json_answer(request, {"ready": ready}, 200 if ready else 503)
+
+    def _list(self, request: HttpRequest, _: Route) -> None:
+        json_answer(request, {"models": sorted(self._models.by_name)})
+
+    def _model_ready(self, request: HttpRequest, found: Route) -> None:
+        target = self._target(found)
+        ready = target.batcher.channel is not None
+        json_answer(request, {"name": found.model, "ready": ready}, 200 if ready else 503)
+
+    def _model(self, request: HttpRequest, found: Route) -> None:
+        target = self._target(found)
+        table = self._known(found.model).refresh()
+        versions = sorted((t.version for t in table.targets.values()), key=lambda v: (len(v), v))
+        signature = target.entry.signature
+        json_answer(
+            request,
+            {
+                "name": found.model,
+                "versions": versions if found.version is None else [target.version],
+                "platform": _PLATFORM,
+                "inputs": [{"name": e.name, "datatype": e.datatype, "shape": e.shape} for e in signature.inputs],
+                "outputs": [{"name": e.name, "datatype": e.datatype, "shape": e.shape} for e in signature.outputs],
+            },
+        )
+
+    def _known(self, name: str) -> Model:
+        model = self._models.by_name.get(name)
+        if model is None:
+            raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
+        return model
+
+    def _target(self, found: Route) -> Target:
+        """The target a path names, without a lease: nothing runs."""
+        model = self._known(found.model)
+        table = model.refresh()
+        if found.version is None:
+            return table.active
+        target = table.by_version.get(found.version)
+        if target is None:
+            raise NotFound(
+                f"model {found.model!r} has no version {found.version!r} that serves", reason="version_not_found"
+            )
+        return target

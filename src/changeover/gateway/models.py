@@ -1,0 +1,217 @@
+"""The models of this gateway: tables prepared, joined, committed and acknowledged (DESIGN §5)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic_ns
+
+import msgspec
+
+from changeover.gateway.batcher import Batcher, Desk
+from changeover.gateway.channels import WorkerChannel
+from changeover.gateway.router import Model, Table, Target
+from changeover.transport.channel import ChannelSize
+from changeover.transport.control import (
+    Acknowledged,
+    Committed,
+    Leases,
+    LoadingEntry,
+    Prepare,
+    Prepared,
+    RoutingTable,
+    encode,
+)
+from changeover.transport.link import CONTROLLER, Frame, Kind, frame
+from changeover.transport.page import SERVER_WORD, RoutePage, TableRecord, TableStore
+
+
+@dataclass(slots=True)
+class _Preparation:
+    """A PREPARE that waits for channels to these loadings."""
+
+    request: Prepare
+    waiting: set[int]
+    error: str | None = None
+
+
+class Models:
+    """All models and loadings this gateway knows.
+
+    Args:
+        page, store: the mapped route page and table store.
+        send: sends a frame to the supervisor.
+    """
+
+    def __init__(self, page: RoutePage, store: TableStore, send: Callable[[Frame], None]) -> None:
+        self.by_name: dict[str, Model] = {}
+        self.targets: dict[int, Target] = {}
+        self._by_word: dict[int, Model] = {}
+        self._page = page
+        self._store = store
+        self._send = send
+        self._desk: Desk
+        self.departed: list[Target] = []
+        """Loadings forgotten since the last report, whose last counts it still owes."""
+        self._pending: list[_Preparation] = []
+
+    def serve_with(self, desk: Desk) -> None:
+        """Set who answers the clients (the pipeline, which itself needs the models)."""
+        self._desk = desk
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server finished its first load."""
+        return bool(self._page.words[SERVER_WORD])
+
+    def available(self, name: str) -> Model | None:
+        """A model that can answer now."""
+        model = self.by_name.get(name)
+        if model is None or not self._page.words[model.word] or not model.prepared:
+            return None
+        return model if model.refresh().active.batcher.channel is not None else None
+
+    # -- join and prepare ----------------------------------------------------------------------------------
+
+    def join(self) -> set[int]:
+        """Load the tables in force and all later ones; returns the loadings whose channels must open first."""
+        records = self._store.read()
+        for word in {r.word for r in records}:
+            self._take_from(records, word)
+        return set(self.targets)
+
+    def _reload(self, model: Model) -> None:
+        self._take_from(self._store.read(), model.word)
+
+    def _take_from(self, records: list[TableRecord], word: int) -> None:
+        """The table in force of a word, and the later ones."""
+        epoch = self._page.words[word]
+        self._take([r for r in records if r.word == word and r.epoch >= epoch])
+
+    def unopened(self, loadings: set[int]) -> set[int]:
+        """Those of `loadings` that still wait for their channel."""
+        targets = [self.targets[n] for n in loadings if n in self.targets]
+        return {t.loading for t in targets if t.batcher.channel is None and not t.batcher.gone}
+
+    def name_of(self, word: int) -> str:
+        """The model a word belongs to."""
+        return self._by_word[word].name
+
+    def on_prepare(self, message: Prepare) -> None:
+        """Load tables and open channels; PREPARED follows when all are open, or one is refused."""
+        records = [r for r in self._store.read() if r.word == message.word and r.epoch in message.epochs]
+        missing = set(message.epochs) - {r.epoch for r in records}
+        if missing:
+            self._tell(
+                Kind.PREPARED, Prepared(message.word, message.epochs, f"epochs {sorted(missing)} are not in the store")
+            )
+            return
+        tables = self._take(records)
+        waiting = {t.loading for table in tables for t in table.targets.values() if t.batcher.channel is None}
+        preparation = _Preparation(message, waiting)
+        self._pending.append(preparation)
+        self._settle(preparation)
+
+    def _take(self, records: Iterable[TableRecord]) -> list[Table]:
+        tables: list[Table] = []
+        for record in sorted(records, key=lambda r: r.epoch):
+            routing = msgspec.json.decode(record.data, type=RoutingTable)
+            model = self._model(routing)
+            table = Table(routing, {e.loading: self._target(e, routing.word) for e in routing.loadings})
+            model.prepared[routing.epoch] = table
+            tables.append(table)
+        return tables
+
+    def _model(self, routing: RoutingTable) -> Model:
+        model = self._by_word.get(routing.word)
+        if model is None:
+            model = Model(routing.model, routing.word, self._page.words)
+            model.on_change = self._find_unnamed
+            model.on_missing = self._reload
+            self._by_word[routing.word] = self.by_name[routing.model] = model
+        return model
+
+    def _target(self, entry: LoadingEntry, word: int) -> Target:
+        target = self.targets.get(entry.loading)
+        if target is None:
+            batcher = Batcher(entry, self._desk, self._open, self._denounce)
+            target = self.targets[entry.loading] = Target(entry, word, batcher)
+            self._open(entry.loading)
+        return target
+
+    # -- channels ------------------------------------------------------------------------------------------
+
+    def on_channel(self, message: Frame) -> None:
+        """A channel to a worker arrived."""
+        body = message.json()
+        memory, doorbell = message.fds
+        target = self.targets.get(body["loading"])
+        if target is None or target.batcher.gone:
+            os.close(memory)
+            os.close(doorbell)
+            return
+        size = ChannelSize(*body["size"])
+        sock = socket.socket(fileno=doorbell)
+        target.batcher.opened(WorkerChannel(sock, memory, size, body["worker"], target.inputs, target.outputs))
+        self._arrived(target.loading, None)
+
+    def on_refused(self, message: Frame) -> None:
+        """The loading has no worker and gets none."""
+        loading = message.json()["loading"]
+        target = self.targets.get(loading)
+        if target is not None:
+            target.batcher.refused()
+            self._arrived(loading, f"loading {loading} has no worker")
+
+    def _arrived(self, loading: int, error: str | None) -> None:
+        for preparation in list(self._pending):
+            if loading in preparation.waiting:
+                preparation.waiting.discard(loading)
+                preparation.error = preparation.error or error
+                self._settle(preparation)
+
+    def _settle(self, preparation: _Preparation) -> None:
+        if preparation.waiting and preparation.error is None:
+            return
+        self._pending.remove(preparation)
+        request = preparation.request
+        self._tell(Kind.PREPARED, Prepared(request.word, request.epochs, preparation.error))
+
+    def _open(self, loading: int) -> None:
+        self._send(frame(Kind.OPEN, {"loading": loading}))
+
+    def _denounce(self, member: int, why: str) -> None:
+        self._send(frame(Kind.KILL, {"member": member, "why": why}))
+
+    # -- commit and drain ----------------------------------------------------------------------------------
+
+    def on_committed(self, message: Committed) -> None:
+        """Acknowledge from the loop: no pick is under way, and the next one sees this epoch or a later."""
+        model = self._by_word.get(message.word)
+        if model is None:
+            return
+        epoch = model.refresh().epoch
+        leases = {t.loading: t.leases for t in self.targets.values() if t.word == message.word}
+        acknowledged = Acknowledged(message.word, epoch, leases, monotonic_ns(), model.last_old_pick_ns)
+        self._tell(Kind.ACKNOWLEDGED, acknowledged)
+
+    def _find_unnamed(self, model: Model) -> None:
+        """After a change of table: loadings that no table names any more end with their last lease."""
+        named = {loading for table in model.prepared.values() for loading in table.targets}
+        for target in [t for t in self.targets.values() if t.word == model.word and t.loading not in named]:
+            target.on_idle = self._forget
+            if not target.leases:
+                self._forget(target)
+
+    def _forget(self, target: Target) -> None:
+        """The last lease has ended: the worker may see the end of its channel, and the controller hears of it."""
+        target.on_idle = None
+        target.batcher.close()
+        del self.targets[target.loading]
+        self.departed.append(target)
+        self._tell(Kind.LEASES, Leases(target.word, target.loading))
+
+    def _tell(self, kind: Kind, body: msgspec.Struct) -> None:
+        self._send(Frame(kind, encode(body), target=CONTROLLER))

@@ -1,0 +1,179 @@
+"""The way of an inference request: decode → admit → route → batch → (worker) → encode (DESIGN §4).
+
+All of it is synchronous and on the event loop; a request waits only in its loading's batcher. Errors of any
+station become one answer through `fail`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, NotFound, Overloaded
+from changeover.gateway.admission import admit, deadline
+from changeover.gateway.answers import error_answer, infer_head
+from changeover.gateway.door.http1 import HttpRequest
+from changeover.gateway.models import Models
+from changeover.gateway.router import Model
+from changeover.gateway.ticket import Ticket
+from changeover.protocol.oip import InferRequest
+from changeover.protocol.oip_binary import decode, encode_response
+from changeover.tensors import Tensor
+
+_TICK = 0.01
+
+
+class Pipeline:
+    """Takes inference requests in and gives answers out.
+
+    Args:
+        models: the models of this gateway.
+        queue_limit: requests a model may have waiting or running here.
+        default_timeout: seconds a request has when its client names none.
+    """
+
+    def __init__(self, models: Models, queue_limit: int, default_timeout: float) -> None:
+        self._models = models
+        self._queue_limit = queue_limit
+        self._default_timeout = default_timeout
+        self._live: set[Ticket] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer."""
+        return len(self._live)
+
+    def infer(self, request: HttpRequest, name: str, version: str | None) -> None:
+        """Take a request; its answer goes out now or later."""
+        model = self._models.by_name.get(name)
+        ticket: Ticket | None = None
+        try:
+            if model is None:
+                raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
+            self._check_room(model)
+            asked = decode(request.body, _header_length(request))
+            ticket = self._ticket(request, asked, model, version)
+            self._enter(ticket)
+        except ChangeoverError as error:
+            if ticket is not None:
+                ticket.release()
+            error_answer(request, error)
+
+    def _check_room(self, model: Model) -> None:
+        if model.tickets >= self._queue_limit:
+            if model.table is not None:
+                model.table.active.counter.shed += 1
+            raise Overloaded(
+                f"model {model.name!r} has {model.tickets} requests waiting; retry later", reason="queue_full"
+            )
+
+    def _ticket(self, request: HttpRequest, asked: InferRequest, model: Model, version: str | None) -> Ticket:
+        headers = request.headers
+        until = deadline(request.received, asked.parameters, headers.get(b"changeover-timeout"), self._default_timeout)
+        if version is None and b"changeover-version" in headers:
+            version = headers[b"changeover-version"].decode("latin-1")
+        key = headers.get(b"changeover-key")
+        target, epoch = model.pick(version, key)
+        ticket = Ticket(request, asked, model, target, epoch)
+        ticket.deadline, ticket.pinned, ticket.key = until, version, key
+        return ticket
+
+    def _enter(self, ticket: Ticket) -> None:
+        target = ticket.target
+        ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
+        self._check_outputs(ticket)
+        ticket.request.abandoned = lambda: self._abandoned(ticket)
+        ticket.model.tickets += 1
+        self._live.add(ticket)
+        target.batcher.put(ticket)
+
+    def _check_outputs(self, ticket: Ticket) -> None:
+        """Refuse an unknown output before any work is done for it."""
+        asked = ticket.asked.outputs
+        if asked is None:
+            return
+        names = ticket.target.output_names
+        for output in asked:
+            if output.name not in names:
+                known = ", ".join(names)
+                raise NotFound(f"unknown output {output.name!r}; the model has {known}", reason="unknown_output")
+
+    # -- batcher.Desk --------------------------------------------------------------------------------------
+
+    def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
+        """Encode straight from the worker's memory."""
+        target, asked = ticket.target, ticket.asked
+        try:
+            if asked.outputs is not None:
+                wanted = {t.name: t for t in outputs}
+                outputs = [wanted[o.name] for o in asked.outputs]
+            flags = asked.binary_flags([t.name for t in outputs])
+            chunks, header_length = encode_response(ticket.model.name, target.version, asked.id, outputs, flags)
+        except ChangeoverError as error:
+            self.fail(ticket, error)
+            return
+        self._done(ticket)
+        ticket.request.respond(200, infer_head(header_length, ticket.epoch), chunks)
+        target.counter.answered(monotonic() - ticket.request.received)
+
+    def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
+        """Answer with an error."""
+        self._done(ticket)
+        if error.fault != "caller":
+            ticket.target.counter.failed += 1
+        error_answer(ticket.request, error, ticket.epoch)
+
+    def reroute(self, ticket: Ticket) -> None:
+        """The loading is gone for good: choose again, unless the client named it."""
+        ticket.release()
+        old = ticket.target
+        try:
+            target, epoch = ticket.model.pick(ticket.pinned, ticket.key)
+            if target is old:
+                target.release()
+                raise Internal("no worker can answer; the model's last one failed", reason="worker_lost")
+            ticket.target, ticket.epoch, ticket.leased = target, epoch, True
+            ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
+        except ChangeoverError as error:
+            self.fail(ticket, error)
+            ticket.release()
+            return
+        target.batcher.put(ticket)
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Answer what is past its deadline, and give up silent workers; runs as long as the gateway."""
+        while True:
+            await asyncio.sleep(_TICK)
+            now = monotonic()
+            for ticket in [t for t in self._live if t.deadline <= now]:
+                self._expire(ticket)
+            for target in self._models.targets.values():
+                target.batcher.check(now)
+
+    def _expire(self, ticket: Ticket) -> None:
+        waited = ticket.deadline - ticket.request.received
+        self.fail(ticket, DeadlineExceeded(f"no answer within {waited:.3f} s"))
+        if not ticket.running:
+            ticket.release()
+
+    def _abandoned(self, ticket: Ticket) -> None:
+        """The client went away: its rows leave the queue; a running batch goes on without it."""
+        self._done(ticket)
+        if not ticket.running:
+            ticket.release()
+
+    def _done(self, ticket: Ticket) -> None:
+        ticket.answered = True
+        ticket.model.tickets -= 1
+        self._live.discard(ticket)
+
+
+def _header_length(request: HttpRequest) -> int | None:
+    text = request.headers.get(b"inference-header-content-length")
+    if text is None:
+        return None
+    if not text.isdigit() or len(text) > 10:
+        return -1  # decode refuses it with the body's length in the sentence
+    return int(text)

@@ -1,0 +1,144 @@
+"""A gateway's life: join, accept, serve, and leave without losing anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic_ns
+from typing import Any
+
+import msgspec
+import uvloop
+from setproctitle import setproctitle
+
+from changeover.gateway.door.limits import Limits
+from changeover.gateway.door.listener import DoorServer
+from changeover.gateway.http import HttpApp
+from changeover.gateway.models import Models
+from changeover.gateway.pipeline import Pipeline
+from changeover.settings import Settings
+from changeover.telemetry import logs
+from changeover.transport.child import arguments, introduce
+from changeover.transport.control import Committed, Observations, Observed, Prepare, encode
+from changeover.transport.link import CONTROLLER, Frame, Kind, Link, LinkClosed, frame
+from changeover.transport.page import RoutePage, TableStore
+
+_REPORT = 0.25
+_JOIN_TIMEOUT = 5.0
+log = logging.getLogger("changeover.gateway")
+
+
+def main() -> None:
+    """Run until the supervisor says stop or dies."""
+    fd, parent = arguments()
+    link, welcome = introduce(fd, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's signal is the supervisor's to hear
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    settings = Settings(**welcome.json()["settings"])
+    logs.configure(verbose=settings.verbose)
+    setproctitle("changeover: gateway")
+    cut = uvloop.run(Gateway(link, welcome, settings).run())
+    sys.exit(1 if cut else 0)
+
+
+class Gateway:
+    """Link, models, pipeline and door of one gateway process."""
+
+    def __init__(self, link: Link, welcome: Frame, settings: Settings) -> None:
+        http, page, store = welcome.fds
+        self._link = link
+        self._settings = settings
+        self._models = Models(RoutePage(page), TableStore(store), self._send)
+        self._pipeline = Pipeline(self._models, settings.queue_limit, settings.default_timeout)
+        self._models.serve_with(self._pipeline)
+        limits = replace(Limits(), body_bytes=settings.body_limit)
+        self._door = DoorServer(HttpApp(self._pipeline, self._models), socket.socket(fileno=http), limits)
+        self._stop = asyncio.Event()
+        self._joined = asyncio.Event()
+        self._term = 0
+        self._reported: dict[int, tuple[int, int, int]] = {}
+        self._handlers: dict[Kind, Callable[[Frame], Any]] = {
+            Kind.CHANNEL: self._models.on_channel,
+            Kind.REFUSED: self._models.on_refused,
+            Kind.PREPARE: lambda f: self._models.on_prepare(msgspec.json.decode(f.body, type=Prepare)),
+            Kind.COMMITTED: lambda f: self._models.on_committed(msgspec.json.decode(f.body, type=Committed)),
+            Kind.STOP: lambda _: self._stop.set(),
+        }
+
+    async def run(self) -> int:
+        """The whole life; returns the number of requests that were cut off at the drain deadline."""
+        asyncio.get_running_loop().add_reader(self._link.fileno(), self._on_link)
+        await self._join()
+        self._door.start()
+        self._send(frame(Kind.READY))
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._pipeline.watch()), tasks.create_task(self._report())]
+            await self._stop.wait()
+            cut = await self._door.stop(self._settings.drain_deadline, last=True, duck_seconds=self._settings.lame_duck)
+            for task in running:
+                task.cancel()
+        return cut
+
+    async def _join(self) -> None:
+        """Tables in force and later ones, their channels, and only then the first connection (DESIGN §5.5)."""
+        waiting = self._models.join()
+        until = asyncio.get_running_loop().time() + _JOIN_TIMEOUT
+        while waiting and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.002)
+            waiting = self._models.unopened(waiting)
+
+    def _on_link(self) -> None:
+        """Frames from the supervisor; its end of file is the end of everything."""
+        try:
+            if self._link.wants_write:
+                self._link.flush()
+            while (message := self._link.receive()) is not None:
+                if 0 < message.term < self._term:  # the supervisor itself has no term
+                    log.warning("a message of term %d is refused: term %d is in office", message.term, self._term)
+                    continue
+                self._term = max(self._term, message.term)
+                self._handlers[message.kind](message)
+        except LinkClosed:
+            os._exit(1)
+
+    def _send(self, message: Frame) -> None:
+        try:
+            self._link.send(message)
+        except LinkClosed:
+            os._exit(1)
+
+    async def _report(self) -> None:
+        """Tell the controller what was counted, when anything was."""
+        while True:
+            await asyncio.sleep(_REPORT)
+            self._link.flush()
+            changed = [o for o in self._observed() if self._is_news(o)]
+            if changed:
+                body = encode(Observations(monotonic_ns(), changed))
+                self._send(Frame(Kind.OBSERVED, body, target=CONTROLLER))
+
+    def _observed(self) -> list[Observed]:
+        seen = [*self._models.departed, *self._models.targets.values()]
+        self._models.departed.clear()
+        targets = [(self._models.name_of(t.word), t) for t in seen]
+        return [
+            Observed(t.loading, name, t.counter.requests, t.counter.failed, t.counter.shed, t.counter.sparse())
+            for name, t in targets
+        ]
+
+    def _is_news(self, seen: Observed) -> bool:
+        counts = (seen.requests, seen.failed, seen.shed)
+        if self._reported.get(seen.loading) == counts:
+            return False
+        self._reported[seen.loading] = counts
+        return True
+
+
+if __name__ == "__main__":
+    main()

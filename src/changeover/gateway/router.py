@@ -1,0 +1,141 @@
+"""Routing: which loading a request goes to, decided by the table in force at that moment (DESIGN §4.3, §5.7).
+
+`Model.pick` contains no await: it reads the page's word, takes the table of that epoch, chooses, and counts a
+lease, in one go of the event loop. A lease ends when the answer no longer reads the worker's memory.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Callable
+from hashlib import blake2b
+from itertools import accumulate
+from time import monotonic_ns
+
+from changeover.errors import ModelNotReady, NotFound
+from changeover.gateway.batcher import Batcher
+from changeover.telemetry.observations import Counter
+from changeover.tensors import TensorSpec
+from changeover.transport.control import BUCKETS, LoadingEntry, RoutingTable
+
+STRATA = 100
+
+
+class Target:
+    """A loading as this gateway sees it; one object however many tables name it."""
+
+    def __init__(self, entry: LoadingEntry, word: int, batcher: Batcher) -> None:
+        self.entry = entry
+        self.word = word
+        self.loading = entry.loading
+        self.version = entry.version
+        self.batchable = entry.signature.batchable
+        self.inputs: list[TensorSpec] = [e.spec() for e in entry.signature.inputs]
+        self.outputs: list[TensorSpec] = [e.spec() for e in entry.signature.outputs]
+        self.output_names = {spec.name: None for spec in self.outputs}
+        self.positions = {spec.name: i for i, spec in enumerate(self.inputs)}
+        self.batcher = batcher
+        self.counter = Counter()
+        self.leases = 0
+        self.on_idle: Callable[[Target], None] | None = None
+        """Set when no table in force names this loading any more; called at the last lease's end."""
+
+    def release(self) -> None:
+        """End one lease."""
+        self.leases -= 1
+        if self.on_idle is not None and not self.leases:
+            self.on_idle(self)
+
+    def __repr__(self) -> str:
+        return f"<Target {self.version} loading {self.loading} leases {self.leases}>"
+
+
+class Table:
+    """A routing table, ready to be picked from."""
+
+    def __init__(self, record: RoutingTable, targets: dict[int, Target]) -> None:
+        self.record = record
+        self.epoch = record.epoch
+        self.targets = targets
+        self.active = targets[record.active]
+        self._ends = list(accumulate(count for count, _ in record.buckets))
+        self._choices = [targets[loading] for _, loading in record.buckets]
+        self.only = self._choices[0] if len(self._choices) == 1 else None
+        self.by_version = {t.version: t for t in targets.values()}
+        self.by_version["active"] = self.active
+        if record.candidate is not None:
+            self.by_version["candidate"] = targets[record.candidate]
+
+    def at(self, bucket: int) -> Target:
+        """The target of a bucket."""
+        return self._choices[bisect_right(self._ends, bucket)]
+
+
+class Model:
+    """One model's tables in this gateway; `words` is the mapped route page."""
+
+    def __init__(self, name: str, word: int, words: memoryview) -> None:
+        self.name = name
+        self.word = word
+        self.table: Table | None = None
+        self.prepared: dict[int, Table] = {}
+        self.tickets = 0  # requests waiting or running, for the queue limit
+        self.on_change: Callable[[Model], None] = lambda _: None
+        self.on_missing: Callable[[Model], None] = lambda _: None
+        self.last_pick_ns = 0
+        self.last_old_pick_ns = 0
+        self._words = words
+        self._strata: list[int] = []
+
+    def refresh(self) -> Table:
+        """The table in force.
+
+        Raises:
+            ModelNotReady: none is, or this gateway has not got it.
+        """
+        epoch = self._words[self.word]
+        table = self.table
+        if table is not None and table.epoch == epoch:
+            return table
+        table = self.prepared.get(epoch)
+        if table is None and epoch:
+            self.on_missing(self)  # committed while this gateway was joining: the store has it
+            table = self.prepared.get(epoch)
+        if table is None:
+            raise ModelNotReady(f"model {self.name!r} has no version that serves yet; see `changeover status`")
+        self.table = table
+        self.last_old_pick_ns = self.last_pick_ns
+        for old in [e for e in self.prepared if e < epoch]:
+            del self.prepared[old]
+        self.on_change(self)
+        return table
+
+    def pick(self, version: str | None, key: bytes | None) -> tuple[Target, int]:
+        """Choose a target and take a lease on it; returns it with the epoch that chose.
+
+        Raises:
+            ModelNotReady: no table is in force.
+            NotFound: the version or label asked for is not served.
+        """
+        now = monotonic_ns()  # before the word is read: a pick is never older than its time
+        table = self.refresh()
+        self.last_pick_ns = now
+        if version is not None:
+            target = table.by_version.get(version)
+            if target is None:
+                served = ", ".join(sorted(t.version for t in table.targets.values()))
+                raise NotFound(f"model {self.name!r} has no version {version!r} that serves; served: {served}",
+                               reason="version_not_found")  # fmt: skip
+        else:
+            target = table.only or table.at(self._bucket(key))
+        target.leases += 1
+        return target, table.epoch
+
+    def _bucket(self, key: bytes | None) -> int:
+        """A key's own bucket, or a random one inside the next of a shuffled round of 100 strata."""
+        if key is not None:
+            return int.from_bytes(blake2b(key, digest_size=8).digest()) % BUCKETS
+        if not self._strata:
+            self._strata = random.sample(range(STRATA), STRATA)
+        return self._strata.pop() * (BUCKETS // STRATA) + random.randrange(BUCKETS // STRATA)  # noqa: S311 - no secret

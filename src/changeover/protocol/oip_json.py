@@ -1,0 +1,262 @@
+"""The JSON header of an inference request: text to `ParsedHeader`, checked member by member.
+
+Unknown members are ignored, as Triton does; `null` counts as absent where a member is optional; a member given
+twice has no defined meaning. Sizes in the header are compared with each other and with the data at hand before
+anything is allocated for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import simdjson
+
+from changeover.errors import InvalidRequest, TooLarge
+from changeover.protocol.json_text import CUT_OUT, load
+from changeover.protocol.oip import (
+    MAX_BYTES_ELEMENTS,
+    MAX_PARAMETERS,
+    MAX_RANK,
+    MAX_TENSORS,
+    SHOWN,
+    InputHead,
+    ParsedHeader,
+    RequestedOutput,
+    describe,
+    refusal,
+)
+from changeover.protocol.oip_values import decode_values
+from changeover.tensors import Datatype
+
+_REQUEST_MEMBERS = frozenset({"id", "inputs", "outputs", "parameters"})
+_INPUT_MEMBERS = frozenset({"name", "datatype", "shape", "data", "parameters"})
+_OUTPUT_MEMBERS = frozenset({"name", "parameters"})
+_DATATYPES = dict(Datatype.__members__)
+_MAX_ELEMENTS = 1 << 48
+_NO_PARAMETERS: Mapping[str, object] = MappingProxyType({})
+_BYTES = Datatype.BYTES  # looking a member up in its class costs 0.1 µs
+_WALKED = (Datatype.BOOL, Datatype.BYTES)
+_IN_HEADER = slice(0, 0)
+_CUT_OUT_DATA = memoryview(b"")
+
+
+def parse_header(header: bytes) -> ParsedHeader:
+    """Read and check a request's JSON header.
+
+    Args:
+        header: the JSON text, the whole body when nothing comes behind it.
+
+    Raises:
+        InvalidRequest: see the reasons in `oip`.
+        TooLarge: too many tensors, or elements of BYTES.
+    """
+    parsed = parse_skeleton(header)
+    if parsed.cut_out is not None:
+        raise refusal(f"inputs[{parsed.cut_out}].data", "a list", CUT_OUT)
+    return parsed
+
+
+def parse_skeleton(skeleton: bytes) -> ParsedHeader:
+    """Read and check a JSON header in which `CUT_OUT` may stand for the data of one input.
+
+    Raises:
+        InvalidRequest: see the reasons in `oip`.
+        TooLarge: too many tensors, or elements of BYTES.
+    """
+    document = load(skeleton)
+    request = _members(document, _REQUEST_MEMBERS)
+    if request is None:
+        raise refusal("request", "a JSON object", document, "malformed_json")
+    parameters = _parameters(request, "request")
+    binary_output = _flag(parameters, "binary_data_output", "request", default=False)
+    inputs, size = _inputs(request.get("inputs"))
+    return ParsedHeader(
+        id="" if request.get("id") is None else _text(request, "id", "request"),
+        inputs=inputs,
+        outputs=_outputs(request.get("outputs"), default=binary_output),
+        parameters=parameters,
+        binary_output=binary_output,
+        payload_size=size,
+        walked=tuple([i for i, head in enumerate(inputs) if head.inline is None and head.datatype in _WALKED]),
+        cut_out=_cut_out(inputs),
+    )
+
+
+def _members(value: object, wanted: frozenset[str]) -> dict[str, object] | None:
+    """The wanted members of a JSON object that are there; None when it is no object."""
+    if isinstance(value, simdjson.Object):  # asking it for a member that is not there throws inside (2 µs)
+        return {name: value[name] for name in wanted.intersection(value)}
+    return value if isinstance(value, dict) else None
+
+
+def _inputs(value: object) -> tuple[tuple[InputHead, ...], int]:
+    """The heads of all inputs, and the number of bytes that must come behind the header."""
+    if value is None:
+        raise _missing("inputs", "request")
+    heads: dict[str, InputHead] = {}
+    size = 0
+    for where, members in _objects(value, _INPUT_MEMBERS, "inputs"):
+        head = _input(members, where, size)
+        if head.name in heads:
+            message = f"{where}.name: the input {describe(head.name)} is given twice"
+            raise InvalidRequest(message, reason="duplicate_input")
+        heads[head.name] = head
+        size = max(size, head.part.stop)
+    return tuple(heads.values()), size
+
+
+def _input(members: Mapping[str, object], where: str, at: int) -> InputHead:
+    """One input; its raw bytes, if they come behind the header, begin at `at`."""
+    name, datatype, shape = _text(members, "name", where), _datatype(members, where), _shape(members, where)
+    count = math.prod(shape)
+    if datatype is _BYTES and count > MAX_BYTES_ELEMENTS:
+        message = f"{where}.shape: a BYTES tensor has at most {MAX_BYTES_ELEMENTS} elements, not {count}"
+        raise TooLarge(message, reason="too_many_elements")
+    parameters = _parameters(members, where)
+    _refuse_shared_memory(parameters, where)
+    data = members.get("data")
+    if "binary_data_size" not in parameters:
+        if data is None:
+            raise _missing("data", where)
+        if data == CUT_OUT:
+            return InputHead(name, datatype, shape, _CUT_OUT_DATA, _IN_HEADER)
+        inline = decode_values(data, datatype, count, f"{where}.data")
+        return InputHead(name, datatype, shape, inline, _IN_HEADER)
+    if data is not None:
+        message = f"{where}: expected either data or parameters.binary_data_size, got both"
+        raise InvalidRequest(message, reason="conflicting_data")
+    end = at + _binary_size(parameters, datatype, count, f"{where}.parameters")
+    return InputHead(name, datatype, shape, None, slice(at, end))
+
+
+def _cut_out(inputs: tuple[InputHead, ...]) -> int | None:
+    """Which input's data is not here; a client that writes `CUT_OUT` itself must not make it two."""
+    found = [index for index, head in enumerate(inputs) if head.inline is _CUT_OUT_DATA]
+    if len(found) > 1:
+        raise refusal(f"inputs[{found[1]}].data", "a list", CUT_OUT)
+    return found[0] if found else None
+
+
+def _binary_size(parameters: Mapping[str, object], datatype: Datatype, count: int, where: str) -> int:
+    where, value = f"{where}.binary_data_size", parameters["binary_data_size"]
+    size = _integer(value)
+    if size is None or size < 0:
+        raise refusal(where, "an integer >= 0", value)
+    least = count * (datatype.itemsize or 4)  # an element of BYTES has at least its length
+    if size < least or (datatype.itemsize and size > least):
+        expected = f"{least} bytes{'' if datatype.itemsize else ' or more'} ({count} x {datatype.name})"
+        raise refusal(where, expected, size, "shape_data_mismatch")
+    return size
+
+
+def _outputs(value: object, *, default: bool) -> tuple[RequestedOutput, ...] | None:
+    """The outputs asked for; none asked for, or an empty list, means all."""
+    if value is None:
+        return None
+    outputs: dict[str, RequestedOutput] = {}
+    for where, members in _objects(value, _OUTPUT_MEMBERS, "outputs"):
+        name, parameters = _text(members, "name", where), _parameters(members, where)
+        _refuse_shared_memory(parameters, where)
+        if name in outputs:
+            message = f"{where}.name: the output {describe(name)} is asked for twice"
+            raise InvalidRequest(message, reason="duplicate_output")
+        binary = _flag(parameters, "binary_data", where, default=default)
+        outputs[name] = RequestedOutput(name, binary, parameters)
+    return tuple(outputs.values()) or None
+
+
+def _objects(value: object, wanted: frozenset[str], where: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """The objects of a list: each one's place, for errors, and its wanted members."""
+    if not isinstance(value, (list, simdjson.Array)):
+        raise refusal(where, "a list of objects", value)
+    if len(value) > MAX_TENSORS:
+        message = f"{where}: at most {MAX_TENSORS} are taken, got {len(value)}"
+        raise TooLarge(message, reason="too_many_tensors")
+    for index, item in enumerate(value):
+        members = _members(item, wanted)
+        if members is None:
+            raise refusal(f"{where}[{index}]", "an object", item)
+        yield f"{where}[{index}]", members
+
+
+def _missing(name: str, where: str) -> InvalidRequest:
+    return InvalidRequest(f"{where}.{name}: this member is missing", reason="missing_field")
+
+
+def _text(members: Mapping[str, object], name: str, where: str) -> str:
+    value = members.get(name)
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise _missing(name, where)
+    raise refusal(f"{where}.{name}", "a string", value)
+
+
+def _datatype(members: Mapping[str, object], where: str) -> Datatype:
+    name = _text(members, "datatype", where)
+    datatype = _DATATYPES.get(name)
+    if datatype is None:
+        raise refusal(f"{where}.datatype", f"one of {', '.join(_DATATYPES)}", name, "unknown_datatype")
+    return datatype
+
+
+def _shape(members: Mapping[str, object], where: str) -> tuple[int, ...]:
+    """Dimensions whose product is bounded even where a 0 makes it vanish: numpy multiplies the others."""
+    value = members.get("shape")
+    if value is None:
+        raise _missing("shape", where)
+    if not isinstance(value, (list, simdjson.Array)):
+        raise refusal(f"{where}.shape", "a list of integers >= 0", value, "invalid_shape")
+    if len(value) > MAX_RANK:
+        raise refusal(f"{where}.shape", f"at most {MAX_RANK} dimensions", value, "invalid_shape")
+    shape: list[int] = []
+    product = 1
+    for item in value:
+        size = item if type(item) is int else _integer(item)
+        if size is None or size < 0:
+            raise refusal(f"{where}.shape[{len(shape)}]", "an integer >= 0", item, "invalid_shape")
+        shape.append(size)
+        product *= size or 1
+    if product > _MAX_ELEMENTS:
+        raise refusal(f"{where}.shape", f"at most {_MAX_ELEMENTS} elements", product, "invalid_shape")
+    return tuple(shape)
+
+
+def _integer(value: object) -> int | None:
+    """An integer, 1.0 counting as one; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) else None
+
+
+def _parameters(members: Mapping[str, object], where: str) -> Mapping[str, object]:
+    value = members.get("parameters")
+    if value is None:
+        return _NO_PARAMETERS
+    if not isinstance(value, (dict, simdjson.Object)):
+        raise refusal(f"{where}.parameters", "an object", value)
+    if len(value) > MAX_PARAMETERS:
+        message = f"{where}.parameters: at most {MAX_PARAMETERS} are taken, got {len(value)}"
+        raise TooLarge(message, reason="too_many_parameters")
+    parameters: dict[str, object] = {name: value[name] for name in value}
+    for name, item in parameters.items():
+        if not isinstance(item, (str, int, float)):  # bool is an int
+            raise refusal(f"{where}.parameters.{name[:SHOWN]}", "a string, a number, true or false", item)
+    return MappingProxyType(parameters)
+
+
+def _flag(parameters: Mapping[str, object], name: str, where: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise refusal(f"{where}.parameters.{name}", "true or false", value)
+    return value
+
+
+def _refuse_shared_memory(parameters: Mapping[str, object], where: str) -> None:
+    if "shared_memory_region" in parameters:
+        message = f"{where}: shared memory regions are not supported: send the data in the request"
+        raise InvalidRequest(message, reason="shared_memory_unsupported")

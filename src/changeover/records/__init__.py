@@ -1,0 +1,1 @@
+"""What is kept: the journal (decisions, one SQLite file) and the certificates of changeovers."""

@@ -1,0 +1,67 @@
+"""The journal's events: what happened, in order, for people and for `GET /v1/events`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from changeover.clock import utc_now
+from changeover.records.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.
+
+    Attributes:
+        id: rises by time, never reused: a reader goes on after the last one it has seen.
+        kind: stable word (`rollout_started`, `epoch_committed`, …).
+        model: it concerns, or `None`.
+    """
+
+    id: int
+    time: str
+    kind: str
+    model: str | None
+    body: dict[str, object] = field(hash=False)
+
+
+class Events:
+    """Rows of `events`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, kind: str, model: str | None = None, body: Mapping[str, object] | None = None) -> Event:
+        """Append an event."""
+        now, kept = utc_now(), dict(body or {})
+        number = self._database.insert(
+            "INSERT INTO events (time, kind, model, body) VALUES (?, ?, ?, ?)",
+            (now, kind, model, msgspec.json.encode(kept)),
+        )
+        return Event(number, now, kind, model, kept)
+
+    def after(self, event: int = 0, *, model: str | None = None, limit: int = 1000) -> list[Event]:
+        """Up to `limit` events with a higher id than `event`, oldest first.
+
+        Args:
+            event: id of the last one already seen.
+            model: only its events, when named.
+            limit: most events at once.
+        """
+        rows = self._database.read(
+            "SELECT id, time, kind, model, body FROM events WHERE id > ?1 AND (?2 IS NULL OR model = ?2) "
+            "ORDER BY id LIMIT ?3",
+            (event, model, limit),
+        )
+        return [Event(number, time, kind, about, msgspec.json.decode(body)) for number, time, kind, about, body in rows]
+
+    def last(self) -> int:
+        """The newest event's id; 0 when there is none."""
+        return int(self._database.read("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
+    def prune(self, keep: int) -> int:
+        """Drop all but the newest `keep` events; how many were dropped."""
+        return self._database.write("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (keep,))

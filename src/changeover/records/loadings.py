@@ -1,0 +1,128 @@
+"""The journal's loadings: each attempt to bring one version up, how far it came, and why it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from changeover.clock import utc_now
+from changeover.errors import NotFound
+from changeover.records.database import Database
+
+_COLUMNS = "id, model, version, digest, options, state, reason, detail, measured, created, updated"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingRecord:
+    """One loading.
+
+    Attributes:
+        options: digest of the runtime options.
+        state: a word of `lifecycle.states`.
+        reason: stable word of the failure, or `None`.
+        detail: sentence of the failure, or `None`.
+        measured: numbers taken on the way (`load_seconds`, `peak_bytes`, …).
+    """
+
+    id: int
+    model: str
+    version: int
+    digest: str
+    options: str
+    state: str
+    reason: str | None
+    detail: str | None
+    measured: dict[str, object] = field(hash=False)
+    created: str
+    updated: str
+
+    def __repr__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
+        return f"<Loading {self.id} {self.model}/{self.version}@{self.digest[:4]} {self.state}{why}>"
+
+
+class Loadings:
+    """Rows of `loadings`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, model: str, version: int, digest: str, options: str) -> int:
+        """Record a new loading in state `new`; its id."""
+        now = utc_now()
+        return self._database.insert(
+            "INSERT INTO loadings (model, version, digest, options, state, measured, created, updated) "
+            "VALUES (?, ?, ?, ?, 'new', ?, ?, ?)",
+            (model, version, digest, options, b"{}", now, now),
+        )
+
+    def move(
+        self,
+        loading: int,
+        state: str,
+        *,
+        failure: tuple[str, str] | None = None,
+        measured: Mapping[str, object] | None = None,
+    ) -> None:
+        """Record that a loading reached a state.
+
+        Args:
+            loading: its id.
+            state: the new state; whether the move is allowed is for `lifecycle.states` to say.
+            failure: reason and sentence.
+            measured: numbers to add to those recorded before.
+
+        Raises:
+            NotFound: no loading has this id.
+        """
+        with self._database.transaction():
+            known = self.get(loading).measured
+            reason, detail = failure or (None, None)
+            self._database.write(
+                "UPDATE loadings SET state = ?, reason = coalesce(?, reason), detail = coalesce(?, detail), "
+                "measured = ?, updated = ? WHERE id = ?",
+                (
+                    state,
+                    reason,
+                    detail,
+                    msgspec.json.encode({**known, **(measured or {})}),
+                    utc_now(),
+                    loading,
+                ),
+            )
+
+    def get(self, loading: int) -> LoadingRecord:
+        """One loading.
+
+        Raises:
+            NotFound: no loading has this id.
+        """
+        rows = self._database.read(f"SELECT {_COLUMNS} FROM loadings WHERE id = ?", (loading,))  # noqa: S608
+        if not rows:
+            raise NotFound(f"There is no loading {loading}.", reason="loading_not_found")
+        return _record(rows[0])
+
+    def of(self, model: str, *, limit: int = 100) -> list[LoadingRecord]:
+        """The newest loadings of a model, newest first."""
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} FROM loadings WHERE model = ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (model, limit),
+        )
+        return [_record(row) for row in rows]
+
+    def end_unfinished(self, reason: str, detail: str) -> int:
+        """After a restart: every loading that was under way has failed; how many there were."""
+        return self._database.write(
+            "UPDATE loadings SET state = 'failed', reason = ?, detail = ?, updated = ? "
+            "WHERE state NOT IN ('failed', 'released')",
+            (reason, detail, utc_now()),
+        )
+
+
+def _record(row: tuple[Any, ...]) -> LoadingRecord:
+    number, model, version, digest, options, state, reason, detail, measured, *times = row
+    numbers = msgspec.json.decode(measured)
+    return LoadingRecord(number, model, version, digest, options, state, reason, detail, numbers, *times)

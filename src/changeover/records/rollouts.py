@@ -1,0 +1,180 @@
+"""The journal's rollouts: every phase is recorded here before its commands act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from changeover.clock import utc_now
+from changeover.errors import NotFound
+from changeover.records.certificate import Certificate, VersionRef
+from changeover.records.database import Database
+
+_COLUMNS = (
+    "id, model, from_version, from_digest, to_version, to_digest, phase, record, certificate, started, updated, ended"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecord:
+    """One rollout as last recorded.
+
+    Attributes:
+        id: `r-000001` and so on.
+        source: the version it started from, `None` for a model's first.
+        target: the version it was for.
+        phase: a word of `rollout.machine`.
+        record: what the driver wants to find again after a restart.
+        certificate: once it was issued.
+        ended: time of the terminal phase, or `None`.
+    """
+
+    id: str
+    model: str
+    source: VersionRef | None
+    target: VersionRef
+    phase: str
+    record: dict[str, object] = field(repr=False, hash=False)
+    certificate: Certificate | None = field(repr=False)
+    started: str
+    updated: str
+    ended: str | None
+
+
+class Rollouts:
+    """Rows of `rollouts`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(
+        self, model: str, source: VersionRef | None, target: VersionRef, record: Mapping[str, object]
+    ) -> RolloutRecord:
+        """Record a new rollout in phase `pending`."""
+        now = utc_now()
+        number = self._database.insert(
+            "INSERT INTO rollouts (model, from_version, from_digest, to_version, to_digest, phase, record, "
+            "started, "
+            "updated) VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?)",
+            (
+                model,
+                source.version if source else None,
+                source.digest if source else None,
+                target.version,
+                target.digest,
+                msgspec.json.encode(record),
+                now,
+                now,
+            ),
+        )
+        return self.get(_name(number))
+
+    def move(
+        self, rollout: str, phase: str, *, record: Mapping[str, object] | None = None, ended: bool = False
+    ) -> None:
+        """Record that a rollout reached a phase.
+
+        Args:
+            rollout: its id.
+            phase: the new phase.
+            record: replaces the record kept before; `None` keeps it.
+            ended: the phase is a terminal one.
+
+        Raises:
+            NotFound: no rollout has this id.
+        """
+        now = utc_now()
+        changed = self._database.write(
+            "UPDATE rollouts SET phase = ?, record = coalesce(?, record), updated = ?, ended = "
+            "coalesce(ended, ?) "
+            "WHERE id = ?",
+            (
+                phase,
+                None if record is None else msgspec.json.encode(record),
+                now,
+                now if ended else None,
+                _number(rollout),
+            ),
+        )
+        if not changed:
+            raise _unknown(rollout)
+
+    def certify(self, rollout: str, certificate: Certificate) -> None:
+        """Keep the rollout's certificate; a later one replaces it.
+
+        Raises:
+            NotFound: no rollout has this id.
+        """
+        changed = self._database.write(
+            "UPDATE rollouts SET certificate = ? WHERE id = ?", (certificate.to_json(), _number(rollout))
+        )
+        if not changed:
+            raise _unknown(rollout)
+
+    def get(self, rollout: str) -> RolloutRecord:
+        """One rollout.
+
+        Raises:
+            NotFound: no rollout has this id.
+        """
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} FROM rollouts WHERE id = ?",  # noqa: S608
+            (_number(rollout),),
+        )
+        if not rows:
+            raise _unknown(rollout)
+        return _record(rows[0])
+
+    def of(self, model: str, *, limit: int = 100) -> list[RolloutRecord]:
+        """The newest rollouts of a model, newest first."""
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} FROM rollouts WHERE model = ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (model, limit),
+        )
+        return [_record(row) for row in rows]
+
+    def unfinished(self) -> list[RolloutRecord]:
+        """Rollouts without a terminal phase, oldest first: to be gone on with after a restart."""
+        rows = self._database.read(f"SELECT {_COLUMNS} FROM rollouts WHERE ended IS NULL ORDER BY id")  # noqa: S608
+        return [_record(row) for row in rows]
+
+    def latest_for(self, model: str, target: VersionRef) -> RolloutRecord | None:
+        """The newest rollout that was for exactly these bytes, or `None`: tells what was tried before."""
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} FROM rollouts WHERE model = ? AND to_version = ? AND to_digest = ? "  # noqa: S608
+            "ORDER BY id DESC LIMIT 1",
+            (model, target.version, target.digest),
+        )
+        return _record(rows[0]) if rows else None
+
+
+def _name(number: int) -> str:
+    return f"r-{number:06d}"
+
+
+def _number(rollout: str) -> int:
+    prefix, digits = rollout[:2], rollout[2:]
+    if prefix != "r-" or not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        raise _unknown(rollout)
+    return int(digits)
+
+
+def _unknown(rollout: str) -> NotFound:
+    return NotFound(f"There is no rollout {rollout!r}.", reason="rollout_not_found")
+
+
+def _record(row: tuple[Any, ...]) -> RolloutRecord:
+    number, model, from_version, from_digest, to_version, to_digest, phase, record, certificate, *times = row
+    return RolloutRecord(
+        _name(number),
+        model,
+        VersionRef(from_version, from_digest) if from_version is not None else None,
+        VersionRef(to_version, to_digest),
+        phase,
+        msgspec.json.decode(record),
+        Certificate.from_json(certificate) if certificate is not None else None,
+        *times,
+    )

@@ -1,0 +1,191 @@
+"""The plan of a model: `model.yaml` beside its versions, or the same sent inline. Pure.
+
+Everything has a default, so no file at all is a plan too. A field that is not known is refused by its name: a
+misspelt limit must never be silently without effect.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+import msgspec
+import yaml
+
+from changeover.errors import InvalidPlan
+from changeover.rollout.quantities import seconds, size_bytes
+from changeover.rollout.yaml_text import line_of, read_yaml
+
+Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
+"""An execution provider of ONNX Runtime; whether it is installed shows when a worker loads."""
+
+_LATER: Final = ("canary", "manual")
+_UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(.*)`")
+_QUANTITIES: Final[dict[tuple[str, str], Callable[[object], float]]] = {
+    ("rollout", "undo_window"): seconds,
+    ("runtime", "run_timeout"): seconds,
+    ("runtime", "memory_limit"): size_bytes,
+}
+
+
+class Strategy(enum.StrEnum):
+    """How traffic moves to a new version. `INSTANT`: all of it at once, after the gates."""
+
+    INSTANT = "instant"
+
+
+class Optimization(enum.StrEnum):
+    """Level of ONNX Runtime's graph optimisation."""
+
+    OFF = "off"
+    BASIC = "basic"
+    EXTENDED = "extended"
+    ALL = "all"
+
+
+class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `rollout`.
+
+    Attributes:
+        strategy: how traffic moves.
+        auto: a new version in the repository starts its rollout by itself.
+        undo_window: seconds for which the previous version is kept warm after the promotion; 0 is legal.
+    """
+
+    strategy: Strategy = Strategy.INSTANT
+    auto: bool = True
+    undo_window: Annotated[float, msgspec.Meta(ge=0, le=30 * 86400)] = 600.0
+
+
+class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `runtime`: how a worker runs the model.
+
+    Attributes:
+        instances: runner threads of one worker.
+        intra_op_threads: threads of one run.
+        optimization: of the graph.
+        providers: execution providers, by preference.
+        max_batch: most rows put together.
+        memory_limit: address space of a worker, bytes; `None` sets none.
+        run_timeout: seconds after which a run counts as hung and its worker is killed.
+    """
+
+    instances: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    intra_op_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    optimization: Optimization = Optimization.ALL
+    providers: Annotated[tuple[Provider, ...], msgspec.Meta(min_length=1)] = ("CPUExecutionProvider",)
+    max_batch: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 32
+    memory_limit: Annotated[int, msgspec.Meta(ge=1 << 20)] | None = None
+    run_timeout: Annotated[float, msgspec.Meta(ge=0.001, le=86400)] = 30.0
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell these options from any others; part of a loading's name."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+class WarmupGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Gate `warmup`.
+
+    Attributes:
+        finite: floating-point outputs must hold no NaN and no infinity.
+    """
+
+    finite: bool = True
+
+
+class GatesPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `gates`."""
+
+    warmup: WarmupGate = WarmupGate()
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole plan.
+
+    Attributes:
+        rollout: how a new version takes over.
+        runtime: how it runs.
+        gates: what it must pass before.
+    """
+
+    rollout: RolloutPlan = RolloutPlan()
+    runtime: RuntimePlan = RuntimePlan()
+    gates: GatesPlan = GatesPlan()
+
+    def to_json(self) -> bytes:
+        """The plan with all defaults filled in, durations in seconds and sizes in bytes; `plan_of` reads it."""
+        return msgspec.json.encode(self)
+
+
+def parse_plan(text: str | bytes, name: str = "model.yaml") -> Plan:
+    """The plan of a YAML text; the default plan when it is empty.
+
+    Args:
+        text: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        InvalidPlan: `invalid_plan`: file, line, field and what is wrong with it.
+    """
+    try:
+        decoded = text if isinstance(text, str) else text.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidPlan(f"{name} is not UTF-8 text.") from error
+    value, node = read_yaml(decoded, name)
+    return plan_of({} if value is None else value, name, node)
+
+
+def plan_of(value: object, name: str = "The plan", node: yaml.Node | None = None) -> Plan:
+    """The plan of a value as decoded from JSON or YAML.
+
+    Args:
+        value: of the document.
+        name: of its source, for messages.
+        node: the document's tree when it was YAML, to point at lines.
+
+    Raises:
+        InvalidPlan: `invalid_plan`: field and what is wrong with it.
+    """
+    try:
+        return msgspec.convert(_quantified(value), Plan)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), name, node) from error
+
+
+def _quantified(value: object) -> object:
+    """The value with durations and sizes as numbers, and a sentence for what this version does not have."""
+    if not isinstance(value, dict):
+        return value
+    copied = {key: dict(part) if isinstance(part, dict) else part for key, part in value.items()}
+    for (section, field), convert in _QUANTITIES.items():
+        part = copied.get(section)
+        if isinstance(part, dict) and part.get(field) is not None:
+            try:
+                part[field] = convert(part[field])
+            except ValueError as error:
+                raise msgspec.ValidationError(f"{error} - at `$.{section}.{field}`") from error
+    rollout = copied.get("rollout")
+    if isinstance(rollout, dict) and rollout.get("strategy") in _LATER:
+        raise msgspec.ValidationError(
+            f"strategy {rollout['strategy']!r} is not part of this version, which has 'instant' "
+            "- at `$.rollout.strategy`"
+        )
+    return copied
+
+
+def _invalid(message: str, name: str, node: yaml.Node | None) -> InvalidPlan:
+    what, _, place = message.partition(" - at `")
+    path = place.rstrip("`") or "$"
+    unknown = _UNKNOWN_FIELD.match(what)
+    if unknown:
+        line = line_of(node, path, unknown[1])
+        field, what = f"{path}.{unknown[1]}", "there is no such field"
+    else:
+        line, field = line_of(node, path), path
+    where = f" line {line}" if line is not None else ""
+    about = f" {field.removeprefix('$.')}:" if field != "$" else ""
+    return InvalidPlan(f"{name}{where}:{about} {what}.")

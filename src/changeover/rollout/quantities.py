@@ -1,0 +1,51 @@
+"""Durations and sizes as people write them in a plan: `10m`, `500ms`, `2GiB`, `512MB`. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
+
+_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_BYTES: Final = {
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+
+
+def seconds(value: object) -> float:
+    """The duration in seconds; a number stands for seconds.
+
+    Raises:
+        ValueError: with a sentence that says what is expected.
+    """
+    return _quantity(value, _SECONDS, "duration such as 500ms, 30s, 10m or 2h")
+
+
+def size_bytes(value: object) -> int:
+    """The size in whole bytes; a number stands for bytes.
+
+    Raises:
+        ValueError: with a sentence that says what is expected.
+    """
+    return int(_quantity(value, _BYTES, "size such as 512MB or 2GiB"))
+
+
+def _quantity(value: object, units: Mapping[str, float], expected: str) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return value
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"{value!r} is no {expected}")
+    return float(match[1]) * units[match[2]]

@@ -1,0 +1,175 @@
+"""The receipt of a rollout: gathers what was measured, and writes the certificate from it. No number is made up."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from changeover.records import certificate as records
+from changeover.records.certificate import Certificate, Latency, Memory, Step, VersionRef
+from changeover.rollout.fleet import Fleet
+from changeover.rollout.machine import Phase, Rollout
+
+if TYPE_CHECKING:
+    from changeover.rollout.driver import Offer
+    from changeover.rollout.loading import Loading
+    from changeover.rollout.switch import Switched
+
+_BEFORE_NS = 4 * 10**9
+_AFTER_NS = 4 * 10**9
+_REPORT_SLACK = 0.5
+"""Seconds until the gateways' last report of a window is here."""
+
+
+class Receipt:
+    """What is known of one rollout so far."""
+
+    def __init__(self, model: str, rollout: str, offer: Offer, source: Loading | None, fleet: Fleet) -> None:
+        self._model = model
+        self._rollout = rollout
+        self._offer = offer
+        self._source = source
+        self._fleet = fleet
+        self._started = _now()
+        self._started_ns = monotonic_ns()
+        self._steps: list[Step] = []
+        self._candidate: Loading | None = None
+        self._switch: records.Switch | None = None
+        self._switched_ns = 0
+        self._ended_ns: int | None = None
+        self._undo_until: str | None = None
+        self._before_bytes = fleet.memory(source.number) if source else None
+        self._peak_bytes: int | None = None
+        self._after_bytes: int | None = None
+        self._released_bytes: int | None = None
+
+    # -- gathering -----------------------------------------------------------------------------------------
+
+    def loading(self, candidate: Loading) -> None:
+        """The candidate's worker is on its way."""
+        self._candidate = candidate
+        self._steps.append(Step("validating", _now()))
+
+    def gates(self, candidate: Loading | None) -> None:
+        """The gates have spoken; both versions are in memory now."""
+        if candidate is None or not self._steps:
+            return
+        passed = candidate.entry is not None
+        measured = msgspec.structs.asdict(candidate.measured)
+        self._steps[-1] = msgspec.structs.replace(
+            self._steps[-1], verdict="passed" if passed else "failed", numbers=measured if passed else {}
+        )
+        if passed:
+            old = self._fleet.memory(self._source.number) if self._source else 0
+            self._peak_bytes = (old or 0) + (self._fleet.memory(candidate.number) or 0)
+
+    def switched(self, done: Switched) -> None:
+        """A table is in force and acknowledged."""
+        acks = sorted(at for _, at in done.acknowledged)
+        after = done.times.after_ns
+        self._switched_ns = acks[-1] if acks else after
+        self._switch = records.Switch(
+            epoch=done.table.epoch,
+            store_time=_at(after),
+            gateways=len(acks),
+            store_ns=after - done.times.before_ns,
+            journal_ms=_ms(done.journal_ns) if done.journal_ns else None,
+            prepare_ms=_ms(done.prepare_ns) if done.prepare_ns else None,
+            first_ack_ms=_ms(acks[0] - after) if acks else None,
+            last_ack_ms=_ms(acks[-1] - after) if acks else None,
+            stale_picks=done.stale_picks,
+        )
+        self._steps.append(Step(f"switch to epoch {done.table.epoch}", _at(after), "acknowledged"))
+
+    def window(self, seconds: float) -> None:
+        """The undo window runs."""
+        self._undo_until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+    def released(self, given_back: int | None) -> None:
+        """The old worker has ended; `given_back` is what it held at its end."""
+        self._ended_ns = monotonic_ns()
+        self._released_bytes = given_back
+        survivor = self._candidate if self._fleet.memory(self._number(self._candidate)) else self._source
+        self._after_bytes = self._fleet.memory(self._number(survivor))
+        self._steps.append(Step("release", _now(), "released"))
+
+    @staticmethod
+    def _number(loading: Loading | None) -> int:
+        return loading.number if loading else 0
+
+    # -- giving --------------------------------------------------------------------------------------------
+
+    def record(self) -> dict[str, object]:
+        """What the journal keeps with the rollout's phase."""
+        candidate = self._candidate
+        return {
+            "offer": self._offer.source,
+            "gates": [msgspec.structs.asdict(g) for g in candidate.gates] if candidate else [],
+            "undo_until": self._undo_until,
+        }
+
+    async def reported(self) -> None:
+        """Wait until the seconds after the switch are over and the gateways have reported them."""
+        wait = (self._switched_ns + _AFTER_NS - monotonic_ns()) / 1e9 + _REPORT_SLACK
+        await asyncio.sleep(max(wait, _REPORT_SLACK))
+
+    def certificate(self, rollout: Rollout) -> Certificate:
+        """The certificate as things stand."""
+        source, candidate = self._source, self._candidate
+        ended_ns = self._ended_ns or max(self._switched_ns + _AFTER_NS, self._started_ns)
+        return Certificate(
+            model=self._model,
+            rollout=self._rollout,
+            source=VersionRef(source.version, source.digest) if source else None,
+            target=self._offer.ref,
+            outcome=rollout.phase,
+            decided_by="operator" if rollout.phase is Phase.ROLLED_BACK else "plan",
+            started=self._started,
+            ended=_at(ended_ns),
+            requests=self._fleet.requests(self._model, self._started_ns, ended_ns),
+            switch=self._switch,
+            latency=self._latency(),
+            memory=Memory(self._before_bytes, self._peak_bytes, self._after_bytes, self._released_bytes),
+            loading=_loading(candidate),
+            gates=tuple(
+                records.GateResult(g.gate, g.result, {**g.evidence, "detail": g.detail})
+                for g in (candidate.gates if candidate else [])
+            ),
+            steps=tuple(self._steps),
+        )
+
+    def _latency(self) -> Latency:
+        """The seconds before, from the start of the load to the switch, and after it."""
+        window, model = self._fleet.window, self._model
+        start, switch = self._started_ns, self._switched_ns
+        return Latency(
+            before=window(model, start - _BEFORE_NS, start),
+            during=window(model, start, switch),
+            after=window(model, switch, switch + _AFTER_NS),
+        )
+
+
+def _loading(candidate: Loading | None) -> records.Loading:
+    if candidate is None or candidate.entry is None:
+        return records.Loading()
+    measured = candidate.measured
+    seconds = measured.verify_s + measured.load_s + measured.warmup_s
+    return records.Loading(quiet_method=measured.quiet, load_seconds=round(seconds, 4), cache=measured.cache)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _at(ns: int) -> str:
+    """The time of a CLOCK_MONOTONIC value."""
+    ago = timedelta(microseconds=(monotonic_ns() - ns) / 1e3)
+    return (datetime.now(UTC) - ago).isoformat(timespec="microseconds")
+
+
+def _ms(ns: int) -> float:
+    return round(ns / 1e6, 4)

@@ -1,0 +1,125 @@
+"""Settings of a server: flags, then environment, then `changeover.yaml`, then these defaults.
+
+Standard library only, because the supervisor imports nothing else. Sizes are bytes, times seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from changeover.errors import InvalidRequest
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a server can be told at start.
+
+    Attributes:
+        repository: folder with `NAME/VERSION/model.onnx`; None serves only what was pushed.
+        state_dir: journal, sealed artifacts and the optimised-model cache.
+        drain_deadline: longest time that answering what is in flight may take at shutdown or release.
+        default_timeout: a request's deadline when its client names none.
+        queue_limit: requests a model may have waiting or running in one gateway before it sheds.
+        verbose: log level `debug` instead of `info`.
+    """
+
+    repository: str | None = None
+    state_dir: str = ".changeover"
+    host: str = "127.0.0.1"
+    http_port: int = 8000
+    control_port: int = 8002
+    gateways: int = 1
+    body_limit: int = 64 * MIB
+    queue_limit: int = 1024
+    default_timeout: float = 30.0
+    drain_deadline: float = 30.0
+    lame_duck: float = 1.0
+    settle: float = 0.5
+    load_timeout: float = 300.0
+    verbose: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the message that starts a process."""
+        return asdict(self)
+
+    @property
+    def state(self) -> Path:
+        """The state folder as an absolute path."""
+        return Path(self.state_dir).absolute()
+
+
+def from_sources(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str] = os.environ,
+    file: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge the sources; `flags` holds only what the user gave.
+
+    Raises:
+        InvalidRequest: a name nobody knows, a value that is no number, or an address that needs access
+            control which is not set up (reason `invalid_setting`, `address_not_loopback`).
+    """
+    known = {f.name: f for f in fields(Settings)}
+    merged: dict[str, Any] = {}
+    for name, value in (file or {}).items():
+        if name not in known:
+            raise InvalidRequest(
+                f"changeover.yaml: unknown setting {name!r}; known: {', '.join(known)}",
+                reason="invalid_setting",
+            )
+        merged[name] = value
+    for name in known:
+        value = environment.get(f"CHANGEOVER_{name.upper()}")
+        if value is not None:
+            merged[name] = value
+    merged.update({k: v for k, v in flags.items() if v is not None})
+    default = Settings()
+    values: dict[str, Any] = {k: _convert(k, getattr(default, k), v) for k, v in merged.items()}
+    return _checked(replace(default, **values))
+
+
+def _convert(name: str, default: object, value: object) -> object:
+    """Bring `value` to the type of `default`; None stands for an optional text."""
+    if default is None or isinstance(default, str):
+        return None if value is None else str(value)
+    try:
+        if isinstance(default, bool):
+            return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
+        return int(str(value)) if isinstance(default, int) else float(str(value))
+    except ValueError:
+        raise InvalidRequest(f"setting {name}: {value!r} is not a number", reason="invalid_setting") from None
+
+
+def _checked(settings: Settings) -> Settings:
+    for name in ("http_port", "control_port"):
+        if not 0 <= getattr(settings, name) <= 65535:
+            raise InvalidRequest(
+                f"setting {name}: {getattr(settings, name)} is not a port", reason="invalid_setting"
+            )
+    if settings.gateways != 1:
+        raise InvalidRequest(
+            "setting gateways: this version runs one gateway; give 1", reason="invalid_setting"
+        )
+    if not _is_loopback(settings.host):
+        raise InvalidRequest(
+            f"refusing to listen on {settings.host}: this version has no access control, so only loopback "
+            "addresses are allowed; put a proxy in front or use --host 127.0.0.1",
+            reason="address_not_loopback",
+        )
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The supervisor: parent of all processes. Standard library only, one thread, no asyncio."""

@@ -1,0 +1,157 @@
+"""Members of the family: spawning, sending, reaping. What a death means is decided by the caller."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from time import monotonic
+from typing import Any
+
+from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame, pair
+
+
+class Role(StrEnum):
+    """What a process is."""
+
+    CONTROLLER = "controller"
+    GATEWAY = "gateway"
+    ZYGOTE = "zygote"
+    WORKER = "worker"
+
+
+_MODULES = {
+    Role.CONTROLLER: "changeover.controller.process",
+    Role.GATEWAY: "changeover.gateway.process",
+    Role.ZYGOTE: "changeover.worker.zygote",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One incarnation of a process; `number` is never used again while the server lives."""
+
+    number: int
+    role: Role
+    link: Link
+    pid: int | None = None
+    loading: int | None = None
+    ready: bool = False
+    started: float = field(default_factory=monotonic)
+    popen: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        """`<gateway 3 pid 4711>`."""
+        return f"<{self.role} {self.number} pid {self.pid}>"
+
+    def kill(self) -> None:
+        """SIGKILL; its death arrives by `Family.reap`."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Family:
+    """All living children. Spawning happens in the main thread: PDEATHSIG follows the spawning thread."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+        self._next = 1
+        self._unclaimed: dict[int, int] = {}  # status by pid, of workers reaped before the zygote named them
+
+    def of(self, role: Role) -> list[Member]:
+        """The living members of a role."""
+        return [m for m in self.members.values() if m.role is role]
+
+    def one(self, role: Role) -> Member | None:
+        """The living member of a role that has one."""
+        return next(iter(self.of(role)), None)
+
+    def spawn(self, role: Role, body: dict[str, Any], fds: list[int]) -> Member:
+        """A fresh interpreter for a role, welcomed with `body` and descriptors."""
+        ours, theirs = pair()
+        command = [sys.executable, "-m", _MODULES[role], str(theirs.fileno()), str(os.getpid())]
+        child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
+        theirs.close()
+        member = self._add(role, Link(ours))
+        member.pid, member.popen = child.pid, child
+        self._welcome(member, body, fds)
+        return member
+
+    def fork(self, zygote: Member, loading: int, body: dict[str, Any]) -> Member:
+        """A worker, forked by the zygote; its pid comes with `named`."""
+        ours, theirs = pair()
+        member = self._add(Role.WORKER, Link(ours))
+        member.loading = loading
+        self._welcome(member, body, [])
+        zygote.link.send(frame(Kind.FORK, {"member": member.number}, fds=[theirs.fileno()]))
+        theirs.close()
+        return member
+
+    def named(self, number: int, pid: int) -> tuple[Member, int] | None:
+        """The zygote told a worker's pid; returns the member and its status when it is dead already."""
+        member = self.members.get(number)
+        if member is None:
+            return None
+        member.pid = pid
+        if pid in self._unclaimed:
+            return member, self._unclaimed.pop(pid)
+        return None
+
+    def reap(self) -> Iterator[tuple[Member, int]]:
+        """Every child that ended, with its exit code (negative: the signal)."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            member = next((m for m in self.members.values() if m.pid == pid), None)
+            if member is None:
+                self._unclaimed[pid] = code
+                continue
+            if member.popen is not None:
+                member.popen.returncode = code
+            yield member, code
+
+    def remove(self, member: Member) -> None:
+        """Forget a dead member."""
+        self.members.pop(member.number, None)
+        member.link.close()
+
+    def send(self, member: Member | None, message: Frame) -> bool:
+        """Send; a member that cannot be reached is killed, since its death will say the rest."""
+        if member is None:
+            return False
+        try:
+            member.link.send(message)
+        except LinkClosed:
+            member.kill()
+            return False
+        return True
+
+    def _add(self, role: Role, link: Link) -> Member:
+        member = Member(self._next, role, link)
+        self._next += 1
+        self.members[member.number] = member
+        return member
+
+    def _welcome(self, member: Member, body: dict[str, Any], fds: list[int]) -> None:
+        member.link.send(frame(Kind.WELCOME, {**body, "member": member.number, "parent": os.getpid()}, fds=fds))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    sock.listen(4096)
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,1 @@
+"""What is observed of requests, and how it is counted."""

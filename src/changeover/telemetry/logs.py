@@ -1,0 +1,12 @@
+"""Log lines: one sentence an event, on stderr, with the process's name. Standard library only."""
+
+from __future__ import annotations
+
+import logging
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def configure(*, verbose: bool = False) -> None:
+    """Set up logging of this process."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_FORMAT, force=True)

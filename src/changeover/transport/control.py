@@ -1,0 +1,226 @@
+"""The typed messages between controller, gateways and workers, and the routing table they speak of.
+
+All are msgspec Structs in JSON. Frames that the supervisor itself reads (link.Kind below 20) are described by
+the same Structs, though the supervisor sees them as plain values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from changeover.tensors import Datatype, TensorSpec
+
+BUCKETS = 10_000
+
+
+class TensorEntry(msgspec.Struct, frozen=True):
+    """A model's input or output: OIP datatype name, declared shape with -1 for any length."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+    def spec(self) -> TensorSpec:
+        """The same as the value the data plane works with."""
+        return TensorSpec(self.name, Datatype[self.datatype], tuple(self.shape))
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """Inputs and outputs of a model. `batchable`: the first dimension of all of them is free."""
+
+    inputs: list[TensorEntry]
+    outputs: list[TensorEntry]
+    batchable: bool
+
+
+class Channels(msgspec.Struct, frozen=True):
+    """Size of each gateway's channel to a worker, in slots and bytes."""
+
+    slots: int
+    input_bytes: int
+    output_bytes: int
+
+
+class LoadingEntry(msgspec.Struct, frozen=True):
+    """A loading as the routing table names it. `max_batch` rows go together, `max_runs` runs a doorbell."""
+
+    loading: int
+    version: str
+    digest: str
+    signature: Signature
+    max_batch: int
+    run_timeout: float
+
+
+class RoutingTable(msgspec.Struct, frozen=True):
+    """Where a model's requests go while `epoch` is in force.
+
+    Attributes:
+        word: index of the model's word in the route page.
+        buckets: runs of (count, loading) that sum to 10,000.
+        loadings: every loading the table names in any way; a loading not named here may be drained.
+        active, standby, candidate: loading numbers.
+    """
+
+    model: str
+    word: int
+    epoch: int
+    buckets: list[tuple[int, int]]
+    loadings: list[LoadingEntry]
+    active: int
+    standby: int | None = None
+    candidate: int | None = None
+
+
+class WorkerSpec(msgspec.Struct, frozen=True):
+    """All a worker needs to load one version.
+
+    Attributes:
+        path: the sealed ONNX file; cache: the optimised-model cache folder; empty: an empty folder to run in.
+        verify: run the structure checks first (a replacement of a proven worker need not).
+        signature: what a worker of this loading proved before; a replacement takes it over.
+        memory_limit: bytes for RLIMIT_AS above what the process has at start, 0 for none.
+    """
+
+    loading: int
+    model: str
+    version: str
+    digest: str
+    path: str
+    cache: str
+    empty: str
+    verify: bool = True
+    optimization: str = "all"
+    intra_op_threads: int = 1
+    instances: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    max_batch: int = 32
+    memory_limit: int = 0
+    warmup_finite: bool = True
+    signature: Signature | None = None
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What a worker measured while it loaded: seconds and bytes."""
+
+    quiet: str = "none"
+    cache: str = "off"
+    verify_s: float = 0.0
+    load_s: float = 0.0
+    warmup_s: float = 0.0
+    run_ms: float = 0.0
+    rss_bytes: int = 0
+    peak_bytes: int = 0
+
+
+class GateResult(msgspec.Struct, frozen=True):
+    """One gate: `result` is passed, failed or skipped."""
+
+    gate: str
+    result: str
+    detail: str
+    evidence: dict[str, Any] = {}
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """A worker's report; `state` is one of the loading states up to ready, or failed.
+
+    With `ready`: the signature it really has, the channel size it wants and its measures.
+    With `failed`: reason and detail; the worker exits after it.
+    """
+
+    loading: int
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+    signature: Signature | None = None
+    channels: Channels | None = None
+    measured: Measured = Measured()
+    gates: list[GateResult] = []
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    """Controller to supervisor: keep one worker for this loading."""
+
+    loading: int
+    spec: WorkerSpec
+
+
+class Retire(msgspec.Struct, frozen=True):
+    """Controller to supervisor: no worker for this loading any more; SIGKILL after `grace` seconds."""
+
+    loading: int
+    grace: float = 5.0
+
+
+class Prepare(msgspec.Struct, frozen=True):
+    """Controller to gateways: load these epochs of a word from the store, open their channels, acknowledge."""
+
+    word: int
+    epochs: list[int]
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """Gateway to controller: these epochs can be picked from. `error` tells why not."""
+
+    word: int
+    epochs: list[int]
+    error: str | None = None
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """Controller to gateways, after the store: this epoch is in force."""
+
+    word: int
+    epoch: int
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """Gateway to controller, from its event loop: no pick from an older table is under way.
+
+    Attributes:
+        leases: leases by loading of this model that are still held.
+        seen_ns: CLOCK_MONOTONIC when the gateway acknowledged.
+        last_old_pick_ns: when the last pick from an older table began, 0 when there was none.
+    """
+
+    word: int
+    epoch: int
+    leases: dict[int, int]
+    seen_ns: int
+    last_old_pick_ns: int
+
+
+class Leases(msgspec.Struct, frozen=True):
+    """Gateway to controller: a loading that no table in force names has no lease here any more."""
+
+    word: int
+    loading: int
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """Gateway to controller, cumulative since the gateway started, so that a report may be repeated.
+
+    `latency` is sparse: bucket number -> count (see telemetry.observations).
+    """
+
+    loading: int
+    model: str
+    requests: int
+    failed: int
+    shed: int
+    latency: dict[int, int]
+
+
+class Observations(msgspec.Struct, frozen=True):
+    """One report of a gateway; `at_ns` is CLOCK_MONOTONIC."""
+
+    at_ns: int
+    loadings: list[Observed]
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """A message or table as JSON."""
+    return msgspec.json.encode(value)

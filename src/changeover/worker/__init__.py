@@ -1,0 +1,1 @@
+"""COMPUTE: one process a loaded version, one ONNX Runtime session in it."""

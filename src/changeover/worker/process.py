@@ -1,0 +1,201 @@
+"""A worker's life: verify, load quietly, warm up, say ready, then run batches until it is stopped or killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from setproctitle import setproctitle
+
+from changeover.errors import ChangeoverError, Internal
+from changeover.lifecycle import verify
+from changeover.lifecycle.signature import ModelSignature
+from changeover.tensors import TensorSpec
+from changeover.transport import channel
+from changeover.transport.channel import ChannelSize
+from changeover.transport.child import introduce
+from changeover.transport.control import (
+    Channels,
+    GateResult,
+    Measured,
+    Signature,
+    TensorEntry,
+    WorkerSpec,
+    WorkerStatus,
+    encode,
+)
+from changeover.transport.link import Frame, Kind, Link
+from changeover.worker import quiet, session, warmup
+from changeover.worker.runner import ChannelClosed, Runner
+
+_SLOTS = 3
+_FREE_DIMENSION = 256
+"""Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
+_MAX_RUNS = 16
+
+
+def preload() -> None:
+    """What the zygote does once for all its workers: the imports, and the first touch of lazy parts."""
+    np.zeros(1)
+    import onnx.checker  # noqa: F401 - 100 ms that no worker shall pay
+
+
+def main(fd: int, parent: int) -> None:
+    """Serve one loading."""
+    link, welcome = introduce(fd, parent)
+    spec = msgspec.convert(welcome.json()["spec"], WorkerSpec)
+    setproctitle(f"changeover: worker {spec.model}/{spec.version}")
+    os.chdir(spec.empty)  # onnxruntime resolves some paths against the working directory
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a terminal's signal is the supervisor's to hear
+    try:
+        loaded = _Loader(link, spec).run()
+    except ChangeoverError as error:
+        _report(link, WorkerStatus(spec.loading, "failed", reason=error.reason, detail=error.message))
+        return
+    _Server(link, loaded).run()
+
+
+class _Loader:
+    """From a sealed file to a session that has proven itself; every state is reported before it is entered."""
+
+    def __init__(self, link: Link, spec: WorkerSpec) -> None:
+        self._link = link
+        self._spec = spec
+        self._gates: list[GateResult] = []
+        self._declared: ModelSignature | None = None
+
+    def run(self) -> session.Session:
+        spec = self._spec
+        if spec.memory_limit:
+            used = _address_space()
+            resource.setrlimit(resource.RLIMIT_AS, (used + spec.memory_limit, used + spec.memory_limit))
+        how = quiet.method(spec.intra_op_threads)
+        return quiet.run_quietly(lambda: self._load(how), how)
+
+    def _load(self, how: quiet.Quiet) -> session.Session:
+        spec, started = self._spec, time.perf_counter()
+        if spec.verify:
+            _report(self._link, WorkerStatus(spec.loading, "verifying"))
+            self._declared = verify.verify(Path(spec.path).parent)
+            self._gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
+        verified = time.perf_counter()
+        _report(self._link, WorkerStatus(spec.loading, "loading"))
+        loaded = session.load(spec)
+        ctypes.CDLL(None).malloc_trim(0)  # the loader's garbage goes back before the worker serves
+        at_load = time.perf_counter()
+        signature, run_ms = self._prove(loaded.session)
+        measured = Measured(
+            quiet=how,
+            cache=loaded.cache,
+            verify_s=round(verified - started, 4),
+            load_s=round(at_load - verified, 4),
+            warmup_s=round(time.perf_counter() - at_load, 4),
+            run_ms=round(run_ms, 4),
+            rss_bytes=_resident(),
+            peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+        size = channels(signature, spec.max_batch)
+        status = WorkerStatus(
+            spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self._gates
+        )
+        _report(self._link, status)
+        return loaded.session
+
+    def _prove(self, loaded: session.Session) -> tuple[Signature, float]:
+        """Warm up; a replacement takes over what its predecessor proved."""
+        spec = self._spec
+        if spec.signature is not None:
+            return spec.signature, 0.0
+        _report(self._link, WorkerStatus(spec.loading, "validating"))
+        batchable = self._declared is not None and self._declared.batchable and spec.max_batch > 1
+        warm = warmup.warm_up(loaded, batchable=batchable, max_batch=spec.max_batch, finite=spec.warmup_finite)
+        self._gates.append(warm.gate)
+        inputs, outputs = _entries(loaded.inputs), _entries(loaded.outputs)
+        return Signature(inputs, outputs, warm.batchable), warm.run_ms
+
+
+class _Server:
+    """The loop of a loaded worker: its link and one channel a gateway."""
+
+    def __init__(self, link: Link, loaded: session.Session) -> None:
+        self._link = link
+        self._session = loaded
+        self._epoll = select.epoll()
+        self._epoll.register(link.fileno(), select.EPOLLIN)
+        self._runners: dict[int, Runner] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Until the supervisor says stop; batches that are in the slots by then are still answered."""
+        while not self._stopping:
+            for fd, _ in self._epoll.poll():
+                if fd == self._link.fileno():
+                    self._on_link()
+                else:
+                    self._serve(fd)
+        for fd in list(self._runners):
+            self._serve(fd)
+
+    def _on_link(self) -> None:
+        while (message := self._link.receive()) is not None:
+            if message.kind is Kind.STOP:
+                self._stopping = True
+            elif message.kind is Kind.CHANNEL:
+                memory, doorbell = message.fds
+                size = ChannelSize(*message.json()["size"])
+                runner = Runner(self._session, socket.socket(fileno=doorbell), memory, size)
+                self._runners[doorbell] = runner
+                self._epoll.register(doorbell, select.EPOLLIN)
+
+    def _serve(self, fd: int) -> None:
+        """All that waits on one channel, but never past a slot's worth: others and the link come next."""
+        runner = self._runners[fd]
+        try:
+            for _ in range(_SLOTS):
+                if not runner.serve_one():
+                    return
+        except (ChannelClosed, BrokenPipeError, ConnectionResetError, Internal):
+            self._epoll.unregister(fd)
+            self._runners.pop(fd).sock.close()
+
+
+def channels(signature: Signature, max_batch: int) -> Channels:
+    """Slot sizes for a model: the largest batch, or up to 16 single runs when it cannot batch."""
+    times = max_batch if signature.batchable else _MAX_RUNS
+    inputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.inputs)
+    outputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.outputs)
+    size = channel.channel_size(_SLOTS, inputs, outputs)
+    return Channels(size.slots, size.input_bytes, size.output_bytes)
+
+
+def _bytes(spec: TensorSpec, batchable: bool, times: int) -> int:
+    """Bytes of `times` rows (batchable) or runs of a tensor; 64 bytes are reckoned for a BYTES element."""
+    count = 1
+    for dimension in spec.shape[1 if batchable else 0 :]:
+        count *= _FREE_DIMENSION if dimension < 0 else dimension
+    one = count * (spec.datatype.itemsize or 64)
+    return times * one if batchable else times * channel.aligned(one)
+
+
+def _entries(specs: list[TensorSpec]) -> list[TensorEntry]:
+    return [TensorEntry(s.name, s.datatype.name, list(s.shape)) for s in specs]
+
+
+def _report(link: Link, status: WorkerStatus) -> None:
+    link.send(Frame(Kind.STATUS, encode(status)))
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -1,0 +1,112 @@
+"""Loading low, serving normal: how a load stays unfelt by live traffic, without privilege where possible.
+
+In order of preference: niceness 19 and back (needs CAP_SYS_NICE or RLIMIT_NICE); the session's autogroup at 19
+and back (allowed to anybody, effective where autogroups are on); a loader thread at niceness 19 for a
+single-threaded load; one core only.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+_LOW = 19
+_CAP_SYS_NICE = 23
+_NORMAL_LIMIT = 20  # RLIMIT_NICE 20 allows niceness 0
+_AUTOGROUP = Path("/proc/self/autogroup")
+_AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
+
+
+class Quiet(StrEnum):
+    """How a loading is kept quiet; recorded in the certificate."""
+
+    NICENESS = "niceness"
+    AUTOGROUP = "autogroup"
+    THREAD = "thread"
+    AFFINITY = "affinity"
+
+
+def method(intra_op_threads: int = 1) -> Quiet:
+    """The best method that works for this process."""
+    if _may_renice():
+        return Quiet.NICENESS
+    if _autogroup_works():
+        return Quiet.AUTOGROUP
+    return Quiet.THREAD if intra_op_threads == 1 else Quiet.AFFINITY
+
+
+def run_quietly(call: Callable[[], T], how: Quiet) -> T:
+    """Run `call` in a thread of its own at low priority; everything is normal when it returns or raises.
+
+    Threads that `call` starts inherit its low priority, and are set back too (not with THREAD, which is
+    chosen only where there are none).
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            if how in (Quiet.NICENESS, Quiet.THREAD):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW)
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - carried to the caller
+            errors.append(error)
+
+    with _process_low(how):
+        thread = threading.Thread(target=body, name="loader")
+        thread.start()
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@contextmanager
+def _process_low(how: Quiet) -> Iterator[None]:
+    if how is Quiet.AUTOGROUP:
+        _AUTOGROUP.write_text(str(_LOW))
+    cores = os.sched_getaffinity(0)
+    if how is Quiet.AFFINITY:
+        os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        if how is Quiet.AUTOGROUP:
+            _AUTOGROUP.write_text("0")
+        for task in os.listdir("/proc/self/task"):
+            _restore(int(task), how, cores)
+
+
+def _restore(task: int, how: Quiet, cores: set[int]) -> None:
+    """Bring a thread back; one that ended meanwhile needs nothing."""
+    try:
+        if how is Quiet.NICENESS:
+            os.setpriority(os.PRIO_PROCESS, task, 0)
+        elif how is Quiet.AFFINITY:
+            os.sched_setaffinity(task, cores)
+    except ProcessLookupError:
+        pass
+
+
+def _may_renice() -> bool:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NICE)
+    if soft >= _NORMAL_LIMIT or soft == resource.RLIM_INFINITY:
+        return True
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_NICE & 1)
+    return False
+
+
+def _autogroup_works() -> bool:
+    try:
+        return _AUTOGROUP_SWITCH.read_text().strip() == "1" and os.access(_AUTOGROUP, os.W_OK)
+    except OSError:
+        return False

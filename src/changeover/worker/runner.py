@@ -1,0 +1,206 @@
+"""Runs batches: reads a doorbell, feeds the session from the slot, writes the outputs beside, rings back."""
+
+from __future__ import annotations
+
+import array
+import json
+import mmap
+import os
+import socket
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from changeover.errors import ModelError, ModelRunFailed
+from changeover.tensors import Datatype, flat_bytes, join_bytes, split_bytes
+from changeover.transport import channel
+from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
+from changeover.worker.session import Array, Session
+
+_KEPT_LAYOUTS = 256
+_DATATYPES = {int(d): d for d in Datatype}
+
+
+class ChannelClosed(Exception):
+    """The gateway at the other end is gone."""
+
+
+@dataclass(slots=True)
+class _Layout:
+    """The input arrays of a batch layout, one set of feeds a run, as views of the slot."""
+
+    feeds: list[dict[str, Array]]
+    strings: list[tuple[int, Part]]
+
+
+class Runner:
+    """The worker's end of one channel."""
+
+    def __init__(self, session: Session, sock: socket.socket, memory_fd: int, size: ChannelSize) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._session = session
+        self._memory = ChannelMemory(memory_fd, size)
+        os.close(memory_fd)
+        self._layouts: OrderedDict[tuple[int, int, bytes], _Layout] = OrderedDict()
+        self._answers: OrderedDict[tuple[Any, ...], tuple[list[Array], bytes]] = OrderedDict()
+
+    def serve_one(self) -> bool:
+        """Answer one batch; False when none waits.
+
+        Raises:
+            ChannelClosed: the gateway is gone.
+        """
+        try:
+            data, ancillary, _, _ = self.sock.recvmsg(channel.MAX_MESSAGE, 16, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ChannelClosed from error
+        if not data:
+            raise ChannelClosed
+        header, parts, count = channel.unpack(data)
+        own = _map_own(ancillary)
+        try:
+            self._answer(header, parts, count, own)
+        except ModelError as error:
+            self._fail(header, error)
+        return True
+
+    def _answer(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> None:
+        layout = self._layout(header, parts, count, own)
+        wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+        results = [self._session.run_feeds(feeds) for feeds in layout.feeds]
+        wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
+        reply = Header(Message.ANSWER, header.slot, header.batch, header.runs, wall, cpu)
+        self._reply(reply, results)
+
+    # -- inputs --------------------------------------------------------------------------------------------
+
+    def _layout(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> _Layout:
+        """The feeds of a batch; a layout seen before costs one look-up, its arrays show the new bytes."""
+        key = (header.slot, header.runs, parts)
+        layout = self._layouts.get(key) if own is None else None
+        if layout is None:
+            memory = self._memory.inputs[header.slot] if own is None else own
+            layout = self._build(channel.unpack_parts(parts, count), header.runs, memory)
+            if own is None and not layout.strings:
+                _keep(self._layouts, key, layout)
+        return layout
+
+    def _build(self, parts: list[Part], runs: int, memory: memoryview) -> _Layout:
+        feeds: list[dict[str, Array]] = [{} for _ in range(runs)]
+        strings: list[tuple[int, Part]] = []
+        for part in parts:
+            spec = self._session.inputs[part.position]
+            channel.check_part(part, runs, spec.datatype.itemsize, len(memory))
+            for run in range(runs):
+                feeds[run][spec.name] = _input(part, run, memory)
+            if part.datatype == Datatype.BYTES:
+                strings.append((0, part))
+        return _Layout(feeds, strings)
+
+    # -- outputs -------------------------------------------------------------------------------------------
+
+    def _reply(self, header: Header, results: list[list[Array]]) -> None:
+        """Outputs into the slot, or into memory of their own when they do not fit."""
+        key = (header.slot, header.runs, *[a.shape for a in results[0]])
+        known = self._answers.get(key)
+        if known is None or any(a.shape != b.shape for r in results[1:] for a, b in zip(results[0], r, strict=True)):
+            self._reply_slowly(header, results, key)
+            return
+        views, parts = known
+        for at, arrays in enumerate(results):
+            for position, value in enumerate(arrays):
+                views[at * len(arrays) + position][...] = value
+        self.sock.send(channel.pack(header, parts, len(results[0])))
+
+    def _reply_slowly(self, header: Header, results: list[list[Array]], key: tuple[Any, ...]) -> None:
+        """Work out the layout of the outputs, and keep it when it can come again."""
+        blobs = [[_raw(a, s.datatype) for a, s in zip(r, self._session.outputs, strict=True)] for r in results]
+        parts = self._parts(results, blobs, header.runs)
+        need = max((p.offset + (header.runs - 1) * p.stride + p.nbytes for p in parts), default=0)
+        memory, fd = self._memory.outputs[header.slot], None
+        if need > len(memory):
+            fd, memory = channel.own_memory(need)
+        for run, row in enumerate(blobs):
+            for part, blob in zip(parts, row, strict=True):
+                start = part.offset + run * part.stride
+                memory[start : start + part.nbytes] = blob
+        packed = channel.pack_parts(parts)
+        message = channel.pack(header, packed, len(parts))
+        if fd is not None:
+            self.sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+            os.close(fd)
+            return
+        self.sock.send(message)
+        if all(s.datatype.itemsize for s in self._session.outputs):
+            views = [_view(part, run, memory) for run in range(header.runs) for part in parts]
+            _keep(self._answers, key, (views, packed))
+
+    def _parts(self, results: list[list[Array]], blobs: list[list[memoryview]], runs: int) -> list[Part]:
+        parts: list[Part] = []
+        at = 0
+        for position, (value, spec) in enumerate(zip(results[0], self._session.outputs, strict=True)):
+            sizes = {len(row[position]) for row in blobs}
+            if len(sizes) != 1 or any(r[position].shape != value.shape for r in results):
+                raise ModelRunFailed(f"output {spec.name} differs in shape between runs", reason="output_undeclared")
+            nbytes = sizes.pop()
+            stride = channel.aligned(nbytes)
+            parts.append(Part(position, spec.datatype, value.shape, at, nbytes, stride))
+            at += runs * stride
+        return parts
+
+    def _fail(self, header: Header, error: ModelError) -> None:
+        body = json.dumps({"reason": error.reason, "detail": error.message[: channel.MAX_DETAIL]}).encode()
+        self.sock.send(channel.pack(Header(Message.FAILED, header.slot, header.batch, header.runs), body, 0))
+
+
+def _keep(store: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    store[key] = value
+    if len(store) > _KEPT_LAYOUTS:
+        store.popitem(last=False)
+
+
+def _input(part: Part, run: int, memory: memoryview) -> Array:
+    """One run's tensor as a view of shared memory (BYTES: decoded)."""
+    start = part.offset + run * part.stride
+    datatype = _DATATYPES[part.datatype]
+    data = memory[start : start + part.nbytes]
+    if datatype is not Datatype.BYTES:
+        return np.frombuffer(data, datatype.numpy).reshape(part.shape)
+    flat = np.empty(int(np.prod(part.shape, dtype=np.int64)), dtype=object)
+    try:
+        flat[:] = [bytes(item).decode() for item in split_bytes(data, flat.size)]
+    except UnicodeDecodeError:
+        raise ModelRunFailed(
+            "a BYTES element is not UTF-8, and onnxruntime takes nothing else", reason="bytes_not_utf8"
+        ) from None
+    return flat.reshape(part.shape)
+
+
+def _view(part: Part, run: int, memory: memoryview) -> Array:
+    start = part.offset + run * part.stride
+    return np.frombuffer(memory[start : start + part.nbytes], _DATATYPES[part.datatype].numpy).reshape(part.shape)
+
+
+def _raw(value: Array, datatype: Datatype) -> memoryview:
+    if datatype is Datatype.BYTES:
+        return memoryview(join_bytes([str(v).encode() for v in value.reshape(-1)]))
+    return flat_bytes(value)
+
+
+def _map_own(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
+    """The memory of a batch that did not fit its slot."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds = array.array("i", data)
+            try:
+                return memoryview(mmap.mmap(fds[0], os.fstat(fds[0]).st_size))
+            finally:
+                for fd in fds:
+                    os.close(fd)
+    return None

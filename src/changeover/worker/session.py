@@ -1,0 +1,160 @@
+"""ONNX Runtime, and the only file that knows it: load a model, run it, tell its signature.
+
+Foreign exceptions stop here. onnxruntime 1.31 sends telemetry and starts a thread at import unless
+`ORT_DISABLE_TELEMETRY=1` is set, which the supervisor does for all processes; this file insists on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import: a started thread would also break fork
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from changeover.errors import ModelRejected, ModelRunFailed
+from changeover.tensors import Datatype, TensorSpec
+from changeover.transport.control import WorkerSpec
+from changeover.worker import cache
+
+Array = npt.NDArray[Any]
+_LEVELS = {
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+_FATAL = 4
+_MEMORY_WORDS = ("bad_alloc", "Failed to allocate memory", "bad allocation", "Cannot allocate memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` did: the session, and whether the optimised graph came from the cache (hit, miss, off)."""
+
+    session: Session
+    cache: str
+
+
+def load(spec: WorkerSpec) -> Loaded:
+    """Load a sealed model, from the optimised-graph cache where it can.
+
+    Raises:
+        ModelRejected: onnxruntime refuses the model (`load_failed`), or memory ran out (`out_of_memory`).
+    """
+    if spec.optimization == "off":
+        return Loaded(Session(_open(spec.path, _options(spec, "off"), spec)), "off")
+    parts = (spec.digest, ort.__version__, ",".join(spec.providers), spec.optimization)
+    entry = cache.entry(spec.cache, *parts)
+    if entry.usable():
+        return Loaded(Session(_open(str(entry.path), _options(spec, "off"), spec)), "hit")
+    options = _options(spec, spec.optimization)
+    options.optimized_model_filepath = str(entry.fresh)
+    try:
+        session = Session(_open(spec.path, options, spec))
+    except ModelRejected:
+        entry.discard()  # the graph may be too large to write (over 2 GiB), or the disk full
+        return Loaded(Session(_open(spec.path, _options(spec, spec.optimization), spec)), "off")
+    entry.publish()
+    return Loaded(session, "miss")
+
+
+def _options(spec: WorkerSpec, level: str) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = _LEVELS[level]
+    options.intra_op_num_threads = spec.intra_op_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    return options
+
+
+def _open(path: str, options: ort.SessionOptions, spec: WorkerSpec) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(path, options, providers=list(spec.providers))
+    except MemoryError:
+        raise ModelRejected("out of memory while loading; raise runtime.memory_limit", reason="out_of_memory") from None
+    except Exception as error:  # onnxruntime raises a dozen classes with no common one
+        message = str(error).strip() or type(error).__name__
+        if any(word in message for word in _MEMORY_WORDS):
+            raise ModelRejected(f"out of memory while loading: {message}", reason="out_of_memory") from None
+        raise ModelRejected(f"onnxruntime cannot load the model: {message}", reason="load_failed") from None
+
+
+class Session:
+    """A loaded model. `run` takes and gives arrays in the order of the signature.
+
+    BF16 travels as uint16 (numpy has no bfloat16), BYTES as object arrays of `str`.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._run = session._sess.run  # noqa: SLF001 - the public `run` checks names again on each call, 3 µs
+        self.inputs = [_spec(arg) for arg in session.get_inputs()]
+        self.outputs = [_spec(arg) for arg in session.get_outputs()]
+        self._input_names = [s.name for s in self.inputs]
+        self._output_names = [s.name for s in self.outputs]
+        self._bf16 = any(s.datatype is Datatype.BF16 for s in self.inputs + self.outputs)
+
+    def run(self, arrays: list[Array]) -> list[Array]:
+        """One execution.
+
+        Raises:
+            ModelRunFailed: an operator failed (`run_failed`), or memory ran out (`out_of_memory`).
+        """
+        feeds = dict(zip(self._input_names, arrays, strict=True))
+        return self.run_feeds(feeds)
+
+    def run_feeds(self, feeds: dict[str, Array]) -> list[Array]:
+        """The same with arrays by input name."""
+        try:
+            if self._bf16:
+                return self._run_values(feeds)
+            outputs: list[Array] = self._run(self._output_names, feeds, None)
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one
+            message = str(error).strip() or type(error).__name__
+            memory = isinstance(error, MemoryError) or any(word in message for word in _MEMORY_WORDS)
+            raise ModelRunFailed(message, reason="out_of_memory" if memory else "run_failed") from None
+        return outputs
+
+    def _run_values(self, feeds: dict[str, Array]) -> list[Array]:
+        """Through OrtValues, which know BF16."""
+        values = {}
+        for spec in self.inputs:
+            array = feeds[spec.name]
+            if spec.datatype is Datatype.BF16:
+                values[spec.name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+            else:
+                values[spec.name] = ort.OrtValue.ortvalue_from_numpy(array)
+        results = self._session.run_with_ort_values(self._output_names, values)
+        return [_array(value, spec) for value, spec in zip(results, self.outputs, strict=True)]
+
+
+def _array(value: ort.OrtValue, spec: TensorSpec) -> Array:
+    """An output as an array; BF16 is copied out as raw 16 bits."""
+    if spec.datatype is not Datatype.BF16:
+        array: Array = value.numpy()
+        return array
+    shape = value.shape()
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, np.uint16)
+    raw = ctypes.string_at(value.data_ptr(), 2 * count)
+    return np.frombuffer(raw, np.uint16).reshape(shape)
+
+
+def _spec(arg: Any) -> TensorSpec:
+    """A node argument as a TensorSpec; unnamed and named free dimensions become -1."""
+    try:
+        datatype = Datatype.from_onnx(arg.type)
+    except ValueError as error:
+        raise ModelRejected(f"{arg.name}: {error}", reason="io_unsupported") from None
+    shape = tuple(d if isinstance(d, int) and d >= 0 else -1 for d in (arg.shape or []))
+    return TensorSpec(arg.name, datatype, shape)

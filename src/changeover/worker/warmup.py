@@ -1,0 +1,166 @@
+"""The warmup gate: first runs at every batch size in use, on generated inputs; what comes out is looked at.
+
+It also proves that rows do not influence one another: only then may requests of different clients share a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from changeover.errors import ModelRejected, ModelRunFailed
+from changeover.tensors import Datatype, TensorSpec
+from changeover.transport.control import GateResult
+from changeover.worker.session import Array, Session
+
+_SEED = 20
+_FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64)
+_ASSUMED = 8
+"""Length taken for a free dimension that is not the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """The gate's result, whether batching was proven, the largest input and output bytes of a row, ms of a run."""
+
+    gate: GateResult
+    batchable: bool
+    run_ms: float
+
+
+def batch_sizes(max_batch: int) -> list[int]:
+    """1, 2, 4 … and the largest."""
+    sizes = [1]
+    while sizes[-1] * 2 < max_batch:
+        sizes.append(sizes[-1] * 2)
+    return sizes if max_batch == 1 else [*sizes, max_batch]
+
+
+def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) -> Warm:
+    """Run at every batch size.
+
+    Args:
+        session: the freshly loaded model.
+        batchable: the first dimension of all inputs and outputs is free.
+        max_batch: largest number of rows that will go together.
+        finite: refuse NaN and infinities in the outputs.
+
+    Raises:
+        ModelRejected: a run failed with shapes that the model declares (`warmup_failed`), an output differs
+            from its declaration (`output_undeclared`) or is not finite (`output_not_finite`).
+    """
+    free = [s.name for s in session.inputs if any(d < 0 for d in s.shape[1 if batchable else 0 :])]
+    sizes = batch_sizes(max_batch) if batchable else [1]
+    rows = _inputs(session.inputs, sizes[-1], batchable=batchable)
+    try:
+        largest = [_checked_run(session, _head(rows, size, batchable), size, batchable, finite) for size in sizes]
+    except ModelRunFailed as error:
+        if not free:
+            raise ModelRejected(f"a warmup run failed: {error.message}", reason="warmup_failed") from None
+        detail = (
+            f"inputs {', '.join(free)} have free dimensions, and a run with {_ASSUMED} for each failed: {error.message}"
+        )
+        return Warm(GateResult("warmup", "skipped", detail), False, 0.0)
+    independent = batchable and _rows_independent(session, rows, largest[-1], sizes[-1])
+    run_ms = _time_run(session, _head(rows, 1, batchable))
+    evidence: dict[str, Any] = {
+        "batch_sizes": sizes,
+        "batching": independent,
+        "run_ms": round(run_ms, 3),
+        "finite": finite,
+    }
+    if free:
+        evidence["assumed"] = dict.fromkeys(free, _ASSUMED)
+    return Warm(GateResult("warmup", "passed", _sentence(sizes, batchable, independent), evidence), independent, run_ms)
+
+
+def _sentence(sizes: Sequence[int], batchable: bool, independent: bool) -> str:
+    text = f"{len(sizes)} batch sizes up to {sizes[-1]} answered as declared"
+    if batchable and not independent:
+        text += "; rows of one batch influence each other, so requests are not batched"
+    return text
+
+
+def _checked_run(session: Session, inputs: list[Array], size: int, batchable: bool, finite: bool) -> list[Array]:
+    outputs = session.run(inputs)
+    for spec, array in zip(session.outputs, outputs, strict=True):
+        _check_declared(spec, array, size, batchable)
+        if finite and spec.datatype in _FLOATS and not np.isfinite(array).all():
+            raise ModelRejected(
+                f"output {spec.name} holds NaN or infinite values on generated inputs at batch size {size}; "
+                "set gates.warmup.finite: false if the model means it",
+                reason="output_not_finite",
+            )
+    return outputs
+
+
+def _check_declared(spec: TensorSpec, array: Array, size: int, batchable: bool) -> None:
+    fits = not spec.shape or (
+        len(spec.shape) == array.ndim
+        and all(want in (-1, got) for want, got in zip(spec.shape, array.shape, strict=True))
+        and (not batchable or array.shape[0] == size)
+    )
+    if not fits or (spec.datatype.itemsize and array.dtype != spec.datatype.numpy):
+        raise ModelRejected(
+            f"output {spec.name} is declared {spec.datatype.name}{list(spec.shape)} but came as "
+            f"{array.dtype}{list(array.shape)} for {size} rows",
+            reason="output_undeclared",
+        )
+
+
+def _rows_independent(session: Session, rows: list[Array], whole: list[Array], size: int) -> bool:
+    """Whether the first and last row alone give what they gave inside the largest batch."""
+    if size == 1:
+        return True
+    for row in (0, size - 1):
+        alone = session.run([a[row : row + 1] for a in rows])
+        for one, many in zip(alone, whole, strict=True):
+            if one.dtype == object:
+                if not np.array_equal(one[0], many[row]):
+                    return False
+            elif one.dtype.kind == "f":
+                if not np.allclose(one[0], many[row], rtol=1e-2, atol=1e-3, equal_nan=True):
+                    return False
+            elif not np.array_equal(one[0], many[row]):
+                return False
+    return True
+
+
+def _time_run(session: Session, inputs: list[Array]) -> float:
+    """Milliseconds of the fastest of three runs."""
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        session.run(inputs)
+        best = min(best, time.perf_counter() - start)
+    return best * 1e3
+
+
+def _head(rows: list[Array], size: int, batchable: bool) -> list[Array]:
+    return [a[:size] for a in rows] if batchable else rows
+
+
+def _inputs(specs: Sequence[TensorSpec], rows: int, *, batchable: bool) -> list[Array]:
+    """Inputs with different rows: floats in (0, 1], integers 0 and 1 (valid as indices almost everywhere)."""
+    generator = np.random.default_rng(_SEED)
+    arrays: list[Array] = []
+    for spec in specs:
+        shape = [_ASSUMED if d < 0 else d for d in spec.shape]
+        if batchable:
+            shape[0] = rows
+        arrays.append(_generated(spec.datatype, shape, generator))
+    return arrays
+
+
+def _generated(datatype: Datatype, shape: list[int], generator: np.random.Generator) -> Array:
+    if datatype is Datatype.BYTES:
+        return generator.integers(0, 2, shape).astype(str).astype(object)
+    if datatype is Datatype.BF16:
+        return (1.0 - generator.random(shape, np.float32)).view(np.uint32).__rshift__(16).astype(np.uint16)
+    if datatype in _FLOATS:
+        return (1.0 - generator.random(shape)).astype(datatype.numpy)
+    return generator.integers(0, 2, shape).astype(datatype.numpy)

@@ -1,0 +1,87 @@
+"""The zygote: numpy and onnxruntime imported, one thread; workers are forked from it in milliseconds.
+
+A double fork hands the worker to the supervisor (the subreaper), so the zygote may die without its workers.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+
+from setproctitle import setproctitle
+
+from changeover.transport.child import arguments, introduce
+from changeover.transport.link import Kind, Link, LinkClosed, frame
+from changeover.worker import process
+
+
+def main() -> None:
+    """Fork workers as the supervisor asks, until it dies."""
+    fd, parent = arguments()
+    link, _ = introduce(fd, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setproctitle("changeover: zygote")
+    process.preload()
+    if threading.active_count() != 1 or len(os.listdir("/proc/self/task")) != 1:
+        sys.exit("zygote: a library started a thread at import, forking would break; is ORT_DISABLE_TELEMETRY unset?")
+    gc.collect()
+    gc.freeze()  # what is shared now stays shared: the collector touches none of it in the children
+    link.send(frame(Kind.READY))
+    ready = select.poll()
+    ready.register(link.fileno(), select.POLLIN)
+    while True:
+        ready.poll()
+        message = link.receive()
+        if message is not None and message.kind is Kind.FORK:
+            pid = _fork(link, message.fds[0], parent)
+            os.close(message.fds[0])
+            link.send(frame(Kind.FORKED, {"member": message.json()["member"], "pid": pid}))
+
+
+def _fork(link: Link, fd: int, supervisor: int) -> int:
+    """Fork a worker on the link `fd`; returns its pid. The process between exits at once."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        worker = os.fork()
+        if worker == 0:
+            os.close(reader)
+            os.close(writer)
+            link.sock.close()
+            _be_worker(fd, supervisor)
+        os.write(writer, worker.to_bytes(8, "little"))
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(between, 0)
+    pid = int.from_bytes(os.read(reader, 8), "little")
+    os.close(reader)
+    return pid
+
+
+def _be_worker(fd: int, supervisor: int) -> None:
+    """The worker's whole life; never returns, so no destructor of the zygote's runs in a child."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.setsid()
+        process.main(fd, supervisor)
+        code = 0
+    except (LinkClosed, SystemExit):
+        pass
+    except BaseException:  # noqa: BLE001 - the last place that can tell what happened
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LinkClosed:
+        sys.exit(0)

@@ -1,0 +1,221 @@
+"""Taking connections in one by one, and leaving without losing anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import resource
+import socket
+import threading
+import time
+
+import pytest
+
+from changeover.gateway.door.limits import Limits
+from changeover.gateway.door.listener import DoorServer
+from tests.gateway.door.served import Bench, Client, Served, get, post, serving
+
+
+def test_one_connection_per_readiness(door: Served) -> None:
+    """However many connections wait, one is taken per turn of the loop, so that other processes get theirs."""
+    counts: list[int] = []
+
+    async def watch() -> None:
+        await asyncio.sleep(0)
+        with contextlib.ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(socket.create_connection(("127.0.0.1", door.port)))
+            for _ in range(40):
+                counts.append(door.server.counts.accepted)
+                await asyncio.sleep(0)
+
+    door.wait(watch())
+    assert counts[-1] == 10
+    assert max(after - before for before, after in itertools.pairwise(counts)) == 1
+
+
+def test_connection_limit(door: Served) -> None:
+    """At the limit further connections wait in the kernel and are served when one ends."""
+    with serving(connections=2) as limited:
+        first, second, third = limited.client(), limited.client(), limited.client()
+        for client in (first, second, third):
+            client.send(get())
+        assert first.answer().status == second.answer().status == 200
+        third.sock.settimeout(0.4)
+        with pytest.raises(TimeoutError):
+            third.answer()
+        third.sock.settimeout(5)
+        first.sock.close()
+        assert third.answer().status == 200
+        second.sock.close()
+        third.sock.close()
+
+
+def test_no_descriptor_left(door: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a free descriptor the connection waits in the kernel, and is served once there is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with door.client() as probe:
+        probe.send(get())
+        probe.answer()
+        with socket.socket() as sock:
+            sock.settimeout(5)
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+            try:
+                sock.connect(("127.0.0.1", door.port))
+                sock.sendall(get())
+                door.until(lambda: "no connection can be taken" in caplog.text, "the warning")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_lame_duck_says_close_and_listens_on(door: Served) -> None:
+    """A lame duck takes new connections and ends each with its answer."""
+    with door.client() as old:
+        old.send(get())
+        assert "connection" not in old.answer().headers
+        door.call(door.server.lame_duck)
+        old.send(get())
+        assert old.answer().headers["connection"] == "close"
+        assert old.ended()
+    with door.client() as new:
+        new.send(get())
+        assert new.answer().headers["connection"] == "close"
+
+
+def test_lame_duck_answers_what_is_pipelined(door: Served) -> None:
+    """Requests sent before the client could know are all answered; the last answer says close."""
+    door.call(door.server.lame_duck)
+    with door.client() as client:
+        client.send(b"".join(post(b"%d" % number) for number in range(300)))
+        answers = [client.answer() for _ in range(300)]
+        assert [answer.body for answer in answers] == [b"%d" % number for number in range(300)]
+        assert answers[-1].headers["connection"] == "close"
+        assert client.ended()
+
+
+def test_stop_answers_what_is_in_flight(door: Served) -> None:
+    """A request in progress is answered during the stop, which then ends early."""
+    with door.client() as client:
+        client.send(get("/hold"))
+        door.until(lambda: len(door.app.held) == 1)
+        stopping = door.begin(door.server.stop(5.0, duck_seconds=0.1))
+        time.sleep(0.5)
+        assert not stopping.done()
+        door.call(lambda: door.app.held[0].respond(200, b"", (b"in time",)))
+        assert client.answer().body == b"in time"
+        client.sock.close()
+        assert stopping.result(1.0) == 0
+
+
+def test_stop_cuts_off_at_the_deadline(door: Served) -> None:
+    """What is not answered by the deadline is cut, counted and told to the application."""
+    with door.client() as client:
+        client.send(get("/hold"))
+        door.until(lambda: len(door.app.held) == 1)
+        assert door.wait(door.server.stop(0.5, duck_seconds=0.1)) == 1
+        assert client.ended()
+    assert door.app.abandoned == ["/hold"]
+
+
+def test_idle_connections_close_and_young_ones_have_their_time(door: Served) -> None:
+    """After the lame duck idle connections end; one that has just come may still send its request."""
+    with door.client() as idle:
+        idle.send(get())
+        idle.answer()
+        time.sleep(0.3)
+        stopping = door.begin(door.server.stop(5.0, duck_seconds=0.4))
+        time.sleep(0.3)
+        with door.client() as young:
+            assert idle.ended()
+            young.send(get())
+            assert young.answer().headers["connection"] == "close"
+    assert stopping.result(2.0) == 0
+
+
+def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
+    """Clients whose handshake is done, but who were not taken yet, are answered during the stop."""
+    clients: list[Client] = []
+
+    async def crowd_then_stop() -> int:
+        for _ in range(50):
+            client = door.client()
+            client.send(get())
+            clients.append(client)
+        return await door.server.stop(3.0, duck_seconds=0.0)
+
+    assert door.wait(crowd_then_stop()) == 0
+    for client in clients:
+        assert client.answer().status == 200
+        client.sock.close()
+
+
+def test_last_listener_leaves_no_half_open_door(door: Served) -> None:
+    """While the last ones are taken in, a new handshake does not finish; afterwards it is refused."""
+    stopping = door.begin(door.server.stop(3.0, duck_seconds=0.0))
+    time.sleep(0.05)
+    with socket.socket() as late:
+        late.settimeout(0.02)
+        with pytest.raises(TimeoutError):
+            late.connect(("127.0.0.1", door.port))
+    assert stopping.result(2.0) == 0
+    with pytest.raises(ConnectionRefusedError):
+        door.client()
+
+
+def test_other_listeners_go_on() -> None:
+    """A gateway that leaves a shared socket loses nobody: the other one takes every new connection."""
+    with serving() as staying:
+        other = DoorServer(Bench(), staying.sock.dup(), Limits())
+        staying.call(other.start)
+        leaving = staying.begin(other.stop(2.0, last=False, duck_seconds=0.1))
+        for _ in range(50):
+            with staying.client() as client:
+                client.send(get())
+                assert client.answer().status == 200
+        assert leaving.result(3.0) == 0
+        with staying.client() as client:
+            client.send(get())
+            assert client.answer().status == 200
+        staying.until(lambda: staying.server.connections == 0)
+
+
+def test_stop_under_load_loses_nothing() -> None:
+    """Clients that send all the time, on kept and on fresh connections, miss no answer during a stop."""
+    with serving() as door:
+        lost: list[str] = []
+        answered = [0] * 8
+        threads = [threading.Thread(target=_hammer, args=(door.port, n, answered, lost)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        assert door.wait(door.server.stop(5.0, duck_seconds=0.5)) == 0
+        for thread in threads:
+            thread.join(5.0)
+            assert not thread.is_alive()
+        assert lost == []
+        assert min(answered) > 10
+
+
+def _hammer(port: int, number: int, answered: list[int], lost: list[str]) -> None:
+    """Send requests until a connection is refused; every one that was sent must be answered."""
+    for round_ in range(100_000):
+        try:
+            client = Client(port)
+        except ConnectionRefusedError:
+            return
+        with client:
+            for _ in range(1 if number % 2 else 10_000):
+                try:
+                    client.send(post(b"%d" % round_))
+                    answer = client.answer()
+                except (OSError, AssertionError) as error:
+                    lost.append(repr(error))
+                    return
+                answered[number] += 1
+                if answer.headers.get("connection") == "close":
+                    break

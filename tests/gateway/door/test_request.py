@@ -1,0 +1,30 @@
+"""The request as the application holds it."""
+
+from __future__ import annotations
+
+from changeover.gateway.door.request import HttpRequest
+from tests.gateway.door.served import Served, post
+
+
+def test_repr_is_a_sentence(door: Served) -> None:
+    """The repr names method, path and size."""
+    with door.client() as client:
+        client.send(post(b"abc", path="/v2/x"))
+        client.answer()
+    assert repr(door.app.seen[0]) == "<HttpRequest POST /v2/x 3 bytes>"
+
+
+def test_abandonment_without_a_callback(door: Served) -> None:
+    """An application that did not ask is not told, and its answer does nothing."""
+    with door.client() as client:
+        client.send(post(b"", path="/hold"))
+        door.until(lambda: len(door.app.held) == 1)
+    request: HttpRequest = door.app.held[0]
+
+    def abandon() -> None:
+        request.abandoned = None
+
+    door.call(abandon)
+    door.until(lambda: not request.open, "abandonment")
+    door.call(lambda: request.respond(200, b"", ()))
+    assert door.app.abandoned == []
