@@ -1,16 +1,22 @@
-"""The echo application behind the door, as a process of its own.
+"""The echo application of the door's proof, as a process of its own.
 
-`python benchmarks/door_echo.py FD [--single]`: serves the inherited listening socket FD until SIGTERM,
-then leaves as a gateway does. `/ok` answers without a look at the body, `/large?BYTES` answers that many
-bytes, `/slow?MILLISECONDS` answers late, anything else gives the body back.
+`python benchmarks/door_echo.py FD door|uvicorn [--shared] [--header-seconds S]` serves the inherited
+listening socket FD until SIGTERM: behind the project's door, or behind stock uvicorn as the control.
+`/echo` gives the body back, `/ok` does not look at it, `/large?BYTES` and `/slow?MILLISECONDS` do what they
+say, `/pid` and `/counts` tell about the process, `/v2/...` is what tritonclient asks for.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
+import json
+import os
 import signal
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 import uvloop
 
@@ -18,37 +24,106 @@ from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.door.request import HttpRequest
 
-_HEAD = b"content-type: application/octet-stream\r\n"
+_BYTES = b"content-type: application/octet-stream\r\n"
+_JSON = b"content-type: application/json\r\n"
+Reply = tuple[bytes, Sequence[bytes | memoryview]]
 
 
-def echo(request: HttpRequest) -> None:
-    path = request.path
-    if path == "/echo":
-        request.respond(200, _HEAD, (request.body,))
-    elif path == "/large":
-        request.respond(200, _HEAD, (memoryview(bytearray(int(request.query))),))
-    elif path == "/slow":
-        loop = asyncio.get_running_loop()
-        loop.call_later(int(request.query) / 1000, request.respond, 200, _HEAD, (request.body,))
-    else:
-        request.respond(200, _HEAD, (b"ok",))
+def reply(path: str, query: str, header_length: int, body: memoryview) -> Reply:
+    """Head fields and body for a request."""
+    if path in ("/echo", "/slow"):
+        return _BYTES, (body,)
+    if path == "/large":
+        return _BYTES, (memoryview(bytearray(int(query))),)
+    if path == "/pid":
+        return _BYTES, (b"%d" % os.getpid(),)
+    if path.endswith("/infer"):
+        return infer(header_length, body)
+    if path == "/v2":
+        return _JSON, (b'{"name": "echo", "version": "1", "extensions": ["binary_tensor_data"]}',)
+    return _BYTES, (b"ok",)
 
 
-async def serve(sock: socket.socket, limits: Limits, last: bool) -> None:
-    server = DoorServer(echo, sock, limits)
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    server.start()
-    await stopped.wait()
-    await server.stop(10.0, last=last)
+def infer(header_length: int, body: memoryview) -> Reply:
+    """Give the first tensor back, in Triton's binary form."""
+    asked = json.loads(bytes(body[:header_length]))["inputs"][0]
+    output = {**asked, "name": "OUTPUT"}
+    head = json.dumps({"model_name": "echo", "model_version": "1", "outputs": [output]}).encode()
+    fields = _BYTES + b"inference-header-content-length: %d\r\n" % len(head)
+    return fields, (head, body[header_length:])
+
+
+def behind_the_door(sock: socket.socket, limits: Limits, last: bool) -> None:
+    """Serve as a gateway does: lame duck on SIGTERM, nothing lost."""
+
+    def app(request: HttpRequest) -> None:
+        if request.path == "/counts":
+            request.respond(200, _JSON, (json.dumps(dataclasses.asdict(server.counts)).encode(),))
+            return
+        header_length = int(request.headers.get(b"inference-header-content-length", b"0"))
+        head, body = reply(request.path, request.query, header_length, request.body)
+        if request.path == "/slow":
+            seconds = int(request.query) / 1000
+            asyncio.get_running_loop().call_later(seconds, request.respond, 200, head, body)
+        else:
+            request.respond(200, head, body)
+
+    server = DoorServer(app, sock, limits)
+
+    async def serve() -> None:
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        server.start()
+        await stopped.wait()
+        await server.stop(10.0, last=last)
+
+    uvloop.run(serve())
+
+
+async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The same application for an ASGI server."""
+    parts, more = [], scope["path"] not in ("/ok", "/large")
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    headers = dict(scope["headers"])
+    header_length = int(headers.get(b"inference-header-content-length", b"0"))
+    query = scope["query_string"].decode()
+    if scope["path"] == "/slow":
+        await asyncio.sleep(int(query) / 1000)
+    head, body = reply(scope["path"], query, header_length, memoryview(b"".join(parts)))
+    whole = b"".join(body)
+    fields = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n") if line]
+    fields.append((b"content-length", b"%d" % len(whole)))
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": whole})
+
+
+def behind_uvicorn(sock: socket.socket) -> None:
+    """Serve with stock uvicorn on the same loop and parser."""
+    import uvicorn  # the control only: the door's process must not carry its weight
+
+    config = uvicorn.Config(
+        asgi, loop="uvloop", http="httptools", lifespan="off", log_level="critical", access_log=False
+    )
+    uvicorn.Server(config).run(sockets=[sock])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("fd", type=int)
+    parser.add_argument("server", choices=("door", "uvicorn"))
     parser.add_argument("--shared", action="store_true", help="other processes listen on the same socket")
+    parser.add_argument("--header-seconds", type=float, default=Limits().header_seconds)
     options = parser.parse_args()
-    uvloop.run(serve(socket.socket(fileno=options.fd), Limits(), not options.shared))
+    sock = socket.socket(fileno=options.fd)
+    if options.server == "uvicorn":
+        behind_uvicorn(sock)
+    else:
+        behind_the_door(sock, Limits(header_seconds=options.header_seconds), not options.shared)
 
 
 if __name__ == "__main__":

@@ -118,10 +118,21 @@ def test_cut_array_takes_the_data_out(text: bytes, array: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{}", b'{"data":1}', b'{"data":"[1]"}', b'{"data":[', b'{"data":[[1]', b'{"data":']
+    "text",
+    [
+        b'{"x":"\\u0000array","data":[1]}',
+        b'{"data":[1],"x":"\\u0000arra\\u0079"}',
+        b"",
+        b"{}",
+        b'{"data":1}',
+        b'{"data":"[1]"}',
+        b'{"data":[',
+        b'{"data":[[1]',
+        b'{"data":',
+    ],
 )
 def test_cut_array_leaves_other_texts_alone(text: bytes) -> None:
-    """Where no plain array follows there is nothing to cut."""
+    """Nothing is cut where no plain array follows, or where the text itself may hold the place-holder."""
     assert cut_array(text) is None
 
 

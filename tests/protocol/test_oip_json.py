@@ -184,7 +184,7 @@ _SIZE = {"binary_data_size": 8}
         (_request(_input(datatype="BYTES", shape=[MAX_BYTES_ELEMENTS + 1])), "too_many_elements", "BYTES"),
         (_request(_input(data=[1, 1e39])), "value_out_of_range", "inputs[0].data[1]"),
         (_request(_input(data=CUT_OUT)), "wrong_type", "inputs[0].data: expected a list"),
-        (_request(_input(name="a", data=CUT_OUT), _input(data=CUT_OUT)), "wrong_type", "inputs[1].data"),
+        (_request(_input(name="a"), _input(data=CUT_OUT)), "wrong_type", "inputs[1].data: expected a list"),
     ],
 )
 def test_what_is_wrong_is_named(text: bytes, reason: str, says: str) -> None:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, Control, ModelName, Output
-from changeover.cli.output import Format, pairs, show, size, table
+from changeover.cli.output import Format, pairs, say, show, size, table
 from changeover.errors import NotFound
 
 Document = dict[str, Any]
@@ -48,7 +48,7 @@ def latest(client: ControlClient, name: str) -> Document:
         try:
             return client.certificate(rollout["id"])
         except NotFound:
-            continue
+            say(f"rollout {rollout['id']} is {rollout['phase']} and has no certificate yet; looking at the one before")
     raise NotFound(
         f"model {name} has no certificate yet: one is written when a rollout ends; see "
         f"`changeover rollout status {name}`",
@@ -123,8 +123,9 @@ def _latency(document: Document) -> RenderableType:
 def _gates(document: Document) -> RenderableType:
     made = table("gate", "outcome", "evidence")
     for gate in document.get("gates", []):
-        facts = ", ".join(f"{name} {value}" for name, value in gate.get("evidence", {}).items())
-        made.add_row(gate["gate"], gate["outcome"], gate.get("reason") or facts)
+        evidence = gate.get("evidence", {})
+        facts = ", ".join(f"{name} {value}" for name, value in evidence.items())
+        made.add_row(gate["gate"], gate["outcome"], str(evidence.get("detail") or gate.get("reason") or facts))
     return made
 
 

@@ -224,10 +224,10 @@ class Fleet:
 
     # -- waiting -------------------------------------------------------------------------------------------
 
-    async def until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait for a condition on what the others said; False when `timeout` seconds pass first."""
+    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for a condition on what the others said; False when the seconds pass first."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()

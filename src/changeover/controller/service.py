@@ -17,6 +17,7 @@ from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver, Offer
+from changeover.rollout.fleet import Death
 from changeover.settings import Settings
 from changeover.transport.control import RoutingTable
 from changeover.transport.page import SERVER_WORD, WORDS
@@ -38,7 +39,7 @@ class Service:
         self._words = _words_in_use(fleet)
         self._stop = asyncio.Event()
         fleet.on_status = self._on_status
-        fleet.on_death = lambda death: log.warning("worker of loading %d ended with %d", death.loading, death.code)
+        fleet.on_death = _on_death
 
     async def run(self) -> None:
         """Recover what the journal knows, then follow the repository."""
@@ -176,7 +177,7 @@ class Service:
         found = self._journal.rollouts.get(rollout)
         if found.certificate is None:
             raise NotFound(
-                f"rollout {rollout} is {found.phase} and has no certificate yet; it comes a few seconds after the switch",
+                f"rollout {rollout} is {found.phase} and has no certificate (yet): it is written 5 s after the switch",
                 reason="certificate_not_ready",
             )
         return msgspec.to_builtins(found.certificate)
@@ -188,6 +189,11 @@ class Service:
             "term": self._term,
             "gateways": [{"pid": g.pid, "ready": g.ready} for g in self._fleet.gateways.values()],
         }
+
+
+def _on_death(death: Death) -> None:
+    if death.restarts:
+        log.warning("the worker of loading %d died with %d and is replaced", death.loading, death.code)
 
 
 def _words_in_use(fleet: Fleet) -> dict[str, int]:

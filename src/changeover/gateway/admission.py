@@ -58,7 +58,7 @@ def admit(
     rows = shapes[0][0]
     if rows < 1 or any(s[0] != rows for s in shapes):
         raise InvalidRequest(
-            f"the first dimension of all inputs must be the same number of rows, at least 1; got {[s[0] for s in shapes]}",
+            f"the first dimension of all inputs must be the same, at least 1 row; got {[s[0] for s in shapes]}",
             reason="rows_mismatch",
         )
     return Admitted(data, shapes, rows, tuple([s[1:] for s in shapes]))

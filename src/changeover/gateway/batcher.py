@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed
+from changeover.errors import ChangeoverError, ModelRunFailed
 from changeover.gateway.channels import Batch, WorkerChannel
 from changeover.gateway.ticket import Ticket
 from changeover.tensors import Tensor, TensorSpec
@@ -43,12 +43,16 @@ class Batcher:
     Args:
         entry: the loading.
         desk: answers clients.
-        reopen: asks the supervisor for a channel to the loading's (next) worker.
+        reopen: asks the supervisor for a channel to the loading's worker, the next one after the one lost.
         denounce: tells the supervisor that a worker broke the rules.
     """
 
     def __init__(
-        self, entry: LoadingEntry, desk: Desk, reopen: Callable[[int], None], denounce: Callable[[int, str], None]
+        self,
+        entry: LoadingEntry,
+        desk: Desk,
+        reopen: Callable[[int, int | None], None],
+        denounce: Callable[[int, str], None],
     ) -> None:
         self.entry = entry
         self.channel: WorkerChannel | None = None
@@ -147,8 +151,9 @@ class Batcher:
 
     def on_loss(self, batches: list[Batch], why: str | None) -> None:
         """The worker died or was found out: what was in its slots runs again on the next one."""
-        if why is not None and self.channel is not None:
-            self._denounce(self.channel.member, why)
+        lost = self.channel.member if self.channel is not None else None
+        if why is not None and lost is not None:
+            self._denounce(lost, why)
         self.channel = None
         tickets = [t for b in sorted(batches, key=lambda b: b.number) for t in b.tickets]
         for ticket in reversed(tickets):
@@ -163,7 +168,7 @@ class Batcher:
                 ticket.running = False
                 self._queue.appendleft(ticket)
         if not self.gone:
-            self._reopen(self.entry.loading)
+            self._reopen(self.entry.loading, lost)
 
     # -- channel -------------------------------------------------------------------------------------------
 
@@ -197,14 +202,6 @@ class Batcher:
             return
         why = f"silent for {now - channel.oldest:.1f} s with a batch in hand (runtime.run_timeout)"
         self.on_loss(channel.close(), why)
-
-    def not_ready(self) -> ModelNotReady | None:
-        """An error when nothing can be answered now."""
-        if self.channel is None:
-            return ModelNotReady(
-                f"the worker of {self.entry.version} is being replaced; retry", reason="worker_restarting"
-            )
-        return None
 
     def _schedule(self) -> None:
         if not self._scheduled and self._queue and self.channel is not None:

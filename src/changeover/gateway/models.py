@@ -66,13 +66,6 @@ class Models:
         """Whether the server finished its first load."""
         return bool(self._page.words[SERVER_WORD])
 
-    def available(self, name: str) -> Model | None:
-        """A model that can answer now."""
-        model = self.by_name.get(name)
-        if model is None or not self._page.words[model.word] or not model.prepared:
-            return None
-        return model if model.refresh().active.batcher.channel is not None else None
-
     # -- join and prepare ----------------------------------------------------------------------------------
 
     def join(self) -> set[int]:
@@ -179,8 +172,8 @@ class Models:
         request = preparation.request
         self._tell(Kind.PREPARED, Prepared(request.word, request.epochs, preparation.error))
 
-    def _open(self, loading: int) -> None:
-        self._send(frame(Kind.OPEN, {"loading": loading}))
+    def _open(self, loading: int, lost: int | None = None) -> None:
+        self._send(frame(Kind.OPEN, {"loading": loading, "lost": lost}))
 
     def _denounce(self, member: int, why: str) -> None:
         self._send(frame(Kind.KILL, {"member": member, "why": why}))

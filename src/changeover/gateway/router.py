@@ -62,7 +62,8 @@ class Table:
         self._ends = list(accumulate(count for count, _ in record.buckets))
         self._choices = [targets[loading] for _, loading in record.buckets]
         self.only = self._choices[0] if len(self._choices) == 1 else None
-        self.by_version = {t.version: t for t in targets.values()}
+        # The active one last: it wins where the standby has the same number with other bytes.
+        self.by_version = {e.version: targets[e.loading] for e in reversed(record.loadings)}
         self.by_version["active"] = self.active
         if record.candidate is not None:
             self.by_version["candidate"] = targets[record.candidate]

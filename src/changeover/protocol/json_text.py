@@ -30,7 +30,8 @@ def cut_array(text: bytes) -> tuple[bytes, bytes] | None:
     where a value begins, for the quotes round `data` cannot both be inside a string.
 
     Returns:
-        The skeleton, with `CUT_OUT` in the array's place, and the array; None when there is none of a plain form.
+        The skeleton, with `CUT_OUT` in the array's place and nowhere else, and the array; None when there is no
+        array of a plain form.
     """
     at = text.find(_DATA)
     if at < 0:
@@ -47,7 +48,10 @@ def cut_array(text: bytes) -> tuple[bytes, bytes] | None:
     end = text.find(b"]", start) + 1 if rank == 1 else text.rfind(b"]" * rank, start) + rank
     if end <= start + rank:
         return None
-    return text[:start] + _CUT_OUT + text[end:], text[start:end]
+    skeleton = text[:start] + _CUT_OUT + text[end:]
+    if skeleton.count(b"\\u") > 1:  # the only way to write the zero character, and so `CUT_OUT`, in JSON
+        return None
+    return skeleton, text[start:end]
 
 
 def check_depth(text: bytes, limit: int = MAX_DEPTH) -> None:

@@ -59,7 +59,7 @@ def parse_header(header: bytes) -> ParsedHeader:
 
 
 def parse_skeleton(skeleton: bytes) -> ParsedHeader:
-    """Read and check a JSON header in which `CUT_OUT` may stand for the data of one input.
+    """Read and check a JSON header in which `CUT_OUT` stands for the data of one input (`cut_array`).
 
     Raises:
         InvalidRequest: see the reasons in `oip`.
@@ -80,7 +80,7 @@ def parse_skeleton(skeleton: bytes) -> ParsedHeader:
         binary_output=binary_output,
         payload_size=size,
         walked=tuple([i for i, head in enumerate(inputs) if head.inline is None and head.datatype in _WALKED]),
-        cut_out=_cut_out(inputs),
+        cut_out=next((i for i, head in enumerate(inputs) if head.inline is _CUT_OUT_DATA), None),
     )
 
 
@@ -129,14 +129,6 @@ def _input(members: Mapping[str, object], where: str, at: int) -> InputHead:
         raise InvalidRequest(message, reason="conflicting_data")
     end = at + _binary_size(parameters, datatype, count, f"{where}.parameters")
     return InputHead(name, datatype, shape, None, slice(at, end))
-
-
-def _cut_out(inputs: tuple[InputHead, ...]) -> int | None:
-    """Which input's data is not here; a client that writes `CUT_OUT` itself must not make it two."""
-    found = [index for index, head in enumerate(inputs) if head.inline is _CUT_OUT_DATA]
-    if len(found) > 1:
-        raise refusal(f"inputs[{found[1]}].data", "a list", CUT_OUT)
-    return found[0] if found else None
 
 
 def _binary_size(parameters: Mapping[str, object], datatype: Datatype, count: int, where: str) -> int:

@@ -187,9 +187,9 @@ def _integers(values: list[int | float], datatype: Datatype, where: str) -> list
         # A double from 2**53 on may stand for another integer than the one that was written.
         if isinstance(value, float) and not (value.is_integer() and abs(value) < _EXACT):
             raise _out_of_range(where, index, value, datatype)
-        if not lowest <= value <= highest:
-            raise _out_of_range(where, index, value, datatype)
         integers.append(int(value))
+        if not lowest <= integers[-1] <= highest:
+            raise _out_of_range(where, index, integers[-1], datatype)
     return integers
 
 

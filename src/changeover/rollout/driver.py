@@ -305,6 +305,8 @@ class Driver:
         self.active, self.standby = candidate, source
         current.way_back = prepared.back
         current.receipt.switched(switched)
+        if source is not None:
+            current.receipt.window(current.offer.plan.rollout.undo_window)
         await self._feed(current, Event.SWITCHED)
 
     async def _prepare(self, candidate: Loading | None, source: Loading | None) -> Prepared:
@@ -321,7 +323,6 @@ class Driver:
 
     async def _open_window(self, current: Current) -> None:
         window = current.offer.plan.rollout.undo_window
-        current.receipt.window(window)
         loop = asyncio.get_running_loop()
         current.clock = loop.call_later(window, self._inbox.put_nowait, lambda: self._end_window(current))
 

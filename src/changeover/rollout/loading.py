@@ -43,7 +43,7 @@ class Loading:
     plan: Plan
     state: LoadingState = LoadingState.NEW
     entry: LoadingEntry | None = None
-    measured: Measured = Measured()
+    measured: Measured = field(default_factory=Measured)
     gates: list[GateResult] = field(default_factory=list)
     started_ns: int = field(default_factory=monotonic_ns)
 
@@ -117,7 +117,7 @@ class Loader:
         await asyncio.to_thread(self._journal.loadings.move, loading.number, loading.state, measured=measured)
 
     def on_status(self, status: WorkerStatus) -> None:
-        """Follow a worker's progress; a replacement of a ready worker passes the states again, which changes nothing."""
+        """Follow a worker's progress; the replacement of a ready one passes the states again, and changes nothing."""
         loading = self.live.get(status.loading)
         if loading is not None and loading.entry is None and status.state != LoadingState.FAILED:
             loading.state = LoadingState(status.state)

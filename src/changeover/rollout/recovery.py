@@ -88,13 +88,16 @@ async def _cold_start(driver: Driver, table: RoutingTable) -> None:
         except ChangeoverError as error:
             log.error("%s/%s cannot be loaded again: %s", driver.model, entry.version, error.message)  # noqa: TRY400
             continue
-        prepared = await driver.switch.prepare(
-            lambda e: all_to(driver.model, driver.switch.word, e, _proven(loading)), None
-        )
-        await driver.switch.forward(prepared)
-        driver.active = loading
+        await _serve(driver, loading)
         log.info("%s/%s serves again, as was decided", driver.model, entry.version)
         return
+
+
+async def _serve(driver: Driver, loading: Loading) -> None:
+    word, entry = driver.switch.word, _proven(loading)
+    prepared = await driver.switch.prepare(lambda epoch: all_to(driver.model, word, epoch, entry), None)
+    await driver.switch.forward(prepared)
+    driver.active = loading
 
 
 async def _load(driver: Driver, entry: LoadingEntry) -> Loading:

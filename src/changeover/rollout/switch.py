@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic_ns
 
@@ -132,18 +132,14 @@ class Switch:
 
     async def _pay(self, table: RoutingTable, commit: asyncio.Future[None]) -> None:
         """Write the owed record as soon as the journal takes it."""
-        try:
-            await commit
-            return
-        except ChangeoverError:
-            pass
+        attempt: Awaitable[None] = commit
         while True:
             try:
-                await asyncio.to_thread(
-                    self._journal.epochs.record_owed, self.model, table.epoch, encode(table), term=self.term
-                )
+                await attempt
             except ChangeoverError:
                 await asyncio.sleep(_DEBT_PAUSE)
+                owed = self._journal.epochs.record_owed
+                attempt = asyncio.to_thread(owed, self.model, table.epoch, encode(table), term=self.term)
             else:
                 log.info("%s: the record of epoch %d is written", self.model, table.epoch)
                 return

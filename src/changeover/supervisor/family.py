@@ -42,6 +42,7 @@ class Member:
     pid: int | None = None
     loading: int | None = None
     ready: bool = False
+    muted: bool = False
     started: float = field(default_factory=monotonic)
     popen: subprocess.Popen[bytes] | None = None
 

@@ -60,7 +60,7 @@ class Supervisor:
             Kind.FORKED: self._on_forked,
             Kind.SPAWN: lambda _, f: self.workers.spawn(f.json()),
             Kind.RETIRE: lambda _, f: self.workers.retire(f.json()["loading"], f.json()["grace"]),
-            Kind.OPEN: lambda m, f: self.workers.open(m, f.json()["loading"]),
+            Kind.OPEN: lambda m, f: self.workers.open(m, f.json()["loading"], f.json()["lost"]),
             Kind.STATUS: self.workers.status,
             Kind.KILL: self._on_kill,
             Kind.SHUTDOWN: lambda *_: self._stop(),
@@ -150,6 +150,8 @@ class Supervisor:
     def _turn(self) -> None:
         """Wait for one thing to happen and handle it."""
         for member in self.family.members.values():  # new workers were forked meanwhile, backlogs come and go
+            if member.muted:
+                continue
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if member.link.wants_write else 0)
             key = self._selector.get_map().get(member.link.fileno())
             if key is None:
@@ -197,6 +199,7 @@ class Supervisor:
 
     def _mute(self, member: Member) -> None:
         """Stop listening to a link at its end; the process itself is judged by waitpid."""
+        member.muted = True
         try:
             self._selector.unregister(member.link)
         except (KeyError, ValueError):
@@ -243,8 +246,8 @@ class Supervisor:
         self._last_words(member)
         self._mute(member)
         self.family.remove(member)
-        if not self._stopping:
-            log.warning("%r ended with %s", member, code)
+        expected = self._stopping or self.workers.is_retiring(member)
+        log.log(logging.INFO if expected else logging.WARNING, "%r ended with %s", member, code)
         if member.role is Role.WORKER:
             self.workers.died(member, code)
         elif code == EXIT_CONFIGURATION:

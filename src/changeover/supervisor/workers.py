@@ -21,6 +21,8 @@ from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 STABLE_AFTER = 10.0
 """Seconds of life after which a death counts as the first one again."""
 _MAX_DELAY = 10.0
+_DYING = 0.2
+"""Seconds between the end of a worker's channels and its death, at most."""
 
 
 def backoff(deaths: int) -> float:
@@ -84,13 +86,26 @@ class Workers:
         self._family.send(member, frame(Kind.STOP))
         self._later(grace, lambda: self._kill_if_alive(member))
 
-    def open(self, gateway: Member, number: int) -> None:
-        """A gateway wants a channel; it waits while the worker is being replaced."""
+    def is_retiring(self, member: Member) -> bool:
+        """Whether a worker's end was asked for, or is the controller's to judge."""
+        loading = self.loadings.get(member.loading or -1)
+        return loading is not None and loading.retiring
+
+    def open(self, gateway: Member, number: int, lost: int | None) -> None:
+        """A gateway wants a channel; it waits while the worker is being replaced.
+
+        `lost` is the worker whose channel it saw end: dead, though perhaps not reaped yet. If it lives all the
+        same, it has left the protocol and is killed.
+        """
         loading = self.loadings.get(number)
         if loading is None or loading.retiring:
             self._family.send(gateway, frame(Kind.REFUSED, {"loading": number}))
         elif loading.member is None or loading.member.pid is None or loading.size is None:
             loading.waiting.append(gateway.number)
+        elif loading.member.number == lost:
+            member = loading.member
+            loading.waiting.append(gateway.number)
+            self._later(_DYING, lambda: self._kill_if_alive(member))
         else:
             self._connect(gateway, loading, loading.member, loading.size)
 
@@ -160,7 +175,7 @@ class Workers:
         for number in waiting:
             gateway = self._family.members.get(number)
             if gateway is not None:
-                self.open(gateway, loading.number)
+                self.open(gateway, loading.number, None)
 
     def _refuse_waiting(self, loading: Loading) -> None:
         for number in loading.waiting:

@@ -75,7 +75,10 @@ def aligned(size: int) -> int:
 
 
 class Part(NamedTuple):
-    """Where one tensor of a batch lies. `position` is its place in the signature, `nbytes` is per run; `shape` is the shape of one run."""
+    """Where one tensor of a batch lies.
+
+    `position` is its place in the signature; `shape` and `nbytes` are those of one run.
+    """
 
     position: int
     datatype: int

@@ -81,7 +81,7 @@ def _open(path: str, options: ort.SessionOptions, spec: WorkerSpec) -> ort.Infer
         return ort.InferenceSession(path, options, providers=list(spec.providers))
     except MemoryError:
         raise ModelRejected("out of memory while loading; raise runtime.memory_limit", reason="out_of_memory") from None
-    except Exception as error:  # onnxruntime raises a dozen classes with no common one
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one
         message = str(error).strip() or type(error).__name__
         if any(word in message for word in _MEMORY_WORDS):
             raise ModelRejected(f"out of memory while loading: {message}", reason="out_of_memory") from None

@@ -54,5 +54,5 @@ class Limits:
     linger_seconds: float = 2.0
     wait_seconds: float = 2.0
     probe_seconds: float = 0.5
-    gateway_bytes: int = 160 * MIB
+    gateway_bytes: int = 128 * MIB
     connections: int = 10_000
