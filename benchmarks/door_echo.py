@@ -53,7 +53,7 @@ def infer(header_length: int, body: memoryview) -> Reply:
     return fields, (head, body[header_length:])
 
 
-def behind_the_door(sock: socket.socket, limits: Limits, last: bool) -> None:
+def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
     """Serve as a gateway does: lame duck on SIGTERM, nothing lost."""
 
     def app(request: HttpRequest) -> None:
@@ -68,14 +68,14 @@ def behind_the_door(sock: socket.socket, limits: Limits, last: bool) -> None:
         else:
             request.respond(200, head, body)
 
-    server = DoorServer(app, sock, limits)
+    server = DoorServer(app, sock, limits, shared=shared)
 
     async def serve() -> None:
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         server.start()
         await stopped.wait()
-        await server.stop(10.0, last=last)
+        await server.stop(10.0, last=not shared)
 
     uvloop.run(serve())
 
@@ -123,7 +123,7 @@ def main() -> None:
     if options.server == "uvicorn":
         behind_uvicorn(sock)
     else:
-        behind_the_door(sock, Limits(header_seconds=options.header_seconds), not options.shared)
+        behind_the_door(sock, Limits(header_seconds=options.header_seconds), options.shared)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ class Gateway(NamedTuple):
     acked: int = 0  # newest epoch acknowledged without a lease on a version that its table does not name
 
     def table(self, epoch: int) -> Table | None:
-        return next((table for table in self.tables if table.epoch == epoch), None)
+        for table in self.tables:
+            if table.epoch == epoch:
+                return table
+        return None
 
 
 START = Table(1, "A", "A")
@@ -68,7 +71,10 @@ class World(NamedTuple):
 
     @property
     def table(self) -> Table:
-        return next(table for table in self.store if table.epoch == self.page)
+        for table in self.store:
+            if table.epoch == self.page:
+                return table
+        raise AssertionError("the page names a table that is not in the store")
 
 
 Step = tuple[str, World]
@@ -91,7 +97,7 @@ def following(world: World, rules: Rules) -> Iterator[Step]:
             yield "gateway dies, another starts", lost._replace(deaths=world.deaths - 1)
     for version in world.ghosts:
         yield "worker sees a channel end", world._replace(ghosts=world.ghosts.replace(version, ""))
-    if world.writable and world.failures:
+    if world.writable and world.failures and (world.step == "published" or world.back):
         yield "disk full", world._replace(writable=False, failures=world.failures - 1)
     if not world.writable:
         yield "disk has room", world._replace(writable=True)
@@ -191,7 +197,8 @@ def _gateway(gateway: Gateway, world: World, rules: Rules) -> Iterator[tuple[str
     if not gateway.accepting:
         yield "accepts", gateway._replace(accepting=True)
     elif not gateway.reading:
-        yield "reads the page", gateway._replace(reading=world.page)
+        if world.table.serves not in gateway.leases:  # else the pick changes nothing: fewer worlds to search
+            yield "reads the page", gateway._replace(reading=world.page)
     elif table := gateway.table(gateway.reading):
         yield "picks", gateway._replace(reading=0, leases=_joined(gateway.leases + table.serves))
     for version in gateway.leases:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 
-from changeover.cli.exits import Exit, Usage
-from changeover.cli.output import say
-from changeover.errors import ChangeoverError, InvalidRequest
+from changeover.cli.exits import Usage
+from changeover.errors import InvalidRequest
 
 _CONFIG = Path("changeover.yaml")
 
@@ -32,7 +33,7 @@ def serve(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Settings file (default ./changeover.yaml).")
     ] = None,
     verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None,
-) -> int:
+) -> None:
     """Serve the models of a repository and replace them under load.
 
     Flags win over the environment (CHANGEOVER_HTTP_PORT and so on), which wins over changeover.yaml.
@@ -44,7 +45,6 @@ def serve(
         changeover serve models/ --http-port 9000 --control-port 9002 --state-dir /var/lib/changeover
     """
     from changeover.settings import from_sources
-    from changeover.supervisor.process import run
 
     flags = {
         "repository": repository,
@@ -61,11 +61,9 @@ def serve(
         raise Usage(error.message) from None
     if settings.repository is not None and not Path(settings.repository).is_dir():
         raise Usage(f"the repository {settings.repository} is no folder; make it, or name another")
-    try:
-        return run(settings)
-    except ChangeoverError as error:
-        say(f"changeover: {error.message} [{error.reason}]")
-        return Exit.FAILED
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "changeover.supervisor", json.dumps(settings.to_dict())]
+    os.execv(sys.executable, command)  # noqa: S606 - the parent of all holds nothing but the standard library
 
 
 def _read_config(file: Path | None) -> dict[str, Any] | None:

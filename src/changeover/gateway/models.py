@@ -53,6 +53,7 @@ class Models:
         self._store = store
         self._send = send
         self._desk: Desk
+        self.on_report: Callable[[], None] = lambda: None
         self.departed: list[Target] = []
         """Loadings forgotten since the last report, whose last counts it still owes."""
         self._pending: list[_Preparation] = []
@@ -186,6 +187,7 @@ class Models:
         if model is None:
             return
         epoch = model.refresh().epoch
+        self.on_report()  # what was counted until now belongs to the table before
         leases = {t.loading: t.leases for t in self.targets.values() if t.word == message.word}
         acknowledged = Acknowledged(message.word, epoch, leases, monotonic_ns(), model.last_old_pick_ns)
         self._tell(Kind.ACKNOWLEDGED, acknowledged)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, NotFound, Overloaded
+from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, NotFound, Overloaded, TooLarge
 from changeover.gateway.admission import admit, deadline
 from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.http1 import HttpRequest
@@ -21,6 +21,8 @@ from changeover.protocol.oip_binary import decode, encode_response
 from changeover.tensors import Tensor
 
 _TICK = 0.01
+_JSON_LIMIT = 16 << 20
+"""Bytes of JSON: parsing 16 MiB keeps all others waiting for about a second, so more is refused."""
 
 
 class Pipeline:
@@ -51,7 +53,7 @@ class Pipeline:
             if model is None:
                 raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
             self._check_room(model)
-            asked = decode(request.body, _header_length(request))
+            asked = _decoded(request)
             ticket = self._ticket(request, asked, model, version)
             self._enter(ticket)
         except ChangeoverError as error:
@@ -168,6 +170,17 @@ class Pipeline:
         ticket.answered = True
         ticket.model.tickets -= 1
         self._live.discard(ticket)
+
+
+def _decoded(request: HttpRequest) -> InferRequest:
+    length = _header_length(request)
+    if length is None and len(request.body) > _JSON_LIMIT:
+        raise TooLarge(
+            f"a JSON body may have {_JSON_LIMIT >> 20} MiB, this one has {len(request.body) >> 20}; "
+            "send the tensors in binary form",
+            reason="json_too_large",
+        )
+    return decode(request.body, length)
 
 
 def _header_length(request: HttpRequest) -> int | None:

@@ -57,6 +57,7 @@ class Gateway:
         self._models = Models(RoutePage(page), TableStore(store), self._send)
         self._pipeline = Pipeline(self._models, settings.queue_limit, settings.default_timeout)
         self._models.serve_with(self._pipeline)
+        self._models.on_report = self._report_now
         limits = replace(Limits(), body_bytes=settings.body_limit)
         self._door = DoorServer(HttpApp(self._pipeline, self._models), socket.socket(fileno=http), limits)
         self._stop = asyncio.Event()
@@ -118,10 +119,13 @@ class Gateway:
         while True:
             await asyncio.sleep(_REPORT)
             self._link.flush()
-            changed = [o for o in self._observed() if self._is_news(o)]
-            if changed:
-                body = encode(Observations(monotonic_ns(), changed))
-                self._send(Frame(Kind.OBSERVED, body, target=CONTROLLER))
+            self._report_now()
+
+    def _report_now(self) -> None:
+        changed = [o for o in self._observed() if self._is_news(o)]
+        if changed:
+            body = encode(Observations(monotonic_ns(), changed))
+            self._send(Frame(Kind.OBSERVED, body, target=CONTROLLER))
 
     def _observed(self) -> list[Observed]:
         seen = [*self._models.departed, *self._models.targets.values()]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame, pair
@@ -25,6 +25,7 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
+_REAP_PATIENCE = 1.0
 _MODULES = {
     Role.CONTROLLER: "changeover.controller.process",
     Role.GATEWAY: "changeover.gateway.process",
@@ -120,6 +121,16 @@ class Family:
             if member.popen is not None:
                 member.popen.returncode = code
             yield member, code
+
+    def end(self) -> None:
+        """SIGKILL for all that are left; none stays behind as a zombie."""
+        for member in self.members.values():
+            member.kill()
+        until = monotonic() + _REAP_PATIENCE
+        while self.members and monotonic() < until:
+            for member, _ in list(self.reap()):
+                self.remove(member)
+            sleep(0.001)
 
     def remove(self, member: Member) -> None:
         """Forget a dead member."""

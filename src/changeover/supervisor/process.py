@@ -75,8 +75,7 @@ class Supervisor:
         self._start(Role.CONTROLLER)
         while self._exit is None:
             self._turn()
-        for member in self.family.members.values():
-            member.kill()
+        self.family.end()
         return self._exit
 
     # -- start ---------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from changeover.gateway.door.request import HttpRequest
 from tests.gateway.door.served import Served, post
 
@@ -28,3 +30,18 @@ def test_abandonment_without_a_callback(door: Served) -> None:
     door.until(lambda: not request.open, "abandonment")
     door.call(lambda: request.respond(200, b"", ()))
     assert door.app.abandoned == []
+
+
+def test_callback_that_raises_hurts_nobody(door: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """A defect in the application's callback is logged, and the connection's end goes on."""
+    with door.client() as client:
+        client.send(post(b"x" * 100_000, path="/hold"))
+        door.until(lambda: len(door.app.held) == 1)
+
+        def fail() -> None:
+            raise ValueError("a defect")
+
+        door.app.held[0].abandoned = fail
+    door.until(lambda: door.server.connections == 0, "the end")
+    assert "abandoned() raised" in caplog.text
+    assert door.server.budget_used == 0

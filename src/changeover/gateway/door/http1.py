@@ -8,7 +8,6 @@ gate's tick looks at one deadline per connection.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
 import time
@@ -19,6 +18,7 @@ from changeover.gateway.door.answer import CLOSE, KEEP, KEEP_LEGACY, error_answe
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.intake import Intake, Step
 from changeover.gateway.door.limits import INBOX_BYTES
+from changeover.gateway.door.phase import Phase
 from changeover.gateway.door.refusal import Refused
 from changeover.gateway.door.request import App, HttpRequest
 from changeover.gateway.door.wire import Wire
@@ -26,19 +26,8 @@ from changeover.gateway.door.wire import Wire
 __all__ = ["App", "Http1Door", "HttpRequest"]
 
 _logger = logging.getLogger(__name__)
-
 _TURN_REQUESTS: Final = 64
 _NO_BODY: Final = memoryview(b"")
-
-
-class Phase(enum.IntEnum):
-    """Where a connection is: input is parsed in `READING`, kept in the next two, then thrown away."""
-
-    READING = 0
-    WAITING = 1
-    APP = 2
-    LINGER = 3
-    GONE = 4
 
 
 # Looked up a few times per request: a global is cheaper than an attribute of an enum.
@@ -92,11 +81,7 @@ class Http1Door(asyncio.Protocol):
             self._wire.pause()
 
     def eof_received(self) -> bool:
-        """The client stopped sending; it still gets the answers it waits for.
-
-        Returns:
-            Whether the transport stays open for writing.
-        """
+        """The client stopped sending: stay open (true) while it waits for answers."""
         self._wire.ended = True
         if self._phase is _APP:
             self.deadline = self._gate.now + self._gate.limits.probe_seconds
@@ -127,10 +112,7 @@ class Http1Door(asyncio.Protocol):
         request, self._request = self._request, None
         if request is not None:
             self._gate.counts.abandoned += 1
-            try:
-                request.abandon()
-            except Exception:
-                _logger.exception("the application's abandoned() raised")
+            request.abandon()
 
     # -- what the application calls, through HttpRequest
 
@@ -174,7 +156,9 @@ class Http1Door(asyncio.Protocol):
         """The deadline is over."""
         gate, intake = self._gate, self._intake
         if self._phase is _APP:
-            self._probe()
+            # Only set for a client that has stopped sending; asked again at every tick.
+            if not intake.head.legacy and self._wire.probe():
+                self.abort()
         elif self._phase is _WAITING:
             gate.budget.forget(self)
             gate.counts.shed += 1
@@ -182,8 +166,8 @@ class Http1Door(asyncio.Protocol):
         elif self._wire.stuck or self._phase >= _LINGER:
             gate.counts.expired += self._wire.stuck
             self.abort()
-        elif intake.in_body and self._body_deadline() > gate.now:
-            self.deadline = self._body_deadline()
+        elif intake.in_body and (due := self._body_began + gate.limits.body_time(intake.received)) > gate.now:
+            self.deadline = due
         elif intake.in_body or intake.inbox:
             gate.counts.expired += 1
             self._refuse(408, "timeout", "the request did not arrive in time")
@@ -260,10 +244,9 @@ class Http1Door(asyncio.Protocol):
         return False
 
     def _drop_body(self) -> None:
-        intake = self._intake
-        if intake.allowance:
-            allowance, intake.allowance = intake.allowance, 0
-            self._gate.budget.give(allowance)
+        if self._intake.allowance:
+            self._gate.budget.give(self._intake.allowance)
+            self._intake.allowance = 0
 
     def _await_more(self) -> None:
         """Go on reading, with the time-out of the part that is missing."""
@@ -284,10 +267,6 @@ class Http1Door(asyncio.Protocol):
         if wire.paused:
             wire.resume()
 
-    def _body_deadline(self) -> float:
-        limits = self._gate.limits
-        return self._body_began + limits.body_seconds + self._intake.received / limits.byte_rate
-
     def _schedule(self) -> None:
         """Go on with the input after the other connections had their turn."""
         if not self._scheduled:
@@ -300,13 +279,6 @@ class Http1Door(asyncio.Protocol):
         self._scheduled = False
         if self._phase is _READING and not self._wire.stuck:
             self._pump()
-
-    def _probe(self) -> None:
-        """The client has stopped sending and has no answer yet: is it still there? Asked at every tick."""
-        if not self._wire.ended or self._intake.head.legacy:
-            self.deadline = math.inf
-        elif self._wire.probe():
-            self.abort()
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         self._gate.counts.refused += 1

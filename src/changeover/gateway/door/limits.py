@@ -56,3 +56,11 @@ class Limits:
     probe_seconds: float = 0.5
     gateway_bytes: int = 128 * MIB
     connections: int = 10_000
+
+    def body_time(self, received: int) -> float:
+        """Seconds a body may have taken when `received` bytes of it are there."""
+        return self.body_seconds + received / self.byte_rate
+
+    def write_time(self, unsent: int) -> float:
+        """Seconds an answer may take of which `unsent` bytes are left."""
+        return self.write_seconds + unsent / self.byte_rate

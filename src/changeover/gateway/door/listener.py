@@ -24,6 +24,8 @@ DUCK_SECONDS: Final = 1.0
 
 _SETTLE_SECONDS: Final = 0.1
 _POLL_SECONDS: Final = 0.02
+_TURN_CONNECTIONS: Final = 8
+_TURN_SECONDS: Final = 0.001
 _SO_ATTACH_FILTER: Final = 26
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -35,8 +37,10 @@ class DoorServer:
     methods belong to the event loop's thread.
     """
 
-    def __init__(self, app: App, sock: socket.socket, limits: Limits | None = None) -> None:
+    def __init__(self, app: App, sock: socket.socket, limits: Limits | None = None, *, shared: bool = False) -> None:
         sock.setblocking(False)
+        self._shared = shared
+        self._turn = 0
         self._sock = sock
         self._gate = Gate(app, limits or Limits())
         self._adopting: set[asyncio.Task[None]] = set()
@@ -106,10 +110,13 @@ class DoorServer:
 
     def _tick(self) -> None:
         self._gate.tick()
+        self._listen()
+        self._tick_handle = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _listen(self) -> None:
         if self._listening and not self._accepting and self._has_room():
             self._accepting = True
             self._loop.add_reader(self._sock.fileno(), self._accept)
-        self._tick_handle = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _has_room(self) -> bool:
         return len(self._gate.connections) + len(self._adopting) < self._gate.limits.connections
@@ -130,6 +137,8 @@ class DoorServer:
             self._rest()
             return False
         self._gate.counts.accepted += 1
+        if self._shared:
+            self._give_turn()
         task = self._loop.create_task(self._adopt(connection))
         self._adopting.add(task)
         task.add_done_callback(self._adopting.discard)
@@ -140,6 +149,15 @@ class DoorServer:
         if self._accepting:
             self._accepting = False
             self._loop.remove_reader(self._sock.fileno())
+
+    def _give_turn(self) -> None:
+        """Let the other processes take connections from a crowd: the one that is awake would take all."""
+        os.sched_yield()
+        self._turn += 1
+        if self._turn == _TURN_CONNECTIONS:
+            self._turn = 0
+            self._rest()
+            self._loop.call_later(_TURN_SECONDS, self._listen)
 
     async def _adopt(self, connection: socket.socket) -> None:
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from changeover.gateway.door.head import Head
     from changeover.gateway.door.http1 import Http1Door
+
+_logger = logging.getLogger(__name__)
 
 
 class HttpRequest:
@@ -53,8 +56,11 @@ class HttpRequest:
         """The client is gone (called by the door): tell the application, unless it has answered."""
         if self._door is not None:
             self._door = None
-            if self.abandoned is not None:
-                self.abandoned()
+            try:
+                if self.abandoned is not None:
+                    self.abandoned()
+            except Exception:
+                _logger.exception("the application's abandoned() raised")
 
     @property
     def open(self) -> bool:

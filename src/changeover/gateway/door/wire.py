@@ -114,9 +114,8 @@ class Wire:
 
     def deadline(self, otherwise: float) -> float:
         """When what is unsent must have been sent; `otherwise` seconds from now when nothing is."""
-        limits, unsent = self._gate.limits, self.transport.get_write_buffer_size()
-        seconds = limits.write_seconds + unsent / limits.byte_rate if unsent else otherwise
-        return self._gate.now + seconds
+        unsent = self.transport.get_write_buffer_size()
+        return self._gate.now + (self._gate.limits.write_time(unsent) if unsent else otherwise)
 
     def _send_large(self, parts: list[bytes | memoryview]) -> None:
         if len(parts) > _MOST_PARTS:

@@ -1,0 +1,60 @@
+"""Models that the benches need and nobody should have to download."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+
+def large_cnn(seed: int, layers: int = 20, channels: int = 256, side: int = 8) -> bytes:
+    """A residual CNN of about 47 MB, some 10 to 20 ms on one core: input `x` [-1, 256, 8, 8], output `y` [-1, 10]."""
+    generator = np.random.default_rng(seed)
+    nodes, weights, last = [], [], "x"
+    for i in range(layers):
+        kernel = generator.standard_normal((channels, channels, 3, 3), np.float32) * np.float32(0.02)
+        weights.append(numpy_helper.from_array(kernel, f"w{i}"))
+        nodes.append(helper.make_node("Conv", [last, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"]))
+        nodes.append(helper.make_node("Add", [f"r{i}", last], [f"a{i}"]))
+        last = f"a{i}"
+    weights.append(numpy_helper.from_array(generator.standard_normal((channels, 10), np.float32), "dense"))
+    nodes.append(helper.make_node("GlobalAveragePool", [last], ["pool"]))
+    nodes.append(helper.make_node("Flatten", ["pool"], ["flat"]))
+    nodes.append(helper.make_node("MatMul", ["flat", "dense"], ["y"]))
+    graph = helper.make_graph(
+        nodes,
+        "large",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", channels, side, side])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        weights,
+    )
+    return _bytes(graph)
+
+
+def many_nodes(count: int = 9000) -> bytes:
+    """A chain of additions that nothing can fold: destroying its session holds the GIL for long."""
+    nodes = [helper.make_node("Add", [f"v{i}", "x"], [f"v{i + 1}"]) for i in range(count)]
+    nodes.insert(0, helper.make_node("Relu", ["x"], ["v0"]))
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info(f"v{count}", TensorProto.FLOAT, [1, 4])],
+    )
+    return _bytes(graph)
+
+
+def mnist() -> bytes | None:
+    """The classic MNIST CNN (fixed batch of 1), when the test data is at hand."""
+    data = os.environ.get("CHANGEOVER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data"
+    path = Path(data) / "mnist" / "mnist-8.onnx"
+    return path.read_bytes() if path.is_file() else None
+
+
+def _bytes(graph: object) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    return data
