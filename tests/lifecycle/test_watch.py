@@ -49,6 +49,22 @@ def test_what_is_there_at_the_start_is_told(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_the_first_observation_waits_for_what_is_there(tmp_path: Path) -> None:
+    """A misplaced file that could be told at once does not come before the versions that must settle first."""
+
+    async def scenario() -> None:
+        (tmp_path / "README.md").write_text("models")
+        write(tmp_path / "m" / "latest", MODEL)
+        write(tmp_path / "m" / "1", MODEL)
+        stream, stop = started(tmp_path)
+        first = await following(stream)
+        assert first.settled == (("m", 1),)
+        assert first.ignored
+        stop.set()
+
+    asyncio.run(scenario())
+
+
 def test_new_changed_and_removed_versions_are_told(tmp_path: Path) -> None:
     """A copied folder, a folder renamed into place, new bytes under an old number, a removed folder."""
 
@@ -56,10 +72,9 @@ def test_new_changed_and_removed_versions_are_told(tmp_path: Path) -> None:
         repository = tmp_path / "models"
         repository.mkdir()
         stream, stop = started(repository)
-        waiting = asyncio.ensure_future(following(stream))
-        await asyncio.sleep(0.3)
+        assert await following(stream) == Observation(), "an empty repository is told too: the server waits for it"
         write(repository / "m" / "1", MODEL)
-        assert await waiting == Observation(settled=(("m", 1),))
+        assert await following(stream) == Observation(settled=(("m", 1),))
         write(tmp_path / "aside", MODEL)
         os.rename(tmp_path / "aside", repository / "m" / "2")
         assert await following(stream) == Observation(settled=(("m", 2),))
@@ -117,10 +132,9 @@ def test_without_notices_rescans_find_everything(tmp_path: Path, monkeypatch: py
     async def scenario() -> None:
         monkeypatch.setattr(watchfiles, "awatch", no_watches)
         stream, stop = started(tmp_path)
-        waiting = asyncio.ensure_future(following(stream))
-        await asyncio.sleep(0.3)
+        assert await following(stream) == Observation()
         write(tmp_path / "m" / "1", MODEL)
-        assert await waiting == Observation(settled=(("m", 1),))
+        assert await following(stream) == Observation(settled=(("m", 1),))
         stop.set()
 
     asyncio.run(scenario())

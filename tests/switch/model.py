@@ -49,6 +49,10 @@ START = Table(1, "A", "A")
 
 
 class World(NamedTuple):
+    # What may still happen: crashes of the controller, deaths of gateways, spells of a full disk.
+    crashes: int
+    deaths: int
+    failures: int
     # Journal: on disk, outlives everything.
     committed: Table = START
     next_epoch: int = 2
@@ -65,9 +69,6 @@ class World(NamedTuple):
     gateways: tuple[Gateway, ...] = (Gateway(True, (START,), acked=1),) * 2
     ghosts: str = ""  # versions whose worker has not yet seen a dead gateway's channel end
     released: str = ""
-    crashes: int = 1
-    deaths: int = 1
-    failures: int = 1
 
     @property
     def table(self) -> Table:

@@ -18,6 +18,9 @@ import watchfiles
 from changeover.lifecycle.settle import SETTLE_SECONDS, Settler, inspect
 from changeover.lifecycle.source import Snapshot, changes, scan, version_folder
 
+_FIRST_LOOKS: Final = 6
+"""Settling times after which the first observation comes even if something is still being written."""
+
 RESCAN_SECONDS: Final = 5.0
 """Between two readings of a repository in which nothing is going on."""
 
@@ -36,14 +39,19 @@ class Observation:
     removed: tuple[tuple[str, int], ...] = ()
     ignored: tuple[str, ...] = ()
 
+    def and_then(self, later: Observation) -> Observation:
+        """Both as one."""
+        return Observation(self.settled + later.settled, self.removed + later.removed, later.ignored or self.ignored)
+
 
 async def watch(
     repository: Path, stop: asyncio.Event, *, settle: float = SETTLE_SECONDS, rescan: float = RESCAN_SECONDS
 ) -> AsyncIterator[Observation]:
     """Yield an observation whenever there is something to tell, until `stop` is set.
 
-    The first one comes after the settling time with all versions that were there at the start. A repository that
-    is missing, or goes missing, is told in `ignored` and watched for.
+    The first one always comes, after the settling time, with all versions that were there at the start (one that
+    is still being written then comes later). A repository that is missing, or goes missing, is told in `ignored`
+    and watched for.
 
     Args:
         repository: folder of the models.
@@ -55,6 +63,8 @@ async def watch(
         lambda model, version, stamps: inspect(version_folder(repository, model, version), stamps), settle
     )
     last, due = Snapshot(), 0.0
+    held: Observation | None = Observation()
+    first_by = time.monotonic() + _FIRST_LOOKS * settle
     async for noticed in _notices(repository, stop, settle / 2):
         now = time.monotonic()
         if not (noticed or settler.waiting or now >= due):
@@ -65,7 +75,12 @@ async def watch(
         ignored = snapshot.ignored if snapshot.ignored != last.ignored else ()
         observation = Observation(tuple(settled), changes(last, snapshot).removed, ignored)
         last = snapshot
-        if observation != Observation():
+        if held is not None:
+            held = held.and_then(observation)
+            if not settler.waiting or now >= first_by:
+                yield held
+                held = None
+        elif observation != Observation():
             yield observation
 
 

@@ -78,6 +78,8 @@ class Driver:
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._spare: deque[Offer] = deque()
+        self.taken_over = asyncio.Event()
+        """Set when recovery has read what the last term left open: only then may this term open rollouts."""
         self._commands: dict[Command, Callable[[Current], Awaitable[None]]] = {
             Command.LOAD: self._load,
             Command.PROMOTE: self._promote,
@@ -99,6 +101,7 @@ class Driver:
                 except ChangeoverError as error:
                     log.error("%s: %s", self.model, error.message)  # noqa: TRY400 - a sentence for the operator
                 finally:
+                    self.taken_over.set()  # also when the recovery failed: pushes go on
                     self._inbox.task_done()
 
     async def idle(self) -> None:
@@ -109,6 +112,7 @@ class Driver:
 
     async def offer(self, offer: Offer) -> str:
         """Queue a rollout to this version; returns its id at once."""
+        await self.taken_over.wait()
         source = VersionRef(self.active.version, self.active.digest) if self.active else None
         record = await asyncio.to_thread(
             self.journal.rollouts.open, self.model, source, offer.ref, {"offer": offer.source}
@@ -126,6 +130,7 @@ class Driver:
 
     async def refuse(self, version: int, error: ChangeoverError) -> None:
         """Record that a version could not even be offered."""
+        await self.taken_over.wait()
         record = await asyncio.to_thread(
             self.journal.rollouts.open, self.model, None, VersionRef(version, "0" * 64), {"offer": "repository"}
         )

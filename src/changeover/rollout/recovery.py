@@ -33,11 +33,12 @@ async def recover(driver: Driver) -> None:
     await asyncio.to_thread(journal.epochs.discard_intents, model)
     committed = await asyncio.to_thread(journal.epochs.committed, model)
     unfinished = [r for r in await asyncio.to_thread(journal.rollouts.unfinished) if r.model == model]
+    driver.taken_over.set()
     table = await _table_in_force(driver, committed)
     if table is not None:
         _adopt(driver, table)
-        await _drop_strangers(driver, table)
-    elif committed is not None:
+    _drop_strangers(driver, table)
+    if table is None and committed is not None:
         await _cold_start(driver, msgspec.json.decode(committed.table, type=RoutingTable))
     for record in unfinished:
         await _conclude(driver, record)
@@ -72,9 +73,9 @@ def _adopt(driver: Driver, table: RoutingTable) -> None:
             driver.standby = loading
 
 
-async def _drop_strangers(driver: Driver, table: RoutingTable) -> None:
+def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
     """Workers that no table names: a candidate of the last term, or one that was being released."""
-    named = {entry.loading for entry in table.loadings}
+    named = {entry.loading for entry in table.loadings} if table else set()
     for number in driver.fleet.loadings_of(driver.model) - named:
         driver.fleet.retire(number, 2.0)
 

@@ -35,6 +35,8 @@ class Wire:
     __slots__ = ("_gate", "_probed", "_socket", "_unsent", "ended", "paused", "stuck", "transport")
 
     def __init__(self, gate: Gate, transport: asyncio.Transport) -> None:
+        # The low mark is zero: an answer's memory is free only when all of it was sent.
+        transport.set_write_buffer_limits(high=_JOINED_BYTES, low=0)
         self._gate = gate
         self._socket = cast("socket.socket", transport.get_extra_info("socket"))
         self._unsent = 0

@@ -1,0 +1,57 @@
+"""Changeovers at 0.9 of capacity: every request counted, every answer checked; then the switch in numbers.
+
+    python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+
+from felt import capacity, counts, small, spec_for
+from rig import Server, emit, median, say
+
+from changeover.bench.process import BenchProcess
+
+SHARE = 0.9
+
+
+def main(changeovers: int, between: float) -> None:
+    """Run and print."""
+    subject = small()
+    rollouts: list[str] = []
+    with Server({subject.name: subject.versions[0]}) as server:
+        spec = spec_for(subject, server.port, changeovers)
+        found = capacity(spec)
+        load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=3600.0, connections=256)
+        with BenchProcess(load) as bench:
+            started = time.monotonic()
+            for number in range(changeovers):
+                rollout = server.push(subject.name, number + 2, subject.versions[(number + 1) % 2])
+                assert server.finished(rollout)["phase"] == "succeeded"
+                rollouts.append(rollout)
+                time.sleep(between)
+                if (number + 1) % 10 == 0:
+                    say(f"changeovers: {number + 1} of {changeovers}")
+            seconds = time.monotonic() - started
+            bench.stop()
+            result = bench.result(120)
+        time.sleep(6)  # the last certificate needs the seconds after its switch
+        certificates = [server.certificate(r) for r in rollouts]
+    answered = len(result["versions"])
+    emit("changeovers", count=changeovers, seconds=round(seconds, 1), capacity=round(found), share=SHARE,
+         versions_that_answered=answered, clean=result["clean"], **counts(result),
+         p50_ms=result["latency_ms"]["p50"], p99_ms=result["latency_ms"]["p99"], reach="0 failed, 0 wrong, 0 stale")  # fmt: skip
+    switches = [c["switch"] for c in certificates]
+    acks = sorted(s["last_ack_ms"] for s in switches)
+    emit("switch", count=len(switches), stale_picks=sum(s["stale_picks"] for s in switches),
+         last_ack_ms_p50=median(acks), last_ack_ms_max=acks[-1],
+         store_ns_p50=median([s["store_ns"] for s in switches]),
+         journal_ms_p50=median([s["journal_ms"] for s in switches]),
+         prepare_ms_p50=median([s["prepare_ms"] for s in switches]),
+         reach="0 stale picks, last acknowledgement p50 <= 5 ms")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, float(sys.argv[2]) if len(sys.argv) > 2 else 0.3)

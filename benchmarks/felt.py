@@ -1,0 +1,163 @@
+"""Does anybody feel a changeover? p99 of the 4 s around each one beside the 4 s before it, at 0.6 of capacity.
+
+    python benchmarks/felt.py [CHANGEOVERS]
+
+Latency counts from the due time of an open loop, every answer is checked by value. Beside each changeover stands a
+pair of windows without one, which says what the machine's own noise gives. The negative control does the same with
+a server that loads and destroys sessions in the process that serves: it must be felt, or the bench measures nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from models import large_cnn
+from rig import Server, child, emit, median, say
+
+from changeover.bench.figures import window_figures
+from changeover.bench.process import BenchProcess
+from changeover.bench.records import Records
+from changeover.bench.spec import LoadSpec
+from changeover.demo import digits
+
+PERIOD = 12.5
+HALF = 2.0
+BEFORE = 4.0
+SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Two versions of a model and what each answers."""
+
+    name: str
+    versions: tuple[bytes, bytes]
+    inputs: dict[str, np.ndarray]
+    expected: tuple[np.ndarray, np.ndarray]
+    allowed_ms: float
+
+
+def small() -> Subject:
+    """The package's digits CNN, well below a millisecond."""
+    samples = digits.load_samples()
+    return Subject(
+        "small_cnn",
+        (digits.model_bytes("1"), digits.model_bytes("2")),
+        {digits.INPUT: samples.inputs()},
+        (samples.scores["1"], samples.scores["2"]),
+        3.0,
+    )
+
+
+def large() -> Subject:
+    """A CNN of 47 MB and some 15 ms."""
+    import onnxruntime as ort
+
+    versions = large_cnn(1), large_cnn(2)
+    x = np.random.default_rng(3).random((8, 256, 8, 8), np.float32)
+    answers = [ort.InferenceSession(v, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0] for v in versions]
+    return Subject("large_cnn", versions, {"x": x}, (answers[0], answers[1]), 0.0)
+
+
+def spec_for(subject: Subject, port: int, versions: int) -> LoadSpec:
+    """The load: odd versions are the first model, even ones the second."""
+    order = tuple(str(i) for i in range(1, versions + 2))
+    expected = {v: subject.expected[(int(v) - 1) % 2] for v in order}
+    tolerance = 1e-3 * float(np.abs(subject.expected[0]).max())
+    return LoadSpec(subject.name, subject.inputs, expected, port=port, order=order, tolerance=tolerance, fresh=0.05)
+
+
+def capacity(spec: LoadSpec) -> float:
+    """Requests per second of a closed loop, checked like all others."""
+    with BenchProcess(replace(spec, mode="closed", duration_s=2.0), capacity=True) as bench:
+        return float(bench.result(120)["capacity"])
+
+
+def measure(subject: Subject, spec: LoadSpec, changeovers: int, change: Callable[[int], None]) -> None:
+    """Run the load, change over every 12.5 s, compare the windows."""
+    found = capacity(spec)
+    total = (changeovers + 1) * PERIOD + BEFORE
+    load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=total, connections=64)
+    centres: list[float] = []
+    with BenchProcess(load) as bench:
+        time.sleep(PERIOD)
+        for number in range(changeovers):
+            due = time.monotonic() + PERIOD
+            change(number + 2)
+            centres.append(time.monotonic())
+            say(f"felt {subject.name}: changeover {number + 1} of {changeovers}")
+            time.sleep(max(0.0, due - time.monotonic()))
+        bench.stop()
+        result = bench.result(120)
+        records = bench.records()
+    report(subject, records, centres, {"capacity": round(found), "clean": result["clean"], **counts(result)})
+
+
+def counts(result: dict[str, object]) -> dict[str, object]:
+    """What must be 0."""
+    return {key: result[key] for key in ("requests", "failed", "wrong", "wrong_version", "stale")}
+
+
+def report(subject: Subject, records: Records, centres: list[float], about: dict[str, object]) -> None:
+    """Medians over all changeovers, and over as many pairs of windows without one."""
+    around = [_pair(records, c - HALF) for c in centres]
+    quiet = [_pair(records, c - HALF - BEFORE) for c in centres]
+    emit(
+        "felt",
+        model=subject.name,
+        changeovers=len(centres),
+        p99_before_ms=median([b for b, _ in around]),
+        p99_around_ms=median([a for _, a in around]),
+        ratio=median([a / b for b, a in around]),
+        added_ms=median([a - b for b, a in around]),
+        ratio_without=median([a / b for b, a in quiet]),
+        added_ms_without=median([a - b for b, a in quiet]),
+        reach="ratio <= 1.2" if not subject.allowed_ms else f"ratio <= 1.2, or added <= {subject.allowed_ms} ms",
+        **about,
+    )
+
+
+def _pair(records: Records, start: float) -> tuple[float, float]:
+    """p99 of the 4 s before `start` and of the 4 s after it, ms."""
+    before = window_figures(records, start - BEFORE, start)
+    after = window_figures(records, start, start + 2 * HALF)
+    return before["p99"], after["p99"]
+
+
+def ours(subject: Subject, changeovers: int) -> None:
+    """Through the server."""
+    with Server({subject.name: subject.versions[0]}) as server:
+
+        def change(version: int) -> None:
+            rollout = server.push(subject.name, version, subject.versions[(version - 1) % 2])
+            assert server.finished(rollout)["phase"] == "succeeded"
+
+        measure(subject, spec_for(subject, server.port, changeovers), changeovers, change)
+
+
+def control(subject: Subject, changeovers: int) -> None:
+    """Negative control: load and destroy in the process that serves."""
+    with child("in_process_server.py", subject.name) as port:
+
+        def change(version: int) -> None:
+            url = f"http://127.0.0.1:{port}/change/{version}"
+            urllib.request.urlopen(url, b"", timeout=60).read()
+
+        in_process = replace(subject, name=f"{subject.name}, in process (negative control)")
+        measure(in_process, spec_for(subject, port, changeovers), changeovers, change)
+
+
+def main(changeovers: int) -> None:
+    """Both models, then the control."""
+    ours(small(), changeovers)
+    ours(large(), changeovers)
+    control(small(), max(5, changeovers // 3))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)

@@ -1,0 +1,36 @@
+"""All benches, one after the other; figures as JSON lines on stdout, progress on stderr.
+
+    python benchmarks/run.py [--quick]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+FULL = (
+    ("throughput.py", "5"),
+    ("replacement.py", "5"),
+    ("changeovers.py", "100"),
+    ("felt.py", "30"),
+)
+QUICK = (
+    ("throughput.py", "1"),
+    ("replacement.py", "1"),
+    ("changeovers.py", "10"),
+    ("felt.py", "3"),
+)
+
+
+def main() -> int:
+    """Run; the exit code is the number of benches that failed."""
+    failed = 0
+    for script, argument in QUICK if "--quick" in sys.argv else FULL:
+        command = [sys.executable, str(Path(__file__).parent / script), argument]
+        failed += subprocess.run(command, check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
