@@ -39,7 +39,7 @@ bench: $(READY) ## Print the project's figures as JSON lines (20 minutes and mor
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 soak: $(READY) ## Go through COUNT changeovers under load (default 1000)
-	@$(BIN)/python benchmarks/changeovers.py --count $(COUNT) $(ARGS)
+	@$(BIN)/python benchmarks/changeovers.py $(COUNT) $(ARGS)
 
 door-proof: $(READY) ## The HTTP/1.1 door against hostile and unlucky clients, stock uvicorn beside it
 	@$(BIN)/python benchmarks/door_proof.py $(ARGS)

@@ -1,6 +1,6 @@
 """Changeovers at 0.9 of capacity: every request counted, every answer checked; then the switch in numbers.
 
-    python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN]
+python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN]
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import sys
 import time
 from dataclasses import replace
 
+from changeover.bench.process import BenchProcess
 from felt import capacity, counts, small, spec_for
 from rig import Server, emit, median, say
-
-from changeover.bench.process import BenchProcess
 
 SHARE = 0.9
 
@@ -42,7 +41,8 @@ def main(changeovers: int, between: float) -> None:
     answered = len(result["versions"])
     emit("changeovers", count=changeovers, seconds=round(seconds, 1), capacity=round(found), share=SHARE,
          versions_that_answered=answered, clean=result["clean"], **counts(result),
-         p50_ms=result["latency_ms"]["p50"], p99_ms=result["latency_ms"]["p99"], reach="0 failed, 0 wrong, 0 stale")  # fmt: skip
+         p50_ms=result["latency_ms"]["p50"], p99_ms=result["latency_ms"]["p99"],
+         reach="0 failed, 0 wrong, 0 stale")  # fmt: skip
     switches = [c["switch"] for c in certificates]
     acks = sorted(s["last_ack_ms"] for s in switches)
     emit("switch", count=len(switches), stale_picks=sum(s["stale_picks"] for s in switches),

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from models import large_cnn
-from rig import Server, child, emit, median, say
 
 from changeover.bench.figures import window_figures
 from changeover.bench.process import BenchProcess
 from changeover.bench.records import Records
 from changeover.bench.spec import LoadSpec
 from changeover.demo import digits
+from models import large_cnn
+from rig import Server, child, emit, median, say
 
 PERIOD = 12.5
 HALF = 2.0

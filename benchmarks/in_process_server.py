@@ -14,13 +14,13 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort
 import uvloop
-from models import many_nodes
 
 from changeover.demo import digits
 from changeover.gateway.door.http1 import HttpRequest
 from changeover.gateway.door.listener import DoorServer
 from changeover.protocol.oip_binary import decode, encode_response
 from changeover.tensors import from_numpy
+from models import many_nodes
 
 
 class InProcess:

@@ -34,15 +34,18 @@ def large_cnn(seed: int, layers: int = 20, channels: int = 256, side: int = 8) -
     return _bytes(graph)
 
 
-def many_nodes(count: int = 9000) -> bytes:
-    """A chain of additions that nothing can fold: destroying its session holds the GIL for long."""
-    nodes = [helper.make_node("Add", [f"v{i}", "x"], [f"v{i + 1}"]) for i in range(count)]
+def many_nodes(count: int = 9000, side: int = 32) -> bytes:
+    """A chain of small matrix products, each with its own weights: destroying its session holds the GIL for long."""
+    generator = np.random.default_rng(5)
+    weights = [numpy_helper.from_array(generator.random((side, side), np.float32), f"w{i}") for i in range(count)]
+    nodes = [helper.make_node("MatMul", [f"v{i}", f"w{i}"], [f"v{i + 1}"]) for i in range(count)]
     nodes.insert(0, helper.make_node("Relu", ["x"], ["v0"]))
     graph = helper.make_graph(
         nodes,
         "chain",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
-        [helper.make_tensor_value_info(f"v{count}", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, side])],
+        [helper.make_tensor_value_info(f"v{count}", TensorProto.FLOAT, [1, side])],
+        weights,
     )
     return _bytes(graph)
 

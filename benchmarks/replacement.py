@@ -1,6 +1,6 @@
 """A worker is killed: how long until its replacement gives the first answer; and what a second load costs.
 
-    python benchmarks/replacement.py [ROUNDS]
+python benchmarks/replacement.py [ROUNDS]
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import time
 import urllib.request
 
 import numpy as np
-from models import large_cnn
-from rig import Server, binary_body, emit, median, say
 
 from changeover.demo import digits
+from models import large_cnn
+from rig import Server, binary_body, emit, median, say
 
 
 def killed_worker(rounds: int) -> None:

@@ -135,7 +135,8 @@ wrk.method = "POST"
 done = function(summary, latency)
   local e = summary.errors
   io.write(string.format('{{"requests":%d,"us":%d,"errors":%d,"p50_us":%d,"p99_us":%d}}\\n', summary.requests,
-    summary.duration, e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
+    summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+    latency:percentile(50), latency:percentile(99)))
 end
 """
 

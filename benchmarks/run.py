@@ -1,6 +1,6 @@
 """All benches, one after the other; figures as JSON lines on stdout, progress on stderr.
 
-    python benchmarks/run.py [--quick]
+python benchmarks/run.py [--quick]
 """
 
 from __future__ import annotations

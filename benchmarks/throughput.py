@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from models import mnist
-from rig import Server, Wrk, binary_body, child, emit, json_body, median, say
 
 from changeover.demo import digits
+from models import mnist
+from rig import Server, Wrk, binary_body, child, emit, json_body, median, say
 
 SECONDS = 3
 CONNECTIONS = 32
@@ -41,7 +41,11 @@ def _subjects() -> list[tuple[str, bytes, str]]:
 def _measure(name: str, data: bytes, tensor: str, rounds: int) -> None:
     image = np.random.default_rng(7).random((1, 1, 28, 28), np.float32)
     rows: list[dict[str, float]] = []
-    with Server({name: data}) as server, child("echo_server.py", "raw") as raw, child("echo_server.py", "json") as plain:
+    with (
+        Server({name: data}) as server,
+        child("echo_server.py", "raw") as raw,
+        child("echo_server.py", "json") as plain,
+    ):
         wrk = Wrk(server.folder, "binary", *binary_body(tensor, image))
         wrk_json = Wrk(server.folder, "json", *json_body(tensor, image))
         path = f"/v2/models/{name}/infer"
@@ -51,7 +55,9 @@ def _measure(name: str, data: bytes, tensor: str, rounds: int) -> None:
             say(f"throughput {name}: round {number + 1} of {rounds}")
             row = {"raw": _raw(model, 2)["per_second"], "run_p50": _raw(model, 1)["p50_us"]}
             row["binary"] = wrk.run(url, connections=CONNECTIONS, seconds=SECONDS)["per_second"]
-            row["echo"] = wrk.run(f"http://127.0.0.1:{raw}{path}", connections=CONNECTIONS, seconds=SECONDS)["per_second"]
+            row["echo"] = wrk.run(f"http://127.0.0.1:{raw}{path}", connections=CONNECTIONS, seconds=SECONDS)[
+                "per_second"
+            ]
             row["json"] = wrk_json.run(url, connections=CONNECTIONS, seconds=SECONDS)["per_second"]
             decoded = wrk_json.run(f"http://127.0.0.1:{plain}{path}", connections=CONNECTIONS, seconds=SECONDS)
             row["json_echo"] = decoded["per_second"]

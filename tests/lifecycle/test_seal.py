@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import socket
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +15,7 @@ from changeover.errors import Internal, ModelRejected
 from changeover.lifecycle.artifacts import digests, verify_sealed
 from changeover.lifecycle.seal import DEFAULT_LIMITS, SealLimits, seal_file, seal_folder, seal_tar
 from tests.lifecycle.onnx_files import linear, write
+from tests.small_disk import small_disk
 
 MODEL = linear().SerializeToString()
 
@@ -39,17 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting needs privileges")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "256k") as place:
+        yield place
 
 
 def refusal(folder: Path, store: Path, limits: SealLimits = DEFAULT_LIMITS) -> str:
@@ -252,11 +242,11 @@ def test_a_file_that_comes_meanwhile_is_refused(folder: Path, store: Path, monke
     assert refusal(folder, store) == "artifact_changed"
 
 
-def test_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing(disk: Path, tmp_path: Path) -> None:
     """The error says what to do, the temporary folder is gone, and with room made it works."""
-    ballast = small_disk / "ballast"
+    ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * 100 * 1024)
-    store = small_disk / "artifacts"
+    store = disk / "artifacts"
     store.mkdir()
     folder = write(tmp_path / "1", MODEL, model_data=b"\1" * 200_000)
     with pytest.raises(Internal) as caught:
@@ -272,34 +262,3 @@ def test_a_missing_store_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Internal) as caught:
         seal_folder(folder, tmp_path / "absent")
     assert caught.value.reason == "artifacts_unwritable"
-
-
-def test_everything_is_synchronised_before_the_rename(folder: Path, store: Path, tmp_path: Path) -> None:
-    """The system calls in order: each file and folder is synchronised, then one rename, then the store."""
-    trace = tmp_path / "trace"
-    code = (
-        "import sys; from pathlib import Path; from changeover.lifecycle.seal import seal_folder\n"
-        "seal_folder(Path(sys.argv[1]), Path(sys.argv[2]))"
-    )
-    calls_of_interest = "trace=write,fsync,fdatasync,rename,renameat2"
-    command = ["strace", "-f", "-y", "-e", calls_of_interest, "-o", str(trace), sys.executable, "-c", code]
-    try:
-        run = subprocess.run([*command, str(folder), str(store)], capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("strace is not installed")
-    if run.returncode:
-        pytest.skip("strace may not trace here")
-    calls = [line for line in trace.read_text().splitlines() if str(store) in line]
-    renames = [index for index, line in enumerate(calls) if "rename" in line]
-    assert len(renames) == 1
-    before, after = calls[: renames[0]], calls[renames[0] + 1 :]
-    sealed = re.compile(r"fsync\(\d+<[^>]*?/\.sealing-[^/>]+/?([^>]*)>")
-    synced = [match[1] for line in before if (match := sealed.search(line))]
-    assert sorted(synced) == sorted(
-        ["files/golden/a.npz", "files/model.data", "files/model.onnx", "manifest.json", "files/golden", "files", ""]
-    )
-    for name in ("files/model.data", "files/model.onnx", "manifest.json"):
-        last_write = max(i for i, line in enumerate(before) if "write(" in line and f"/{name}>" in line)
-        assert any("fsync" in line and f"/{name}>" in line for line in before[last_write:])
-    assert [line for line in after if re.search(rf"fsync\(\d+<{re.escape(str(store))}>", line)]
-    assert not [line for line in after if "write(" in line]

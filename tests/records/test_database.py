@@ -15,20 +15,13 @@ import pytest
 from changeover.errors import Internal
 from changeover.records.database import Database
 from changeover.records.schema import MIGRATIONS
+from tests.small_disk import small_disk
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting needs privileges")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "512k") as folder:
+        yield folder
 
 
 def _reason(path: Path) -> str:
@@ -138,11 +131,11 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     assert outcome() == "opened"
 
 
-def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
+def test_a_full_disk_is_said_and_survived(disk: Path) -> None:
     """Writing to a full disk raises `journal_unwritable`; what was committed stays; room made, it goes on."""
-    ballast = small_disk / "ballast"
+    ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * 300 * 1024)
-    database = Database(small_disk / "journal.db")
+    database = Database(disk / "journal.db")
     written, reason = _fill(database)
     assert reason == "journal_unwritable"
     assert written > 0
@@ -151,16 +144,16 @@ def test_a_full_disk_is_said_and_survived(small_disk: Path) -> None:
     _event(database, 4000)
     assert database.read("SELECT count(*) FROM events") == [(written + 1,)]
     database.close()
-    database = Database(small_disk / "journal.db")
+    database = Database(disk / "journal.db")
     assert database.read("SELECT count(*) FROM events") == [(written + 1,)]
     database.close()
 
 
-def test_a_full_disk_on_opening_is_said(small_disk: Path) -> None:
+def test_a_full_disk_on_opening_is_said(disk: Path) -> None:
     """A new journal on a full disk fails with the same reason."""
     with pytest.raises(OSError, match="No space"):
-        (small_disk / "ballast").write_bytes(b"\0" * 2**20)
-    assert _reason(small_disk / "journal.db") == "journal_unwritable"
+        (disk / "ballast").write_bytes(b"\0" * 2**20)
+    assert _reason(disk / "journal.db") == "journal_unwritable"
 
 
 def test_a_refused_write_is_unwritable(tmp_path: Path) -> None:

@@ -204,10 +204,10 @@ def _gateway(gateway: Gateway, world: World, rules: Rules) -> Iterator[tuple[str
         yield "picks", gateway._replace(reading=0, leases=_joined(gateway.leases + table.serves))
     for version in gateway.leases:
         yield "ends a lease", gateway._replace(leases=gateway.leases.replace(version, ""))
-    if gateway.acked < world.page and not (gateway.reading and rules.acknowledge_between_picks):
-        if set(gateway.leases) <= set(world.table.names):
-            kept = tuple(table for table in gateway.tables if table.epoch >= (gateway.reading or world.page))
-            yield "acknowledges", gateway._replace(acked=world.page, tables=kept)
+    clean = set(gateway.leases) <= set(world.table.names)
+    if gateway.acked < world.page and clean and not (gateway.reading and rules.acknowledge_between_picks):
+        kept = tuple(table for table in gateway.tables if table.epoch >= (gateway.reading or world.page))
+        yield "acknowledges", gateway._replace(acked=world.page, tables=kept)
 
 
 def broken(before: World, after: World) -> str | None:

@@ -113,7 +113,7 @@ class Fleet:
 
     def publish(self, record: TableRecord) -> None:
         """Put a table into the store, where joining gateways find it too."""
-        self._store.append(record)
+        self._store.append(record, self.page.words)
 
     async def prepare(self, word: int, epochs: list[int]) -> None:
         """Every gateway in service loads these tables and opens their channels.

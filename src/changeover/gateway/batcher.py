@@ -57,6 +57,8 @@ class Batcher:
         self.entry = entry
         self.channel: WorkerChannel | None = None
         self.gone = False
+        self.connected = False
+        """Whether there ever was a channel: if so, one that is missing now comes back by itself."""
         self._desk = desk
         self._reopen = reopen
         self._denounce = denounce
@@ -155,20 +157,28 @@ class Batcher:
         if why is not None and lost is not None:
             self._denounce(lost, why)
         self.channel = None
-        tickets = [t for b in sorted(batches, key=lambda b: b.number) for t in b.tickets]
-        for ticket in reversed(tickets):
+        batches.sort(key=lambda b: b.number)
+        for batch in reversed(batches):
+            self._take_back(batch, in_hand=batch is batches[0])
+        if not self.gone:
+            self._reopen(self.entry.loading, lost)
+
+    def _take_back(self, batch: Batch, *, in_hand: bool) -> None:
+        """Queue a lost batch's tickets again, in front. A worker takes batches in order, so it had one in hand."""
+        for ticket in reversed(batch.tickets):
             if ticket.answered:
                 ticket.release()
-            elif ticket.attempts >= _MAX_ATTEMPTS:
+            elif in_hand and ticket.attempts >= _MAX_ATTEMPTS:
                 error = ModelRunFailed("the worker died twice with this request in hand", reason="worker_crashed")
                 self._desk.fail(ticket, error)
                 ticket.release()
             else:
-                ticket.alone = True  # whoever killed the worker shall not take others along
+                if in_hand:
+                    ticket.alone = True  # whoever killed the worker shall not take others along
+                else:
+                    ticket.attempts -= 1
                 ticket.running = False
                 self._queue.appendleft(ticket)
-        if not self.gone:
-            self._reopen(self.entry.loading, lost)
 
     # -- channel -------------------------------------------------------------------------------------------
 
@@ -177,6 +187,7 @@ class Batcher:
         if self.channel is not None:
             self.channel.close()
         self.channel = channel
+        self.connected = True
         channel.attach(self)
         self._schedule()
 
@@ -198,9 +209,10 @@ class Batcher:
     def check(self, now: float) -> None:
         """Give up a worker that has been silent longer than the model's run timeout."""
         channel = self.channel
-        if channel is None or channel.oldest is None or now - channel.oldest < self.entry.run_timeout:
+        since = channel.busy_since if channel is not None else None
+        if channel is None or since is None or now - since < self.entry.run_timeout:
             return
-        why = f"silent for {now - channel.oldest:.1f} s with a batch in hand (runtime.run_timeout)"
+        why = f"silent for {now - since:.1f} s with a batch in hand (runtime.run_timeout)"
         self.on_loss(channel.close(), why)
 
     def _schedule(self) -> None:

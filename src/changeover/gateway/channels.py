@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from changeover.errors import Internal, ModelRunFailed
 from changeover.gateway.ticket import Ticket
-from changeover.tensors import Datatype, Tensor, TensorSpec, split_rows
+from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, bytes_offsets, split_rows
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 from changeover.transport.page import is_sealed
@@ -85,6 +85,7 @@ class WorkerChannel:
         self._fixed = all(d.itemsize for d in self._datatypes)
         self._outputs = outputs
         self._next = 1
+        self._answered = 0.0
         self._layouts: dict[tuple[object, int, int], _Layout] = {}
         self._checked: dict[tuple[bytes, int, int], list[Part]] = {}
         self._owner: Owner | None = None
@@ -104,9 +105,10 @@ class WorkerChannel:
         return batches
 
     @property
-    def oldest(self) -> float | None:
-        """When the oldest batch in a slot was sent (monotonic seconds)."""
-        return min((b.sent for b in self.batches.values()), default=None)
+    def busy_since(self) -> float | None:
+        """When the worker took the batch that it has in hand (monotonic seconds), None when it has none."""
+        sent = min((b.sent for b in self.batches.values()), default=None)
+        return None if sent is None else max(sent, self._answered)
 
     # -- out -----------------------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class WorkerChannel:
 
     def _receive(self) -> bool:
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(channel.MAX_MESSAGE, 16, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._sock.recvmsg(channel.MAX_MESSAGE, channel.ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
         except OSError:
@@ -193,13 +195,19 @@ class WorkerChannel:
         if batch is None or batch.number != header.batch or batch.runs != header.runs or self._owner is None:
             raise Internal("an answer to no batch that is out", reason="channel_malformed")
         if header.kind == Message.FAILED:
-            self._owner.on_refusal(self._returned(header.slot), _failure(body))
+            failure = _failure(body)
+            self._owner.on_refusal(self._returned(header.slot), failure)
             return True
         if header.kind != Message.ANSWER:
             raise Internal("a worker sent a request", reason="channel_malformed")
         memory = self._memory.outputs[header.slot] if own is None else own
         parts = self._parts(body, count, batch.runs, len(memory))
-        outputs = self._cut(batch, parts, memory)
+        self._answered = monotonic()
+        try:
+            outputs = self._cut(batch, parts, memory)
+        except ModelRunFailed as error:
+            self._owner.on_refusal(self._returned(header.slot), error)
+            return True
         run_ns = header.wall_ns / header.runs
         self.run_ns = 0.9 * self.run_ns + 0.1 * run_ns if self.run_ns else run_ns
         self._owner.on_answer(batch, outputs)
@@ -229,6 +237,8 @@ class WorkerChannel:
                 if part.position != position or part.datatype != spec.datatype:
                     raise Internal("an output of another type than declared", reason="channel_malformed")
                 channel.check_part(part, runs, spec.datatype.itemsize, limit)
+                if spec.shape and not _as_declared(part.shape, spec.shape):
+                    raise Internal("an output of another shape than declared", reason="channel_malformed")
             if len(self._checked) < _KEPT_LAYOUTS:
                 self._checked[key] = parts
         return parts
@@ -246,20 +256,25 @@ class WorkerChannel:
     def _tensor(self, part: Part, memory: memoryview, run: int) -> Tensor:
         spec = self._outputs[part.position]
         start = part.offset + run * part.stride
-        return Tensor(spec.name, spec.datatype, part.shape, memory[start : start + part.nbytes])
+        data: Raw = memory[start : start + part.nbytes]
+        if spec.datatype is Datatype.BYTES:
+            data = _elements(bytes(data), prod(part.shape))  # a copy: checked lengths must not change afterwards
+        return Tensor(spec.name, spec.datatype, part.shape, data)
 
     def _rows(self, part: Part, memory: memoryview, rows: int, counts: list[int]) -> list[Tensor]:
-        """One output of a batch, cut where the tickets' rows end."""
+        """One output of a batch, cut where the tickets' rows end.
+
+        Raises:
+            ModelRunFailed: the model made more or fewer rows of these inputs than they have (`output_undeclared`);
+                each ticket gets a run of its own then.
+        """
         if not part.shape or part.shape[0] != rows:
-            raise Internal(
-                f"output {part.position} has shape {list(part.shape)} for {rows} rows", reason="channel_malformed"
+            raise ModelRunFailed(
+                f"output {part.position} has shape {list(part.shape)} for {rows} rows", reason="output_undeclared"
             )
         whole = self._tensor(part, memory, 0)
         if whole.datatype is Datatype.BYTES:
-            try:
-                return split_rows(whole, counts)
-            except ValueError as error:
-                raise Internal(str(error), reason="channel_malformed") from None
+            return split_rows(whole, counts)
         rest = part.shape[1:]
         row_bytes = prod(rest) * whole.datatype.itemsize
         name, datatype = whole.name, whole.datatype
@@ -276,8 +291,21 @@ def _failure(body: bytes) -> ModelRunFailed:
     try:
         told = json.loads(body)
         return ModelRunFailed(str(told["detail"]), reason=str(told["reason"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Internal("a failure that tells nothing", reason="channel_malformed") from None
+
+
+def _as_declared(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in (-1, got) for got, want in zip(shape, declared, strict=True))
+
+
+def _elements(data: bytes, count: int) -> bytes:
+    """The same bytes, when they are `count` elements of a BYTES tensor."""
+    try:
+        bytes_offsets(data, count)
+    except ValueError as error:
+        raise Internal(str(error), reason="channel_malformed") from None
+    return data
 
 
 def _own_memory(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
@@ -292,6 +320,8 @@ def _own_memory(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
         if not is_sealed(fds[0]):
             raise Internal("memory whose size is not sealed", reason="channel_malformed")
         return memoryview(mmap.mmap(fds[0], os.fstat(fds[0]).st_size, access=mmap.ACCESS_READ))
+    except (OSError, ValueError):
+        raise Internal("memory that cannot be mapped", reason="channel_malformed") from None
     finally:
         for fd in fds:
             os.close(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -27,8 +28,10 @@ from changeover.transport.control import (
 from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 from changeover.transport.page import SERVER_WORD, RoutePage, TableRecord, TableStore
 
+_PREPARE_PATIENCE = 0.3
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class _Preparation:
     """A PREPARE that waits for channels to these loadings."""
 
@@ -103,9 +106,10 @@ class Models:
             )
             return
         tables = self._take(records)
-        waiting = {t.loading for table in tables for t in table.targets.values() if t.batcher.channel is None}
+        waiting = {t.loading for table in tables for t in table.targets.values() if not t.batcher.connected}
         preparation = _Preparation(message, waiting)
         self._pending.append(preparation)
+        asyncio.get_running_loop().call_later(_PREPARE_PATIENCE, self._give_up, preparation)
         self._settle(preparation)
 
     def _take(self, records: Iterable[TableRecord]) -> list[Table]:
@@ -172,6 +176,12 @@ class Models:
         self._pending.remove(preparation)
         request = preparation.request
         self._tell(Kind.PREPARED, Prepared(request.word, request.epochs, preparation.error))
+
+    def _give_up(self, preparation: _Preparation) -> None:
+        """Say what is missing before the controller takes this gateway for dead (500 ms)."""
+        if preparation in self._pending:
+            preparation.error = f"no channel yet to loadings {sorted(preparation.waiting)}"
+            self._settle(preparation)
 
     def _open(self, loading: int, lost: int | None = None) -> None:
         self._send(frame(Kind.OPEN, {"loading": loading, "lost": lost}))

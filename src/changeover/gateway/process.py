@@ -30,6 +30,8 @@ from changeover.transport.link import CONTROLLER, Frame, Kind, Link, LinkClosed,
 from changeover.transport.page import RoutePage, TableStore
 
 _REPORT = 0.25
+_IN_A_FRAME = 8
+"""Loadings in one report: 8 full histograms fit a frame of the link."""
 _JOIN_TIMEOUT = 5.0
 log = logging.getLogger("changeover.gateway")
 
@@ -123,8 +125,8 @@ class Gateway:
 
     def _report_now(self) -> None:
         changed = [o for o in self._observed() if self._is_news(o)]
-        if changed:
-            body = encode(Observations(monotonic_ns(), changed))
+        for at in range(0, len(changed), _IN_A_FRAME):
+            body = encode(Observations(monotonic_ns(), changed[at : at + _IN_A_FRAME]))
             self._send(Frame(Kind.OBSERVED, body, target=CONTROLLER))
 
     def _observed(self) -> list[Observed]:

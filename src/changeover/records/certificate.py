@@ -164,7 +164,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     rollout: str
-    source: VersionRef | None = msgspec.field(name="from")
+    source: VersionRef | None = msgspec.field(name="from", default=None)
     target: VersionRef = msgspec.field(name="to")
     outcome: str
     decided_by: str

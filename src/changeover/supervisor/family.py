@@ -44,6 +44,7 @@ class Member:
     loading: int | None = None
     ready: bool = False
     muted: bool = False
+    reaped: bool = False
     started: float = field(default_factory=monotonic)
     popen: subprocess.Popen[bytes] | None = None
 
@@ -52,8 +53,8 @@ class Member:
         return f"<{self.role} {self.number} pid {self.pid}>"
 
     def kill(self) -> None:
-        """SIGKILL; its death arrives by `Family.reap`."""
-        if self.pid is not None:
+        """SIGKILL; its death arrives by `Family.reap`. One that was reaped has no pid any more: it may be another's."""
+        if self.pid is not None and not self.reaped:
             os.kill(self.pid, signal.SIGKILL)
 
 
@@ -78,10 +79,10 @@ class Family:
         ours, theirs = pair()
         command = [sys.executable, "-m", _MODULES[role], str(theirs.fileno()), str(os.getpid())]
         child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
-        theirs.close()
         member = self._add(role, Link(ours))
         member.pid, member.popen = child.pid, child
-        self._welcome(member, body, fds)
+        self._welcome(member, body, fds)  # before the last copy of its end is closed: it may be dead already
+        theirs.close()
         return member
 
     def fork(self, zygote: Member, loading: int, body: dict[str, Any]) -> Member:
@@ -90,7 +91,7 @@ class Family:
         member = self._add(Role.WORKER, Link(ours))
         member.loading = loading
         self._welcome(member, body, [])
-        zygote.link.send(frame(Kind.FORK, {"member": member.number}, fds=[theirs.fileno()]))
+        self.send(zygote, frame(Kind.FORK, {"member": member.number}, fds=[theirs.fileno()]))
         theirs.close()
         return member
 
@@ -118,6 +119,7 @@ class Family:
             if member is None:
                 self._unclaimed[pid] = code
                 continue
+            member.reaped = True
             if member.popen is not None:
                 member.popen.returncode = code
             yield member, code

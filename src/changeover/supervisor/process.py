@@ -247,6 +247,8 @@ class Supervisor:
         self.family.remove(member)
         expected = self._stopping or self.workers.is_retiring(member)
         log.log(logging.INFO if expected else logging.WARNING, "%r ended with %s", member, code)
+        if self._stopping and member.role is Role.GATEWAY and code:
+            self._exit = 1  # it cut requests off, or died with them
         if member.role is Role.WORKER:
             self.workers.died(member, code)
         elif code == EXIT_CONFIGURATION:

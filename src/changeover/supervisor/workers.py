@@ -79,8 +79,10 @@ class Workers:
             return
         loading.retiring = True
         self._refuse_waiting(loading)
-        if loading.member is None:
+        if loading.member is None:  # it was to be replaced
             del self.loadings[number]
+            body = {"role": Role.WORKER, "member": 0, "pid": None, "loading": number, "code": 0, "restart": False}
+            self._tell(Kind.DIED, body)
             return
         member = loading.member
         self._family.send(member, frame(Kind.STOP))
@@ -113,6 +115,9 @@ class Workers:
         """A worker's pid is known: tell the controller, serve the gateways that wait for it."""
         loading = self.loadings.get(member.loading or -1)
         if loading is None or loading.member is not member:
+            return
+        if loading.retiring:  # while it was forked: it has done nothing yet that must be ended in order
+            member.kill()
             return
         self._tell(
             Kind.UP,

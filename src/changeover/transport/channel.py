@@ -28,6 +28,8 @@ MAX_CHANNEL_BYTES = 64 << 20
 MAX_MESSAGE = 32 * 1024
 MAX_DIMS = 16
 MAX_DETAIL = 2000
+ANCILLARY = socket.CMSG_SPACE(4)
+"""Room for the one descriptor that a message may bring."""
 _MAGIC = 0x31484343
 _HEADER = struct.Struct("<IBBHQIIQQQ")
 _TENSOR = struct.Struct("<BBHIQQQ")

@@ -17,15 +17,17 @@ _WELCOME_TIMEOUT_MS = 10_000
 _ADOPTION_TIMEOUT = 2.0
 
 
-def die_with(parent: int) -> None:
-    """Be killed when `parent` dies; exit at once when it is dead already.
+def die_with(parent: int, fd: int) -> None:
+    """Be killed when `parent` dies; exit at once when it is dead already, which hangs up the link `fd`.
 
     A double-forked child waits here until the supervisor, as subreaper, has adopted it: the signal follows
     the parent at the time of the call.
     """
+    link = select.poll()
+    link.register(fd, select.POLLHUP)
     deadline = time.monotonic() + _ADOPTION_TIMEOUT
     while os.getppid() != parent:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or link.poll(0):
             os._exit(1)
         time.sleep(0.0002)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -35,7 +37,7 @@ def die_with(parent: int) -> None:
 
 def introduce(fd: int, parent: int) -> tuple[Link, Frame]:
     """Bind to the parent, open the link and wait for WELCOME."""
-    die_with(parent)
+    die_with(parent, fd)
     link = Link(socket.socket(fileno=fd))
     ready = select.poll()
     ready.register(fd, select.POLLIN)

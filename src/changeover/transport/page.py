@@ -14,6 +14,7 @@ import hashlib
 import mmap
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from changeover.errors import Internal
@@ -23,6 +24,9 @@ SERVER_WORD = 0
 """Word 0: 1 when every model of the first scan serves or has failed."""
 _PAGE_BYTES = WORDS * 8
 _HALF = 32 << 20
+_KEPT = 16
+_COMPACT = 256 << 10
+"""Bytes of tables at which the store is first compacted: reading as many takes about a millisecond."""
 _STORE_HEADER = 4096
 _STORE_BYTES = _STORE_HEADER + 2 * _HALF
 _RECORD = struct.Struct("<IIQQI32s4x")
@@ -92,17 +96,22 @@ class TableStore:
     def __init__(self, fd: int, *, writable: bool = False) -> None:
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         self._map = mmap.mmap(fd, _STORE_BYTES, mmap.MAP_SHARED, access)
+        self._limit = _COMPACT
         self._header = memoryview(self._map)[:24].cast("Q")  # generation (its parity names the half), used
 
-    def append(self, record: TableRecord) -> None:
-        """Add a table; when the half is full, the newest tables of each word move to the other half.
+    def append(self, record: TableRecord, in_force: Sequence[int]) -> None:
+        """Add a table; when the half has grown, the tables that are still of use move to the other half.
+
+        Args:
+            record: the table.
+            in_force: epoch in force by word, the page's `words`.
 
         Raises:
             Internal: the live tables do not fit (reason `table_store_full`).
         """
         packed = _pack(record)
-        if self._header[self._used] + len(packed) > _HALF:
-            self._compact(len(packed))
+        if self._header[self._used] + len(packed) > self._limit:
+            self._compact(len(packed), in_force)
         start = self._start(self._header[0]) + self._header[self._used]
         self._map[start : start + len(packed)] = packed
         self._header[self._used] += len(packed)
@@ -125,12 +134,21 @@ class TableStore:
     def _start(self, generation: int) -> int:
         return _STORE_HEADER + (generation & 1) * _HALF
 
-    def _compact(self, need: int) -> None:
-        """Keep the last 16 tables of each word: more than one rollout step and its way back."""
+    def _compact(self, need: int, in_force: Sequence[int]) -> None:
+        """Keep each word's table in force and its last 16: more than one rollout step and its way back.
+
+        It happens long before the half is full, because a gateway reads the whole store when it prepares.
+        """
         kept: dict[int, list[TableRecord]] = {}
         for record in self.read():
             kept.setdefault(record.word, []).append(record)
-        data = b"".join(_pack(r) for records in kept.values() for r in records[-16:])
+        data = b"".join(
+            _pack(r)
+            for word, records in kept.items()
+            for r in records
+            if r.epoch == in_force[word] or r in records[-_KEPT:]
+        )
+        self._limit = min(max(_COMPACT, 2 * (len(data) + need)), _HALF)
         if len(data) + need > _HALF:
             raise Internal("the routing tables do not fit the table store", reason="table_store_full")
         following = self._header[0] + 1

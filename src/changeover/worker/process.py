@@ -63,6 +63,10 @@ def main(fd: int, parent: int) -> None:
     except ChangeoverError as error:
         _report(link, WorkerStatus(spec.loading, "failed", reason=error.reason, detail=error.message))
         return
+    except MemoryError:
+        detail = "out of memory while loading; raise runtime.memory_limit"
+        _report(link, WorkerStatus(spec.loading, "failed", reason="out_of_memory", detail=detail))
+        return
     _Server(link, loaded).run()
 
 
@@ -76,15 +80,14 @@ class _Loader:
         self._declared: ModelSignature | None = None
 
     def run(self) -> session.Session:
-        spec = self._spec
-        if spec.memory_limit:
-            used = _address_space()
-            resource.setrlimit(resource.RLIMIT_AS, (used + spec.memory_limit, used + spec.memory_limit))
-        how = quiet.method(spec.intra_op_threads)
+        how = quiet.method(self._spec.intra_op_threads)
         return quiet.run_quietly(lambda: self._load(how), how)
 
     def _load(self, how: quiet.Quiet) -> session.Session:
         spec, started = self._spec, time.perf_counter()
+        if spec.memory_limit:
+            used = _address_space()
+            resource.setrlimit(resource.RLIMIT_AS, (used + spec.memory_limit, used + spec.memory_limit))
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
             self._declared = verify.verify(Path(spec.path).parent)

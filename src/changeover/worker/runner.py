@@ -9,7 +9,6 @@ import os
 import socket
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,8 @@ class ChannelClosed(Exception):
     """The gateway at the other end is gone."""
 
 
-@dataclass(slots=True)
-class _Layout:
-    """The input arrays of a batch layout, one set of feeds a run, as views of the slot."""
-
-    feeds: list[dict[str, Array]]
-    strings: list[tuple[int, Part]]
+_Feeds = list[dict[str, Array]]
+"""The input arrays of a batch by name, one dict a run; views of the slot, but for BYTES."""
 
 
 class Runner:
@@ -45,7 +40,8 @@ class Runner:
         self._session = session
         self._memory = ChannelMemory(memory_fd, size)
         os.close(memory_fd)
-        self._layouts: OrderedDict[tuple[int, int, bytes], _Layout] = OrderedDict()
+        self._copies = any(not s.datatype.itemsize for s in session.inputs)  # BYTES are decoded, not viewed
+        self._layouts: OrderedDict[tuple[int, int, bytes], _Feeds] = OrderedDict()
         self._answers: OrderedDict[tuple[Any, ...], tuple[list[Array], bytes]] = OrderedDict()
 
     def serve_one(self) -> bool:
@@ -55,7 +51,7 @@ class Runner:
             ChannelClosed: the gateway is gone.
         """
         try:
-            data, ancillary, _, _ = self.sock.recvmsg(channel.MAX_MESSAGE, 16, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self.sock.recvmsg(channel.MAX_MESSAGE, channel.ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -71,37 +67,34 @@ class Runner:
         return True
 
     def _answer(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> None:
-        layout = self._layout(header, parts, count, own)
+        runs = self._feeds(header, parts, count, own)
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
-        results = [self._session.run_feeds(feeds) for feeds in layout.feeds]
+        results = [self._session.run_feeds(feeds) for feeds in runs]
         wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
         reply = Header(Message.ANSWER, header.slot, header.batch, header.runs, wall, cpu)
         self._reply(reply, results)
 
     # -- inputs --------------------------------------------------------------------------------------------
 
-    def _layout(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> _Layout:
+    def _feeds(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> _Feeds:
         """The feeds of a batch; a layout seen before costs one look-up, its arrays show the new bytes."""
         key = (header.slot, header.runs, parts)
-        layout = self._layouts.get(key) if own is None else None
-        if layout is None:
+        feeds = self._layouts.get(key) if own is None else None
+        if feeds is None:
             memory = self._memory.inputs[header.slot] if own is None else own
-            layout = self._build(channel.unpack_parts(parts, count), header.runs, memory)
-            if own is None and not layout.strings:
-                _keep(self._layouts, key, layout)
-        return layout
+            feeds = self._build(channel.unpack_parts(parts, count), header.runs, memory)
+            if own is None and not self._copies:
+                _keep(self._layouts, key, feeds)
+        return feeds
 
-    def _build(self, parts: list[Part], runs: int, memory: memoryview) -> _Layout:
-        feeds: list[dict[str, Array]] = [{} for _ in range(runs)]
-        strings: list[tuple[int, Part]] = []
+    def _build(self, parts: list[Part], runs: int, memory: memoryview) -> _Feeds:
+        feeds: _Feeds = [{} for _ in range(runs)]
         for part in parts:
             spec = self._session.inputs[part.position]
             channel.check_part(part, runs, spec.datatype.itemsize, len(memory))
             for run in range(runs):
                 feeds[run][spec.name] = _input(part, run, memory)
-            if part.datatype == Datatype.BYTES:
-                strings.append((0, part))
-        return _Layout(feeds, strings)
+        return feeds
 
     # -- outputs -------------------------------------------------------------------------------------------
 
@@ -148,6 +141,11 @@ class Runner:
             sizes = {len(row[position]) for row in blobs}
             if len(sizes) != 1 or any(r[position].shape != value.shape for r in results):
                 raise ModelRunFailed(f"output {spec.name} differs in shape between runs", reason="output_undeclared")
+            if spec.shape and not _as_declared(value.shape, spec.shape):
+                raise ModelRunFailed(
+                    f"output {spec.name} is declared {list(spec.shape)} but came as {list(value.shape)}",
+                    reason="output_undeclared",
+                )
             nbytes = sizes.pop()
             stride = channel.aligned(nbytes)
             parts.append(Part(position, spec.datatype, value.shape, at, nbytes, stride))
@@ -185,6 +183,10 @@ def _input(part: Part, run: int, memory: memoryview) -> Array:
 def _view(part: Part, run: int, memory: memoryview) -> Array:
     start = part.offset + run * part.stride
     return np.frombuffer(memory[start : start + part.nbytes], _DATATYPES[part.datatype].numpy).reshape(part.shape)
+
+
+def _as_declared(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in (-1, got) for got, want in zip(shape, declared, strict=True))
 
 
 def _raw(value: Array, datatype: Datatype) -> memoryview:

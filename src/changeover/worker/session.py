@@ -53,7 +53,10 @@ def load(spec: WorkerSpec) -> Loaded:
     parts = (spec.digest, ort.__version__, ",".join(spec.providers), spec.optimization)
     entry = cache.entry(spec.cache, *parts)
     if entry.usable():
-        return Loaded(Session(_open(str(entry.path), _options(spec, "off"), spec)), "hit")
+        try:
+            return Loaded(Session(_open(str(entry.path), _options(spec, "off"), spec)), "hit")
+        except ModelRejected:
+            pass  # onnxruntime does not take back every graph that it wrote: the source counts
     options = _options(spec, spec.optimization)
     options.optimized_model_filepath = str(entry.fresh)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import select
@@ -111,6 +112,28 @@ def test_many_one_byte_chunks(door: Served) -> None:
         assert other.answer().status == 200
         busy.send(wire[len(wire) // 2 :])
         assert busy.answer().body == b"x" * 100_000
+
+
+def test_no_time_out_while_the_next_step_is_ours(door: Served) -> None:
+    """A deadline that passes between two turns of a body that is already here refuses nobody."""
+    hits = 0
+
+    async def expire_between_turns() -> None:
+        nonlocal hits
+        end = time.monotonic() + 5
+        while not door.app.seen and time.monotonic() < end:
+            for connection in list(door.server._gate.connections):
+                if connection._scheduled:
+                    connection.expire()
+                    hits += 1
+            await asyncio.sleep(0)
+
+    with door.client() as client:
+        expiring = door.begin(expire_between_turns())
+        client.send(CHUNKED_HEAD + b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n")
+        assert client.answer().body == b"x" * 40_000
+        expiring.result(5)
+    assert hits > 3
 
 
 def test_pipelined_requests_are_answered_in_order(door: Served) -> None:

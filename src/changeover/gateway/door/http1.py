@@ -155,7 +155,9 @@ class Http1Door(asyncio.Protocol):
     def expire(self) -> None:
         """The deadline is over."""
         gate, intake = self._gate, self._intake
-        if self._phase is _APP:
+        if self._scheduled:
+            pass  # the next step is ours, not the client's
+        elif self._phase is _APP:
             # Only set for a client that has stopped sending; asked again at every tick.
             if not intake.head.legacy and self._wire.probe():
                 self.abort()

@@ -1,0 +1,33 @@
+"""Events: in order, from where the reader left off, never with an old number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from changeover.records.journal import Journal
+
+
+def test_a_reader_goes_on_where_it_was(tmp_path: Path) -> None:
+    """By the last id seen, of all models or one, up to a limit."""
+    with Journal(tmp_path / "journal.db") as journal:
+        assert journal.events.last() == 0
+        first = journal.events.add("started")
+        second = journal.events.add("refused", "m", {"reason": "not_onnx"})
+        third = journal.events.add("released", "n")
+        assert journal.events.after() == [first, second, third]
+        assert journal.events.after(first.id, limit=1) == [second]
+        assert journal.events.after(model="n") == [third]
+        assert journal.events.last() == third.id
+        assert (second.kind, second.model, second.body) == ("refused", "m", {"reason": "not_onnx"})
+
+
+def test_dropped_events_keep_their_numbers(tmp_path: Path) -> None:
+    """After all were dropped the next one still has a higher id, also over a restart."""
+    with Journal(tmp_path / "journal.db") as journal:
+        for _ in range(10):
+            last = journal.events.add("e")
+        assert journal.events.prune(4) == 6
+        assert [event.id for event in journal.events.after()] == [last.id - 3, last.id - 2, last.id - 1, last.id]
+        assert journal.events.prune(0) == 4
+    with Journal(tmp_path / "journal.db") as journal:
+        assert journal.events.add("e").id == last.id + 1

@@ -1,0 +1,56 @@
+"""Loadings: how far each attempt came, why it failed, and what a restart makes of those under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from changeover.errors import NotFound
+from changeover.records.journal import Journal
+
+A = "a" * 64
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def test_a_loading_is_followed(journal: Journal) -> None:
+    """States and measured numbers add up, the failure keeps its reason."""
+    loading = journal.loadings.open("m", 4, A, "options")
+    assert journal.loadings.get(loading).state == "new"
+    journal.loadings.move(loading, "loading", measured={"load_seconds": 1.5})
+    journal.loadings.move(loading, "failed", failure=("out_of_memory", "needs 3 GiB"), measured={"peak_bytes": 7})
+    found = journal.loadings.get(loading)
+    assert (found.state, found.reason, found.detail) == ("failed", "out_of_memory", "needs 3 GiB")
+    assert found.measured == {"load_seconds": 1.5, "peak_bytes": 7}
+    assert found.created <= found.updated
+    assert repr(found) == f"<Loading {loading} m/4@aaaa failed (out_of_memory)>"
+
+
+def test_the_newest_come_first(journal: Journal) -> None:
+    """Of one model, up to a limit; ids are not reused."""
+    numbers = [journal.loadings.open("m", version, A, "o") for version in (1, 2, 3)]
+    journal.loadings.open("other", 1, A, "o")
+    assert [found.id for found in journal.loadings.of("m", limit=2)] == [numbers[2], numbers[1]]
+
+
+def test_a_restart_ends_what_was_under_way(journal: Journal) -> None:
+    """Ended loadings keep their state."""
+    for state in ("loading", "ready", "released", "failed"):
+        journal.loadings.move(journal.loadings.open("m", 1, A, "o"), state)
+    assert journal.loadings.end_unfinished("restarted", "the server was restarted") == 2
+    states = [(found.state, found.reason) for found in reversed(journal.loadings.of("m"))]
+    assert states == [("failed", "restarted"), ("failed", "restarted"), ("released", None), ("failed", None)]
+
+
+def test_an_unknown_loading_is_not_found(journal: Journal) -> None:
+    """Neither read nor moved."""
+    with pytest.raises(NotFound):
+        journal.loadings.get(99)
+    with pytest.raises(NotFound):
+        journal.loadings.move(99, "ready")

@@ -1,0 +1,86 @@
+"""Rollouts: phases and certificates by id, what is unfinished, what was tried before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from changeover.errors import NotFound
+from changeover.records.certificate import Certificate, VersionRef
+from changeover.records.journal import Journal
+
+OLD, NEW = VersionRef(3, "a" * 64), VersionRef(4, "b" * 64)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def certificate(rollout: str) -> Certificate:
+    return Certificate(
+        model="m",
+        rollout=rollout,
+        source=OLD,
+        target=NEW,
+        outcome="succeeded",
+        decided_by="plan",
+        started="a",
+        ended="b",
+    )
+
+
+def test_a_rollout_is_followed_to_its_certificate(journal: Journal) -> None:
+    """Phase and record as last written; the end is marked once."""
+    opened = journal.rollouts.open("m", OLD, NEW, {"offer": "push"})
+    assert (opened.id, opened.phase, opened.ended, opened.certificate) == ("r-000001", "pending", None, None)
+    journal.rollouts.move(opened.id, "watching", record={"epoch": 9})
+    journal.rollouts.move(opened.id, "succeeded", ended=True)
+    ended = journal.rollouts.get(opened.id).ended
+    assert ended is not None
+    journal.rollouts.move(opened.id, "succeeded", ended=True)
+    journal.rollouts.certify(opened.id, certificate(opened.id))
+    found = journal.rollouts.get(opened.id)
+    assert (found.source, found.target, found.phase, found.record) == (OLD, NEW, "succeeded", {"epoch": 9})
+    assert found.certificate == certificate(opened.id)
+    assert found.ended == ended
+
+
+def test_a_first_version_has_no_source(journal: Journal) -> None:
+    """`None`, not version 0."""
+    assert journal.rollouts.open("m", None, NEW, {}).source is None
+
+
+def test_the_unfinished_are_found_oldest_first(journal: Journal) -> None:
+    """Of all models: what a new controller has to go on with."""
+    ids = [journal.rollouts.open(model, None, NEW, {}).id for model in ("m", "n", "m")]
+    journal.rollouts.move(ids[0], "failed", ended=True)
+    assert [found.id for found in journal.rollouts.unfinished()] == ids[1:]
+    assert [found.id for found in journal.rollouts.of("m")] == [ids[2], ids[0]]
+
+
+def test_what_was_tried_before_is_found_by_bytes(journal: Journal) -> None:
+    """The same number with other bytes was not tried."""
+    first = journal.rollouts.open("m", OLD, NEW, {})
+    again = journal.rollouts.open("m", OLD, NEW, {})
+    assert first.id != again.id
+    found = journal.rollouts.latest_for("m", NEW)
+    assert found is not None
+    assert found.id == again.id
+    assert journal.rollouts.latest_for("m", VersionRef(4, "c" * 64)) is None
+    assert journal.rollouts.latest_for("other", NEW) is None
+
+
+@pytest.mark.parametrize("rollout", ["r-000002", "r-", "", "1", "r-x", "r--1", "r-" + "9" * 30, "R-000001", "r-\u0661"])
+def test_unknown_ids_are_not_found(journal: Journal, rollout: str) -> None:
+    """Texts that are no ids are treated the same."""
+    journal.rollouts.open("m", OLD, NEW, {})
+    with pytest.raises(NotFound):
+        journal.rollouts.get(rollout)
+    with pytest.raises(NotFound):
+        journal.rollouts.move(rollout, "failed")
+    with pytest.raises(NotFound):
+        journal.rollouts.certify(rollout, certificate("r-000001"))

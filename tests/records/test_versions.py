@@ -1,0 +1,47 @@
+"""Versions: bytes behind a number, and the next free number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from changeover.records.journal import Journal
+
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def test_a_version_is_recorded_once(journal: Journal) -> None:
+    """Adding it again gives the first record."""
+    first = journal.versions.add("mnist", 3, A, "repository")
+    assert journal.versions.add("mnist", 3, A, "push") == first
+    assert journal.versions.of("mnist") == [first]
+    assert repr(first) == "<Version mnist/3@aaaa from repository>"
+
+
+def test_new_bytes_under_an_old_number_are_another_version(journal: Journal) -> None:
+    """Both are kept, the last one seen is the number's latest."""
+    journal.versions.add("mnist", 3, B, "repository")
+    journal.versions.add("mnist", 3, A, "repository")
+    assert [version.digest for version in journal.versions.of("mnist")] == [B, A]
+    latest = journal.versions.latest("mnist", 3)
+    assert latest is not None
+    assert latest.digest == A
+    assert journal.versions.latest("mnist", 4) is None
+
+
+def test_the_next_number_is_above_all(journal: Journal) -> None:
+    """For a push that names none; 1 for a new model."""
+    assert journal.versions.next_number("mnist") == 1
+    journal.versions.add("mnist", 20260131, A, "push")
+    journal.versions.add("mnist", 3, A, "push")
+    journal.versions.add("other", 7, A, "push")
+    assert journal.versions.next_number("mnist") == 20260132
+    assert journal.versions.models() == ["mnist", "other"]

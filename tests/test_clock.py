@@ -1,0 +1,17 @@
+"""Times as text: sortable, UTC, readable back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from changeover.clock import utc_now
+
+
+def test_texts_sort_as_their_moments_and_read_back() -> None:
+    """Two texts in a row are in order, and are moments of this second in UTC."""
+    first, second = utc_now(), utc_now()
+    assert first <= second
+    read = datetime.fromisoformat(first)
+    assert read.tzinfo == UTC
+    assert abs((datetime.now(UTC) - read).total_seconds()) < 60
+    assert len(first) == len("2026-01-31T12:00:00.000000Z")
