@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -49,18 +50,21 @@ def _pinned(server: Server) -> None:
 
 
 def wrk_kept(kind: str) -> Figures:
-    """32 kept connections, 200-byte bodies, the server on one core."""
-    with served(kind) as server, tempfile.TemporaryDirectory() as folder:
+    """32 kept connections, 200-byte bodies, the server on one core; uvicorn between, second by second."""
+    with served(kind) as server, served("uvicorn") as control, tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "post.lua"
         script.write_text('wrk.method="POST"; wrk.body=string.rep("x", 200)\n')
         _pinned(server)
-        rounds = [_wrk(server, "/echo", 2, "-s", str(script)) for _ in range(3)]
-        rates = sorted(one["per_second"] for one in rounds)
+        _pinned(control)
+        pairs = [[_wrk(one, "/echo", 1, "-s", str(script)) for one in (server, control)] for _ in range(7)]
+        rates = [(ours["per_second"], theirs["per_second"]) for ours, theirs in pairs]
         return {
-            "requests": sum(one["requests"] for one in rounds),
-            "lost": sum(one["lost"] for one in rounds),
-            "per_second_median": rates[1],
-            "per_second_best": rates[-1],
+            "requests": sum(ours["requests"] for ours, _ in pairs),
+            "lost": sum(ours["lost"] for ours, _ in pairs),
+            "per_second_median": statistics.median(ours for ours, _ in rates),
+            "per_second_range": [min(rates)[0], max(rates)[0]],
+            "uvicorn_per_second_median": statistics.median(theirs for _, theirs in rates),
+            "ratio_median": round(statistics.median(ours / theirs for ours, theirs in rates), 2),
             "rss_max_mb": server.rss_max_mb(),
         }
 
@@ -177,7 +181,7 @@ def _raw(check: Callable[[Server], Figures], *options: str) -> Check:
 
 
 CHECKS: dict[str, tuple[Check, bool]] = {
-    "wrk kept": (wrk_kept, True),
+    "wrk kept": (wrk_kept, False),
     "wrk fresh": (wrk_fresh, True),
     "curl": (curl, False),
     "tritonclient": (tritonclient, False),

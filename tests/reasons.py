@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _IN_JSON = re.compile(r'"reason":\s*"([a-z0-9_]+)"')
 _NOT_REASONS = frozenset({"reason", "detail"})
 
 Words = dict[str, set[str]]
-"""Files (relative to the package) by reason word."""
+"""Names of files by reason word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,20 @@ class _Helper:
     pattern: str = "{}"
 
 
-def reasons() -> Words:
-    """All reason words, with the files that say them."""
-    trees = {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+def package() -> dict[str, str]:
+    """The package's source files: text by name."""
+    return {str(path.relative_to(SOURCE)): path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def reasons(sources: Mapping[str, str]) -> Words:
+    """All reason words of some files, with the files that say them."""
+    trees = {name: ast.parse(text) for name, text in sources.items()}
     helpers = {name: helper for tree in trees.values() for name, helper in _helpers(tree)}
     found: Words = defaultdict(set)
-    for path, tree in trees.items():
+    for name, tree in trees.items():
         for word in _words(tree, helpers):
             if _WORD.fullmatch(word) and word not in _NOT_REASONS:
-                found[word].add(str(path.relative_to(SOURCE)))
+                found[word].add(name)
     return dict(sorted(found.items()))
 
 
@@ -128,5 +133,5 @@ def _constants(value: ast.expr) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for found_word, files in reasons().items():
+    for found_word, files in reasons(package()).items():
         print(f"{found_word:32} {', '.join(sorted(files))}")  # noqa: T201 - it is a listing

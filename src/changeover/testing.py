@@ -264,6 +264,12 @@ class Server:
             raise AssertionError(f"{method} {path}: {reply.status} {reply.body.decode(errors='replace')}")
         return reply.json()
 
+    def plan(self, model: str, text: str) -> None:
+        """Write a model's plan into the repository; it counts for what is pushed from then on."""
+        folder = self.repository / model
+        folder.mkdir(exist_ok=True)
+        (folder / "model.yaml").write_text(text)
+
     def push(self, model: str, onnx: bytes, version: int | None = None) -> dict[str, Any]:
         """Push a version; returns the answer, whose `rollout` names the rollout that began."""
         query = f"?version={version}" if version else ""

@@ -70,7 +70,7 @@ IN_JSON = [d for d in Datatype if d not in (Datatype.FP16, Datatype.BF16)]
 """Triton's client itself refuses to write the other two as JSON."""
 
 
-@pytest.mark.parametrize("datatype", Datatype)
+@pytest.mark.parametrize("datatype", Datatype, ids=lambda d: d.name)
 def test_every_datatype_in_binary_form(client: sync_client.InferenceServerClient, datatype: Datatype) -> None:
     """What goes in as raw bytes comes out of an identity unchanged."""
     inputs, outputs = question(sync_client, datatype, binary=True)
@@ -78,7 +78,7 @@ def test_every_datatype_in_binary_form(client: sync_client.InferenceServerClient
     assert same(datatype, result.as_numpy("y"))
 
 
-@pytest.mark.parametrize("datatype", IN_JSON)
+@pytest.mark.parametrize("datatype", IN_JSON, ids=lambda d: d.name)
 def test_every_datatype_in_json(client: sync_client.InferenceServerClient, datatype: Datatype) -> None:
     """What goes in as JSON comes out of an identity unchanged."""
     inputs, outputs = question(sync_client, datatype, binary=False)
@@ -213,7 +213,9 @@ def test_wrong_addresses_and_bodies(
 @pytest.mark.parametrize("header", ["changeover_timeout", None])
 def test_a_deadline_that_passes_is_504(server: Server, header: str | None) -> None:
     """The header and the parameter both limit the time, and the answer says so."""
-    server.deploy("lazy", onnx_models.slow(600).SerializeToString())
+    server.plan("lazy", "runtime: {max_batch: 1}")
+    if server.get("/v2/models/lazy").status != 200:
+        server.deploy("lazy", onnx_models.slow(200).SerializeToString())
     asked = row() if header else {**row(), "parameters": {"timeout": 50_000}}
     reply = server.infer("lazy", asked, **({header: "50ms"} if header else {}))
     assert (reply.status, reply.json()["reason"]) == (504, "deadline_exceeded")

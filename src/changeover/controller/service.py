@@ -16,7 +16,8 @@ from changeover.lifecycle import artifacts, seal
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.journal import Journal
-from changeover.rollout.driver import Driver, Offer
+from changeover.rollout.current import Offer
+from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import Death
 from changeover.settings import Settings
 from changeover.transport.control import RoutingTable

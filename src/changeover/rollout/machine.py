@@ -156,7 +156,7 @@ _TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Commands]]] = {
     # A refused candidate's worker has ended already: the loader sees to that before it says so.
     (Phase.VALIDATING, Event.REFUSED): (Phase.FAILED, (Command.CERTIFY,)),
     (Phase.VALIDATING, Event.FOUND_UNSWITCHED): _VALIDATE,
-    (Phase.PROMOTING, Event.SWITCHED): _WATCH,
+    (Phase.PROMOTING, Event.SWITCHED): (Phase.WATCHING, (Command.OPEN_WINDOW, Command.CERTIFY)),
     (Phase.PROMOTING, Event.NOT_SWITCHED): (Phase.FAILED, (Command.RELEASE_CANDIDATE, Command.CERTIFY)),
     (Phase.PROMOTING, Event.FOUND_SWITCHED): _WATCH,
     (Phase.PROMOTING, Event.FOUND_UNSWITCHED): _VALIDATE,

@@ -168,6 +168,11 @@ def _quantified(value: object) -> object:
                 part[field] = convert(part[field])
             except ValueError as error:
                 raise msgspec.ValidationError(f"{error} - at `$.{section}.{field}`") from error
+    runtime = copied.get("runtime")
+    if isinstance(runtime, dict) and runtime.get("instances", 1) not in (1, None):
+        raise msgspec.ValidationError(
+            "this version runs one instance a worker; leave it out or give 1 - at `$.runtime.instances`"
+        )
     rollout = copied.get("rollout")
     if isinstance(rollout, dict) and rollout.get("strategy") in _LATER:
         raise msgspec.ValidationError(

@@ -15,7 +15,7 @@ from changeover.rollout.fleet import Fleet
 from changeover.rollout.machine import Phase, Rollout
 
 if TYPE_CHECKING:
-    from changeover.rollout.driver import Offer
+    from changeover.rollout.current import Offer
     from changeover.rollout.loading import Loading
     from changeover.rollout.switch import Switched
 
@@ -120,14 +120,14 @@ class Receipt:
     def certificate(self, rollout: Rollout) -> Certificate:
         """The certificate as things stand."""
         source, candidate = self._source, self._candidate
-        ended_ns = self._ended_ns or max(self._switched_ns + _AFTER_NS, self._started_ns)
+        ended_ns = self._ended_ns or (self._switched_ns + _AFTER_NS if self._switch else monotonic_ns())
         return Certificate(
             model=self._model,
             rollout=self._rollout,
             source=VersionRef(source.version, source.digest) if source else None,
             target=self._offer.ref,
             outcome=rollout.phase,
-            decided_by="operator" if rollout.phase is Phase.ROLLED_BACK else "plan",
+            decided_by=self._decided_by(rollout),
             started=self._started,
             ended=_at(ended_ns),
             requests=self._fleet.requests(self._model, self._started_ns, ended_ns),
@@ -142,10 +142,20 @@ class Receipt:
             steps=tuple(self._steps),
         )
 
+    def _decided_by(self, rollout: Rollout) -> str:
+        """An operator's undo, the gate that refused, or the plan."""
+        if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+            return "operator"
+        gates = self._candidate.gates if self._candidate else []
+        refusing = next((g.gate for g in gates if g.result == "failed"), None)
+        return f"gate:{refusing}" if refusing else "plan"
+
     def _latency(self) -> Latency:
         """The seconds before, from the start of the load to the switch, and after it."""
         window, model = self._fleet.window, self._model
         start, switch = self._started_ns, self._switched_ns
+        if self._switch is None:
+            return Latency(before=window(model, start - _BEFORE_NS, start))
         return Latency(
             before=window(model, start - _BEFORE_NS, start),
             during=window(model, start, switch),

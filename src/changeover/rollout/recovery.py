@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from changeover.errors import ChangeoverError, Internal
+from changeover.errors import ChangeoverError
 from changeover.lifecycle import artifacts
 from changeover.records.epochs import EpochRecord
 from changeover.records.rollouts import RolloutRecord
+from changeover.rollout.current import Offer
 from changeover.rollout.loading import Loading
-from changeover.rollout.machine import Phase
-from changeover.rollout.tables import all_to
+from changeover.rollout.machine import Event, Phase, Rollout
 from changeover.transport.control import LoadingEntry, RoutingTable, encode
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ async def recover(driver: Driver) -> None:
     if table is None and committed is not None:
         await _cold_start(driver, msgspec.json.decode(committed.table, type=RoutingTable))
     for record in unfinished:
-        await _conclude(driver, record)
+        await _go_on(driver, record)
 
 
 async def _table_in_force(driver: Driver, committed: EpochRecord | None) -> RoutingTable | None:
@@ -68,9 +69,9 @@ def _adopt(driver: Driver, table: RoutingTable) -> None:
         artifact = artifacts.open_artifact(driver.store, entry.digest)
         loading = driver.loader.adopt(entry, artifact, driver.plan_for(artifact))
         if entry.loading == table.active:
-            driver.active = loading
+            driver.commands.active = loading
         elif entry.loading == table.standby:
-            driver.standby = loading
+            driver.commands.standby = loading
 
 
 def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
@@ -89,16 +90,9 @@ async def _cold_start(driver: Driver, table: RoutingTable) -> None:
         except ChangeoverError as error:
             log.error("%s/%s cannot be loaded again: %s", driver.model, entry.version, error.message)  # noqa: TRY400
             continue
-        await _serve(driver, loading)
+        await driver.commands.serve(loading)
         log.info("%s/%s serves again, as was decided", driver.model, entry.version)
         return
-
-
-async def _serve(driver: Driver, loading: Loading) -> None:
-    word, entry = driver.switch.word, _proven(loading)
-    prepared = await driver.switch.prepare(lambda epoch: all_to(driver.model, word, epoch, entry), None)
-    await driver.switch.forward(prepared)
-    driver.active = loading
 
 
 async def _load(driver: Driver, entry: LoadingEntry) -> Loading:
@@ -108,24 +102,31 @@ async def _load(driver: Driver, entry: LoadingEntry) -> Loading:
     return loading
 
 
-async def _conclude(driver: Driver, record: RolloutRecord) -> None:
-    """End or go on with a rollout that the last term left without an end."""
+async def _go_on(driver: Driver, record: RolloutRecord) -> None:
+    """Take up a rollout that the last term left without an end, from what is found in force."""
+    try:
+        artifact = await asyncio.to_thread(artifacts.verify_sealed, driver.store, record.target.digest)
+        offer = Offer(record.target.version, artifact, driver.plan_for(artifact), "restart")
+    except ChangeoverError as error:
+        kept = {**record.record, "reason": error.reason, "detail": error.message}
+        await asyncio.to_thread(driver.journal.rollouts.move, record.id, Phase.FAILED, record=kept, ended=True)
+        return
+    source = str(record.source.version) if record.source else None
+    rollout = Rollout(driver.model, source, str(record.target.version), Phase(record.phase))
+    current = driver.take_in_hand(record.id, offer, rollout)
+    current.certified = record.certificate is not None
     active = driver.active
-    promoted = active is not None and (active.version, active.digest) == (record.target.version, record.target.digest)
-    if record.phase == Phase.WATCHING and promoted and driver.standby is not None:
-        await driver.go_on_watching(record)
-    elif promoted:
-        await driver.close(record, Phase.SUCCEEDED)
-    elif record.phase in (Phase.ROLLING_BACK, Phase.WATCHING):
-        await driver.close(record, Phase.ROLLED_BACK)
-    else:
-        interrupted = Internal(
-            "the control plane was restarted meanwhile; the version is offered again", reason="interrupted"
-        )
-        await driver.close(record, Phase.FAILED, interrupted)
-        await driver.offer_again(record)
+    if active is None or (active.version, active.digest) != (record.target.version, record.target.digest):
+        await driver.resume(current, Event.FOUND_UNSWITCHED)
+        return
+    current.candidate = active
+    current.window = _left(offer.plan.rollout.undo_window, record) if driver.standby else 0.0
+    await driver.resume(current, Event.FOUND_SWITCHED)
 
 
-def _proven(loading: Loading) -> LoadingEntry:
-    assert loading.entry is not None  # noqa: S101 - `Loader.ready` returned
-    return loading.entry
+def _left(window: float, record: RolloutRecord) -> float:
+    """Seconds of an undo window that are left; it began when the phase was recorded."""
+    if record.phase != Phase.WATCHING:
+        return window
+    gone = (datetime.now(UTC) - datetime.fromisoformat(record.updated)).total_seconds()
+    return min(max(window - gone, 0.0), window)
