@@ -17,7 +17,7 @@ rollout:
   auto: false
   undo_window: 90s
 runtime:
-  instances: 2
+  instances: 1
   intra_op_threads: 4
   optimization: off
   providers: [CUDAExecutionProvider, CPUExecutionProvider]
@@ -52,7 +52,7 @@ def test_every_field_is_read() -> None:
     """Durations in seconds, sizes in bytes, words as enums."""
     plan = parse_plan(WHOLE.encode())
     assert (plan.rollout.auto, plan.rollout.undo_window) == (False, 90)
-    assert (plan.runtime.instances, plan.runtime.intra_op_threads, plan.runtime.max_batch) == (2, 4, 8)
+    assert (plan.runtime.instances, plan.runtime.intra_op_threads, plan.runtime.max_batch) == (1, 4, 8)
     assert (plan.runtime.optimization, plan.runtime.memory_limit) == (Optimization.OFF, 2 << 30)
     assert plan.runtime.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert (plan.runtime.run_timeout, plan.gates.warmup.finite) == (0.5, False)
@@ -160,3 +160,9 @@ def test_any_value_gives_a_plan_or_a_refusal(value: object) -> None:
     except InvalidPlan:
         return
     assert isinstance(plan, Plan)
+
+
+def test_more_instances_than_this_version_runs_are_refused() -> None:
+    """A field that has no effect yet must not be accepted in silence."""
+    with pytest.raises(InvalidPlan, match="one instance"):
+        parse_plan("runtime: {instances: 2}")

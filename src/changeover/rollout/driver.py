@@ -249,4 +249,3 @@ class Driver:
     async def _end_window(self, current: Current) -> None:
         if current is self.current and current.rollout.phase is Phase.WATCHING:
             await self._feed(current, Happened(Event.WINDOW_ENDED))
-

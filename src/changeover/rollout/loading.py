@@ -186,7 +186,6 @@ class Loader:
             empty=str(self._state / "empty"),
             optimization=runtime.optimization,
             intra_op_threads=runtime.intra_op_threads,
-            instances=runtime.instances,
             providers=runtime.providers,
             max_batch=runtime.max_batch,
             memory_limit=runtime.memory_limit or 0,

@@ -169,7 +169,7 @@ def _quantified(value: object) -> object:
             except ValueError as error:
                 raise msgspec.ValidationError(f"{error} - at `$.{section}.{field}`") from error
     runtime = copied.get("runtime")
-    if isinstance(runtime, dict) and runtime.get("instances", 1) not in (1, None):
+    if isinstance(runtime, dict) and isinstance(runtime.get("instances"), int) and runtime["instances"] > 1:
         raise msgspec.ValidationError(
             "this version runs one instance a worker; leave it out or give 1 - at `$.runtime.instances`"
         )

@@ -94,7 +94,6 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     verify: bool = True
     optimization: str = "all"
     intra_op_threads: int = 1
-    instances: int = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     max_batch: int = 32
     memory_limit: int = 0

@@ -183,7 +183,7 @@ class Served:
 
     def close(self) -> None:
         """Stop at once; the listening socket may have been closed by the test."""
-        self.wait(self.server.stop(0.2, duck_seconds=0.0))
+        self.wait(self.server.stop(0.2, last=False, duck_seconds=0.0))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(WAIT_SECONDS)
         self._loop.close()
