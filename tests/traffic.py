@@ -75,6 +75,8 @@ class Traffic:
         self._factors = factors
         self._rate = rate
         self._fresh = fresh
+        self.connections = 0
+        """Connections that are open now."""
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic")
@@ -130,9 +132,12 @@ class Traffic:
             self._idle.append(pair)
         else:
             pair[1].close()
+            self.connections -= 1
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._port), _CONNECT_SECONDS)
+        pair = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._port), _CONNECT_SECONDS)
+        self.connections += 1
+        return pair
 
     async def _exchange(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Send one request and judge its answer; whether the connection can be used again."""

@@ -35,6 +35,12 @@ class DoorServer:
 
     It takes one connection per readiness, so that several gateways on one socket share them evenly. All
     methods belong to the event loop's thread.
+
+    Args:
+        app: called with each whole request.
+        sock: bound and listening; the server closes its descriptor when it leaves.
+        limits: the defaults when not given.
+        shared: other processes take connections from this socket: take turns with them.
     """
 
     def __init__(self, app: App, sock: socket.socket, limits: Limits | None = None, *, shared: bool = False) -> None:
