@@ -132,6 +132,37 @@ def greedy(gigabytes: int = 8) -> ModelProto:
     )
 
 
+def endless() -> ModelProto:
+    """`y = x`, after a loop for each whole number over 10,000 in the input: one request can take for ever."""
+    from onnx import helper
+
+    body = helper.make_graph(
+        [_node("Identity", "going", "go_on"), _node("MatMul", "m", "w", "m2")],
+        "body",
+        [_value("i", Datatype.INT64, ()), _value("going", Datatype.BOOL, ()), _value("m", Datatype.FP32, (64, 64))],
+        [_value("go_on", Datatype.BOOL, ()), _value("m2", Datatype.FP32, (64, 64))],
+    )
+    nodes = [
+        _node("ReduceMax", "x", "top", keepdims=0),
+        _node("Sub", "top", "limit", "over"),
+        _node("Relu", "over", "rounds"),
+        helper.make_node("Cast", ["rounds"], ["count"], to=7),
+        helper.make_node("Loop", ["count", "yes", "w"], ["end"], body=body),
+        _node("ReduceMax", "end", "last", keepdims=0),
+        _node("Mul", "last", "zero", "nothing"),
+        _node("Add", "x", "nothing", "y"),
+    ]
+    return _model(
+        nodes,
+        [_value("x", Datatype.FP32, ("N", 4))],
+        [_value("y", Datatype.FP32, ("N", 4))],
+        yes=np.array(True),
+        zero=np.array(0, np.float32),
+        limit=np.array(10_000, np.float32),
+        w=np.eye(64, dtype=np.float32),
+    )
+
+
 def gather(rows: int = 8) -> ModelProto:
     """`y = table[x]` with INT64 rows: an index out of range fails the whole run."""
     table = np.arange(rows, dtype=np.float32).reshape(rows, 1)

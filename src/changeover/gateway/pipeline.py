@@ -168,6 +168,7 @@ class Pipeline:
 
     def _done(self, ticket: Ticket) -> None:
         ticket.answered = True
+        ticket.request.abandoned = None  # it holds the ticket, which holds the request: no work for the collector
         ticket.model.tickets -= 1
         self._live.discard(ticket)
 

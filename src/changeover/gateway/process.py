@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -45,6 +46,8 @@ def main() -> None:
     settings = Settings(**welcome.json()["settings"])
     logs.configure(verbose=settings.verbose)
     setproctitle("changeover: gateway")
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # requests leave no cycles behind; looking for some costs 7 % of the time
     cut = uvloop.run(Gateway(link, welcome, settings).run())
     sys.exit(1 if cut else 0)
 

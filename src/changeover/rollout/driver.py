@@ -162,7 +162,10 @@ class Driver:
     def candidate(self) -> Loading | None:
         """The loading that is being proven."""
         current = self.current
-        return current.candidate if current and current.candidate not in (self.active, self.standby) else None
+        loading = current.candidate if current else None
+        if loading is None or loading in (self.active, self.standby) or loading.number not in self.loader.live:
+            return None
+        return loading
 
     @property
     def epoch(self) -> int:

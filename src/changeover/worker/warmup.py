@@ -51,7 +51,8 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
 
     Raises:
         ModelRejected: a run failed with shapes that the model declares (`warmup_failed`), an output differs
-            from its declaration (`output_undeclared`) or is not finite (`output_not_finite`).
+            from its declaration (`output_undeclared`) or is not finite (`output_not_finite`), or memory ran out
+            (`out_of_memory`).
     """
     free = [s.name for s in session.inputs if any(d < 0 for d in s.shape[1 if batchable else 0 :])]
     sizes = batch_sizes(max_batch) if batchable else [1]
@@ -59,6 +60,10 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
     try:
         largest = [_checked_run(session, _head(rows, size, batchable), size, batchable, finite) for size in sizes]
     except ModelRunFailed as error:
+        if error.reason == "out_of_memory":
+            raise ModelRejected(
+                f"out of memory in a warmup run; raise runtime.memory_limit: {error.message}", reason="out_of_memory"
+            ) from None
         if not free:
             raise ModelRejected(f"a warmup run failed: {error.message}", reason="warmup_failed") from None
         detail = (

@@ -1,0 +1,178 @@
+"""The server's life and end, with real processes: stop under load, sudden death, locks and ports."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from changeover.testing import Server, wait_for
+from tests import onnx_models
+from tests.conftest import Serve
+from tests.traffic import Traffic
+
+SCALE = onnx_models.scale(2).SerializeToString()
+
+
+def test_sigterm_under_load_answers_everything_that_was_sent(serve: Serve) -> None:
+    """Kept and fresh connections at an open loop: no request is lost, the exit code is 0, and in time."""
+    server = serve(lame_duck=1.0, drain_deadline=10.0)
+    server.deploy("m", SCALE)
+    with Traffic(server.http_port, "m", {"1": 2.0}, rate=250, fresh=0.4) as traffic:
+        traffic.wait_for_answers(150)
+        started = time.monotonic()
+        code = server.stop(patience=20)
+        took = time.monotonic() - started
+    report = traffic.report
+    assert (code, report.failed, report.wrong) == (0, [], 0)
+    assert took < 11.0
+    assert report.refused > 0, "after the end nobody listens"
+    server.assert_nothing_outlives()
+
+
+def test_sigterm_waits_for_a_long_run(serve: Serve) -> None:
+    """A request that takes a second is answered although the server was told to stop meanwhile."""
+    server = serve(lame_duck=0.2, drain_deadline=20.0)
+    server.plan("m", "runtime: {max_batch: 1}")
+    server.deploy("m", onnx_models.slow(300, factor=2.0).SerializeToString())
+    with Traffic(server.http_port, "m", {"1": 2.0}, rate=5, fresh=1.0) as traffic:
+        code = server.stop(patience=25)
+    assert (code, traffic.report.failed, traffic.report.wrong) == (0, [], 0)
+
+
+def test_a_drain_deadline_that_passes_is_told_by_the_exit_code(serve: Serve) -> None:
+    """What cannot be answered in time is cut, and the exit code is 1 for it."""
+    server = serve(lame_duck=0.1, drain_deadline=0.3)
+    server.plan("m", "runtime: {max_batch: 1}")
+    server.deploy("m", onnx_models.endless().SerializeToString())
+    client = socket.create_connection(("127.0.0.1", server.http_port), 10)
+    body = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[10000000,0,0,0]}]}'
+    client.sendall(b"POST /v2/models/m/infer HTTP/1.1\r\nhost: t\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    wait_for(lambda: _busy(server.named("worker m/1")), "the run to begin")
+    assert server.stop(patience=10) == 1
+    client.close()
+    server.assert_nothing_outlives()
+
+
+def _busy(worker: psutil.Process) -> bool:
+    return bool(worker.cpu_percent(0.1) > 50)
+
+
+def test_a_second_signal_ends_at_once(serve: Serve) -> None:
+    """Whoever cannot wait sends SIGTERM twice."""
+    server = serve(lame_duck=20.0, drain_deadline=20.0)
+    server.processes()
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: "stopping" in server.tail(), "the first signal to be heard")
+    server.signal(signal.SIGTERM)
+    assert server.wait(5.0) == 1
+
+
+def test_stopping_before_anything_serves(tmp_path: Path) -> None:
+    """SIGTERM right after the start, while interpreters are still importing, ends the server too."""
+    for delay in (0.0, 0.1, 0.3):
+        server = Server(tmp_path / str(delay))
+        server.start()
+        time.sleep(delay)  # the moment is what is tested
+        server.processes()
+        server.signal(signal.SIGTERM)
+        assert server.wait(15.0) == 0, server.tail()
+        server.assert_nothing_outlives(2.0)
+
+
+def test_when_the_supervisor_is_killed_everything_dies(serve: Serve) -> None:
+    """One second after SIGKILL: no process, no listening socket, no shared memory, under load and with two versions."""
+    server = serve()
+    server.deploy("m", SCALE)
+    server.deploy("m", onnx_models.scale(3).SerializeToString())
+    with Traffic(server.http_port, "m", {"1": 2.0, "2": 3.0}) as traffic:
+        traffic.wait_for_answers(30)
+        assert len(server.processes()) >= 6
+        server.signal(signal.SIGKILL)
+        server.assert_nothing_outlives(1.0)
+    server.wait()
+
+
+@pytest.mark.slow
+def test_killed_in_its_first_second_it_takes_everything_along(tmp_path: Path) -> None:
+    """SIGKILL while children are forked, imported or loading leaves none of them after a second."""
+    generator = random.Random(5)
+    for attempt in range(6):
+        server = Server(tmp_path / str(attempt))
+        folder = server.repository / "m" / "1"
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(onnx_models.weighty(8).SerializeToString())
+        server.start()
+        until = time.monotonic() + generator.uniform(0.0, 1.0)
+        while time.monotonic() < until:
+            server.processes()
+        server.processes()
+        server.signal(signal.SIGKILL)
+        server.assert_nothing_outlives(1.0)
+        server.wait()
+
+
+def test_two_servers_cannot_share_a_state_folder(shared_server: Server, tmp_path: Path) -> None:
+    """The second one says whose folder it is and ends with a failure; the first one goes on."""
+    second = Server(tmp_path, state_dir=shared_server.state)
+    told = (shared_server.state / "server.json").read_text()
+    with pytest.raises(RuntimeError, match="state_dir_in_use"):
+        second.start()
+    (shared_server.state / "server.json").write_text(told)  # `Server.start` looks for a fresh one
+    assert shared_server.get("/v2/health/ready").status == 200
+
+
+@pytest.mark.parametrize(("setting", "flag"), [("http_port", "--http-port"), ("control_port", "--control-port")])
+def test_a_taken_port_is_told(shared_server: Server, tmp_path: Path, setting: str, flag: str) -> None:
+    """The server ends at once, and its message names the flag to change."""
+    server = Server(tmp_path, **{setting: getattr(shared_server, setting)})
+    with pytest.raises(RuntimeError, match=f"(?s){flag}.*port_taken"):
+        server.start()
+
+
+def test_the_supervisor_imports_the_standard_library_only() -> None:
+    """The parent of all holds no third-party module: the less there is, the less can fail."""
+    code = (
+        "import sys, changeover.supervisor.process as p;"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
+    )
+    source = str(Path(sys.modules["changeover"].__file__ or "").parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True, check=True
+    )
+    assert eval(done.stdout) == ["__main__", "changeover"] or eval(done.stdout) == ["changeover"]  # noqa: S307 - ours
+
+
+def test_the_supervisor_keeps_no_channel_and_leaks_no_descriptor(serve: Serve) -> None:
+    """After ten killed workers it holds as many descriptors as before."""
+    server = serve()
+    server.deploy("m", SCALE)
+    with Traffic(server.http_port, "m", {"1": 2.0}, rate=50) as traffic:
+        counts = []
+        for _ in range(5):
+            worker = server.named("worker m/1")
+            counts.append(len(os.listdir(f"/proc/{server.pid}/fd")))
+            worker.kill()
+            wait_for(lambda gone=worker: not gone.is_running(), "its end")  # type: ignore[misc]
+            traffic.wait_for_answers(10)
+    assert max(counts[1:]) <= counts[1]
+    targets = [os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.pid}/fd")]
+    assert not [t for t in targets if "changeover-channel" in t]
+
+
+def test_no_zombie_is_left(serve: Serve) -> None:
+    """Workers that were released are reaped, whoever forked them."""
+    server = serve()
+    server.plan("m", "rollout: {undo_window: 0}")
+    for factor in (2, 3, 4):
+        server.deploy("m", onnx_models.scale(factor).SerializeToString())
+    wait_for(lambda: len(server.processes()) == 5, "the old workers to end")
+    assert [p for p in server.processes() if p.status() == psutil.STATUS_ZOMBIE] == []

@@ -1,0 +1,180 @@
+"""Which workers live, with a supervisor's messages taken from real links and no process behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from changeover.supervisor.family import Family, Member, Role
+from changeover.supervisor.workers import Workers, backoff
+from changeover.transport.link import Frame, Kind, Link, frame, pair
+
+
+class House:
+    """A family whose members' other link ends are here."""
+
+    def __init__(self) -> None:
+        self.family = Family()
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.workers = Workers(self.family, lambda delay, call: self.timers.append((delay, call)))
+        self.ends: dict[int, Link] = {}
+        self.killed: list[int] = []
+        self.zygote = self.member(Role.ZYGOTE, ready=True)
+        self.controller = self.member(Role.CONTROLLER)
+        self.gateway = self.member(Role.GATEWAY)
+
+    def member(self, role: Role, *, ready: bool = False) -> Member:
+        ours, theirs = pair()
+        made = self.family._add(role, Link(ours))
+        made.ready = ready
+        self.ends[made.number] = Link(theirs)
+        return made
+
+    def heard(self, member: Member) -> list[tuple[Kind, Any]]:
+        """All messages a member got."""
+        found = []
+        while (message := self.ends[member.number].receive()) is not None:
+            found.append((message.kind, message.json()))
+        return found
+
+    def worker(self, loading: int) -> Member:
+        found = self.workers.loadings[loading].member
+        assert found is not None
+        found.kill = lambda: self.killed.append(found.number)  # type: ignore[method-assign]
+        return found
+
+    def ready(self, loading: int, pid: int = 4711) -> Member:
+        """Spawn a worker, name it, and let it say that it is ready."""
+        self.workers.spawn({"loading": loading, "spec": {"model": "m"}})
+        return self.up(loading, pid)
+
+    def up(self, loading: int, pid: int) -> Member:
+        worker = self.worker(loading)
+        worker.pid = pid
+        self.workers.named(worker)
+        size = {"slots": 2, "input_bytes": 64, "output_bytes": 64}
+        body = {"loading": loading, "state": "ready", "signature": {"batchable": True}, "channels": size}
+        self.workers.status(worker, frame(Kind.STATUS, body))
+        return worker
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house; members are slotted, so `kill` is replaced on a subclass."""
+
+    class Loose(Member):
+        """With a dictionary, so that a test can watch `kill`."""
+
+    monkeypatch.setattr("changeover.supervisor.family.Member", Loose)
+    return House()
+
+
+def test_backoff_grows_to_its_limit() -> None:
+    """The first death costs nothing, then 0.1 s doubling to 10 s."""
+    assert [backoff(n) for n in (0, 1, 2, 3, 4)] == [0.0, 0.0, 0.1, 0.2, 0.4]
+    assert backoff(50) == 10.0
+
+
+def test_a_worker_is_forked_once_for_each_loading(house: House) -> None:
+    """A SPAWN that comes twice makes one worker."""
+    for _ in range(2):
+        house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    assert [kind for kind, _ in house.heard(house.zygote)] == [Kind.FORK]
+
+
+def test_a_channel_waits_for_a_ready_worker(house: House) -> None:
+    """OPEN before the worker is ready is answered when it is, to both ends with the same names."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    house.workers.open(house.gateway, 1, None)
+    assert house.heard(house.gateway) == []
+    worker = house.up(1, 4711)
+    ((kind, body),) = house.heard(house.gateway)
+    assert (kind, body["loading"], body["worker"]) == (Kind.CHANNEL, 1, worker.number)
+
+
+def test_a_channel_to_nothing_is_refused(house: House) -> None:
+    """An unknown loading, and one that is being retired."""
+    house.workers.open(house.gateway, 9, None)
+    house.ready(1)
+    house.workers.retire(1, 5.0)
+    house.workers.open(house.gateway, 1, None)
+    assert house.heard(house.gateway) == [(Kind.REFUSED, {"loading": 9}), (Kind.REFUSED, {"loading": 1})]
+
+
+def test_a_ready_worker_that_dies_is_replaced_with_what_it_proved(house: House) -> None:
+    """The replacement need not verify again, and waiting gateways get its channel."""
+    worker = house.ready(1)
+    house.heard(house.controller)
+    house.workers.died(worker, -9)
+    ((_, body),) = house.heard(house.controller)
+    assert (body["code"], body["restart"]) == (-9, True)
+    house.workers.open(house.gateway, 1, worker.number)
+    delay, start = house.timers[-1]
+    start()
+    replacement = house.up(1, 4712)
+    assert delay == 0.0
+    assert house.workers.loadings[1].spec == {"model": "m", "verify": False, "signature": {"batchable": True}}
+    assert [b["worker"] for k, b in house.heard(house.gateway) if k is Kind.CHANNEL] == [replacement.number]
+
+
+def test_a_worker_that_never_was_ready_is_not_replaced(house: House) -> None:
+    """Its death is the controller's to judge; whoever waits for it is refused."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    worker = house.worker(1)
+    worker.pid = 4711
+    house.workers.open(house.gateway, 1, None)
+    house.workers.died(worker, 1)
+    assert house.heard(house.gateway) == [(Kind.REFUSED, {"loading": 1})]
+    assert house.heard(house.controller)[-1][1]["restart"] is False
+    assert house.workers.loadings == {}
+
+
+def test_a_gateway_that_lost_the_present_worker_does_not_get_it_again(house: House) -> None:
+    """The worker is dying, or has left the protocol: it is killed a little later if it still lives."""
+    worker = house.ready(1)
+    house.workers.open(house.gateway, 1, worker.number)
+    assert house.heard(house.gateway) == []
+    house.timers[-1][1]()
+    assert house.killed == [worker.number]
+
+
+def test_retiring_a_worker_between_two_lives_ends_the_loading(house: House) -> None:
+    """The controller hears that it is gone, and the planned replacement is not started."""
+    worker = house.ready(1)
+    house.workers.died(worker, -9)
+    house.heard(house.controller)
+    house.workers.retire(1, 5.0)
+    ((kind, body),) = house.heard(house.controller)
+    assert (kind, body["loading"], body["restart"]) == (Kind.DIED, 1, False)
+    house.timers[-1][1]()
+    assert house.workers.loadings == {}
+
+
+def test_retiring_a_worker_that_has_no_name_yet_kills_it_when_it_has(house: House) -> None:
+    """Without this a worker that hangs while loading would live on after its retirement."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    house.workers.retire(1, 0.0)
+    worker = house.worker(1)
+    worker.pid = 4711
+    house.workers.named(worker)
+    assert house.killed == [worker.number]
+
+
+def test_a_zygote_that_just_died_does_not_take_the_supervisor_along(house: House) -> None:
+    """A FORK that cannot be sent is no error: the zygote's death brings the next one."""
+    house.ends[house.zygote.number].close()
+    house.zygote.pid = None
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    assert house.workers.loadings[1].member is not None
+
+
+def test_a_status_goes_on_to_the_controller(house: House) -> None:
+    """With the worker's number, whatever the worker wrote there."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    worker = house.worker(1)
+    house.workers.status(worker, Frame(Kind.STATUS, b'{"loading": 1, "state": "loading"}', source=99))
+    message = house.ends[house.controller.number].receive()
+    assert message is not None
+    assert (message.kind, message.source) == (Kind.STATUS, worker.number)
