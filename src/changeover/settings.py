@@ -100,13 +100,9 @@ def _convert(name: str, default: object, value: object) -> object:
 def _checked(settings: Settings) -> Settings:
     for name in ("http_port", "control_port"):
         if not 0 <= getattr(settings, name) <= 65535:
-            raise InvalidRequest(
-                f"setting {name}: {getattr(settings, name)} is not a port", reason="invalid_setting"
-            )
+            raise InvalidRequest(f"setting {name}: {getattr(settings, name)} is not a port", reason="invalid_setting")
     if settings.gateways != 1:
-        raise InvalidRequest(
-            "setting gateways: this version runs one gateway; give 1", reason="invalid_setting"
-        )
+        raise InvalidRequest("setting gateways: this version runs one gateway; give 1", reason="invalid_setting")
     if not _is_loopback(settings.host):
         raise InvalidRequest(
             f"refusing to listen on {settings.host}: this version has no access control, so only loopback "

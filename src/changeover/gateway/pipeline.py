@@ -136,6 +136,7 @@ class Pipeline:
                 raise Internal("no worker can answer; the model's last one failed", reason="worker_lost")
             ticket.target, ticket.epoch, ticket.leased = target, epoch, True
             ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
+            self._check_outputs(ticket)
         except ChangeoverError as error:
             self.fail(ticket, error)
             ticket.release()

@@ -166,10 +166,9 @@ class Epochs:
     def _prune(self, model: str, epoch: int) -> None:
         self._database.write("DELETE FROM epochs WHERE model = ? AND epoch < ? AND state = 'intended'", (model, epoch))
         self._database.write(
-            "DELETE FROM epochs WHERE model = ?1 AND state != 'intended' AND epoch <= (SELECT epoch FROM "
-            "epochs "
-            "WHERE model = ?1 AND state != 'intended' ORDER BY epoch DESC LIMIT 1 OFFSET ?2)",
-            (model, _KEPT),
+            "DELETE FROM epochs WHERE model = ? AND state != 'intended' AND epoch <= "
+            "(SELECT epoch FROM epochs WHERE model = ? AND state != 'intended' ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+            (model, model, _KEPT),
         )
 
     def _require_allocated(self, model: str, epoch: int) -> None:

@@ -52,9 +52,9 @@ class Events:
             limit: most events at once.
         """
         rows = self._database.read(
-            "SELECT id, time, kind, model, body FROM events WHERE id > ?1 AND (?2 IS NULL OR model = ?2) "
-            "ORDER BY id LIMIT ?3",
-            (event, model, limit),
+            "SELECT id, time, kind, model, body FROM events WHERE id > ? AND (? IS NULL OR model = ?) "
+            "ORDER BY id LIMIT ?",
+            (event, model, model, limit),
         )
         return [Event(number, time, kind, about, msgspec.json.decode(body)) for number, time, kind, about, body in rows]
 

@@ -104,8 +104,9 @@ class Loader:
         """
         try:
             answer = await self._fleet.loaded(loading.number, self._timeout)
+            if isinstance(answer, WorkerStatus):
+                loading.gates += answer.gates
             status = self._accepted(loading, answer)
-            loading.gates += status.gates
             self._check_signature(loading, status, active)
         except ModelRejected as error:
             await self._fail(loading, error)

@@ -10,3 +10,4 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 def configure(*, verbose: bool = False) -> None:
     """Set up logging of this process."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_FORMAT, force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts what it sees, we say what it means

@@ -58,10 +58,12 @@ def main(fd: int, parent: int) -> None:
     setproctitle(f"changeover: worker {spec.model}/{spec.version}")
     os.chdir(spec.empty)  # onnxruntime resolves some paths against the working directory
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a terminal's signal is the supervisor's to hear
+    loader = Loader(link, spec)
     try:
-        loaded = _Loader(link, spec).run()
+        loaded = loader.run()
     except ChangeoverError as error:
-        _report(link, WorkerStatus(spec.loading, "failed", reason=error.reason, detail=error.message))
+        status = WorkerStatus(spec.loading, "failed", reason=error.reason, detail=error.message, gates=loader.gates)
+        _report(link, status)
         return
     except MemoryError:
         detail = "out of memory while loading; raise runtime.memory_limit"
@@ -70,13 +72,13 @@ def main(fd: int, parent: int) -> None:
     _Server(link, loaded).run()
 
 
-class _Loader:
+class Loader:
     """From a sealed file to a session that has proven itself; every state is reported before it is entered."""
 
     def __init__(self, link: Link, spec: WorkerSpec) -> None:
         self._link = link
         self._spec = spec
-        self._gates: list[GateResult] = []
+        self.gates: list[GateResult] = []
         self._declared: ModelSignature | None = None
 
     def run(self) -> session.Session:
@@ -91,7 +93,7 @@ class _Loader:
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
             self._declared = verify.verify(Path(spec.path).parent)
-            self._gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
+            self.gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
         verified = time.perf_counter()
         _report(self._link, WorkerStatus(spec.loading, "loading"))
         loaded = session.load(spec)
@@ -110,7 +112,7 @@ class _Loader:
         )
         size = channels(signature, spec.max_batch)
         status = WorkerStatus(
-            spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self._gates
+            spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
         )
         _report(self._link, status)
         return loaded.session
@@ -123,7 +125,7 @@ class _Loader:
         _report(self._link, WorkerStatus(spec.loading, "validating"))
         batchable = self._declared is not None and self._declared.batchable and spec.max_batch > 1
         warm = warmup.warm_up(loaded, batchable=batchable, max_batch=spec.max_batch, finite=spec.warmup_finite)
-        self._gates.append(warm.gate)
+        self.gates.append(warm.gate)
         inputs, outputs = _entries(loaded.inputs), _entries(loaded.outputs)
         return Signature(inputs, outputs, warm.batchable), warm.run_ms
 

@@ -1,0 +1,107 @@
+"""Does a request fit its model, and how long has it time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changeover.errors import InvalidRequest
+from changeover.gateway.admission import admit, deadline
+from changeover.protocol.oip import InferRequest
+from changeover.tensors import Datatype, Tensor, TensorSpec, from_numpy, join_bytes
+
+SPECS = [TensorSpec("a", Datatype.FP32, (-1, 3)), TensorSpec("b", Datatype.INT64, (-1,))]
+POSITIONS = {"a": 0, "b": 1}
+
+
+def asked(*tensors: Tensor) -> InferRequest:
+    """A request with these inputs."""
+    return InferRequest("", list(tensors), None, {}, False)
+
+
+def a(rows: int = 2) -> Tensor:
+    """The first input."""
+    return from_numpy("a", np.zeros((rows, 3), np.float32))
+
+
+def b(rows: int = 2) -> Tensor:
+    """The second input."""
+    return from_numpy("b", np.zeros(rows, np.int64))
+
+
+def test_inputs_come_in_the_models_order() -> None:
+    """Whatever order the client sends them in; the key leaves out the rows."""
+    admitted = admit(asked(b(), a()), SPECS, POSITIONS, batchable=True)
+    assert [len(d) for d in admitted.data] == [24, 16]
+    assert (admitted.rows, admitted.shapes, admitted.key) == (2, ((2, 3), (2,)), ((3,), ()))
+
+
+def test_a_model_that_does_not_batch_counts_one_row() -> None:
+    """Its key is the whole shape, so only equal shapes share a doorbell."""
+    admitted = admit(asked(a(), b()), SPECS, POSITIONS, batchable=False)
+    assert (admitted.rows, admitted.key) == (1, ((2, 3), (2,)))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ([a()], "missing_input"),
+        ([a(), b(), from_numpy("c", np.zeros(1))], "unknown_input"),
+        ([a(), from_numpy("c", np.zeros(2, np.int64))], "unknown_input"),
+        ([a(), from_numpy("b", np.zeros(2, np.int32))], "datatype_mismatch"),
+        ([from_numpy("a", np.zeros((2, 4), np.float32)), b()], "shape_mismatch"),
+        ([from_numpy("a", np.zeros((2, 3, 1), np.float32)), b()], "shape_mismatch"),
+        ([a(2), b(3)], "rows_mismatch"),
+        ([a(0), b(0)], "rows_mismatch"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tensors: list[Tensor], reason: str) -> None:
+    """Each kind with its own word."""
+    with pytest.raises(InvalidRequest) as refused:
+        admit(asked(*tensors), SPECS, POSITIONS, batchable=True)
+    assert refused.value.reason == reason
+
+
+def test_texts_that_are_not_utf8_are_refused_before_they_can_spoil_a_batch() -> None:
+    """One bad element would fail everybody's run."""
+    spec = [TensorSpec("t", Datatype.BYTES, (-1,))]
+    good = Tensor("t", Datatype.BYTES, (2,), join_bytes(["ünï", ""]))
+    assert admit(asked(good), spec, {"t": 0}, batchable=True).rows == 2
+    with pytest.raises(InvalidRequest) as refused:
+        admit(asked(Tensor("t", Datatype.BYTES, (2,), join_bytes([b"ok", b"\xff"]))), spec, {"t": 0}, batchable=True)
+    assert refused.value.reason == "bytes_not_utf8"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(b"2", 2.0), (b"0.5", 0.5), (b"500ms", 0.5), (b"250us", 0.00025), (b" 3s ", 3.0), (b"9e9", 3600.0)],
+)
+def test_the_header_counts_seconds(header: bytes, seconds: float) -> None:
+    """With a unit or without, never more than an hour, and before the parameter."""
+    assert deadline(100.0, {"timeout": 7}, header, 30.0) == pytest.approx(100.0 + seconds)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 30.0), (0, 30.0), (1_500_000, 1.5), (2.5e6, 2.5), (1e30, 3600)])
+def test_the_parameter_counts_microseconds(value: float | None, seconds: float) -> None:
+    """Nothing and 0 stand for the default, as in Triton's schedule policy."""
+    parameters = {} if value is None else {"timeout": value}
+    assert deadline(100.0, parameters, None, 30.0) == pytest.approx(100.0 + seconds)
+
+
+@pytest.mark.parametrize("value", [-1, True, "5", [], float("nan")])
+def test_a_parameter_that_is_no_time_is_refused(value: object) -> None:
+    """With the word `invalid_timeout`."""
+    with pytest.raises(InvalidRequest) as refused:
+        deadline(0.0, {"timeout": value}, None, 30.0)
+    assert refused.value.reason == "invalid_timeout"
+
+
+@given(st.binary(max_size=20))
+def test_any_header_is_a_time_or_refused(header: bytes) -> None:
+    """Nothing that a client can write raises another error or gives a time in the past."""
+    try:
+        assert 0.0 < deadline(0.0, {}, header, 30.0) <= 3600.0
+    except InvalidRequest as error:
+        assert error.reason == "invalid_timeout"

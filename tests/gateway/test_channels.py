@@ -1,0 +1,333 @@
+"""Hostile workers on a real channel: each is denounced, and its requests are answered by the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from changeover.tensors import join_bytes
+from changeover.transport import channel, page
+from changeover.transport.channel import Header, Message, Part
+from changeover.transport.control import Signature, TensorEntry
+from changeover.transport.link import Kind
+from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
+
+Attack = Callable[[FakeWorker, Header, np.ndarray], None]
+ROW = np.ones((1, 4), np.float32)
+
+
+def honest(header: Header, **changes: object) -> bytes:
+    """The message of an honest answer of one row, with falsified parts."""
+    part = Part(0, 11, (1, 4), 0, 16, 64)._replace(**changes)
+    reply = Header(Message.ANSWER, header.slot, header.batch, header.runs)
+    return channel.pack(reply, channel.pack_parts([part]), 1)
+
+
+def with_memory(make: Callable[[], int]) -> Attack:
+    """An answer that brings memory of its own."""
+
+    def attack(worker: FakeWorker, header: Header, rows: np.ndarray) -> None:
+        fd = make()
+        worker.ring(honest(header), [fd])
+        os.close(fd)
+
+    return attack
+
+
+def unsealed() -> int:
+    """Memory that could be cut under the reader."""
+    fd = os.memfd_create("changeover-test", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 4096)
+    return fd
+
+
+def empty() -> int:
+    """Sealed memory of no size."""
+    fd = os.memfd_create("changeover-test", os.MFD_ALLOW_SEALING)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return fd
+
+
+def no_memory() -> int:
+    """A descriptor of another kind."""
+    return os.open("/dev/null", os.O_RDONLY)
+
+
+def flood(worker: FakeWorker, header: Header, rows: np.ndarray) -> None:
+    """The right answer, and then as many more as the socket takes."""
+    worker.give(header, rows)
+    try:
+        for _ in range(100):
+            worker.give(header, rows)
+    except BlockingIOError:
+        pass
+
+
+ATTACKS: dict[str, Attack] = {
+    "garbage": lambda w, h, r: w.ring(b"\x00garbage" * 20),
+    "one byte": lambda w, h, r: w.ring(b"x"),
+    "cut off": lambda w, h, r: w.ring(honest(h)[:-3]),
+    "longer than told": lambda w, h, r: w.ring(honest(h) + b"more"),
+    "another batch": lambda w, h, r: w.give(h, r, batch=h.batch + 1),
+    "an old batch": lambda w, h, r: w.give(h, r, batch=h.batch - 1),
+    "an idle slot": lambda w, h, r: w.give(h, r, slot=(h.slot + 1) % 3),
+    "a slot that is not there": lambda w, h, r: w.ring(honest(h)[:5] + b"\xff" + honest(h)[6:]),
+    "other runs": lambda w, h, r: w.give(h, r, runs=2),
+    "a request": lambda w, h, r: w.give(h, r, kind=Message.RUN),
+    "wrong length": lambda w, h, r: w.give(h, r, part={"nbytes": 12}),
+    "past the slot": lambda w, h, r: w.give(h, r, part={"offset": 4090}),
+    "offset of 2^64": lambda w, h, r: w.give(h, r, part={"offset": 2**64 - 64}),
+    "huge shape": lambda w, h, r: w.give(h, r, part={"shape": (2**40, 2**24), "nbytes": 0}),
+    "wrong shape": lambda w, h, r: w.give(h, r, part={"shape": (1, 2, 2)}),
+    "wrong columns": lambda w, h, r: w.give(h, np.ones((1, 5))),
+    "wrong type": lambda w, h, r: w.give(h, r, part={"datatype": 8}),
+    "unknown type": lambda w, h, r: w.give(h, r, part={"datatype": 77}),
+    "wrong position": lambda w, h, r: w.give(h, r, part={"position": 1}),
+    "no outputs": lambda w, h, r: w.ring(channel.pack(Header(Message.ANSWER, h.slot, h.batch, 1), b"", 0)),
+    "two outputs": lambda w, h, r: w.ring(
+        channel.pack(
+            Header(Message.ANSWER, h.slot, h.batch, 1), channel.pack_parts([Part(0, 11, (1, 4), 0, 16, 64)] * 2), 2
+        )
+    ),
+    "more promised": lambda w, h, r: w.ring(
+        channel.pack(
+            Header(Message.ANSWER, h.slot, h.batch, 1), channel.pack_parts([Part(0, 11, (1, 4), 0, 16, 64)]), 60_000
+        )
+    ),
+    "a failure of garbage": lambda w, h, r: w.ring(
+        channel.pack(Header(Message.FAILED, h.slot, h.batch, 1), b"\xff\xfe", 0)
+    ),
+    "a failure of nested lists": lambda w, h, r: w.ring(
+        channel.pack(Header(Message.FAILED, h.slot, h.batch, 1), b"[" * 30_000, 0)
+    ),
+    "a failure without a reason": lambda w, h, r: w.ring(
+        channel.pack(Header(Message.FAILED, h.slot, h.batch, 1), b'{"detail": 1}', 0)
+    ),
+    "unsealed memory": with_memory(unsealed),
+    "empty memory": with_memory(empty),
+    "no memory": with_memory(no_memory),
+    "small memory": with_memory(lambda: page.sealed_memfd("changeover-test", 8)),
+    "a flood": flood,
+}
+
+
+@pytest.mark.parametrize("what", ATTACKS)
+def test_a_worker_that_breaks_the_rules_is_denounced(what: str) -> None:
+    """The gateway goes on, asks for the worker's death and for the next one, which answers the same request."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            request = here.ask(question())
+            header, (part,) = await worker.take()
+            ATTACKS[what](worker, header, worker.rows(header, part))
+            await here.until(lambda: here.denounced, "the denunciation")
+            assert here.denounced == [worker.member]
+            assert here.heard(Kind.OPEN)[-1]["lost"] == worker.member
+            successor = here.connect(7)
+            if what != "a flood":  # its first answer was right, and counts
+                await successor.serve_one(3.0)
+            await here.answered(request)
+            assert request.status == 200
+            assert request.values == ([1, 2, 3, 4] if what == "a flood" else [3, 6, 9, 12])
+            again = here.ask(question())
+            await successor.serve_one(3.0)
+            await here.answered(again)
+            assert again.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_silence_beyond_the_run_timeout_is_denounced() -> None:
+    """A worker that takes a batch and never answers is given up, not waited for."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.1))
+            request = here.ask(question())
+            await worker.take()
+            await here.until(lambda: here.denounced, "the denunciation")
+            await here.connect(7).serve_one(3.0)
+            await here.answered(request)
+            assert (request.status, request.values) == (200, [3, 6, 9, 12])
+
+    asyncio.run(scenario())
+
+
+def test_batches_that_wait_behind_a_slow_one_are_not_silence() -> None:
+    """The run time-out is one run's: three batches of 0.2 s each are no reason against a limit of 0.4 s."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4, max_batch=1))
+            requests = [here.ask(question()) for _ in range(3)]
+            taken = [await worker.take() for _ in range(3)]
+            for header, (part,) in taken:
+                await asyncio.sleep(0.2)  # the run
+                worker.give(header, worker.rows(header, part))
+            await here.answered(*requests)
+            assert here.denounced == []
+            assert [r.status for r in requests] == [200] * 3
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_that_ends_hands_all_batches_to_the_next_one() -> None:
+    """Death with three slots full: all are run again, in their order, and nobody is denounced."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1))
+            requests = [here.ask(question([n, 0, 0, 0])) for n in range(5)]
+            for _ in range(3):
+                await worker.take()
+            worker.sock.close()
+            await here.until(lambda: len(here.heard(Kind.OPEN)) == 2, "the next OPEN")
+            successor = here.connect(7)
+            order = []
+            for _ in range(5):
+                header, (part,) = await successor.take()
+                order.append(int(worker_value(successor, header, part)))
+                successor.give(header, successor.rows(header, part))
+            await here.answered(*requests)
+            assert order == [0, 1, 2, 3, 4]
+            assert here.denounced == []
+
+    asyncio.run(scenario())
+
+
+def worker_value(worker: FakeWorker, header: Header, part: Part) -> float:
+    """The first value of a batch."""
+    return float(worker.rows(header, part)[0, 0])
+
+
+def test_a_request_in_hand_at_two_deaths_is_refused_and_no_other() -> None:
+    """Who waits behind a poisonous request is not blamed for the deaths it caused."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1))
+            poison = here.ask(question([666, 0, 0, 0]))
+            others = [here.ask(question()) for _ in range(6)]
+            for _ in range(2):
+                await worker.take()
+                worker.sock.close()
+                opened = len(here.heard(Kind.OPEN))
+                await here.until(lambda n=opened: len(here.heard(Kind.OPEN)) > n or n > 2, "the next OPEN")  # type: ignore[misc]
+                worker = here.connect(7)
+            serving = asyncio.create_task(worker.serve(2.0))
+            await here.answered(poison, *others)
+            serving.cancel()
+            assert (poison.status, poison.json()["reason"]) == (500, "worker_crashed")
+            assert [r.status for r in others] == [200] * 6
+
+    asyncio.run(scenario())
+
+
+def strings(here: Stage) -> FakeWorker:
+    """A worker of a model of texts."""
+    tensors = [TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "BYTES", [-1])]
+    (worker,) = here.serve(1, entry(7, "1", signature=Signature(*tensors, True)))
+    return worker
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\x05\x00\x00\x00abc", join_bytes(["a", "b"]), struct.pack("<I", 2**32 - 1), join_bytes(["a"]) + b"x"]
+)
+def test_texts_whose_lengths_do_not_fit_are_denounced(raw: bytes) -> None:
+    """Also in an answer to a single request, and in binary form, where nobody else would look at them."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            worker = strings(here)
+            here.ask(question(parameters={"binary_data_output": True}))
+            header, _ = await worker.take()
+            worker.memory.outputs[header.slot][: len(raw)] = raw
+            part = Part(0, 13, (1,), 0, len(raw), 64)
+            worker.ring(channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1))
+            await here.until(lambda: here.denounced, "the denunciation")
+
+    asyncio.run(scenario())
+
+
+def test_texts_of_several_requests_are_cut_apart() -> None:
+    """Rows of different length go to those who asked."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            worker = strings(here)
+            requests = [here.ask(question(rows=rows)) for rows in (1, 2)]
+            header, (part,) = await worker.take()
+            assert part.shape == (3, 4)
+            raw = join_bytes(["one", "", "a much longer text"])
+            worker.memory.outputs[header.slot][: len(raw)] = raw
+            part = Part(0, 13, (3,), 0, len(raw), 64)
+            worker.ring(channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1))
+            await here.answered(*requests)
+            assert [r.json()["outputs"][0]["data"] for r in requests] == [["one"], ["", "a much longer text"]]
+
+    asyncio.run(scenario())
+
+
+def test_rows_that_a_model_lost_run_again_alone() -> None:
+    """A batch answered with fewer rows cannot be cut apart: it is no crime, and each request gets a run of its own."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            requests = [here.ask(question([n, 0, 0, 0])) for n in range(2)]
+            header, _ = await worker.take()
+            worker.give(header, ROW)
+            for _ in range(2):
+                assert await worker.serve_one(2.0) == 1
+            await here.answered(*requests)
+            assert [r.values[0] for r in requests] == [0, 2]
+            assert here.denounced == []
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_larger_than_its_slot_travels_in_memory_of_its_own() -> None:
+    """In both directions, sealed, and the slots stay as they are."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1000))
+            request = here.ask(question(rows=1000))
+            loop = asyncio.get_running_loop()
+            await here.until(lambda: True, "nothing")
+            message = await asyncio.wait_for(_receive(loop, worker), 5)
+            data, ancillary = message
+            fd = int.from_bytes(ancillary[0][2][:4], "little")
+            assert page.is_sealed(fd)
+            rows = np.frombuffer(os.pread(fd, 16_000, 0), np.float32).reshape(1000, 4)
+            os.close(fd)
+            header, _, _ = channel.unpack(data)
+            answer, view = channel.own_memory(16_000)
+            view[:16_000] = (rows * 2).tobytes()
+            part = Part(0, 11, (1000, 4), 0, 16_000, 16_000)
+            worker.ring(
+                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1), [answer]
+            )
+            os.close(answer)
+            await here.answered(request)
+            assert request.values == [2, 4, 6, 8] * 1000
+
+    asyncio.run(scenario())
+
+
+async def _receive(
+    loop: asyncio.AbstractEventLoop, worker: FakeWorker
+) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    ready = loop.create_future()
+    loop.add_reader(worker.sock.fileno(), lambda: ready.done() or ready.set_result(None))
+    await ready
+    loop.remove_reader(worker.sock.fileno())
+    data, ancillary, _, _ = worker.sock.recvmsg(channel.MAX_MESSAGE, channel.ANCILLARY)
+    return data, ancillary
