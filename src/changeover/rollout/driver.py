@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 from changeover.errors import ChangeoverError, Conflict
@@ -53,7 +53,7 @@ class Driver:
             journal,
             drain_deadline=settings.drain_deadline,
             later=self._start_clock,
-            background=lambda coroutine: self._tasks.create_task(coroutine),
+            background=self._beside,
         )
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
@@ -244,6 +244,9 @@ class Driver:
             if rollout.phase not in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
                 raise
             log.error("a rollback goes on although it cannot be recorded: %s", error.message)  # noqa: TRY400
+
+    def _beside(self, coroutine: Coroutine[None, None, None]) -> None:
+        self._tasks.create_task(coroutine)
 
     def _start_clock(self, current: Current) -> None:
         loop = asyncio.get_running_loop()

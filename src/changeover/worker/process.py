@@ -73,7 +73,11 @@ def main(fd: int, parent: int) -> None:
 
 
 class Loader:
-    """From a sealed file to a session that has proven itself; every state is reported before it is entered."""
+    """From a sealed file to a session that has proven itself; every state is reported before it is entered.
+
+    Attributes:
+        gates: what the gates said so far.
+    """
 
     def __init__(self, link: Link, spec: WorkerSpec) -> None:
         self._link = link
@@ -82,6 +86,12 @@ class Loader:
         self._declared: ModelSignature | None = None
 
     def run(self) -> session.Session:
+        """Load and prove the model.
+
+        Raises:
+            ModelRejected: a gate refused it, or onnxruntime cannot load it.
+            MemoryError: over the memory limit outside of onnxruntime.
+        """
         how = quiet.method(self._spec.intra_op_threads)
         return quiet.run_quietly(lambda: self._load(how), how)
 

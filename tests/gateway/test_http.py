@@ -1,0 +1,175 @@
+"""Paths, methods and status codes of the inference port."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changeover.errors import (
+    ChangeoverError,
+    Conflict,
+    DeadlineExceeded,
+    Internal,
+    InvalidRequest,
+    ModelNotReady,
+    ModelRunFailed,
+    NotFound,
+    Overloaded,
+    TooLarge,
+)
+from changeover.gateway.answers import error_answer, infer_head, status_of
+from changeover.gateway.http import HttpApp, Route, route
+from tests.gateway.stage import Request, Stage, entry, question, stage
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/v2", Route("server")),
+        ("/v2/", Route("server")),
+        ("/v2/health/live", Route("live")),
+        ("/v2/health/ready", Route("ready")),
+        ("/v2/models/m", Route("model", "m")),
+        ("/v2/models/m/ready", Route("model_ready", "m")),
+        ("/v2/models/m/infer", Route("infer", "m")),
+        ("/v2/models/m/versions/4", Route("model", "m", "4")),
+        ("/v2/models/m/versions/4/ready", Route("model_ready", "m", "4")),
+        ("/v2/models/m/versions/4/infer", Route("infer", "m", "4")),
+        ("/v2/models//infer", None),
+        ("/v2/models/m/versions", None),
+        ("/v2/models/m/versions//infer", None),
+        ("/v2/models/m/infer/more", None),
+        ("/v2/models/m/other", None),
+        ("/v2/health", None),
+        ("/", None),
+        ("", None),
+    ],
+)
+def test_paths_mean_what_the_protocol_says(path: str, found: Route | None) -> None:
+    """And nothing else is a path."""
+    assert route(path) == found
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_path_or_none(path: str) -> None:
+    """No path makes the router fail."""
+    found = route(path)
+    assert found is None or found.what
+
+
+def ask(here: Stage, method: str, path: str) -> Request:
+    """A request without a body."""
+    request = Request(b"", method=method, path=path)
+    HttpApp(here.pipeline, here.models)(request)  # type: ignore[arg-type]
+    return request
+
+
+def in_stage(check: Any, **options: Any) -> None:
+    """Run a check with a stage that serves two versions."""
+
+    async def scenario() -> None:
+        async with stage(**options) as here:
+            here.serve(1, entry(7, "10"), entry(8, "9"))
+            check(here)
+
+    asyncio.run(scenario())
+
+
+def test_metadata_lists_versions_by_number() -> None:
+    """9 comes before 10; a named version tells of itself only."""
+
+    def check(here: Stage) -> None:
+        told = ask(here, "GET", "/v2/models/m").json()
+        assert told["versions"] == ["9", "10"]
+        assert told["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]
+        assert ask(here, "GET", "/v2/models/m/versions/9").json()["versions"] == ["9"]
+        assert ask(here, "GET", "/v2/models/m/versions/11").status == 404
+
+    in_stage(check)
+
+
+def test_server_readiness_is_the_pages_word() -> None:
+    """The server is live before, and ready only when its first load is over."""
+
+    def check(here: Stage) -> None:
+        assert ask(here, "GET", "/v2/health/live").status == 200
+        assert ask(here, "GET", "/v2/health/ready").status == 503
+        here.page.store(0, 1)
+        assert ask(here, "GET", "/v2/health/ready").json() == {"ready": True}
+
+    in_stage(check)
+
+
+def test_a_model_without_a_worker_is_not_ready() -> None:
+    """While its worker is being replaced the model says so, and is still known."""
+
+    def check(here: Stage) -> None:
+        assert ask(here, "GET", "/v2/models/m/ready").status == 200
+        here.models.targets[7].batcher.on_loss([], None)
+        assert ask(here, "GET", "/v2/models/m/ready").status == 503
+        assert ask(here, "GET", "/v2/models/m/versions/9/ready").status == 200
+
+    in_stage(check)
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/m"])
+def test_health_is_answered_under_overload(path: str) -> None:
+    """It takes no place in a queue."""
+
+    def check(here: Stage) -> None:
+        here.page.store(0, 1)
+        for _ in range(5):
+            here.ask(question())
+        assert here.ask(question()).status == 503
+        assert ask(here, "GET", path).status == 200
+
+    in_stage(check, queue_limit=5)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", "/v2/models/m/infer", b"allow: POST"), ("POST", "/v2", b"allow: GET, HEAD"), ("PUT", "/v2/models/m", b"allow")],
+)
+def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: bytes) -> None:
+    """405 with `allow`."""
+
+    def check(here: Stage) -> None:
+        request = ask(here, method, path)
+        assert request.status == 405
+        assert allowed in request.head
+
+    in_stage(check)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InvalidRequest("x"), 400),
+        (NotFound("x"), 404),
+        (Conflict("x"), 409),
+        (TooLarge("x"), 413),
+        (ModelRunFailed("x"), 500),
+        (Internal("x"), 500),
+        (Overloaded("x"), 503),
+        (ModelNotReady("x"), 503),
+        (DeadlineExceeded("x"), 504),
+    ],
+)
+def test_the_error_tree_has_its_status_codes(error: ChangeoverError, status: int) -> None:
+    """And every answer carries sentence, reason, and for 503 a time."""
+    request = Request(b"")
+    error_answer(request, error, epoch=3)  # type: ignore[arg-type]
+    assert status_of(error) == request.status == status
+    assert request.json() == {"error": "x", "reason": error.reason}
+    assert (b"retry-after: 1\r\n" in request.head) == (status == 503)
+    assert b"changeover-epoch: 3\r\n" in request.head
+
+
+def test_the_head_tells_json_from_binary() -> None:
+    """By content type and the length of the JSON part."""
+    assert infer_head(None, 4) == b"content-type: application/json\r\nchangeover-epoch: 4\r\n"
+    assert b"application/octet-stream\r\ninference-header-content-length: 77\r\n" in infer_head(77, 4)

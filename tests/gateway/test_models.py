@@ -1,0 +1,185 @@
+"""Tables prepared, joined, committed and acknowledged, over the real page and store."""
+
+from __future__ import annotations
+
+import asyncio
+
+from changeover.gateway.models import Models
+from changeover.transport.control import Committed, Prepare
+from changeover.transport.link import Kind, frame
+from changeover.transport.page import RoutePage, TableStore
+from tests.gateway.stage import WORD, Stage, entry, question, stage
+
+
+def test_prepared_is_said_when_all_channels_are_open() -> None:
+    """Not before: a pick must never wait for a channel that does not come."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, entry(7, "1"), entry(8, "2"))
+            here.models.on_prepare(Prepare(WORD, [1]))
+            here.connect(7)
+            assert here.heard(Kind.PREPARED) == []
+            here.connect(8)
+            assert here.heard(Kind.PREPARED) == [{"word": WORD, "epochs": [1], "error": None}]
+
+    asyncio.run(scenario())
+
+
+def test_a_loading_without_a_worker_is_an_error_at_once() -> None:
+    """The controller hears which one."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, entry(7, "1"))
+            here.models.on_prepare(Prepare(WORD, [1]))
+            here.models.on_refused(frame(Kind.REFUSED, {"loading": 7}))
+            assert "loading 7" in here.heard(Kind.PREPARED)[0]["error"]
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_that_does_not_come_is_told_before_the_controller_loses_patience() -> None:
+    """Within 500 ms, after which this gateway would be killed with all its connections."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, entry(7, "1"))
+            here.models.on_prepare(Prepare(WORD, [1]))
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await here.until(lambda: here.heard(Kind.PREPARED), "PREPARED")
+            assert loop.time() - started < 0.45
+            assert "[7]" in here.heard(Kind.PREPARED)[0]["error"]
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_being_replaced_does_not_hold_up_a_switch() -> None:
+    """Its requests wait in the queue, so a table that names it can be prepared all the same."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            worker.sock.close()
+            await here.until(lambda: here.models.targets[7].batcher.channel is None, "the loss")
+            here.publish(2, entry(8, "2"), entry(7, "1"))
+            here.models.on_prepare(Prepare(WORD, [2]))
+            here.connect(8)
+            assert here.heard(Kind.PREPARED)[-1] == {"word": WORD, "epochs": [2], "error": None}
+
+    asyncio.run(scenario())
+
+
+def test_a_table_that_is_not_in_the_store_is_an_error() -> None:
+    """Nothing is guessed."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.models.on_prepare(Prepare(WORD, [9]))
+            assert "9" in here.heard(Kind.PREPARED)[0]["error"]
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_is_acknowledged_with_the_leases_that_are_left() -> None:
+    """The old version's lease is told, and its end when it comes."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (old,) = here.serve(1, entry(7, "1"))
+            request = here.ask(question())
+            header, (part,) = await old.take()
+            here.serve(2, entry(8, "2"))
+            acknowledged = here.heard(Kind.ACKNOWLEDGED)[-1]
+            assert (acknowledged["epoch"], acknowledged["leases"]) == (2, {"7": 1, "8": 0})
+            assert here.heard(Kind.LEASES) == []
+            old.give(header, old.rows(header, part))
+            await here.answered(request)
+            await here.until(lambda: here.heard(Kind.LEASES), "the last lease's end")
+            assert here.heard(Kind.LEASES) == [{"word": WORD, "loading": 7}]
+            assert old.sock.recv(10) == b"", "the worker sees the end of its channel"
+
+    asyncio.run(scenario())
+
+
+def test_a_loading_that_a_prepared_table_names_keeps_its_channel() -> None:
+    """The way back is prepared: the old version stays connected though nothing goes there now."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "1"))
+            here.publish(3, entry(7, "1"), entry(8, "2"))
+            here.models.on_prepare(Prepare(WORD, [3]))
+            here.connect(8)
+            here.serve(2, entry(8, "2"))
+            assert set(here.models.targets) == {7, 8}
+            here.commit(3)
+            request = here.ask(question())
+            assert request.status == 0
+            assert here.models.by_name["m"].refresh().active.loading == 7
+
+    asyncio.run(scenario())
+
+
+def joined(here: Stage) -> tuple[Models, list[object], set[int]]:
+    """A second gateway that starts now."""
+    told: list[object] = []
+    models = Models(RoutePage(here.page_fd), TableStore(here.store_fd), told.append)
+    models.serve_with(here.pipeline)
+    return models, told, models.join()
+
+
+def test_a_new_gateway_joins_with_the_table_in_force_and_the_later_ones() -> None:
+    """It asks for the channels of all of them, and for none of the past."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            for epoch, loading in ((1, 7), (2, 8), (3, 9)):
+                here.publish(epoch, entry(loading, str(epoch)))
+            here.page.store(WORD, 2)
+            models, _, waiting = joined(here)
+            assert waiting == {8, 9}
+            assert models.unopened(waiting) == {8, 9}
+            assert sorted(models.by_name["m"].prepared) == [2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_missed_while_joining_is_found_in_the_store() -> None:
+    """The controller may have published and stored between the join and the first pick."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "1"))
+            here.publish(2, entry(8, "2"))
+            here.page.store(WORD, 2)
+            request = here.ask(question())
+            worker = here.connect(8)
+            await worker.serve_one(5.0)
+            await here.answered(request)
+            assert request.json()["model_version"] == "2"
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_of_an_unknown_word_is_no_error() -> None:
+    """A gateway that has never heard of the model has nothing to acknowledge."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.models.on_committed(Committed(77, 1))
+            assert here.told == []
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_for_a_loading_that_is_gone_is_closed() -> None:
+    """The worker sees its end, and no descriptor is kept."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            worker = here.connect(99)
+            assert worker.sock.recv(10) == b""
+
+    asyncio.run(scenario())
