@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,7 +53,7 @@ class Report:
     def longest_gap(self) -> float:
         """Seconds in which no answer came, at most."""
         times = sorted(a.received for a in self.answers)
-        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+        return max((b - a for a, b in pairwise(times)), default=0.0)
 
 
 class Traffic:

@@ -52,7 +52,7 @@ def test_mnist_is_as_accurate_as_published(client: triton.InferenceServerClient,
 
 @pytest.mark.parametrize(("model", "datatype"), [("simple", np.int32), ("simple_int8", np.int8)])
 def test_tritons_simple_example(client: triton.InferenceServerClient, model: str, datatype: type) -> None:
-    """OUTPUT0 = INPUT0 + INPUT1 and OUTPUT1 = INPUT0 − INPUT1."""
+    """OUTPUT0 = INPUT0 + INPUT1 and OUTPUT1 = INPUT0 - INPUT1."""
     metadata = client.get_model_metadata(model)
     shape = [1 if d == -1 else d for d in metadata["inputs"][0]["shape"]]
     first, second = np.arange(16, dtype=datatype).reshape(shape), np.full(shape, 3, datatype)

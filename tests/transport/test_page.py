@@ -102,7 +102,7 @@ def test_any_bytes_come_back(tables: list[tuple[int, bytes]]) -> None:
 
 
 def test_compaction_keeps_the_table_in_force_and_the_newest() -> None:
-    """After thousands of tables the store is small, the last 16 of each word are there, and so is an old one in force."""
+    """After thousands of tables the store is small; the last 16 of each word are there, and an old one in force."""
     writer, reader, fd = stores()
     in_force = list(NOTHING)
     in_force[2] = 5
@@ -146,7 +146,7 @@ def test_damage_ends_the_list(at: int) -> None:
 
 
 def test_a_reader_never_sees_a_half_made_store() -> None:
-    """While a writer appends and compacts as fast as it can, every reading is a run of whole tables up to the newest."""
+    """While a writer appends and compacts as fast as it can, each reading gives whole tables up to the newest."""
     writer, reader, fd = stores()
     stop = threading.Event()
     problems: list[str] = []

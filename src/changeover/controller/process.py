@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -55,19 +56,22 @@ def _prepared_state(settings: Settings) -> Path:
 
 async def _run(link: Link, welcome: Frame, settings: Settings, journal: Journal) -> None:
     """Take office as the next term, then serve the API until killed."""
-    control, page, store = welcome.fds
+    control, page, store, known = welcome.fds
     term = journal.next_term()
     fleet = Fleet(RoutePage(page, writable=True), TableStore(store, writable=True), _sender(link), term)
     body = welcome.json()
     for gateway in body["gateways"]:
         fleet.gateways[gateway["member"]] = GatewayState(gateway["member"], gateway["pid"], ready=gateway["ready"])
-    fleet.take_over(body["loadings"])
+    with os.fdopen(known) as file:
+        file.seek(0)
+        fleet.take_over(json.load(file))
     asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet)
     service = Service(settings, journal, fleet, term)
     config = uvicorn.Config(make_app(service), log_level="warning", lifespan="off", ws="none", access_log=False)
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(service.run())
+        await service.taken_over.wait()
         tasks.create_task(server.serve(sockets=[socket.socket(fileno=control)]))
 
 

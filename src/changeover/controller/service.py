@@ -39,6 +39,8 @@ class Service:
         self._tasks: asyncio.TaskGroup
         self._words = _words_in_use(fleet)
         self._stop = asyncio.Event()
+        self.taken_over = asyncio.Event()
+        """Set when it is known which versions serve: before that the API would say that none does."""
         fleet.on_status = self._on_status
         fleet.on_death = _on_death
 
@@ -48,6 +50,9 @@ class Service:
             await asyncio.to_thread(artifacts.sweep, self._store)
             for model in self._journal.versions.models():
                 self._driver(model)
+            for driver in list(self._drivers.values()):
+                await driver.taken_over.wait()
+            self.taken_over.set()
             await self._all_idle()
             if self._settings.repository is None:
                 self._fleet.page.store(SERVER_WORD, 1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from changeover.errors import ChangeoverError, ModelRunFailed
+from changeover.errors import ChangeoverError, ModelRunFailed, Overloaded
 from changeover.gateway.channels import Batch, WorkerChannel
 from changeover.gateway.ticket import Ticket
 from changeover.tensors import Tensor, TensorSpec
@@ -84,17 +84,34 @@ class Batcher:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._pump)
 
+    def withdraw(self, ticket: Ticket) -> None:
+        """Take a ticket that nobody waits for out of the queue, if it is in it."""
+        try:
+            self._queue.remove(ticket)
+        except ValueError:
+            pass
+
     def _pump(self) -> None:
         """Send as long as there are rows and slots."""
         self._scheduled = False
         channel = self.channel
         while channel is not None and channel.free and self._queue:
             batch = self._gather(channel)
-            if batch is not None:
+            if batch is None:
+                continue
+            try:
                 channel.send(batch)
+            except OSError as error:  # nothing was sent, and the slot is free still
+                self._refuse(batch, Overloaded(f"no memory for a large batch: {error.strerror}", reason="no_memory"))
+
+    def _refuse(self, batch: Batch, error: ChangeoverError) -> None:
+        """Answer all of a batch that runs nowhere."""
+        for ticket in batch.tickets:
+            self._desk.fail(ticket, error)
+            ticket.release()
 
     def _gather(self, channel: WorkerChannel) -> Batch | None:
-        """The first tickets of the queue that may go together; None when all of them were answered already."""
+        """The first tickets of the queue that may go together; None when none of them has time left."""
         tickets: list[Ticket] = []
         rows = 0
         limit = self.entry.max_batch if self._batchable else self._max_runs(channel)
@@ -102,7 +119,7 @@ class Batcher:
         queue = self._queue
         while queue:
             ticket = queue[0]
-            if ticket.answered or ticket.deadline <= now:
+            if ticket.deadline <= now:
                 queue.popleft()  # the deadline's clock answers it
                 continue
             if tickets:
@@ -196,8 +213,7 @@ class Batcher:
         self.gone = True
         waiting, self._queue = self._queue, deque()
         for ticket in waiting:
-            if not ticket.answered:
-                self._desk.reroute(ticket)
+            self._desk.reroute(ticket)
 
     def close(self) -> None:
         """No lease is left: let the worker see the end of this channel."""

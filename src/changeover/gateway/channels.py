@@ -113,12 +113,17 @@ class WorkerChannel:
     # -- out -----------------------------------------------------------------------------------------------
 
     def send(self, batch: Batch) -> None:
-        """Write the rows into a free slot and ring. A dead worker shows itself at the next read."""
-        slot = self.free.pop()
+        """Write the rows into a free slot and ring. A dead worker shows itself at the next read.
+
+        Raises:
+            OSError: there is no memory or descriptor for a batch that does not fit its slot; nothing was sent.
+        """
+        slot = self.free[-1]
         layout = self._layout(batch)
         memory, fd = self._memory.inputs[slot], None
         if layout.need > len(memory):
             fd, memory = channel.own_memory(layout.need)
+        self.free.pop()
         for position, at in enumerate(layout.starts):
             step = layout.steps[position]
             for ticket in batch.tickets:

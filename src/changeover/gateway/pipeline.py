@@ -152,19 +152,23 @@ class Pipeline:
             now = monotonic()
             for ticket in [t for t in self._live if t.deadline <= now]:
                 self._expire(ticket)
-            for target in self._models.targets.values():
+            for target in list(self._models.targets.values()):  # the last lease of one may end here
                 target.batcher.check(now)
 
     def _expire(self, ticket: Ticket) -> None:
         waited = ticket.deadline - ticket.request.received
         self.fail(ticket, DeadlineExceeded(f"no answer within {waited:.3f} s"))
-        if not ticket.running:
-            ticket.release()
+        self._leave(ticket)
 
     def _abandoned(self, ticket: Ticket) -> None:
         """The client went away: its rows leave the queue; a running batch goes on without it."""
         self._done(ticket)
+        self._leave(ticket)
+
+    def _leave(self, ticket: Ticket) -> None:
+        """Nobody waits any more. A ticket in the queue goes at once, with the body that it holds."""
         if not ticket.running:
+            ticket.target.batcher.withdraw(ticket)
             ticket.release()
 
     def _done(self, ticket: Ticket) -> None:

@@ -33,6 +33,7 @@ class Commands:
 
     Args:
         later: calls back after some seconds: the end of an undo window.
+        again: has a call made once more after a pause, between the driver's other calls.
         background: runs a coroutine beside the driver: a certificate that waits for its numbers.
     """
 
@@ -45,6 +46,7 @@ class Commands:
         *,
         drain_deadline: float,
         later: Callable[[Current], None],
+        again: Callable[[Callable[[], Awaitable[object]]], None],
         background: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
         self.active: Loading | None = None
@@ -55,6 +57,7 @@ class Commands:
         self._journal = journal
         self._drain_deadline = drain_deadline
         self._later = later
+        self._again = again
         self._background = background
         self._table: dict[Command, Callable[[Current], Awaitable[Happened | None]]] = {
             Command.LOAD: self._load,
@@ -102,7 +105,10 @@ class Commands:
             switched = await self._switch.forward(prepared)
         except ChangeoverError as error:
             return Happened(Event.NOT_SWITCHED, error)
+        left = self.standby
         self.active, self.standby = candidate, source
+        if left is not None:  # its release failed until now; the new table does not name it
+            self._background(self._drain_and_release(left))
         current.way_back = prepared.back
         current.receipt.switched(switched)
         if source is not None:
@@ -112,32 +118,48 @@ class Commands:
     async def _open_window(self, current: Current) -> None:
         """Start the clock. After a restart the way back is prepared anew first, so that undo is one store again."""
         if current.way_back is None and self.standby is not None:
-            prepared = await self._prepare(self.active, self.standby)
-            await self._switch.forward(prepared)
-            current.way_back = prepared.back
+            try:
+                prepared = await self._prepare(self.active, self.standby)
+                await self._switch.forward(prepared)
+            except ChangeoverError as error:
+                log.error("%s: an undo will have to prepare its way back: %s", current.id, error.message)  # noqa: TRY400
+            else:
+                current.way_back = prepared.back
         self._later(current)
 
     async def _move_back(self, current: Current) -> Happened:
-        if current.way_back is None:
-            error = Conflict("the way back is not prepared", reason="no_way_back")
+        """One store. Only after a restart the way back may have to be prepared now."""
+        try:
+            way_back = current.way_back or (await self._prepare(self.standby, self.active)).forward
+        except ChangeoverError as error:
             return Happened(Event.NOT_SWITCHED, error)
-        switched = await self._switch.back(current.way_back)
+        switched = await self._switch.back(way_back)
         self.active, self.standby = self.standby, self.active
         current.receipt.switched(switched)
         return Happened(Event.SWITCHED)
 
     async def _release_standby(self, current: Current) -> None:
-        """Drain with a table that does not name it, then end its worker."""
+        """Drain with a table that does not name it, then end its worker; it is decided, so it is tried until done."""
         standby = self.standby
         if standby is None:
             return
-        active = _entry(self.active)
-        prepared = await self._switch.prepare(lambda epoch: self._all_to(epoch, active), None)
-        await self._switch.forward(prepared)
+        try:
+            active = _entry(self.active)
+            prepared = await self._switch.prepare(lambda epoch: self._all_to(epoch, active), None)
+            await self._switch.forward(prepared)
+        except ChangeoverError as error:
+            log.error("%r cannot be released yet: %s", standby, error.message)  # noqa: TRY400
+            self._again(lambda: self._release_left(current, standby))
+            return
         self.standby = None
         held = self._fleet.memory(standby.number)
         await self._drain_and_release(standby)
         current.receipt.released(held)
+
+    async def _release_left(self, current: Current, standby: Loading) -> None:
+        """Another try, unless a later rollout has released it or keeps it."""
+        if self.standby is standby and current.rollout.phase.terminal:
+            await self._release_standby(current)
 
     async def _release_candidate(self, current: Current) -> None:
         """The candidate is standby after a rollback, and named by no table when it never served."""

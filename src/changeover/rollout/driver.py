@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from changeover.errors import ChangeoverError, Conflict
+from changeover.errors import ChangeoverError, Conflict, Internal
 from changeover.lifecycle.artifacts import Artifact
 from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
@@ -29,6 +30,10 @@ from changeover.rollout.switch import Switch
 from changeover.settings import Settings
 
 PLAN_FILE = "model.yaml"
+_AGAIN = 1.0
+"""Seconds until what a sick journal or gateway refused is tried once more."""
+_GIVEN_UP: Final = {Phase.VALIDATING: Event.REFUSED, Phase.PROMOTING: Event.NOT_SWITCHED}
+"""Phases that must be on record before they act. What comes after the switch goes on, and is recorded late."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -53,11 +58,11 @@ class Driver:
             journal,
             drain_deadline=settings.drain_deadline,
             later=self._start_clock,
+            again=self._again,
             background=self._beside,
         )
         self._tasks: asyncio.TaskGroup
-        self._inbox: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
-        self._spare: deque[Offer] = deque()
+        self._inbox: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
 
     async def run(self) -> None:
         """Recover, then do one thing after the other, as long as the controller lives."""
@@ -82,17 +87,15 @@ class Driver:
     async def offer(self, offer: Offer) -> str:
         """Queue a rollout to this version; returns its id at once."""
         await self.taken_over.wait()
-        source = VersionRef(self.active.version, self.active.digest) if self.active else None
-        kept = {"offer": offer.source}
-        record = await asyncio.to_thread(self.journal.rollouts.open, self.model, source, offer.ref, kept)
-        self._inbox.put_nowait(lambda: self._begin(record.id, offer))
-        return record.id
+        rollout = await self._open(offer)
+        self._inbox.put_nowait(lambda: self._begin(rollout, offer))
+        return rollout
 
     async def offer_found(self, offer: Offer) -> None:
         """A version lies in the repository: roll out to it if it is news.
 
         Not news are the active version, what was tried before (with these bytes), and lower numbers than the
-        active one's; these wait as spares for the case that no version serves at all.
+        active one's. While no version serves, a lower one is, and so is one that once served.
         """
         self._inbox.put_nowait(lambda: self._consider(offer))
 
@@ -101,36 +104,49 @@ class Driver:
         await self.taken_over.wait()
         nothing = VersionRef(version, "0" * 64)
         record = await asyncio.to_thread(self.journal.rollouts.open, self.model, None, nothing, {"offer": "repository"})
-        rollout = Rollout(self.model, None, str(version))
-        failed, _ = advance(rollout, Event.REFUSED, reason=error.reason, detail=error.message)
-        await self._journal_phase(record.id, failed, {})
+        kept = {"reason": error.reason, "detail": error.message}
+        await asyncio.to_thread(self.journal.rollouts.move, record.id, Phase.FAILED, record=kept, ended=True)
 
     async def undo(self) -> RolloutRecord:
         """Move all traffic back to the standby; returns when it is there.
 
+        What is undone is the rollout in hand when it was asked for, never one that came meanwhile.
+
         Raises:
             Conflict: there is no standby (reason `no_standby`).
+            Internal: the way back cannot be prepared; the new version still serves.
         """
+        asked = self.current
+        if asked is not None and asked.rollout.phase in (Phase.PENDING, Phase.VALIDATING):
+            advance(asked.rollout, Event.UNDO_ASKED)  # says why not, without waiting for the load
         done: asyncio.Future[RolloutRecord] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(lambda: self._undo(done))
+        self._inbox.put_nowait(lambda: self._undo(asked, done))
         return await done
 
-    async def _undo(self, done: asyncio.Future[RolloutRecord]) -> None:
+    async def _undo(self, asked: Current | None, done: asyncio.Future[RolloutRecord]) -> None:
         try:
-            done.set_result(await self._move_all_back())
+            record = await self._move_all_back(asked or self.current)
         except ChangeoverError as error:
-            done.set_exception(error)
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(record)
 
-    async def _move_all_back(self) -> RolloutRecord:
-        current = self.current
-        if self.standby is None or current is None or current.rollout.phase is not Phase.WATCHING:
+    async def _move_all_back(self, current: Current | None) -> RolloutRecord:
+        watching = current is not None and current.rollout.phase is Phase.WATCHING
+        if self.standby is None or current is None or current is not self.current or not watching:
             raise Conflict(
                 f"{self.model}: no previous version is kept warm, so there is nothing to undo; "
                 "push the version you want instead",
                 reason="no_standby",
             )
         await self._feed(current, Happened(Event.UNDO_ASKED))
-        return await asyncio.to_thread(self.journal.rollouts.get, current.id)
+        rollout = current.rollout
+        if rollout.phase is Phase.WATCHING:
+            raise Internal(f"{self.model}: nothing was undone: {rollout.detail}", reason=rollout.reason)
+        record = await asyncio.to_thread(self.journal.rollouts.get, current.id)
+        return replace(record, phase=rollout.phase)  # the journal may be behind
 
     def plan_for(self, artifact: Artifact) -> Plan:
         """The plan that came with a version, else the model's in the repository, else the defaults.
@@ -190,32 +206,38 @@ class Driver:
 
     # -- rollouts ------------------------------------------------------------------------------------------
 
+    async def _open(self, offer: Offer) -> str:
+        source = VersionRef(self.active.version, self.active.digest) if self.active else None
+        kept = {"offer": offer.source}
+        record = await asyncio.to_thread(self.journal.rollouts.open, self.model, source, offer.ref, kept)
+        return record.id
+
     async def _consider(self, offer: Offer) -> None:
         active = self.active
         if active is not None and (active.version, active.digest) == (offer.version, offer.artifact.digest):
             return
         tried = await asyncio.to_thread(self.journal.rollouts.latest_for, self.model, offer.ref)
-        if tried is not None:
+        if tried is not None and (active is not None or tried.phase != Phase.SUCCEEDED):
             log.info("%s/%d was tried before (%s is %s)", self.model, offer.version, tried.id, tried.phase)
-        elif active is not None and offer.version < active.version:
-            self._spare.append(offer)
-        else:
-            await self.offer(offer)
+        elif active is None or offer.version >= active.version:
+            # At once, so that the next lower version found is compared with what serves then.
+            await self._begin(await self._open(offer), offer)
 
     async def _begin(self, rollout_id: str, offer: Offer) -> None:
         """Take the next rollout in hand and carry it as far as it goes without waiting for time or people."""
+        await self.end_window()
+        await self._feed(self.take_in_hand(rollout_id, offer, self.active), Happened(Event.STARTED))
+
+    async def end_window(self) -> None:
+        """A newer rollout waits: the version kept warm is let go."""
         previous = self.current
         if previous is not None and previous.rollout.phase is Phase.WATCHING:
             await self._feed(previous, Happened(Event.WINDOW_ENDED))
-        source = str(self.active.version) if self.active else None
-        rollout = Rollout(self.model, source, str(offer.version))
-        await self._feed(self.take_in_hand(rollout_id, offer, rollout), Happened(Event.STARTED))
-        if self.active is None and self._spare:
-            await self.offer(self._spare.popleft())
 
-    def take_in_hand(self, rollout_id: str, offer: Offer, rollout: Rollout) -> Current:
-        """Make a rollout the current one."""
-        receipt = Receipt(self.model, rollout_id, offer, self.active, self.fleet)
+    def take_in_hand(self, rollout_id: str, offer: Offer, source: Loading | None) -> Current:
+        """Make a rollout from a loading to an offer the current one."""
+        rollout = Rollout(self.model, str(source.version) if source else None, str(offer.version))
+        receipt = Receipt(self.model, rollout_id, offer, source, self.fleet)
         self.current = Current(rollout_id, offer, rollout, receipt, offer.plan.rollout.undo_window)
         return self.current
 
@@ -230,27 +252,37 @@ class Driver:
             reason, detail = (error.reason, error.message) if error else (None, None)
             current.rollout, commands = advance(current.rollout, happened.event, reason=reason, detail=detail)
             log.log(logging.ERROR if reason else logging.INFO, "%r%s", current.rollout, f": {detail}" if detail else "")
-            await self._journal_phase(current.id, current.rollout, current.receipt.record())
-            happened = None
+            happened = await self._journal_phase(current, current.rollout)
+            if happened is not None:
+                continue
             for command in commands:
                 happened = await self.commands.execute(command, current) or happened
 
-    async def _journal_phase(self, rollout_id: str, rollout: Rollout, record: dict[str, object]) -> None:
-        body = {**record, "reason": rollout.reason, "detail": rollout.detail}
+    async def _journal_phase(self, current: Current, rollout: Rollout) -> Happened | None:
+        """Record a phase; what comes of it when that cannot be done."""
+        if current.rollout is not rollout:
+            return None  # a later phase was recorded before this one's turn came again
+        body = {**current.receipt.record(), "reason": rollout.reason, "detail": rollout.detail}
         ended = rollout.phase.terminal
         try:
-            await asyncio.to_thread(self.journal.rollouts.move, rollout_id, rollout.phase, record=body, ended=ended)
+            await asyncio.to_thread(self.journal.rollouts.move, current.id, rollout.phase, record=body, ended=ended)
         except ChangeoverError as error:
-            if rollout.phase not in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
-                raise
-            log.error("a rollback goes on although it cannot be recorded: %s", error.message)  # noqa: TRY400
+            if rollout.phase in _GIVEN_UP:
+                return Happened(_GIVEN_UP[rollout.phase], error)
+            log.error("%r is not on record yet: %s", rollout, error.message)  # noqa: TRY400
+            self._again(lambda: self._journal_phase(current, rollout))
+        return None
+
+    def _again(self, call: Callable[[], Awaitable[object]]) -> None:
+        asyncio.get_running_loop().call_later(_AGAIN, self._inbox.put_nowait, call)
 
     def _beside(self, coroutine: Coroutine[None, None, None]) -> None:
         self._tasks.create_task(coroutine)
 
     def _start_clock(self, current: Current) -> None:
-        loop = asyncio.get_running_loop()
-        current.clock = loop.call_later(current.window, self._inbox.put_nowait, lambda: self._end_window(current))
+        if current.clock is None:
+            loop = asyncio.get_running_loop()
+            current.clock = loop.call_later(current.window, self._inbox.put_nowait, lambda: self._end_window(current))
 
     async def _end_window(self, current: Current) -> None:
         if current is self.current and current.rollout.phase is Phase.WATCHING:

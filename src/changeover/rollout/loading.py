@@ -98,9 +98,11 @@ class Loader:
     async def ready(self, loading: Loading, active: Loading | None) -> None:
         """Wait until the worker has proven itself.
 
+        Whatever is raised, the worker is gone then, and the loading recorded as failed as far as that is possible.
+
         Raises:
-            ModelRejected: it has not: a gate refused it, it crashed, hung or ran out of memory. The worker is
-                gone and the loading recorded as failed when this is raised.
+            ModelRejected: it has not: a gate refused it, it crashed, hung or ran out of memory.
+            Internal: that it is ready cannot be recorded.
         """
         try:
             answer = await self._fleet.loaded(loading.number, self._timeout)
@@ -108,14 +110,14 @@ class Loader:
                 loading.gates += answer.gates
             status = self._accepted(loading, answer)
             self._check_signature(loading, status, active)
-        except ModelRejected as error:
+            entry = self._entry(loading, status)
+            measured = msgspec.structs.asdict(status.measured)
+            state = LoadingState.READY
+            await asyncio.to_thread(self._journal.loadings.move, loading.number, state, measured=measured)
+        except ChangeoverError as error:
             await self._fail(loading, error)
             raise
-        loading.entry = self._entry(loading, status)
-        loading.measured = status.measured
-        loading.state = LoadingState.READY
-        measured = msgspec.structs.asdict(status.measured)
-        await asyncio.to_thread(self._journal.loadings.move, loading.number, loading.state, measured=measured)
+        loading.entry, loading.measured, loading.state = entry, status.measured, state
 
     def on_status(self, status: WorkerStatus) -> None:
         """Follow a worker's progress; the replacement of a ready one passes the states again, and changes nothing."""
@@ -135,23 +137,22 @@ class Loader:
         await self._record(loading)
         return gone
 
-    async def _fail(self, loading: Loading, error: ModelRejected) -> None:
+    async def _fail(self, loading: Loading, error: ChangeoverError) -> None:
         """The worker ends; what failed is on record."""
-        gate = _gate_of(loading.state)
-        loading.gates.append(GateResult(gate, "failed", error.message, {"reason": error.reason}))
+        if isinstance(error, ModelRejected):  # a journal that cannot be written is no gate's verdict
+            gate = _gate_of(loading.state)
+            loading.gates.append(GateResult(gate, "failed", error.message, {"reason": error.reason}))
         loading.state = LoadingState.FAILED
         self.live.pop(loading.number, None)
         self._fleet.retire(loading.number, 0.0)
         await self._fleet.gone(loading.number, _GONE_PATIENCE)
         self._fleet.forget(loading.number)
-        await asyncio.to_thread(
-            self._journal.loadings.move, loading.number, LoadingState.FAILED, failure=(error.reason, error.message)
-        )
+        await self._record(loading, (error.reason, error.message))
 
-    async def _record(self, loading: Loading) -> None:
+    async def _record(self, loading: Loading, failure: tuple[str, str] | None = None) -> None:
         """Note the end of a loading; a journal that cannot be written holds up no release."""
         try:
-            await asyncio.to_thread(self._journal.loadings.move, loading.number, loading.state)
+            await asyncio.to_thread(self._journal.loadings.move, loading.number, loading.state, failure=failure)
         except ChangeoverError as error:
             log.error("loading %d is %s but that cannot be recorded: %s", loading.number, loading.state, error.message)  # noqa: TRY400
 

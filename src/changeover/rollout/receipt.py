@@ -81,9 +81,10 @@ class Receipt:
             prepare_ms=_ms(done.prepare_ns) if done.prepare_ns else None,
             first_ack_ms=_ms(acks[0] - after) if acks else None,
             last_ack_ms=_ms(acks[-1] - after) if acks else None,
-            stale_picks=done.stale_picks,
+            stale_picks=done.stale_picks if acks else None,
         )
-        self._steps.append(Step(f"switch to epoch {done.table.epoch}", _at(after), "acknowledged"))
+        verdict = "acknowledged" if acks else "not acknowledged"
+        self._steps.append(Step(f"switch to epoch {done.table.epoch}", _at(after), verdict))
 
     def window(self, seconds: float) -> None:
         """The undo window runs."""

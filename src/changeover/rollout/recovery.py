@@ -34,10 +34,10 @@ async def recover(driver: Driver) -> None:
     await asyncio.to_thread(journal.epochs.discard_intents, model)
     committed = await asyncio.to_thread(journal.epochs.committed, model)
     unfinished = [r for r in await asyncio.to_thread(journal.rollouts.unfinished) if r.model == model]
-    driver.taken_over.set()
     table = await _table_in_force(driver, committed)
     if table is not None:
         _adopt(driver, table)
+    driver.taken_over.set()
     _drop_strangers(driver, table)
     if table is None and committed is not None:
         await _cold_start(driver, msgspec.json.decode(committed.table, type=RoutingTable))

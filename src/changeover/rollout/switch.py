@@ -41,7 +41,7 @@ class Switched:
 
     Attributes:
         journal_ns: writing the commit, 0 when it is owed.
-        acknowledged: each gateway's answer and when it came (monotonic ns).
+        acknowledged: each gateway's answer and when it came (monotonic ns), empty when one never answered.
     """
 
     table: RoutingTable
@@ -122,7 +122,12 @@ class Switch:
     async def _store(self, table: RoutingTable, journal_ns: int, prepare_ns: int) -> Switched:
         times = self._fleet.store(self.word, table.epoch)
         self.table = table
-        acknowledged = await self._fleet.acknowledged(self.word, table.epoch)
+        try:
+            acknowledged = await self._fleet.acknowledged(self.word, table.epoch)
+        except ChangeoverError as error:
+            # The table is in force whoever answers: a failure here would read as "nothing has changed".
+            log.error("%s: epoch %d is stored, and not acknowledged: %s", self.model, table.epoch, error.message)  # noqa: TRY400
+            acknowledged = []
         return Switched(table, times, journal_ns, prepare_ns, acknowledged)
 
     def _owe(self, table: RoutingTable, commit: asyncio.Future[None]) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from changeover.errors import ChangeoverError, Conflict, Internal
+from changeover.errors import ChangeoverError, Conflict
 from changeover.settings import Settings
 from changeover.supervisor.family import Family, Member, Role, listen
 from changeover.supervisor.workers import STABLE_AFTER, Workers, backoff
@@ -30,6 +30,15 @@ from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed, frame
 _PR_SET_CHILD_SUBREAPER = 36
 EXIT_CONFIGURATION = 78
 """A child's exit code that says: starting me again will not help (its reason is on stderr)."""
+_SPEAKS: dict[Role, tuple[Kind, ...]] = {
+    Role.CONTROLLER: (Kind.SPAWN, Kind.RETIRE, Kind.KILL, Kind.SHUTDOWN, Kind.PREPARE, Kind.COMMITTED),
+    Role.GATEWAY: (Kind.READY, Kind.OPEN, Kind.KILL, Kind.PREPARED, Kind.ACKNOWLEDGED, Kind.LEASES, Kind.OBSERVED),
+    Role.ZYGOTE: (Kind.READY, Kind.FORKED),
+    Role.WORKER: (Kind.STATUS,),
+}
+"""What each role may say; a worker runs other people's files, so it must not speak as a controller."""
+_NONSENSE = (ChangeoverError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What a malformed message comes to, wherever it is noticed."""
 log = logging.getLogger("changeover.supervisor")
 
 
@@ -130,8 +139,10 @@ class Supervisor:
             )
             self._tell_controller(Kind.UP, {"role": role, "member": member.number, "pid": member.pid})
         else:
-            body = {"settings": settings, "gateways": self._gateways(), "loadings": self._loadings()}
-            member = self.family.spawn(role, body, [self._control.fileno(), self._page, self._store])
+            known = _memory(self._loadings())
+            body = {"settings": settings, "gateways": self._gateways()}
+            member = self.family.spawn(role, body, [self._control.fileno(), self._page, self._store, known])
+            os.close(known)
         self._watch(member)
         log.info("started %r", member)
 
@@ -183,18 +194,28 @@ class Supervisor:
         except LinkClosed:
             self._mute(member)
             self._later(0.5, lambda: self._kill_if_alive(member))
-        except (ChangeoverError, KeyError, TypeError, ValueError) as error:
+        except _NONSENSE as error:
             log.error("%r sent nonsense and is killed: %s", member, error)  # noqa: TRY400 - no trace: the child is at fault
             member.kill()
 
     def _handle(self, member: Member, message: Frame) -> None:
+        """Act on a frame, or hand it on to its target.
+
+        Raises:
+            ValueError: nothing that a member of this role may say.
+        """
+        for fd in message.fds:
+            os.close(fd)
+        if message.fds or message.kind not in _SPEAKS[member.role]:
+            raise ValueError(f"a {member.role} may not send {message.kind.name} with {len(message.fds)} descriptors")
         message.source = member.number
-        if message.target == CONTROLLER:
+        handler = self._handlers.get(message.kind)
+        if handler is not None:
+            handler(member, message)
+        elif message.target == CONTROLLER:
             self.family.send(self.family.one(Role.CONTROLLER), message)
-        elif message.target:
-            self.family.send(self.family.members.get(message.target), message)
         else:
-            self._handlers[message.kind](member, message)
+            self.family.send(self.family.members.get(message.target), message)
 
     def _mute(self, member: Member) -> None:
         """Stop listening to a link at its end; the process itself is judged by waitpid."""
@@ -264,7 +285,7 @@ class Supervisor:
         try:
             while (message := member.link.receive()) is not None:
                 self._handle(member, message)
-        except (LinkClosed, Internal, KeyError, TypeError, ValueError):
+        except (LinkClosed, *_NONSENSE):
             pass
 
     def _replace(self, member: Member) -> None:
@@ -273,7 +294,16 @@ class Supervisor:
                 self._on_death(orphan, -signal.SIGKILL)
         quick = monotonic() - member.started < STABLE_AFTER
         self._deaths[member.role] = self._deaths.get(member.role, 0) + 1 if quick else 1
-        self._later(backoff(self._deaths[member.role]), lambda: self._start(member.role))
+        self._later(backoff(self._deaths[member.role]), lambda: self._start_again(member.role))
+
+    def _start_again(self, role: Role) -> None:
+        """Start a successor; a machine that is out of processes or memory for now is asked again."""
+        try:
+            self._start(role)
+        except OSError as error:
+            self._deaths[role] += 1
+            log.error("no %s can be started (%s); trying again", role, error.strerror)  # noqa: TRY400
+            self._later(backoff(self._deaths[role]), lambda: self._start_again(role))
 
     def _kill_if_alive(self, member: Member) -> None:
         if member.number in self.family.members:
@@ -302,6 +332,14 @@ class Supervisor:
     def _overdue(self) -> None:
         log.error("the drain deadline has passed; ending with requests in flight")
         self._exit = 1
+
+
+def _memory(value: object) -> int:
+    """A memfd with a value as JSON: what grows with the number of models does not fit a frame."""
+    fd = os.memfd_create("changeover-known", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "w") as file:
+        json.dump(value, file)
+    return fd
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:

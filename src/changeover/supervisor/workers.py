@@ -23,6 +23,8 @@ STABLE_AFTER = 10.0
 _MAX_DELAY = 10.0
 _DYING = 0.2
 """Seconds between the end of a worker's channels and its death, at most."""
+_STATES = ("verifying", "loading", "validating", "ready", "failed")
+"""What a worker reports, in this order."""
 
 
 def backoff(deaths: int) -> float:
@@ -43,6 +45,17 @@ class Loading:
     retiring: bool = False
     deaths: int = 0
     waiting: list[int] = field(default_factory=list)
+    reached: int = -1
+
+    def reach(self, state: int) -> None:
+        """The present worker goes on to a state, by its place in `_STATES`.
+
+        Raises:
+            ValueError: it has been there before: a worker reports each state once.
+        """
+        if state <= self.reached:
+            raise ValueError(f"state {_STATES[state]} after {_STATES[self.reached]}")
+        self.reached = state
 
     def snapshot(self) -> dict[str, Any]:
         """What a new controller needs to know."""
@@ -126,16 +139,23 @@ class Workers:
         self._serve_waiting(loading)
 
     def status(self, member: Member, message: Frame) -> None:
-        """A worker reports; the controller gets the same report."""
+        """A worker reports; the controller gets the same report.
+
+        Raises:
+            Internal, KeyError, TypeError, ValueError: it is no report that this worker may give now.
+        """
+        body = message.json()
+        if body["loading"] != member.loading:
+            raise ValueError(f"a report on loading {body['loading']}")
         loading = self.loadings.get(member.loading or -1)
         if loading is not None and loading.member is member:
-            body = message.json()
-            loading.status = body
+            loading.reach(_STATES.index(body["state"]))
             if body["state"] == "ready":
-                loading.ready_once = True
+                loading.size = channel.checked_size(body["channels"])
                 loading.spec = {**loading.spec, "verify": False, "signature": body["signature"]}
-                loading.size = ChannelSize(**body["channels"])
+                loading.ready_once = True
                 self._serve_waiting(loading)
+            loading.status = body
         message.target, message.source = CONTROLLER, member.number
         self._family.send(self._family.one(Role.CONTROLLER), message)
 
@@ -173,6 +193,7 @@ class Workers:
         if zygote is None or not zygote.ready:
             self._later(0.02, lambda: self._start(number))
             return
+        loading.reached = -1
         loading.member = self._family.fork(zygote, number, {"spec": loading.spec})
 
     def _serve_waiting(self, loading: Loading) -> None:

@@ -12,6 +12,7 @@ run *i* of a tensor starts at `offset + i * stride`. Standard library only.
 from __future__ import annotations
 
 import mmap
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ MAX_CHANNEL_BYTES = 64 << 20
 MAX_MESSAGE = 32 * 1024
 MAX_DIMS = 16
 MAX_DETAIL = 2000
+_MAX_SLOTS = 64
 ANCILLARY = socket.CMSG_SPACE(4)
 """Room for the one descriptor that a message may bring."""
 _MAGIC = 0x31484343
@@ -69,6 +71,22 @@ def channel_size(slots: int, input_bytes: int, output_bytes: int) -> ChannelSize
     """A size that fits 64 MiB a channel; areas that do not are cut, and larger batches travel in their own memfd."""
     share = MAX_CHANNEL_BYTES // slots // 2
     return ChannelSize(slots, aligned(min(input_bytes, share)), aligned(min(output_bytes, share)))
+
+
+def checked_size(told: dict[str, int]) -> ChannelSize:
+    """The size that a worker asks for, which may be hostile.
+
+    Raises:
+        Internal: no size that `channel_size` gives (reason `channel_malformed`).
+        TypeError: other fields than a size has.
+    """
+    size = ChannelSize(**told)
+    if not all(type(value) is int for value in told.values()) or not 1 <= size.slots <= _MAX_SLOTS:
+        raise _malformed(f"{size.slots!r} slots")
+    largest = aligned(MAX_CHANNEL_BYTES // size.slots // 2)
+    if any(not ALIGN <= area <= largest or area % ALIGN for area in (size.input_bytes, size.output_bytes)):
+        raise _malformed(f"slots of {size.input_bytes} and {size.output_bytes} bytes")
+    return size
 
 
 def aligned(size: int) -> int:
@@ -197,6 +215,14 @@ def create(size: ChannelSize) -> tuple[int, socket.socket, socket.socket]:
 
 
 def own_memory(size: int) -> tuple[int, memoryview]:
-    """A sealed memfd for one large batch, mapped for writing: (descriptor, view)."""
+    """A sealed memfd for one large batch, mapped for writing: (descriptor, view).
+
+    Raises:
+        OSError: no descriptor or no address space is left.
+    """
     fd = sealed_memfd("changeover-batch", aligned(size))
-    return fd, memoryview(mmap.mmap(fd, aligned(size)))
+    try:
+        return fd, memoryview(mmap.mmap(fd, aligned(size)))
+    except OSError:
+        os.close(fd)
+        raise

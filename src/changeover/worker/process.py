@@ -92,7 +92,7 @@ class Loader:
             ModelRejected: a gate refused it, or onnxruntime cannot load it.
             MemoryError: over the memory limit outside of onnxruntime.
         """
-        how = quiet.method(self._spec.intra_op_threads)
+        how = quiet.method(self._spec.intra_op_threads, urgent=self._spec.signature is not None)
         return quiet.run_quietly(lambda: self._load(how), how)
 
     def _load(self, how: quiet.Quiet) -> session.Session:

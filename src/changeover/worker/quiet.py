@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -21,6 +22,8 @@ _LOW = 19
 _CAP_SYS_NICE = 23
 _NORMAL_LIMIT = 20  # RLIMIT_NICE 20 allows niceness 0
 _AUTOGROUP = Path("/proc/self/autogroup")
+_AUTOGROUP_PATIENCE = 10.0
+_AUTOGROUP_PAUSE = 0.005
 _AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -33,11 +36,16 @@ class Quiet(StrEnum):
     AFFINITY = "affinity"
 
 
-def method(intra_op_threads: int = 1) -> Quiet:
-    """The best method that works for this process."""
+def method(intra_op_threads: int = 1, *, urgent: bool = False) -> Quiet:
+    """The best method that works for this process.
+
+    Args:
+        intra_op_threads: of the session.
+        urgent: clients wait for it, so nothing may take time of its own, as the autogroup does (`_set_autogroup`).
+    """
     if _may_renice():
         return Quiet.NICENESS
-    if _autogroup_works():
+    if not urgent and _autogroup_works():
         return Quiet.AUTOGROUP
     return Quiet.THREAD if intra_op_threads == 1 else Quiet.AFFINITY
 
@@ -71,7 +79,7 @@ def run_quietly(call: Callable[[], T], how: Quiet) -> T:
 @contextmanager
 def _process_low(how: Quiet) -> Iterator[None]:
     if how is Quiet.AUTOGROUP:
-        _AUTOGROUP.write_text(str(_LOW))
+        _set_autogroup(_LOW)
     cores = os.sched_getaffinity(0)
     if how is Quiet.AFFINITY:
         os.sched_setaffinity(0, {max(cores)})
@@ -79,9 +87,27 @@ def _process_low(how: Quiet) -> Iterator[None]:
         yield
     finally:
         if how is Quiet.AUTOGROUP:
-            _AUTOGROUP.write_text("0")
+            _set_autogroup(0)
         for task in os.listdir("/proc/self/task"):
             _restore(int(task), how, cores)
+
+
+def _set_autogroup(niceness: int) -> None:
+    """Ask until the kernel takes it: from all unprivileged processes together it takes one change in 100 ms.
+
+    Raises:
+        BlockingIOError: others took every turn for 10 s.
+    """
+    until = time.monotonic() + _AUTOGROUP_PATIENCE
+    while True:
+        try:
+            _AUTOGROUP.write_text(str(niceness))
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AUTOGROUP_PAUSE)
+        else:
+            return
 
 
 def _restore(task: int, how: Quiet, cores: set[int]) -> None:

@@ -59,11 +59,12 @@ class Runner:
         if not data:
             raise ChannelClosed
         header, parts, count = channel.unpack(data)
-        own = _map_own(ancillary)
         try:
-            self._answer(header, parts, count, own)
+            self._answer(header, parts, count, _map_own(ancillary))
         except ModelError as error:
             self._fail(header, error)
+        except MemoryError:
+            self._fail(header, _out_of_memory("a batch"))
         return True
 
     def _answer(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> None:
@@ -118,7 +119,10 @@ class Runner:
         need = max((p.offset + (header.runs - 1) * p.stride + p.nbytes for p in parts), default=0)
         memory, fd = self._memory.outputs[header.slot], None
         if need > len(memory):
-            fd, memory = channel.own_memory(need)
+            try:
+                fd, memory = channel.own_memory(need)
+            except OSError:
+                raise _out_of_memory(f"an answer of {need} bytes") from None
         for run, row in enumerate(blobs):
             for part, blob in zip(parts, row, strict=True):
                 start = part.offset + run * part.stride
@@ -196,13 +200,23 @@ def _raw(value: Array, datatype: Datatype) -> memoryview:
 
 
 def _map_own(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
-    """The memory of a batch that did not fit its slot."""
+    """The memory of a batch that did not fit its slot.
+
+    Raises:
+        ModelRunFailed: there is no room left to map it (`out_of_memory`).
+    """
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds = array.array("i", data)
             try:
                 return memoryview(mmap.mmap(fds[0], os.fstat(fds[0]).st_size))
+            except OSError:
+                raise _out_of_memory("a large batch") from None
             finally:
                 for fd in fds:
                     os.close(fd)
     return None
+
+
+def _out_of_memory(what: str) -> ModelRunFailed:
+    return ModelRunFailed(f"no memory for {what}; raise runtime.memory_limit", reason="out_of_memory")

@@ -1,0 +1,139 @@
+"""The control API of a real server."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from changeover.testing import Server, exchange
+from tests import onnx_models
+
+SCALE = onnx_models.scale(2).SerializeToString()
+
+
+def archive(**files: bytes) -> bytes:
+    """A tar stream; `model_onnx` stands for `model.onnx`."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name.replace("_", "."))
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def push_tar(server: Server, model: str, body: bytes) -> tuple[int, dict[str, str]]:
+    """Push an archive."""
+    path = f"/v1/models/{model}/versions"
+    reply = exchange(server.control_port, "POST", path, body, {"content-type": "application/x-tar"})
+    return reply.status, reply.json()
+
+
+def test_a_push_answers_at_once_with_what_it_began(shared_server: Server) -> None:
+    """Model, version, digest and rollout; numbers go up by themselves."""
+    first = shared_server.push("api_push", SCALE)
+    assert (first["model"], first["version"], len(first["digest"])) == ("api_push", "1", 64)
+    assert shared_server.settled(first["rollout"])["phase"] == "succeeded"
+    assert shared_server.push("api_push", onnx_models.scale(3).SerializeToString())["version"] == "2"
+
+
+def test_models_versions_and_roles_are_shown(shared_server: Server) -> None:
+    """With worker, state and digest of each."""
+    shared_server.deploy("api_show", SCALE)
+    shared_server.deploy("api_show", onnx_models.scale(3).SerializeToString())
+    shown = shared_server.model("api_show")
+    assert (shown["state"], shown["active"], shown["standby"]) == ("ready", "2", "1")
+    assert [(v["version"], v["role"], v["state"]) for v in shown["versions"]] == [
+        ("2", "active", "ready"),
+        ("1", "standby", "ready"),
+    ]
+    assert all(v["worker"]["pid"] > 0 for v in shown["versions"])
+    assert shown["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]
+    assert "api_show" in [m["name"] for m in shared_server.control("GET", "/v1/models")["models"]]
+
+
+def test_a_rollout_has_its_gates_and_an_undo_time(shared_server: Server) -> None:
+    """Found by its id and as the model's newest."""
+    shared_server.deploy("api_rollout", SCALE)
+    rollout = shared_server.deploy("api_rollout", onnx_models.scale(3).SerializeToString())
+    assert {g["gate"]: g["result"] for g in rollout["gates"]} == {
+        "integrity": "passed",
+        "structure": "passed",
+        "warmup": "passed",
+    }
+    assert rollout["undo_until"] is not None
+    assert shared_server.control("GET", "/v1/models/api_rollout/rollout")["id"] == rollout["id"]
+
+
+def test_a_tar_brings_a_plan_along(shared_server: Server) -> None:
+    """`model.yaml` in the archive counts for that version: with an undo window of 0 there is no standby."""
+    plan = b"rollout: {undo_window: 0}"
+    for factor in (2, 3):
+        data = onnx_models.scale(factor).SerializeToString()
+        status, pushed = push_tar(shared_server, "api_tar", archive(model_onnx=data, model_yaml=plan))
+        assert status == 202
+        shared_server.settled(pushed["rollout"])
+    assert shared_server.model("api_tar")["active"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"no archive", 422, None),
+        (archive(other_txt=b"x"), 422, None),
+        (archive(model_onnx=SCALE, model_yaml=b"rollout: {strategy: canary}"), 400, "invalid_plan"),
+        (archive(model_onnx=SCALE, model_yaml=b"\xff\xfe"), 400, "invalid_plan"),
+    ],
+)
+def test_an_archive_that_is_no_version_is_refused(
+    shared_server: Server, body: bytes, status: int, reason: str | None
+) -> None:
+    """At once, with a reason, and without a rollout."""
+    got, told = push_tar(shared_server, "api_bad", body)
+    assert got == status
+    assert told["reason"]
+    assert reason is None or told["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        ("GET", "/v1/models/nobody", 404, "model_not_found"),
+        ("GET", "/v1/models/nobody/rollout", 404, "model_not_found"),
+        ("POST", "/v1/models/nobody/rollout/undo", 404, "model_not_found"),
+        ("GET", "/v1/rollouts/r-999999", 404, None),
+        ("GET", "/v1/rollouts/r-999999/certificate", 404, None),
+        ("GET", "/v1/nothing", 404, "path_not_found"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("POST", "/v1/models/double/versions?version=0", 400, "invalid_version"),
+        ("POST", "/v1/models/double/versions?version=x", 400, "invalid_version"),
+        ("POST", "/v1/models/double/rollout/undo", 409, "no_standby"),
+    ],
+)
+def test_errors_have_status_reason_and_sentence(
+    shared_server: Server, method: str, path: str, status: int, reason: str | None
+) -> None:
+    """The same form as on the inference port."""
+    reply = exchange(shared_server.control_port, method, path, SCALE if "versions" in path else None)
+    told = reply.json()
+    assert reply.status == status, told
+    assert reason is None or told["reason"] == reason
+    assert len(told["error"]) > 10
+
+
+def test_health_names_the_term_and_the_gateways(shared_server: Server) -> None:
+    """One gateway, ready."""
+    health = shared_server.control("GET", "/v1/health")
+    assert health["ready"] is True
+    assert [g["ready"] for g in health["gateways"]] == [True]
+
+
+def test_the_same_bytes_under_a_new_number_share_their_artifact(shared_server: Server) -> None:
+    """The digest names the bytes; the versions are two."""
+    first = shared_server.deploy("api_twice", SCALE)
+    second = shared_server.deploy("api_twice", SCALE)
+    assert first["digest"] == second["digest"]
+    assert (first["to"], second["to"]) == ("1", "2")
+    assert shared_server.model("api_twice")["active"] == "2"

@@ -1,0 +1,200 @@
+"""The controller's view of gateways and workers: what is said, what is waited for, and who is silent too long."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from changeover.controller import fleet as fleets
+from changeover.controller.fleet import Fleet, GatewayState
+from changeover.errors import Internal
+from changeover.transport import page
+from changeover.transport.control import Acknowledged, Leases, Prepared, WorkerSpec, WorkerStatus, encode
+from changeover.transport.link import Frame, Kind, frame
+from changeover.transport.page import RoutePage, TableStore
+
+
+class House:
+    """A fleet whose messages are kept, with gateways that answer when told to."""
+
+    def __init__(self) -> None:
+        self.fds = page.create_page(), page.create_store()
+        self.sent: list[Frame] = []
+        self.fleet = Fleet(RoutePage(self.fds[0], writable=True), TableStore(self.fds[1], writable=True), self.send, 4)
+        self.on_sent: Callable[[Frame], None] = lambda _: None
+
+    def send(self, message: Frame) -> None:
+        self.sent.append(message)
+        self.on_sent(message)
+
+    def gateway(self, member: int, *, ready: bool = True) -> GatewayState:
+        made = self.fleet.gateways[member] = GatewayState(member, 1000 + member, ready=ready)
+        return made
+
+    def says(self, member: int, kind: Kind, body: msgspec.Struct) -> None:
+        self.fleet.hear(Frame(kind, encode(body), source=member))
+
+    def dies(self, role: str, **more: Any) -> None:
+        self.fleet.hear(frame(Kind.DIED, {"role": role, "pid": 1, "code": -9, **more}))
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    """A house with two gateways in service."""
+    made = House()
+    made.gateway(1)
+    made.gateway(2)
+    yield made
+    for fd in made.fds:
+        os.close(fd)
+
+
+def acknowledged(epoch: int, leases: dict[int, int]) -> Acknowledged:
+    """A gateway's answer."""
+    return Acknowledged(1, epoch, leases, 5, 0)
+
+
+def test_prepare_waits_for_every_gateway(house: House) -> None:
+    """And every message carries the term."""
+
+    async def scenario() -> None:
+        task = asyncio.create_task(house.fleet.prepare(1, [7]))
+        await asyncio.sleep(0)
+        assert [(f.kind, f.target, f.term) for f in house.sent] == [(Kind.PREPARE, 1, 4), (Kind.PREPARE, 2, 4)]
+        house.says(1, Kind.PREPARED, Prepared(1, [7]))
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        house.says(2, Kind.PREPARED, Prepared(1, [7]))
+        await asyncio.wait_for(task, 5)
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_one_gateway_ends_the_switch(house: House) -> None:
+    """With its sentence."""
+
+    async def scenario() -> None:
+        task = asyncio.create_task(house.fleet.prepare(1, [7]))
+        await asyncio.sleep(0)
+        house.says(1, Kind.PREPARED, Prepared(1, [7]))
+        house.says(2, Kind.PREPARED, Prepared(1, [7], "no channel"))
+        with pytest.raises(Internal, match="no channel") as refused:
+            await task
+        assert refused.value.reason == "prepare_failed"
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_gateway_is_killed_and_its_death_ends_the_waiting(house: House) -> None:
+    """The others are not held up by it for longer than half a second and its death."""
+
+    async def scenario() -> None:
+        house.says(1, Kind.ACKNOWLEDGED, acknowledged(7, {}))
+        house.on_sent = lambda f: house.dies("gateway", member=2) if f.kind is Kind.KILL else None
+        answers = await asyncio.wait_for(house.fleet.acknowledged(1, 7), 5)
+        assert [f.json()["member"] for f in house.sent if f.kind is Kind.KILL] == [2]
+        assert [a.epoch for a, _ in answers] == [7]
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_that_neither_answers_nor_dies_is_an_error(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for without end."""
+    monkeypatch.setattr(fleets, "_REPLACED", 0.1)
+
+    async def scenario() -> None:
+        with pytest.raises(Internal) as refused:
+            await house.fleet.acknowledged(1, 7)
+        assert refused.value.reason == "gateway_silent"
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_that_is_still_joining_is_not_waited_for(house: House) -> None:
+    """It joins with the table in force, whichever that is then."""
+
+    async def scenario() -> None:
+        house.gateway(3, ready=False)
+        for member in (1, 2):
+            house.says(member, Kind.ACKNOWLEDGED, acknowledged(7, {}))
+        await asyncio.wait_for(house.fleet.acknowledged(1, 7), 5)
+
+    asyncio.run(scenario())
+
+
+def test_drained_means_no_lease_anywhere(house: House) -> None:
+    """The last lease's end, or the gateway's death, ends it."""
+
+    async def scenario() -> None:
+        house.says(1, Kind.ACKNOWLEDGED, acknowledged(7, {5: 2}))
+        house.says(2, Kind.ACKNOWLEDGED, acknowledged(7, {5: 1}))
+        assert not await house.fleet.drained(5, 0.05)
+        task = asyncio.create_task(house.fleet.drained(5, 5.0))
+        house.says(1, Kind.LEASES, Leases(1, 5))
+        house.dies("gateway", member=2)
+        assert await task
+
+    asyncio.run(scenario())
+
+
+def spec(loading: int) -> WorkerSpec:
+    """What a worker gets."""
+    return WorkerSpec(loading, "m", "1", "d", "p", "c", "e")
+
+
+def test_a_new_worker_is_ready_dead_or_late(house: House) -> None:
+    """Its status, its death, or nothing at the deadline."""
+
+    async def scenario() -> None:
+        for loading in (5, 6, 7):
+            house.fleet.spawn(loading, spec(loading))
+        house.says(9, Kind.STATUS, WorkerStatus(5, "loading"))
+        house.says(9, Kind.STATUS, WorkerStatus(5, "ready"))
+        house.dies("worker", member=9, loading=6, restart=False)
+        ready, dead, late = [await house.fleet.loaded(n, 0.05) for n in (5, 6, 7)]
+        assert (ready.state, dead.code, late) == ("ready", -9, None)  # type: ignore[union-attr]
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_comes_back_is_not_gone(house: House) -> None:
+    """A death with a replacement under way is no end."""
+
+    async def scenario() -> None:
+        house.fleet.spawn(5, spec(5))
+        house.dies("worker", member=9, loading=5, restart=True)
+        assert not await house.fleet.gone(5, 0.05)
+        house.dies("worker", member=10, loading=5, restart=False)
+        assert await house.fleet.gone(5, 0.05)
+
+    asyncio.run(scenario())
+
+
+def test_news_of_strangers_is_no_error(house: House) -> None:
+    """Messages cross: of a gateway that died, of a worker that was forgotten."""
+    house.says(77, Kind.PREPARED, Prepared(1, [7]))
+    house.says(77, Kind.ACKNOWLEDGED, acknowledged(7, {}))
+    house.says(77, Kind.LEASES, Leases(1, 5))
+    house.says(77, Kind.STATUS, WorkerStatus(99, "ready"))
+    house.dies("worker", member=77, loading=99, restart=False)
+    house.dies("gateway", member=77)
+    house.fleet.hear(frame(Kind.READY, {"member": 77}))
+    assert sorted(house.fleet.gateways) == [1, 2]
+
+
+def test_a_new_term_takes_over_the_living(house: House) -> None:
+    """Workers that are being retired are not taken over."""
+    status = msgspec.to_builtins(WorkerStatus(5, "ready"))
+    known = {"model": "m", "pid": 1, "member": 3}
+    house.fleet.take_over(
+        [
+            {"loading": 5, "retiring": False, "status": status, **known},
+            {"loading": 6, "retiring": True, "status": None, **known},
+        ]
+    )
+    assert house.fleet.loadings_of("m") == {5}

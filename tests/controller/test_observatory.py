@@ -1,0 +1,86 @@
+"""What the gateways counted, read as windows."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+import pytest
+
+from changeover.controller.observatory import Observatory
+from changeover.telemetry.observations import Counter
+from changeover.transport.control import Observations, Observed
+
+SECOND = 10**9
+
+
+class Gateway:
+    """Counts requests of one loading and reports."""
+
+    def __init__(self, number: int, observatory: Observatory, loading: int = 1) -> None:
+        self.number = number
+        self.loading = loading
+        self.counter = Counter()
+        self._observatory = observatory
+
+    def report(self, at_ns: int, *latencies: float, failed: int = 0, shed: int = 0) -> None:
+        """Count, and tell the whole."""
+        for latency in latencies:
+            self.counter.answered(latency)
+        self.counter.failed += failed
+        self.counter.shed += shed
+        seen = Observed(
+            self.loading, "m", self.counter.requests, self.counter.failed, self.counter.shed, self.counter.sparse()
+        )
+        self._observatory.record(self.number, Observations(at_ns, [seen]))
+
+
+@pytest.fixture
+def start() -> int:
+    """A moment of the monotonic clock."""
+    return monotonic_ns()
+
+
+def test_a_window_holds_what_came_inside_it(start: int) -> None:
+    """Not what came before, not what came after."""
+    observatory = Observatory()
+    gateway = Gateway(1, observatory)
+    gateway.report(start, 1.0, 1.0)
+    gateway.report(start + SECOND, 0.002, 0.002, 0.004)
+    gateway.report(start + 2 * SECOND, 5.0)
+    window = observatory.window("m", start, start + SECOND)
+    assert (window.requests, window.window_s) == (3, 1.0)
+    assert window.p50_ms == pytest.approx(2.0, rel=0.02)
+    assert window.p99_ms == pytest.approx(4.0, rel=0.02)
+
+
+def test_a_repeated_report_changes_nothing(start: int) -> None:
+    """Counts are cumulative."""
+    observatory = Observatory()
+    gateway = Gateway(1, observatory)
+    gateway.report(start, 0.1, failed=1, shed=2)
+    gateway.report(start)
+    counts = observatory.requests("m", start - SECOND, start + SECOND)
+    assert (counts.total, counts.failed, counts.shed) == (2, 1, 2)
+
+
+def test_gateways_and_loadings_are_added(start: int) -> None:
+    """Each with its own zero; another model's do not count."""
+    observatory = Observatory()
+    for number, loading in ((1, 1), (2, 1), (2, 9)):
+        Gateway(number, observatory, loading).report(start, 0.1, 0.2)
+    assert observatory.requests("m", start - SECOND, start + SECOND).total == 6
+    assert observatory.requests("other", start - SECOND, start + SECOND).total == 0
+
+
+def test_the_last_report_of_a_dead_gateway_still_counts(start: int) -> None:
+    """What it answered was answered."""
+    observatory = Observatory()
+    Gateway(1, observatory).report(start, 0.1)
+    observatory.gateway_died(1)
+    assert observatory.requests("m", start - SECOND, start + SECOND).total == 1
+
+
+def test_nothing_has_no_percentiles(start: int) -> None:
+    """An empty window says so."""
+    window = Observatory().window("m", start, start + SECOND)
+    assert (window.requests, window.p50_ms, window.p99_ms) == (0, None, None)

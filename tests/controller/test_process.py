@@ -1,0 +1,65 @@
+"""The controller's process: killed and replaced, it knows what it needs."""
+
+from __future__ import annotations
+
+from changeover.testing import wait_for
+from tests import onnx_models
+from tests.conftest import Serve
+
+
+def test_each_controller_is_a_new_term(serve: Serve) -> None:
+    """The journal counts them, and the new one shows the version that serves."""
+    server = serve()
+    server.deploy("m", onnx_models.scale(2).SerializeToString())
+    before = server.control("GET", "/v1/health")["term"]
+    controller = server.named("controller")
+    controller.kill()
+    wait_for(lambda: not controller.is_running(), "its end")
+    server.wait_ready()
+    assert server.control("GET", "/v1/health")["term"] == before + 1
+    assert server.model("m")["active"] == "1"
+
+
+def test_a_server_of_many_models_gets_its_next_controller(serve: Serve) -> None:
+    """What it must be told grows with the number of models, and still arrives."""
+    server = serve()
+    pushed = [server.push(f"m{n}", onnx_models.scale(n).SerializeToString()) for n in range(110)]
+    for one in pushed:
+        server.settled(one["rollout"])
+    controller = server.named("controller")
+    controller.kill()
+    wait_for(lambda: not controller.is_running(), "its end")
+    server.wait_ready()
+    wait_for(lambda: all(m["active"] == "1" for m in server.control("GET", "/v1/models")["models"]), "all models")
+    assert server.deploy("m7", onnx_models.scale(1).SerializeToString())["phase"] == "watching"
+
+
+def test_an_interrupted_rollout_goes_on(serve: Serve) -> None:
+    """The controller dies while a version loads: the next one carries the same rollout to its end."""
+    server = serve()
+    server.deploy("m", onnx_models.scale(2).SerializeToString())
+    server.plan("m", "runtime: {max_batch: 1}")
+    pushed = server.push("m", onnx_models.slow(200).SerializeToString())
+    server.named("worker m/2")
+    controller = server.named("controller")
+    controller.kill()
+    wait_for(lambda: not controller.is_running(), "its end")
+    server.wait_ready()
+    assert server.settled(pushed["rollout"])["phase"] == "watching"
+    shown = server.model("m")
+    assert (shown["active"], shown["standby"], shown["rollout"]["id"]) == ("2", "1", pushed["rollout"])
+
+
+def test_a_first_load_that_was_interrupted_leaves_one_worker(serve: Serve) -> None:
+    """The candidate of the dead controller is ended, also for a model that nothing serves yet."""
+    server = serve()
+    server.plan("m", "runtime: {max_batch: 1}")
+    server.push("m", onnx_models.slow(200).SerializeToString())
+    server.named("worker m/1")
+    controller = server.named("controller")
+    controller.kill()
+    wait_for(lambda: not controller.is_running(), "its end")
+    server.wait_ready()
+    wait_for(lambda: server.get("/v2/models/m/ready").status == 200, "the model")
+    titles = [" ".join(p.cmdline()) for p in server.processes()]
+    assert sum("worker m/1" in title for title in titles) == 1

@@ -1,0 +1,475 @@
+"""A whole rollout, driven: real journal, real artifacts, real page and store, scripted gateways and workers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from changeover.errors import Conflict, Internal, InvalidPlan, ModelRejected
+from changeover.records.certificate import VersionRef
+from changeover.rollout.driver import Driver
+from changeover.rollout.machine import Phase
+from tests.rollout.memory_fleet import Fate, MemoryFleet
+from tests.rollout.stage import MODEL, PATIENCE, WORD, ScriptedJournal, Stage, play, until
+
+
+def serves(driver: Driver, fleet: MemoryFleet) -> tuple[str, list[str]]:
+    """The version in force, and all versions that have a worker."""
+    table = fleet.in_force(WORD)
+    assert table is not None
+    assert table.epoch == driver.epoch
+    active = next(e.version for e in table.loadings if e.loading == table.active)
+    assert driver.active is not None
+    assert active == str(driver.active.version)
+    return active, sorted(spec.version for spec in fleet.alive.values())
+
+
+def phases(journal: ScriptedJournal) -> dict[str, str]:
+    """Phase of each rollout by the version it was for, oldest first."""
+    return {str(r.target.version): r.phase for r in reversed(journal.rollouts.of(MODEL))}
+
+
+def test_the_first_version_serves(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """No window, no standby, and the journal's committed table is the page's."""
+
+    async def script(driver: Driver) -> None:
+        rollout = await driver.offer(stage.offer(1, window=60))
+        await driver.idle()
+        assert serves(driver, fleet) == ("1", ["1"])
+        record = journal.rollouts.get(rollout)
+        assert (record.phase, record.source) == ("succeeded", None)
+        assert record.ended
+        assert driver.standby is driver.candidate is None
+        committed = journal.epochs.committed(MODEL)
+        assert committed is not None
+        assert committed.epoch == fleet.epoch(WORD)
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_a_changeover_and_the_end_of_its_window(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """The old version is kept warm for the window, then a table that does not name it, a drain, the end."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        rollout = await driver.offer(stage.offer(2, window=0.05))
+        await driver.idle()
+        assert serves(driver, fleet) == ("2", ["1", "2"])
+        assert driver.can_undo(rollout)
+        assert driver.standby is not None
+        assert [driver.role(x) for x in (driver.active, driver.standby) if x] == ["active", "standby"]
+        fleet.calls.clear()
+        await until(lambda: phases(journal)["2"] == "succeeded")
+        await driver.idle()
+        assert serves(driver, fleet) == ("2", ["2"])
+        assert driver.standby is None
+        assert not driver.can_undo(rollout)
+        order = [call.split()[0] for call in fleet.calls]
+        assert order == "publish prepare store acknowledged drained retire gone forget".split()
+        assert journal.loadings.get(1).state == "released"
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_undo_in_the_window(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """All traffic is on the old version when it returns, and the new one's worker ends."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.offer(2, window=60))
+        await driver.idle()
+        record = await driver.undo()
+        assert record.phase == "rolled_back"
+        assert record.ended
+        assert serves(driver, fleet) == ("1", ["1"])
+        assert driver.standby is None
+        with pytest.raises(Conflict) as caught:
+            await driver.undo()
+        assert caught.value.reason == "no_standby"
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_the_store_of_an_undo_comes_first(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """Nothing is prepared, published or drained before the page holds the old table."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.offer(2, window=60))
+        await driver.idle()
+        fleet.calls.clear()
+        await driver.undo()
+        assert fleet.calls[0].startswith("store")
+
+    play(stage.driver(fleet, journal), script)
+
+
+@pytest.mark.parametrize("versions", [0, 1])
+def test_undo_without_a_standby(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, versions: int) -> None:
+    """A conflict with a stable word, and nothing moves."""
+
+    async def script(driver: Driver) -> None:
+        if versions:
+            await driver.offer(stage.offer(1))
+            await driver.idle()
+        before = fleet.epoch(WORD)
+        with pytest.raises(Conflict) as caught:
+            await driver.undo()
+        assert caught.value.reason == "no_standby"
+        assert fleet.epoch(WORD) == before
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_undo_while_a_candidate_loads(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """It does not wait for the candidate to be promoted and then take that back: there is nothing to undo now."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.idle()
+        fleet.fates["2"] = Fate.SILENT
+        await driver.offer(stage.offer(2))
+        await until(lambda: driver.candidate is not None)
+        with pytest.raises(Conflict) as caught:
+            await asyncio.wait_for(driver.undo(), 0.03)  # the load itself gives up after 50 ms
+        assert caught.value.reason == "no_standby"
+
+    play(stage.driver(fleet, journal), script)
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason", "gate"),
+    [
+        (Fate.FAILS, "output_not_finite", "warmup"),
+        (Fate.DIES, "worker_crashed", "warmup"),
+        (Fate.SILENT, "load_timeout", "warmup"),
+    ],
+)
+def test_a_refused_candidate_leaves_everything(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, fate: Fate, reason: str, gate: str
+) -> None:
+    """The page, the workers and the roles are as before, and the record says why."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.idle()
+        epoch, active = fleet.epoch(WORD), driver.active
+        fleet.fates["2"] = fate
+        rollout = await driver.offer(stage.offer(2))
+        await driver.idle()
+        record = journal.rollouts.get(rollout)
+        assert (record.phase, record.record["reason"]) == ("failed", reason)
+        assert record.ended
+        assert fleet.epoch(WORD) == epoch
+        assert driver.active is active
+        assert serves(driver, fleet) == ("1", ["1"])
+        assert journal.loadings.get(2).state == "failed"
+        assert journal.loadings.get(2).reason == reason
+        await until(lambda: journal.rollouts.get(rollout).certificate is not None)
+        certificate = journal.rollouts.get(rollout).certificate
+        assert certificate is not None
+        assert certificate.decided_by == f"gate:{gate}"
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_a_switch_that_cannot_be_prepared(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """The candidate is let go and the rollout failed; the next one succeeds."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.idle()
+        fleet.prepare_error = Internal("no channel", reason="prepare_failed")
+        await driver.offer(stage.offer(2))
+        await driver.idle()
+        assert phases(journal)["2"] == "failed"
+        assert serves(driver, fleet) == ("1", ["1"])
+        fleet.prepare_error = None
+        await driver.offer(stage.offer(3, window=60))
+        await driver.idle()
+        assert serves(driver, fleet) == ("3", ["1", "3"])
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_a_silent_gateway_does_not_cost_the_version_in_force(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """After the store nobody may take the candidate for one that never served: its worker lives on."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.idle()
+        fleet.acknowledge_error = Internal("gateways [7] do not acknowledge", reason="gateway_silent")
+        rollout = await driver.offer(stage.offer(2, window=60))
+        await driver.idle()
+        assert serves(driver, fleet) == ("2", ["1", "2"])
+        assert phases(journal)["2"] == "watching"
+        await until(lambda: journal.rollouts.get(rollout).certificate is not None)
+        certificate = journal.rollouts.get(rollout).certificate
+        assert certificate is not None
+        assert certificate.switch is not None
+        assert certificate.switch.stale_picks is certificate.switch.last_ack_ms is None
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_a_newer_offer_ends_the_window_first(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """Never more than three workers: the standby has gone before the next candidate comes."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.offer(2, window=60))
+        await driver.idle()
+        await driver.offer(stage.offer(3, window=60))
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "2": "succeeded", "3": "watching"}
+        assert serves(driver, fleet) == ("3", ["2", "3"])
+        assert fleet.calls.index("retire 1") < fleet.calls.index("spawn 3")
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_offers_queue_and_run_in_order(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """All are recorded at once, one is under way at a time, and each starts from what the one before left."""
+
+    async def script(driver: Driver) -> None:
+        fleet.fates["3"] = Fate.FAILS
+        ids = [await driver.offer(stage.offer(version, window=60)) for version in (1, 2, 3, 4)]
+        assert ids == ["r-000001", "r-000002", "r-000003", "r-000004"]
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "2": "succeeded", "3": "failed", "4": "watching"}
+        assert [c for c in fleet.calls if c.startswith("spawn")] == ["spawn 1", "spawn 2", "spawn 3", "spawn 4"]
+        assert serves(driver, fleet) == ("4", ["2", "4"])
+        record = await driver.undo()
+        assert record.target.version == 4
+        assert serves(driver, fleet) == ("2", ["2"])
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_the_highest_found_version_serves_at_the_first_start(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """However quickly the lower ones are found after it, none of them is rolled out."""
+
+    async def script(driver: Driver) -> None:
+        for version in (3, 2, 1):
+            await driver.offer_found(stage.offer(version))
+        await driver.idle()
+        assert phases(journal) == {"3": "succeeded"}
+        assert serves(driver, fleet) == ("3", ["3"])
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_lower_version_serves_when_the_highest_fails(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """The next lower one that passes its gates, and no other after it."""
+
+    async def script(driver: Driver) -> None:
+        fleet.fates["4"], fleet.fates["3"] = Fate.FAILS, Fate.DIES
+        for version in (4, 3, 2, 1):
+            await driver.offer_found(stage.offer(version))
+        await driver.idle()
+        assert phases(journal) == {"4": "failed", "3": "failed", "2": "succeeded"}
+        assert serves(driver, fleet) == ("2", ["2"])
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_version_that_was_tried_is_not_tried_again(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """Neither the refused nor the active one, however often they are found; a newer one is."""
+
+    async def script(driver: Driver) -> None:
+        fleet.fates["2"] = Fate.FAILS
+        await driver.offer_found(stage.offer(1))
+        for _ in range(3):
+            await driver.offer_found(stage.offer(2))
+            await driver.offer_found(stage.offer(1))
+        await driver.offer_found(stage.offer(3))
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "2": "failed", "3": "succeeded"} or phases(journal)["3"] in (
+            "watching",
+            "succeeded",
+        )
+        assert [r.target.version for r in journal.rollouts.of(MODEL)] == [3, 2, 1]
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_the_same_number_with_new_bytes_is_news(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """It is another digest, and a rollout of its own."""
+
+    async def script(driver: Driver) -> None:
+        first, second = stage.offer(1), stage.offer(1, window=60, flavour="retrained")
+        await driver.offer_found(first)
+        await driver.offer_found(second)
+        await driver.idle()
+        assert driver.active is not None
+        assert driver.active.digest == second.artifact.digest != first.artifact.digest
+        assert driver.standby is not None
+        assert driver.standby.digest == first.artifact.digest
+        assert [r.target for r in journal.rollouts.of(MODEL)] == [second.ref, first.ref]
+        assert driver.live(1, first.artifact.digest) is driver.standby
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_version_that_cannot_be_offered_is_on_record(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """A failed rollout with its reason, and no worker was asked for."""
+
+    async def script(driver: Driver) -> None:
+        await driver.refuse(7, ModelRejected("The file is cut off.", reason="not_onnx"))
+        record = journal.rollouts.of(MODEL)[0]
+        assert (record.target, record.phase) == (VersionRef(7, "0" * 64), "failed")
+        assert (record.record["reason"], record.record["detail"]) == ("not_onnx", "The file is cut off.")
+        assert record.ended
+        assert not fleet.calls
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_the_plan_that_counts(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """The version's own, else the model's in the repository, else the defaults; a wrong one says in which file."""
+    repository = stage.folder / "models"
+    (repository / MODEL).mkdir(parents=True)
+    plain, own = stage.artifact(1), stage.artifact(2, "rollout: {undo_window: 7s}\n")
+    driver = Stage(stage.folder, repository=str(repository)).driver(fleet, journal)
+    assert driver.plan_for(plain).rollout.undo_window == 600
+    (repository / MODEL / "model.yaml").write_text("rollout: {undo_window: 9s}\n")
+    assert driver.plan_for(plain).rollout.undo_window == 9
+    assert driver.plan_for(own).rollout.undo_window == 7
+    (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}\n")
+    with pytest.raises(InvalidPlan, match=r"model\.yaml line 1: rollout\.undo_windw"):
+        driver.plan_for(plain)
+
+
+def test_an_undo_is_done_although_nothing_can_be_recorded(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """A full disk: the traffic is back when it returns; the candidate is let go when the disk has room again."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.offer(2, window=60))
+        await driver.idle()
+        journal.fail()
+        await asyncio.wait_for(driver.undo(), 1)
+        assert serves(driver, fleet) == ("1", ["1", "2"])
+        assert driver.switch.owes
+        journal.heal()
+        await until(lambda: sorted(s.version for s in fleet.alive.values()) == ["1"])
+        committed = journal.epochs.committed(MODEL)
+        assert committed is not None
+        assert committed.epoch == fleet.epoch(WORD)
+        await until(lambda: phases(journal)["2"] == "rolled_back")
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def life_of(stage: Stage, journal: ScriptedJournal, driver: Driver) -> asyncio.Task[None]:
+    """Version 2 with a short window, then 3 and its undo: as far as the journal lets it go."""
+
+    async def tries() -> None:
+        for offer in (stage.offer(2, window=0.01), stage.offer(3, window=60)):
+            try:
+                await driver.offer(offer)
+            except Internal as error:
+                assert error.reason == "journal_unwritable"
+            await driver.idle()
+        try:
+            await driver.undo()
+        except (Conflict, Internal) as error:
+            assert error.reason in ("no_standby", "journal_unwritable", "record_owed", "rollout_transition")
+        await driver.idle()
+
+    return asyncio.create_task(tries())
+
+
+def writes_of_a_life(stage: Stage) -> int:
+    """How often a life with a healthy journal writes."""
+    counted = 0
+
+    async def script(driver: Driver) -> None:
+        nonlocal counted
+        await driver.offer(stage.offer(1))
+        await driver.idle()
+        start = driver.journal.writes  # type: ignore[attr-defined]
+        await life_of(stage, driver.journal, driver)  # type: ignore[arg-type]
+        counted = driver.journal.writes - start  # type: ignore[attr-defined]
+
+    with stage.journal("counted.sqlite") as journal:
+        play(stage.driver(MemoryFleet(), journal), script)
+    return counted
+
+
+def test_no_failing_write_costs_the_serving_version(stage: Stage) -> None:
+    """Whichever write of a life fails: something proven serves throughout, the driver lives, no worker is left over."""
+    total = writes_of_a_life(stage)
+    assert total >= 30
+
+    for failing in range(1, total + 1):
+        fleet = MemoryFleet()
+
+        async def script(driver: Driver, fleet: MemoryFleet = fleet, failing: int = failing) -> None:
+            journal = driver.journal
+            assert isinstance(journal, ScriptedJournal)
+            await driver.offer(stage.offer(1))
+            await driver.idle()
+            journal.fail(at=journal.writes + failing)
+            await asyncio.wait_for(life_of(stage, journal, driver), PATIENCE)
+            journal.heal()
+            await driver.offer(stage.offer(9))
+            await driver.idle()
+            await until(lambda: sorted(s.version for s in fleet.alive.values()) == ["9"])
+            assert serves(driver, fleet) == ("9", ["9"])
+            await until(lambda: not journal.rollouts.unfinished())
+            committed = journal.epochs.committed(MODEL)
+            assert committed is not None
+            assert committed.epoch == fleet.epoch(WORD)
+
+        with stage.journal(f"journal-{failing}.sqlite") as journal:
+            try:
+                play(stage.driver(fleet, journal), script)
+            except BaseException as error:
+                error.add_note(f"write {failing} of {total} failed; {fleet.calls[-12:]}")
+                raise
+        assert not fleet.broken, (failing, fleet.broken)
+
+
+def test_a_repr_of_the_roles(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """The candidate is shown as such only while it is neither active nor standby."""
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.idle()
+        fleet.fates["2"] = Fate.SILENT
+        await driver.offer(stage.offer(2))
+        await until(lambda: driver.candidate is not None)
+        assert driver.candidate is not None
+        assert driver.role(driver.candidate) == "candidate"
+        assert driver.candidate.name.startswith("2@")
+        candidate = driver.candidate
+        await driver.idle()
+        assert driver.candidate is None
+        assert driver.role(candidate) == "none"
+        assert driver.current is not None
+        assert driver.current.rollout.phase is Phase.FAILED
+
+    play(stage.driver(fleet, journal), script)

@@ -1,0 +1,76 @@
+"""Settings: where they come from, and which are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from changeover.errors import InvalidRequest
+from changeover.settings import Settings, from_sources
+
+
+def test_flags_win_over_environment_over_file_over_defaults() -> None:
+    """Each source only for what it names."""
+    file = {"http_port": 1, "control_port": 2, "settle": 3, "queue_limit": 4}
+    environment = {"CHANGEOVER_HTTP_PORT": "5", "CHANGEOVER_CONTROL_PORT": "6", "OTHER": "7"}
+    found = from_sources({"http_port": 8, "settle": None}, environment, file)
+    assert (found.http_port, found.control_port, found.settle, found.queue_limit) == (8, 6, 3.0, 4)
+    assert found.body_limit == Settings().body_limit
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("verbose", "yes", True),
+        ("verbose", "0", False),
+        ("lame_duck", "0.25", 0.25),
+        ("body_limit", "1000", 1000),
+        ("repository", "/models", "/models"),
+    ],
+)
+def test_texts_become_the_settings_type(name: str, text: str, value: object) -> None:
+    """Whatever the environment holds is text."""
+    found = getattr(from_sources({}, {f"CHANGEOVER_{name.upper()}": text}), name)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"http_port": "eighty"}, "invalid_setting"),
+        ({"http_port": 70_000}, "invalid_setting"),
+        ({"control_port": -1}, "invalid_setting"),
+        ({"settle": "soon"}, "invalid_setting"),
+        ({"gateways": 2}, "invalid_setting"),
+        ({"host": "0.0.0.0"}, "address_not_loopback"),  # noqa: S104 - refused
+        ({"host": "192.168.0.7"}, "address_not_loopback"),
+        ({"host": "::"}, "address_not_loopback"),
+        ({"host": "example.org"}, "address_not_loopback"),
+    ],
+)
+def test_what_cannot_be_is_refused(flags: dict[str, Any], reason: str) -> None:
+    """With a sentence that says what to do."""
+    with pytest.raises(InvalidRequest) as refused:
+        from_sources(flags, {})
+    assert refused.value.reason == reason
+    assert len(refused.value.message) > 20
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_loopback_has_many_names(host: str) -> None:
+    """All of them are allowed."""
+    assert from_sources({"host": host}, {}).host == host
+
+
+def test_an_unknown_name_in_the_file_is_told() -> None:
+    """A misspelt setting must not be silently without effect; the known ones are listed."""
+    with pytest.raises(InvalidRequest, match=r"(?s)htp_port.*http_port"):
+        from_sources({}, {}, {"htp_port": 1})
+
+
+def test_settings_travel_as_plain_values() -> None:
+    """The dictionary a process is started with makes equal settings."""
+    settings = Settings(http_port=0, repository="models")
+    assert Settings(**settings.to_dict()) == settings
+    assert settings.state.is_absolute()

@@ -1,0 +1,112 @@
+"""A worker's sizes, and its life inside a real server."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+
+from changeover.testing import Server
+from changeover.transport.channel import MAX_CHANNEL_BYTES
+from changeover.transport.control import Signature, TensorEntry
+from changeover.worker.process import channels
+from tests import onnx_models
+from tests.conftest import Serve
+
+
+def signature(datatype: str, shape: list[int], batchable: bool) -> Signature:
+    """One input and one output alike."""
+    return Signature([TensorEntry("x", datatype, shape)], [TensorEntry("y", datatype, shape)], batchable)
+
+
+@pytest.mark.parametrize(
+    ("told", "largest", "wanted"),
+    [
+        (signature("FP32", [-1, 4], True), 32, 512),
+        (signature("FP32", [1, 4], False), 32, 16 * 64),
+        (signature("FP32", [-1, -1], True), 2, 2 * 256 * 4),
+        (signature("BYTES", [-1], True), 4, 4 * 64),
+        (signature("FP64", [], False), 32, 16 * 64),
+    ],
+)
+def test_a_slot_holds_the_largest_batch(told: Signature, largest: int, wanted: int) -> None:
+    """All rows of it, or sixteen runs where rows cannot be put together; 256 stand for a free dimension."""
+    size = channels(told, largest)
+    assert (size.slots >= 2, size.input_bytes, size.output_bytes) == (True, wanted, wanted)
+
+
+def test_slots_of_a_huge_model_stay_within_the_channels_limit() -> None:
+    """What does not fit travels in memory of its own."""
+    size = channels(signature("FP32", [-1, 3, 4096, 4096], True), 64)
+    assert size.slots * (size.input_bytes + size.output_bytes) <= MAX_CHANNEL_BYTES + 1024
+
+
+def ask(server: Server, model: str, name: str, array: np.ndarray, datatype: str) -> np.ndarray:
+    """One inference in binary form; the only output."""
+    with triton.InferenceServerClient(f"127.0.0.1:{server.http_port}") as client:
+        put = triton.InferInput(name, list(array.shape), datatype)
+        put.set_data_from_numpy(array)
+        found: np.ndarray = client.infer(model, [put]).as_numpy("y")
+        return found
+
+
+@pytest.fixture(scope="module")
+def server(shared_server: Server) -> Server:
+    """With models of unusual sizes."""
+    shared_server.deploy("repeat", onnx_models.repeat().SerializeToString())
+    shared_server.deploy("mixing", onnx_models.mixing().SerializeToString())
+    shared_server.deploy("free", onnx_models.identity(shape=("N", "M")).SerializeToString())
+    return shared_server
+
+
+@pytest.mark.parametrize("count", [0, 1, 256, 1_000_000])
+def test_an_outputs_length_may_come_from_the_data(server: Server, count: int) -> None:
+    """From nothing to 8 MB, which no slot of this model holds."""
+    found = ask(server, "repeat", "n", np.array(count, np.int64), "INT64")
+    assert found.tolist() == list(range(count))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 0), (40, 500), (2000, 2000)])
+def test_free_dimensions_take_any_size(server: Server, shape: tuple[int, int]) -> None:
+    """More rows than a batch, no columns, and 16 MB in both directions."""
+    rows = np.random.default_rng(2).random(shape, np.float32)
+    assert np.array_equal(ask(server, "free", "x", rows, "FP32"), rows)
+
+
+def test_a_model_that_mixes_rows_is_never_batched(server: Server) -> None:
+    """Many requests at once, each answered as if it were alone."""
+    with triton.InferenceServerClient(f"127.0.0.1:{server.http_port}", concurrency=8) as client:
+        waiting = []
+        for number in range(60):
+            put = triton.InferInput("x", [1, 4], "FP32")
+            put.set_data_from_numpy(np.array([[0, 0, 0, number]], np.float32))
+            waiting.append(client.async_infer("mixing", [put]))
+        for number, one in enumerate(waiting):
+            assert one.get_result().as_numpy("y").tolist() == [[number, number, number, 2 * number]]
+
+
+def test_a_worker_is_small_and_has_one_job(serve: Serve) -> None:
+    """Its title says which; it has no listening socket, no page of the supervisor's, and a group of its own."""
+    server = serve()
+    server.deploy("m", onnx_models.scale(2).SerializeToString())
+    worker = server.named("worker m/1")
+    assert os.getpgid(worker.pid) == worker.pid
+    assert worker.net_connections() == []
+    links = [os.readlink(f"/proc/{worker.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{worker.pid}/fd")]
+    assert not [link for link in links if "changeover-page" in link or "changeover-tables" in link]
+    assert worker.cwd() == str(server.state / "empty")
+    assert worker.memory_full_info().uss < 40 << 20
+
+
+def test_nothing_but_the_worker_family_has_onnxruntime(serve: Serve) -> None:
+    """The gateway and the controller do not even map it."""
+    server = serve()
+    server.deploy("m", onnx_models.scale(2).SerializeToString())
+    having = {
+        name
+        for name in ("gateway", "controller", "zygote", "worker m/1")
+        if any("onnxruntime" in m.path for m in server.named(name).memory_maps())
+    }
+    assert having == {"zygote", "worker m/1"}

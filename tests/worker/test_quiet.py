@@ -1,0 +1,73 @@
+"""Loading low and serving normal: whatever method works here, nothing stays low afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from changeover.worker import quiet
+from changeover.worker.quiet import Quiet
+
+METHODS = [m for m in Quiet if m is not Quiet.AUTOGROUP or quiet._autogroup_works()]
+
+
+def niceness() -> int:
+    """Of this thread."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.parametrize("how", METHODS)
+def test_the_result_comes_back_and_priorities_with_it(how: Quiet) -> None:
+    """The caller's thread and cores are as before."""
+    if how is Quiet.NICENESS and not quiet._may_renice():
+        pytest.skip("raising a thread's priority again is not allowed here")
+    before = niceness(), os.sched_getaffinity(0)
+    assert quiet.run_quietly(lambda: 42, how) == 42
+    assert (niceness(), os.sched_getaffinity(0)) == before
+
+
+@pytest.mark.parametrize("how", [Quiet.THREAD, Quiet.AFFINITY])
+def test_the_work_itself_is_low(how: Quiet) -> None:
+    """Niceness 19 in the loader's thread, or one core."""
+    seen = quiet.run_quietly(lambda: (niceness(), len(os.sched_getaffinity(0))), how)
+    assert seen[0] == 19 if how is Quiet.THREAD else seen[1] == 1
+
+
+def test_errors_come_back_as_they_are() -> None:
+    """And the cores are given back too."""
+
+    def fail() -> None:
+        raise KeyError("lost")
+
+    cores = os.sched_getaffinity(0)
+    with pytest.raises(KeyError, match="lost"):
+        quiet.run_quietly(fail, Quiet.AFFINITY)
+    assert os.sched_getaffinity(0) == cores
+
+
+def test_threads_started_meanwhile_are_set_back() -> None:
+    """A pool that the load left behind must not serve at low priority."""
+    if not quiet._may_renice():
+        pytest.skip("raising a thread's priority again is not allowed here")
+    code = (
+        "import os, threading, changeover.worker.quiet as q\n"
+        "stop = threading.Event()\n"
+        "threads = []\n"
+        "def load():\n"
+        "    t = threading.Thread(target=stop.wait); t.start(); threads.append(t)\n"
+        "q.run_quietly(load, q.Quiet.NICENESS)\n"
+        "print(max(os.getpriority(os.PRIO_PROCESS, int(t)) for t in os.listdir('/proc/self/task')))\n"
+        "stop.set()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+
+
+def test_a_method_is_always_found() -> None:
+    """Without any privilege: a low thread for one-threaded loads, one core for others."""
+    assert quiet.method(1) in Quiet
+    assert quiet.method(4) is not Quiet.THREAD
