@@ -95,6 +95,12 @@ class TensorSpec:
     datatype: Datatype
     shape: tuple[int, ...]
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape is what was declared."""
+        return len(shape) == len(self.shape) and all(
+            want in (-1, got) for got, want in zip(shape, self.shape, strict=True)
+        )
+
 
 @dataclass(slots=True)
 class Tensor:

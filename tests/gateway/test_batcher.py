@@ -210,3 +210,49 @@ def test_requests_of_a_loading_that_is_gone_choose_again() -> None:
             assert (waiting.json()["model_version"], waiting.values) == ("2", [5, 10, 15, 20])
 
     asyncio.run(scenario())
+
+
+def test_nobody_in_the_queue_is_kept_for_a_client_that_has_gone() -> None:
+    """Neither the one that closed nor the one whose time is over: both hold a whole body."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1))
+            running = [here.ask(question()) for _ in range(3)]
+            for _ in running:
+                await worker.take()
+            for _ in range(50):
+                gone = here.ask(question())
+                assert gone.abandoned is not None
+                gone.abandoned()
+            late = here.ask(question(headers={b"changeover-timeout": b"20ms"}))
+            await here.answered(late)
+            assert late.status == 504
+            assert len(here.models.targets[7].batcher._queue) == 0
+            assert here.models.targets[7].leases == len(running)
+
+    asyncio.run(scenario())
+
+
+def test_a_large_batch_that_finds_no_memory_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 at once; its slot and its lease are free, and the next request runs."""
+
+    def full(_: int) -> None:
+        raise OSError(24, "Too many open files")
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            with monkeypatch.context() as patched:
+                patched.setattr("changeover.transport.channel.own_memory", full)
+                large = here.ask(question(rows=400))
+                await here.answered(large)
+            assert (large.status, large.json()["reason"]) == (503, "no_memory")
+            target = here.models.targets[7]
+            assert (target.leases, target.batcher.channel.free) == (0, [0, 1, 2])
+            request = here.ask(question())
+            await worker.serve_one(2.0)
+            await here.answered(request)
+            assert request.status == 200
+
+    asyncio.run(scenario())

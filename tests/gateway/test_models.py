@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from changeover.gateway.models import Models
 from changeover.transport.control import Committed, Prepare
 from changeover.transport.link import Kind, frame
@@ -181,5 +183,25 @@ def test_a_channel_for_a_loading_that_is_gone_is_closed() -> None:
         async with stage() as here:
             worker = here.connect(99)
             assert worker.sock.recv(10) == b""
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_that_finds_no_descriptor_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker sees the end of the first one, and the second one serves."""
+
+    def full(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, entry(7, "1"))
+            here.models.on_prepare(Prepare(WORD, [1]))
+            with monkeypatch.context() as patched:
+                patched.setattr("changeover.gateway.channels.ChannelMemory", full)
+                assert here.connect(7).sock.recv(10) == b""
+            await here.until(lambda: len(here.heard(Kind.OPEN)) == 2, "a second request for a channel")
+            here.connect(7)
+            assert here.heard(Kind.PREPARED) == [{"word": WORD, "epochs": [1], "error": None}]
 
     asyncio.run(scenario())

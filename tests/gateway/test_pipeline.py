@@ -106,3 +106,24 @@ def test_json_beyond_its_limit_is_refused_before_it_is_parsed() -> None:
             assert (request.status, request.json()["reason"]) == (413, "json_too_large")
 
     asyncio.run(scenario())
+
+
+def test_the_last_lease_of_a_drained_version_may_end_with_its_hung_worker() -> None:
+    """Its requests are past their deadline and no table names it when it is given up: the clock goes on."""
+
+    async def scenario() -> None:
+        async with stage(timeout=0.05) as here:
+            (hung,) = here.serve(1, entry(7, "1", run_timeout=0.15))
+            request = here.ask(question())
+            await hung.take()
+            (new,) = here.serve(2, entry(8, "2"))
+            await here.answered(request)
+            assert request.status == 504
+            await here.until(lambda: 7 not in here.models.targets, "the end of the hung worker")
+            assert here.denounced == [hung.member]
+            late = here.ask(question(headers={b"changeover-timeout": b"50ms"}))
+            await here.answered(late)
+            assert late.status == 504
+            await new.take()
+
+    asyncio.run(scenario())

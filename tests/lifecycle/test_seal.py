@@ -262,3 +262,27 @@ def test_a_missing_store_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Internal) as caught:
         seal_folder(folder, tmp_path / "absent")
     assert caught.value.reason == "artifacts_unwritable"
+
+
+def test_a_file_that_goes_while_it_is_listed_is_a_refusal(
+    folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not an error that nobody expects: the controller would end by it."""
+    real = os.scandir
+
+    class Vanishing:
+        """The entries of a folder; the first one is gone when it is looked at."""
+
+        def __init__(self, of: int) -> None:
+            self._entries = real(of)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            found = list(self._entries)
+            (folder / "model_data").unlink()
+            return found
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+    monkeypatch.setattr(os, "scandir", lambda of: Vanishing(of) if isinstance(of, int) else real(of))
+    assert refusal(folder, store) == "source_unreadable"

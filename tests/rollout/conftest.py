@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from changeover.rollout import receipt, switch
+from changeover.rollout import driver, receipt, switch
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import ScriptedJournal, Stage
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds after a switch, for the gateways' reports and between two tries to pay a debt: next to none."""
+    """Seconds after a switch, for the gateways' reports and between two tries of anything: next to none."""
     monkeypatch.setattr(receipt, "_AFTER_NS", 0)
     monkeypatch.setattr(receipt, "_REPORT_SLACK", 0.001)
     monkeypatch.setattr(switch, "_DEBT_PAUSE", 0.01)
+    monkeypatch.setattr(driver, "_AGAIN", 0.01)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_a_changeover_and_the_end_of_its_window(stage: Stage, fleet: MemoryFleet
         assert driver.standby is None
         assert not driver.can_undo(rollout)
         order = [call.split()[0] for call in fleet.calls]
-        assert order == "publish prepare store acknowledged drained retire gone forget".split()
+        assert order == ["publish", "prepare", "store", "acknowledged", "drained", "retire", "gone", "forget"]
         assert journal.loadings.get(1).state == "released"
 
     play(stage.driver(fleet, journal), script)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from changeover.errors import Internal
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.workers import Workers, backoff
 from changeover.transport.link import Frame, Kind, Link, frame, pair
@@ -178,3 +179,38 @@ def test_a_status_goes_on_to_the_controller(house: House) -> None:
     message = house.ends[house.controller.number].receive()
     assert message is not None
     assert (message.kind, message.source) == (Kind.STATUS, worker.number)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"loading": 2, "state": "loading"},
+        {"loading": 1, "state": "dancing"},
+        {"state": "loading"},
+        {"loading": 1, "state": "ready", "signature": {}},
+        {
+            "loading": 1,
+            "state": "ready",
+            "signature": {},
+            "channels": {"slots": 1, "input_bytes": -64, "output_bytes": 64},
+        },
+    ],
+)
+def test_a_report_that_makes_no_sense_is_refused(house: House, told: dict[str, Any]) -> None:
+    """On another loading, in no known state, or with a channel that nobody could make: nothing is believed."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    worker = house.worker(1)
+    with pytest.raises((Internal, KeyError, ValueError)):
+        house.workers.status(worker, frame(Kind.STATUS, told))
+    assert not house.workers.loadings[1].ready_once
+    assert house.heard(house.controller) == []
+
+
+def test_a_state_is_reported_once(house: House) -> None:
+    """A flood of reports does not reach the controller; the replacement starts anew."""
+    worker = house.ready(1)
+    with pytest.raises(ValueError, match="state ready after ready"):
+        house.workers.status(worker, frame(Kind.STATUS, {"loading": 1, "state": "ready"}))
+    house.workers.died(worker, -9)
+    house.timers.pop()[1]()
+    assert house.up(1, 4712) is not worker

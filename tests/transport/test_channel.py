@@ -149,3 +149,21 @@ def test_memory_of_its_own_travels_with_a_message() -> None:
         os.close(closing)
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("slots", "inputs", "outputs"),
+    [(0, 64, 64), (65, 64, 64), (2, 0, 64), (2, 65, 64), (2, 64, 64 << 20), (2.0, 64, 64), (2, -64, 64)],
+)
+def test_a_size_that_nobody_gives_is_refused(slots: int, inputs: int, outputs: int) -> None:
+    """A worker asks for its channel's size, and a wrong one would be made by the supervisor and mapped by gateways."""
+    with pytest.raises(Internal):
+        channel.checked_size({"slots": slots, "input_bytes": inputs, "output_bytes": outputs})
+
+
+@given(st.integers(1, 64), st.integers(0, 1 << 40), st.integers(0, 1 << 40))
+def test_every_size_that_is_given_is_taken(slots: int, inputs: int, outputs: int) -> None:
+    """`checked_size` refuses nothing that `channel_size` makes."""
+    size = channel.channel_size(slots, inputs, outputs)
+    told = {"slots": size.slots, "input_bytes": size.input_bytes, "output_bytes": size.output_bytes}
+    assert channel.checked_size(told) == size

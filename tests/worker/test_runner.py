@@ -225,3 +225,26 @@ def test_a_gateway_that_is_gone_is_told_from_one_that_is_silent(gateway: Open) -
     made.sock.close()
     with pytest.raises(ChannelClosed):
         made.runner.serve_one()
+
+
+def test_a_large_batch_that_finds_no_room_is_a_failure_of_the_run(
+    gateway: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a memory limit neither mapping the inputs nor making room for the outputs ends the worker."""
+
+    def full(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    here = gateway(onnx_models.identity(Datatype.FP32, [-1]))
+    large = np.zeros(4096, np.float32)
+    for place in ("changeover.worker.runner.mmap.mmap", "changeover.transport.channel.own_memory"):
+        fd, memory = channel.own_memory(large.nbytes)
+        memory[: large.nbytes] = large.tobytes()
+        with monkeypatch.context() as patched:
+            patched.setattr(place, full)
+            here.send([Part(0, Datatype.FP32, large.shape, 0, large.nbytes, large.nbytes)], fds=[fd])
+            assert here.runner.serve_one()
+        os.close(fd)
+        with pytest.raises(Failed, match="out_of_memory"):
+            here.receive()
+    assert here.run(np.ones(4, np.float32))[0].tolist() == [1, 1, 1, 1]

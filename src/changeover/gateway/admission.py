@@ -104,19 +104,13 @@ def _check_fit(tensor: Tensor, spec: TensorSpec) -> None:
             f"input {spec.name!r}: the model takes {spec.datatype.name}, got {tensor.datatype.name}",
             reason="datatype_mismatch",
         )
-    if tensor.shape != spec.shape and not _shape_fits(tensor.shape, spec.shape):
+    if tensor.shape != spec.shape and not spec.fits(tensor.shape):
         raise InvalidRequest(
             f"input {spec.name!r}: the model takes shape {list(spec.shape)} (-1: any), got {list(tensor.shape)}",
             reason="shape_mismatch",
         )
     if tensor.datatype is Datatype.BYTES:
         _check_utf8(tensor)
-
-
-def _shape_fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    if len(shape) != len(declared):
-        return False
-    return all(want in (-1, got) for got, want in zip(shape, declared, strict=True))
 
 
 def _check_utf8(tensor: Tensor) -> None:

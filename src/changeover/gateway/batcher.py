@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
 from changeover.errors import ChangeoverError, ModelRunFailed, Overloaded
 from changeover.gateway.channels import Batch, WorkerChannel
 from changeover.gateway.ticket import Ticket
-from changeover.tensors import Tensor, TensorSpec
+from changeover.tensors import Tensor
 from changeover.transport.control import LoadingEntry
 
 _MAX_ATTEMPTS = 2
@@ -66,11 +66,6 @@ class Batcher:
         self._scheduled = False
         self._batchable = entry.signature.batchable
         self._one_run = not self._batchable and any(e.datatype == "BYTES" for e in entry.signature.inputs)
-
-    @property
-    def outputs(self) -> Sequence[TensorSpec]:
-        """The model's outputs."""
-        return [e.spec() for e in self.entry.signature.outputs]
 
     # -- in ------------------------------------------------------------------------------------------------
 

@@ -242,7 +242,7 @@ class WorkerChannel:
                 if part.position != position or part.datatype != spec.datatype:
                     raise Internal("an output of another type than declared", reason="channel_malformed")
                 channel.check_part(part, runs, spec.datatype.itemsize, limit)
-                if spec.shape and not _as_declared(part.shape, spec.shape):
+                if spec.shape and not spec.fits(part.shape):
                     raise Internal("an output of another shape than declared", reason="channel_malformed")
             if len(self._checked) < _KEPT_LAYOUTS:
                 self._checked[key] = parts
@@ -298,10 +298,6 @@ def _failure(body: bytes) -> ModelRunFailed:
         return ModelRunFailed(str(told["detail"]), reason=str(told["reason"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Internal("a failure that tells nothing", reason="channel_malformed") from None
-
-
-def _as_declared(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    return len(shape) == len(declared) and all(want in (-1, got) for got, want in zip(shape, declared, strict=True))
 
 
 def _elements(data: bytes, count: int) -> bytes:

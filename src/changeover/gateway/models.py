@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -29,6 +30,8 @@ from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 from changeover.transport.page import SERVER_WORD, RoutePage, TableRecord, TableStore
 
 _PREPARE_PATIENCE = 0.3
+_AGAIN = 0.1
+log = logging.getLogger("changeover.gateway")
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +155,15 @@ class Models:
             return
         size = ChannelSize(*body["size"])
         sock = socket.socket(fileno=doorbell)
-        target.batcher.opened(WorkerChannel(sock, memory, size, body["worker"], target.inputs, target.outputs))
+        try:
+            opened = WorkerChannel(sock, memory, size, body["worker"], target.inputs, target.outputs)
+        except OSError as error:
+            log.error("no room for a channel to %r, asking again: %s", target, error.strerror)  # noqa: TRY400
+            os.close(memory)
+            sock.close()
+            asyncio.get_running_loop().call_later(_AGAIN, self._open, target.loading)
+            return
+        target.batcher.opened(opened)
         self._arrived(target.loading, None)
 
     def on_refused(self, message: Frame) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -63,7 +64,7 @@ class Gateway:
         self._pipeline = Pipeline(self._models, settings.queue_limit, settings.default_timeout)
         self._models.serve_with(self._pipeline)
         self._models.on_report = self._report_now
-        limits = replace(Limits(), body_bytes=settings.body_limit)
+        limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
         self._door = DoorServer(HttpApp(self._pipeline, self._models), socket.socket(fileno=http), limits)
         self._stop = asyncio.Event()
         self._joined = asyncio.Event()
@@ -128,6 +129,7 @@ class Gateway:
 
     def _report_now(self) -> None:
         changed = [o for o in self._observed() if self._is_news(o)]
+        self._reported = {n: counts for n, counts in self._reported.items() if n in self._models.targets}
         for at in range(0, len(changed), _IN_A_FRAME):
             body = encode(Observations(monotonic_ns(), changed[at : at + _IN_A_FRAME]))
             self._send(Frame(Kind.OBSERVED, body, target=CONTROLLER))
@@ -147,6 +149,12 @@ class Gateway:
             return False
         self._reported[seen.loading] = counts
         return True
+
+
+def _most_connections() -> int:
+    """A quarter of the descriptors stays for channels: without one a worker's replacement could not be reached."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(Limits().connections, descriptors * 3 // 4)
 
 
 if __name__ == "__main__":

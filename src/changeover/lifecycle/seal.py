@@ -212,11 +212,15 @@ def _copy_file(sealing: _Sealing, folder: int, name: str, full_name: str) -> Non
 
 
 def _listing(folder: int) -> dict[str, int]:
-    with os.scandir(folder) as entries:
-        return {
-            entry.name: stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
-            for entry in sorted(entries, key=lambda entry: entry.name)
-        }
+    """The kind of each entry by name, in order."""
+    try:
+        with os.scandir(folder) as entries:
+            return {
+                entry.name: stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+                for entry in sorted(entries, key=lambda entry: entry.name)
+            }
+    except OSError as error:  # an entry that goes while it is looked at, too
+        raise _unreadable("the version's folder", error) from error
 
 
 def _opened(name: str | Path, folder: int | None, flags: int) -> int:

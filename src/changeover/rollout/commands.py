@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from changeover.errors import ChangeoverError, Conflict
 from changeover.records.journal import Journal
 from changeover.rollout.current import Current
@@ -170,8 +172,7 @@ class Commands:
 
     async def _certify(self, current: Current) -> None:
         """Certificates need the seconds after the switch, so they are written a little later."""
-        if not current.certified:
-            self._background(self._write_certificate(current))
+        self._background(self._write_certificate(current))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -198,6 +199,9 @@ class Commands:
     async def _write_certificate(self, current: Current) -> None:
         await current.receipt.reported()
         certificate = current.receipt.certificate(current.rollout)
+        if current.certificate is not None:
+            new = certificate
+            certificate = replace(current.certificate, outcome=new.outcome, decided_by=new.decided_by, ended=new.ended)
         try:
             await asyncio.to_thread(self._journal.rollouts.certify, current.id, certificate)
         except ChangeoverError as error:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from changeover.lifecycle.artifacts import Artifact
-from changeover.records.certificate import VersionRef
+from changeover.records.certificate import Certificate, VersionRef
 from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Rollout
 from changeover.rollout.plan import Plan
@@ -38,7 +38,7 @@ class Current:
         way_back: the table prepared with the promotion: an undo is one store.
         clock: ends the undo window.
         window: seconds of the undo window that are left.
-        certified: a certificate that a restart must not replace with one of fewer numbers.
+        certificate: of the last term, which a restart must not replace by one of fewer numbers.
     """
 
     id: str
@@ -49,4 +49,4 @@ class Current:
     candidate: Loading | None = None
     way_back: RoutingTable | None = None
     clock: asyncio.TimerHandle | None = None
-    certified: bool = False
+    certificate: Certificate | None = None

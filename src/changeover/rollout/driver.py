@@ -229,7 +229,7 @@ class Driver:
         await self._feed(self.take_in_hand(rollout_id, offer, self.active), Happened(Event.STARTED))
 
     async def end_window(self) -> None:
-        """A newer rollout waits: the version kept warm is let go."""
+        """The undo window is over, if one runs: the version kept warm is let go."""
         previous = self.current
         if previous is not None and previous.rollout.phase is Phase.WATCHING:
             await self._feed(previous, Happened(Event.WINDOW_ENDED))
@@ -285,5 +285,5 @@ class Driver:
             current.clock = loop.call_later(current.window, self._inbox.put_nowait, lambda: self._end_window(current))
 
     async def _end_window(self, current: Current) -> None:
-        if current is self.current and current.rollout.phase is Phase.WATCHING:
-            await self._feed(current, Happened(Event.WINDOW_ENDED))
+        if current is self.current:
+            await self.end_window()

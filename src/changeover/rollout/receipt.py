@@ -13,8 +13,10 @@ from changeover.records import certificate as records
 from changeover.records.certificate import Certificate, Latency, Memory, Step, VersionRef
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.machine import Phase, Rollout
+from changeover.transport.control import GateResult
 
 if TYPE_CHECKING:
+    from changeover.records.rollouts import RolloutRecord
     from changeover.rollout.current import Offer
     from changeover.rollout.loading import Loading
     from changeover.rollout.switch import Switched
@@ -33,6 +35,9 @@ class Receipt:
         self._rollout = rollout
         self._offer = offer
         self._source = source
+        self._source_ref = VersionRef(source.version, source.digest) if source else None
+        self._kept: dict[str, object] = {}
+        self._switch_missed = False
         self._fleet = fleet
         self._started = _now()
         self._started_ns = monotonic_ns()
@@ -48,6 +53,13 @@ class Receipt:
         self._released_bytes: int | None = None
 
     # -- gathering -----------------------------------------------------------------------------------------
+
+    def restore(self, record: RolloutRecord, *, switched: bool) -> None:
+        """Go on with a rollout of the last term; what that measured of a switch is lost, and not made up."""
+        self._kept = record.record
+        self._source_ref = self._source_ref or record.source
+        self._started = record.started
+        self._switch_missed = switched
 
     def loading(self, candidate: Loading) -> None:
         """The candidate's worker is on its way."""
@@ -106,11 +118,10 @@ class Receipt:
 
     def record(self) -> dict[str, object]:
         """What the journal keeps with the rollout's phase."""
-        candidate = self._candidate
         return {
-            "offer": self._offer.source,
-            "gates": [msgspec.structs.asdict(g) for g in candidate.gates] if candidate else [],
-            "undo_until": self._undo_until,
+            "offer": self._kept.get("offer", self._offer.source),
+            "gates": [msgspec.structs.asdict(g) for g in self._gates()],
+            "undo_until": self._undo_until or self._kept.get("undo_until"),
         }
 
     async def reported(self) -> None:
@@ -120,25 +131,23 @@ class Receipt:
 
     def certificate(self, rollout: Rollout) -> Certificate:
         """The certificate as things stand."""
-        source, candidate = self._source, self._candidate
         ended_ns = self._ended_ns or (self._switched_ns + _AFTER_NS if self._switch else monotonic_ns())
         return Certificate(
             model=self._model,
             rollout=self._rollout,
-            source=VersionRef(source.version, source.digest) if source else None,
+            source=self._source_ref,
             target=self._offer.ref,
             outcome=rollout.phase,
             decided_by=self._decided_by(rollout),
             started=self._started,
             ended=_at(ended_ns),
-            requests=self._fleet.requests(self._model, self._started_ns, ended_ns),
+            requests=None if self._switch_missed else self._fleet.requests(self._model, self._started_ns, ended_ns),
             switch=self._switch,
             latency=self._latency(),
             memory=Memory(self._before_bytes, self._peak_bytes, self._after_bytes, self._released_bytes),
-            loading=_loading(candidate),
+            loading=_loading(self._candidate),
             gates=tuple(
-                records.GateResult(g.gate, g.result, {**g.evidence, "detail": g.detail})
-                for g in (candidate.gates if candidate else [])
+                records.GateResult(g.gate, g.result, {**g.evidence, "detail": g.detail}) for g in self._gates()
             ),
             steps=tuple(self._steps),
         )
@@ -147,14 +156,21 @@ class Receipt:
         """An operator's undo, the gate that refused, or the plan."""
         if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
             return "operator"
-        gates = self._candidate.gates if self._candidate else []
-        refusing = next((g.gate for g in gates if g.result == "failed"), None)
+        refusing = next((g.gate for g in self._gates() if g.result == "failed"), None)
         return f"gate:{refusing}" if refusing else "plan"
+
+    def _gates(self) -> list[GateResult]:
+        """Of the candidate, or as the last term recorded them."""
+        if self._candidate is not None:
+            return self._candidate.gates
+        return msgspec.convert(self._kept.get("gates", []), list[GateResult])
 
     def _latency(self) -> Latency:
         """The seconds before, from the start of the load to the switch, and after it."""
         window, model = self._fleet.window, self._model
         start, switch = self._started_ns, self._switched_ns
+        if self._switch_missed:
+            return Latency()
         if self._switch is None:
             return Latency(before=window(model, start - _BEFORE_NS, start))
         return Latency(

@@ -8,41 +8,56 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from changeover.errors import ChangeoverError
+from changeover.errors import ChangeoverError, InvalidPlan
 from changeover.lifecycle import artifacts
+from changeover.lifecycle.artifacts import Artifact
+from changeover.lifecycle.states import LoadingState
 from changeover.records.epochs import EpochRecord
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.current import Offer
 from changeover.rollout.loading import Loading
-from changeover.rollout.machine import Event, Phase, Rollout
+from changeover.rollout.machine import Event, Phase
+from changeover.rollout.plan import Plan
 from changeover.transport.control import LoadingEntry, RoutingTable, encode
 
 if TYPE_CHECKING:
     from changeover.rollout.driver import Driver
 
+_LOST = ("controller_restarted", "the controller ended while this loading was under way")
 log = logging.getLogger("changeover.controller")
 
 
 async def recover(driver: Driver) -> None:
     """Bring one model back to what was decided."""
     journal, model = driver.journal, driver.model
-    await asyncio.to_thread(journal.epochs.discard_intents, model)
+    await _tolerantly(driver, asyncio.to_thread(journal.epochs.discard_intents, model))
     committed = await asyncio.to_thread(journal.epochs.committed, model)
     unfinished = [r for r in await asyncio.to_thread(journal.rollouts.unfinished) if r.model == model]
     table = await _table_in_force(driver, committed)
     if table is not None:
         _adopt(driver, table)
     driver.taken_over.set()
-    _drop_strangers(driver, table)
+    await _drop_strangers(driver, table)
     if table is None and committed is not None:
-        await _cold_start(driver, msgspec.json.decode(committed.table, type=RoutingTable))
+        undone = [record.target.digest for record in unfinished if record.phase == Phase.ROLLING_BACK]
+        await _cold_start(driver, msgspec.json.decode(committed.table, type=RoutingTable), undone)
     for record in unfinished:
-        await _go_on(driver, record)
+        await _tolerantly(driver, _go_on(driver, record))
+
+
+async def _tolerantly(driver: Driver, step: Awaitable[object]) -> None:
+    """Do a step of the recovery that the others can do without."""
+    try:
+        await step
+    except ChangeoverError as error:
+        log.error("%s: recovery goes on without a step: %s", driver.model, error.message)  # noqa: TRY400
 
 
 async def _table_in_force(driver: Driver, committed: EpochRecord | None) -> RoutingTable | None:
@@ -53,37 +68,61 @@ async def _table_in_force(driver: Driver, committed: EpochRecord | None) -> Rout
         return None
     tables = {r.epoch: r for r in fleet.tables() if r.word == switch.word}
     if committed is not None and committed.epoch > epoch and committed.epoch in tables:
-        await fleet.prepare(switch.word, [committed.epoch])
-        epoch = committed.epoch
-        fleet.store(switch.word, epoch)
+        # When the gateways cannot, the table in force goes on: the rollout is then found not switched.
+        await _tolerantly(driver, _roll_forward(driver, committed.epoch))
+        epoch = fleet.epoch(switch.word)
     table = msgspec.json.decode(tables[epoch].data, type=RoutingTable)
     if committed is None or committed.epoch < epoch:
-        await asyncio.to_thread(journal.epochs.record_owed, driver.model, epoch, encode(table), term=switch.term)
+        owed = journal.epochs.record_owed
+        try:
+            await asyncio.to_thread(owed, driver.model, epoch, encode(table), term=switch.term)
+        except ChangeoverError:
+            switch.owe(table)
     switch.table = table
     return table
+
+
+async def _roll_forward(driver: Driver, epoch: int) -> None:
+    word = driver.switch.word
+    await driver.fleet.prepare(word, [epoch])
+    driver.fleet.store(word, epoch)
 
 
 def _adopt(driver: Driver, table: RoutingTable) -> None:
     """The workers named by the table in force go on; their loadings are known again."""
     for entry in table.loadings:
         artifact = artifacts.open_artifact(driver.store, entry.digest)
-        loading = driver.loader.adopt(entry, artifact, driver.plan_for(artifact))
+        loading = driver.loader.adopt(entry, artifact, _plan(driver, artifact))
         if entry.loading == table.active:
             driver.commands.active = loading
         elif entry.loading == table.standby:
             driver.commands.standby = loading
 
 
-def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
+def _plan(driver: Driver, artifact: Artifact) -> Plan:
+    """The plan of a version that was proven under it; a mistake made in the file since then takes nothing down."""
+    try:
+        return driver.plan_for(artifact)
+    except InvalidPlan as error:
+        log.error("%s: %s The defaults count until it is mended.", driver.model, error.message)  # noqa: TRY400
+        return Plan()
+
+
+async def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
     """Workers that no table names: a candidate of the last term, or one that was being released."""
     named = {entry.loading for entry in table.loadings} if table else set()
     for number in driver.fleet.loadings_of(driver.model) - named:
         driver.fleet.retire(number, 2.0)
+        driver.fleet.forget(number)
+    loadings = driver.journal.loadings
+    for record in await asyncio.to_thread(loadings.of, driver.model):
+        if record.id not in named and not LoadingState(record.state).ended:
+            await _tolerantly(driver, asyncio.to_thread(loadings.move, record.id, LoadingState.FAILED, failure=_LOST))
 
 
-async def _cold_start(driver: Driver, table: RoutingTable) -> None:
-    """Load what was chosen; when that cannot be, the standby of then."""
-    entries = sorted(table.loadings, key=lambda e: e.loading != table.active)
+async def _cold_start(driver: Driver, table: RoutingTable, undone: list[str]) -> None:
+    """Load what was chosen, and what was being undone last; when that cannot be, the standby of then."""
+    entries = sorted(table.loadings, key=lambda e: (e.digest in undone, e.loading != table.active))
     for entry in entries:
         try:
             loading = await _load(driver, entry)
@@ -97,7 +136,7 @@ async def _cold_start(driver: Driver, table: RoutingTable) -> None:
 
 async def _load(driver: Driver, entry: LoadingEntry) -> Loading:
     artifact = await asyncio.to_thread(artifacts.verify_sealed, driver.store, entry.digest)
-    loading = await driver.loader.load(int(entry.version), artifact, driver.plan_for(artifact))
+    loading = await driver.loader.load(int(entry.version), artifact, _plan(driver, artifact))
     await driver.loader.ready(loading, None)
     return loading
 
@@ -106,17 +145,21 @@ async def _go_on(driver: Driver, record: RolloutRecord) -> None:
     """Take up a rollout that the last term left without an end, from what is found in force."""
     try:
         artifact = await asyncio.to_thread(artifacts.verify_sealed, driver.store, record.target.digest)
-        offer = Offer(record.target.version, artifact, driver.plan_for(artifact), "restart")
+        offer = Offer(record.target.version, artifact, _plan(driver, artifact), "restart")
     except ChangeoverError as error:
         kept = {**record.record, "reason": error.reason, "detail": error.message}
         await asyncio.to_thread(driver.journal.rollouts.move, record.id, Phase.FAILED, record=kept, ended=True)
         return
-    source = str(record.source.version) if record.source else None
-    rollout = Rollout(driver.model, source, str(record.target.version), Phase(record.phase))
-    current = driver.take_in_hand(record.id, offer, rollout)
-    current.certified = record.certificate is not None
-    active = driver.active
-    if active is None or (active.version, active.digest) != (record.target.version, record.target.digest):
+    await driver.end_window()
+    active, phase = driver.active, Phase(record.phase)
+    serves = active is not None and (active.version, active.digest) == (record.target.version, record.target.digest)
+    # The target may serve already without this rollout: the same bytes were offered again.
+    switched = serves and phase not in (Phase.PENDING, Phase.VALIDATING)
+    current = driver.take_in_hand(record.id, offer, driver.standby if switched else active)
+    current.rollout = replace(current.rollout, phase=phase)
+    current.receipt.restore(record, switched=switched)
+    current.certificate = record.certificate
+    if not switched:
         await driver.resume(current, Event.FOUND_UNSWITCHED)
         return
     current.candidate = active

@@ -116,7 +116,7 @@ class Switch:
         except (TimeoutError, ChangeoverError) as error:
             log.error("%s: the journal cannot be written, storing epoch %d first: %r", self.model, table.epoch, error)  # noqa: TRY400
             journal_ns = 0
-            self._owe(table, commit)
+            self.owe(table, commit)
         return await self._store(table, journal_ns, 0)
 
     async def _store(self, table: RoutingTable, journal_ns: int, prepare_ns: int) -> Switched:
@@ -130,20 +130,25 @@ class Switch:
             acknowledged = []
         return Switched(table, times, journal_ns, prepare_ns, acknowledged)
 
-    def _owe(self, table: RoutingTable, commit: asyncio.Future[None]) -> None:
+    def owe(self, table: RoutingTable, commit: Awaitable[None] | None = None) -> None:
+        """A stored epoch is not in the journal: its record is written as soon as that takes it.
+
+        Args:
+            table: of the epoch.
+            commit: a write that is under way.
+        """
         task = asyncio.get_running_loop().create_task(self._pay(table, commit))
         self._debts.add(task)
         task.add_done_callback(self._debts.discard)
 
-    async def _pay(self, table: RoutingTable, commit: asyncio.Future[None]) -> None:
-        """Write the owed record as soon as the journal takes it."""
-        attempt: Awaitable[None] = commit
+    async def _pay(self, table: RoutingTable, commit: Awaitable[None] | None) -> None:
+        owed = self._journal.epochs.record_owed
+        attempt = commit or asyncio.to_thread(owed, self.model, table.epoch, encode(table), term=self.term)
         while True:
             try:
                 await attempt
             except ChangeoverError:
                 await asyncio.sleep(_DEBT_PAUSE)
-                owed = self._journal.epochs.record_owed
                 attempt = asyncio.to_thread(owed, self.model, table.epoch, encode(table), term=self.term)
             else:
                 log.info("%s: the record of epoch %d is written", self.model, table.epoch)

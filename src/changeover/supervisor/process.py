@@ -13,6 +13,7 @@ import itertools
 import json
 import logging
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -28,6 +29,7 @@ from changeover.transport import page
 from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed, frame
 
 _PR_SET_CHILD_SUBREAPER = 36
+_ENOUGH_DESCRIPTORS = 65_536
 EXIT_CONFIGURATION = 78
 """A child's exit code that says: starting me again will not help (its reason is on stderr)."""
 _SPEAKS: dict[Role, tuple[Kind, ...]] = {
@@ -99,6 +101,7 @@ class Supervisor:
         self._control = _listen(self.settings.host, self.settings.control_port, "--control-port")
         self._page, self._store = page.create_page(), page.create_store()
         self._page_ro, self._store_ro = page.read_only(self._page), page.read_only(self._store)
+        _raise_descriptors()
         self._signals()
         self._announce()
 
@@ -340,6 +343,12 @@ def _memory(value: object) -> int:
     with os.fdopen(os.dup(fd), "w") as file:
         json.dump(value, file)
     return fd
+
+
+def _raise_descriptors() -> None:
+    """Let this process and its children have as many descriptors as they may: each client takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _ENOUGH_DESCRIPTORS)), hard))
 
 
 def _listen(host: str, port: int, flag: str) -> socket.socket:

@@ -145,7 +145,7 @@ class Runner:
             sizes = {len(row[position]) for row in blobs}
             if len(sizes) != 1 or any(r[position].shape != value.shape for r in results):
                 raise ModelRunFailed(f"output {spec.name} differs in shape between runs", reason="output_undeclared")
-            if spec.shape and not _as_declared(value.shape, spec.shape):
+            if spec.shape and not spec.fits(value.shape):
                 raise ModelRunFailed(
                     f"output {spec.name} is declared {list(spec.shape)} but came as {list(value.shape)}",
                     reason="output_undeclared",
@@ -187,10 +187,6 @@ def _input(part: Part, run: int, memory: memoryview) -> Array:
 def _view(part: Part, run: int, memory: memoryview) -> Array:
     start = part.offset + run * part.stride
     return np.frombuffer(memory[start : start + part.nbytes], _DATATYPES[part.datatype].numpy).reshape(part.shape)
-
-
-def _as_declared(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    return len(shape) == len(declared) and all(want in (-1, got) for got, want in zip(shape, declared, strict=True))
 
 
 def _raw(value: Array, datatype: Datatype) -> memoryview:

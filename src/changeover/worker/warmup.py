@@ -25,7 +25,7 @@ _ASSUMED = 8
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """The gate's result, whether batching was proven, the largest input and output bytes of a row, ms of a run."""
+    """The gate's result, whether batching was proven, milliseconds of a run."""
 
     gate: GateResult
     batchable: bool
@@ -104,11 +104,7 @@ def _checked_run(session: Session, inputs: list[Array], size: int, batchable: bo
 
 
 def _check_declared(spec: TensorSpec, array: Array, size: int, batchable: bool) -> None:
-    fits = not spec.shape or (
-        len(spec.shape) == array.ndim
-        and all(want in (-1, got) for want, got in zip(spec.shape, array.shape, strict=True))
-        and (not batchable or array.shape[0] == size)
-    )
+    fits = not spec.shape or (spec.fits(array.shape) and (not batchable or array.shape[0] == size))
     if not fits or (spec.datatype.itemsize and array.dtype != spec.datatype.numpy):
         raise ModelRejected(
             f"output {spec.name} is declared {spec.datatype.name}{list(spec.shape)} but came as "

@@ -1,0 +1,507 @@
+"""Kill the controller at every write and every call of a life, and see what the next one makes of it.
+
+A *point* is the moment just before or just after a journal transaction or a call to the fleet; there the controller
+ends at once. The next term finds the journal and either the living processes (a controller killed) or none (a machine
+restarted).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from changeover.errors import ChangeoverError, Internal
+from changeover.lifecycle.artifacts import discard
+from changeover.records.rollouts import RolloutRecord
+from changeover.rollout.current import Offer
+from changeover.rollout.driver import Driver
+from changeover.transport.control import RoutingTable, encode
+from tests.rollout.memory_fleet import Fate, MemoryFleet
+from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, act, play, until
+
+FEWEST_POINTS = 170
+FEWEST_RECOVERIES = 100
+Offers = dict[int, Offer]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing may catch this."""
+
+
+class Killer:
+    """Counts points, and from one of them on lets nothing more happen."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at = at
+        self.points: list[str] = []
+
+    def __call__(self, what: str) -> None:
+        self.points.append(what)
+        if self.at and len(self.points) >= self.at:
+            raise Killed(what)
+
+    def watch(self, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+        fleet.point = self
+        journal.before = lambda number: self(f"before write {number}")
+        journal.after = lambda number: self(f"after write {number}")
+
+
+def offers_of(stage: Stage) -> Offers:
+    """Version 2 has a short window, version 4 a long one."""
+    return {version: stage.offer(version, window=60 if version == 4 else 0.01) for version in (1, 2, 3, 4)}
+
+
+async def life(driver: Driver, offers: Offers) -> None:
+    """Version 1, then 2 and the end of its window, 3 refused, 4 promoted and taken back."""
+    await driver.offer(offers[1])
+    await driver.offer(offers[2])  # its source is not known yet when it is recorded
+    await driver.idle()
+    await until(lambda: driver.standby is None)
+    await driver.offer(offers[3])
+    await driver.offer(offers[4])
+    await driver.idle()
+    await driver.undo()
+    await driver.idle()
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a killed controller left: the table in force by the journal and by the page, and what was not finished."""
+
+    committed: RoutingTable | None
+    page: RoutingTable | None
+    unfinished: list[RolloutRecord]
+
+    @property
+    def decided(self) -> RoutingTable | None:
+        """The later of both."""
+        known = [table for table in (self.committed, self.page) if table is not None]
+        return max(known, key=lambda table: table.epoch, default=None)
+
+
+def left_by(fleet: MemoryFleet, journal: ScriptedJournal) -> Left:
+    committed = journal.epochs.committed(MODEL)
+    table = msgspec.json.decode(committed.table, type=RoutingTable) if committed else None
+    return Left(table, fleet.in_force(WORD), journal.rollouts.unfinished())
+
+
+def version_of(table: RoutingTable, *, standby: bool = False) -> str:
+    number = table.standby if standby else table.active
+    return next(entry.version for entry in table.loadings if entry.loading == number)
+
+
+def expected(left: Left, *, cold: bool) -> str | None:
+    """The version that must serve when everything unfinished has gone on, by the rules of the design."""
+    table = left.committed if cold else left.decided
+    serving = version_of(table) if table else None
+    for record in left.unfinished:
+        target = str(record.target.version)
+        if record.phase in ("pending", "validating", "promoting") and target != serving:
+            serving = serving if target == "3" else target
+        elif record.phase == "rolling_back" and target == serving:
+            assert table is not None
+            serving = version_of(table, standby=True)
+    return serving
+
+
+async def settled(driver: Driver) -> None:
+    """Until nothing is left but perhaps a window of a minute."""
+
+    def ended() -> bool:
+        return all((r.target.version, r.phase) == (4, "watching") for r in driver.journal.rollouts.unfinished())
+
+    await driver.idle()
+    await until(lambda: ended() and not driver.switch.owes)
+    await driver.idle()
+
+
+def check(driver: Driver, fleet: MemoryFleet, serving: str | None) -> None:
+    """What serves is what was decided, it is proven and recorded, and nothing else has a worker."""
+    journal, table = driver.journal, fleet.in_force(WORD)
+    assert not fleet.broken
+    if serving is None:
+        assert table is None
+        assert driver.active is None
+        assert not fleet.alive
+        return
+    assert table is not None
+    assert version_of(table) == serving
+    assert driver.active is not None
+    assert str(driver.active.version) == serving
+    assert table.active in fleet.alive
+    assert table.active in fleet.proven
+    assert set(fleet.alive) == {entry.loading for entry in table.loadings}
+    committed = journal.epochs.committed(MODEL)
+    assert committed is not None
+    assert committed.epoch == table.epoch == fleet.epoch(WORD)
+    assert committed.table == encode(table)
+    states = {record.id: record.state for record in journal.loadings.of(MODEL)}
+    assert {number for number, state in states.items() if state not in ("released", "failed")} == set(fleet.alive)
+
+
+def killed_at(at: int, stage: Stage, offers: Offers, fleet: MemoryFleet, path: str) -> tuple[Left, list[str], int]:
+    """Live until a point; what is left, the points passed, and the highest epoch that was taken."""
+    killer = Killer(at)
+    with stage.journal(path) as journal:
+        driver = stage.driver(fleet, journal)
+        killer.watch(fleet, journal)
+        try:
+            asyncio.run(act(driver, lambda d: life(d, offers)))
+        except (Killed, ChangeoverError):  # whoever asked dies with it, or sees a driver that is dying
+            assert at
+        assert not at or len(killer.points) >= at
+        journal.before = journal.after = lambda _: None
+        left = left_by(fleet, journal)
+        highest = journal.epochs.allocate(MODEL)[0]
+    return left, killer.points, highest
+
+
+def recovered(stage: Stage, fleet: MemoryFleet, path: str, then: Callable[[Driver], None]) -> None:
+    """The next term, until all is settled and what is asked of it is looked at."""
+
+    async def script(driver: Driver) -> None:
+        await settled(driver)
+        then(driver)
+
+    fleet.new_term()
+    with stage.journal(path) as journal:
+        play(stage.driver(fleet, journal), script)
+
+
+def killed_in_recovery(at: int, stage: Stage, fleet: MemoryFleet, path: str) -> Left | None:
+    """A next term that is killed at one of its own points; `None` when it has fewer."""
+    killer = Killer(at)
+    fleet.new_term()
+    with stage.journal(path) as journal:
+        driver = stage.driver(fleet, journal)
+        killer.watch(fleet, journal)
+        with contextlib.suppress(Killed, ChangeoverError):
+            asyncio.run(act(driver, settled))
+        journal.before = journal.after = lambda _: None
+        return left_by(fleet, journal) if len(killer.points) >= at else None
+
+
+def restarted(fleet: MemoryFleet, *, cold: bool) -> MemoryFleet:
+    """The processes as a next controller finds them."""
+    return MemoryFleet(fates=fleet.fates) if cold else fleet
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """A few thousand sentences about killed controllers help nobody."""
+    caplog.set_level(logging.CRITICAL, "changeover")
+
+
+@pytest.fixture
+def whole(stage: Stage) -> tuple[Offers, list[str]]:
+    """The offers of a life, and all points of it when nobody dies."""
+    offers = offers_of(stage)
+    fleet = MemoryFleet(fates={"3": Fate.FAILS})
+    left, points, _ = killed_at(0, stage, offers, fleet, "whole.sqlite")
+    assert not left.unfinished
+    assert left.decided is not None
+    assert version_of(left.decided) == "2"
+    assert sum("write" in point for point in points) >= 2 * 40
+    assert sum("store" in point for point in points) == 2 * 6  # 1, 2, without 1, 4, the undo, without 4
+    assert len(points) >= FEWEST_POINTS
+    return offers, points
+
+
+COLD = pytest.mark.parametrize("cold", [False, True], ids=["controller killed", "machine restarted"])
+
+
+@COLD
+def test_killed_at_every_point(stage: Stage, whole: tuple[Offers, list[str]], cold: bool) -> None:
+    """The decided version serves, what was unfinished ends by rule, epochs grow, and no worker is left over."""
+    offers, all_points = whole
+    served: dict[str | None, int] = {}
+    for at in range(1, len(all_points) + 1):
+        path = f"killed-{at}.sqlite"
+        old = MemoryFleet(fates={"3": Fate.FAILS})
+        left, points, highest = killed_at(at, stage, offers, old, path)
+        assert not old.broken, (points[-1], old.broken)
+        fleet = restarted(old, cold=cold)
+        before, serving = fleet.epoch(WORD), expected(left, cold=cold)
+        served[serving] = served.get(serving, 0) + 1
+        try:
+            recovered(stage, fleet, path, lambda driver: check(driver, fleet, serving))  # noqa: B023
+            # Epochs prepared and given up by the last term are not stored by this one.
+            assert fleet.epoch(WORD) in (before, left.decided.epoch if left.decided else 0) or (
+                fleet.epoch(WORD) > highest
+            )
+        except BaseException as error:
+            error.add_note(f"killed at {at} of {len(all_points)}, {points[-1]!r}; then {fleet.calls[-15:]}; {left}")
+            raise
+        (stage.folder / path).unlink()
+    # Killed before anything was asked for, nothing serves; killed in the undo's release, version 2.
+    assert {None, "2", "4"} <= set(served)
+    assert sum(served.values()) >= FEWEST_POINTS
+
+
+@COLD
+def test_killed_again_while_recovering(stage: Stage, whole: tuple[Offers, list[str]], cold: bool) -> None:
+    """A recovery that is itself cut short at any of its points leaves the next one no worse off."""
+    offers, all_points = whole
+    recoveries = 0
+    for first in range(7, len(all_points), 19):
+        for second in range(1, 1000):
+            path = f"killed-{first}-{second}.sqlite"
+            old = MemoryFleet(fates={"3": Fate.FAILS})
+            killed_at(first, stage, offers, old, path)
+            fleet = restarted(old, cold=cold)
+            left = killed_in_recovery(second, stage, fleet, path)
+            if left is None:
+                break
+            fleet = restarted(fleet, cold=cold)
+            serving = expected(left, cold=cold)
+            try:
+                recovered(stage, fleet, path, lambda driver: check(driver, fleet, serving))  # noqa: B023
+            except BaseException as error:
+                error.add_note(f"killed at {first}, then at {second}; then {fleet.calls[-15:]}; {left}")
+                raise
+            recoveries += 1
+            (stage.folder / path).unlink()
+    print("RECOVERIES", recoveries)
+    assert recoveries >= FEWEST_RECOVERIES
+
+
+def killed_before(what: str, stage: Stage, whole: tuple[Offers, list[str]], fleet: MemoryFleet) -> Left:
+    """Live until just before something."""
+    offers, points = whole
+    return killed_at(points.index(f"before {what}") + 1, stage, offers, fleet, "one.sqlite")[0]
+
+
+def test_a_commit_beyond_the_page_rolls_forward(
+    stage: Stage, whole: tuple[Offers, list[str]], fleet: MemoryFleet
+) -> None:
+    """The decided table is prepared again and stored; the same worker serves, nothing is loaded anew."""
+    left = killed_before("store 2", stage, whole, fleet)
+    assert left.committed is not None
+    assert left.page is not None
+    assert (left.committed.epoch, left.page.epoch) == (2, 1)
+    fleet.calls.clear()
+    recovered(stage, fleet, "one.sqlite", lambda driver: check(driver, fleet, "2"))
+    assert fleet.calls[:2] == ["prepare [2]", "store 2"]
+    assert not [call for call in fleet.calls if call.startswith("spawn")]
+
+
+def test_a_commit_that_no_gateway_can_prepare(
+    stage: Stage, whole: tuple[Offers, list[str]], fleet: MemoryFleet
+) -> None:
+    """The table in force goes on, and the rollout is tried again from its start; meanwhile the model is managed."""
+    killed_before("store 2", stage, whole, fleet)
+    fleet.prepare_error = Internal("no channel", reason="prepare_failed")
+
+    def then(driver: Driver) -> None:
+        assert driver.active is not None
+        assert driver.active.version == 1
+        assert [spec.version for spec in fleet.alive.values()] == ["1"]
+        assert driver.journal.rollouts.of(MODEL)[0].phase == "failed"
+
+    recovered(stage, fleet, "one.sqlite", then)
+    assert not fleet.broken
+
+
+def test_a_page_beyond_the_commit_gets_its_record(stage: Stage, fleet: MemoryFleet) -> None:
+    """An undo on a full disk, then a dead controller: the next one owes the record too, and pays it."""
+    offers = offers_of(stage)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[1])
+        await driver.offer(offers[4])
+        await driver.idle()
+        assert isinstance(driver.journal, ScriptedJournal)
+        driver.journal.fail()
+        await driver.undo()
+        assert driver.switch.owes
+
+    async def second(driver: Driver) -> None:
+        assert isinstance(driver.journal, ScriptedJournal)
+        driver.journal.fail()
+        await driver.taken_over.wait()
+        await driver.idle()
+        assert driver.active is not None
+        assert driver.active.version == 1
+        assert driver.switch.owes
+        driver.journal.heal()
+        await until(lambda: not driver.switch.owes and not driver.journal.rollouts.unfinished())
+        await until(lambda: len(fleet.alive) == 1)
+        committed = driver.journal.epochs.committed(MODEL)
+        assert committed is not None
+        assert committed.epoch == fleet.epoch(WORD)
+        assert [r.phase for r in driver.journal.rollouts.of(MODEL)] == ["rolled_back", "succeeded"]
+
+    for script in (first, second):
+        fleet.new_term()
+        with stage.journal() as journal:
+            play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def lived(stage: Stage, fleet: MemoryFleet, script: Callable[[Driver], Awaitable[None]]) -> None:
+    """A term that ends where its script does."""
+    fleet.new_term()
+    with stage.journal("one.sqlite") as journal:
+        play(stage.driver(fleet, journal), script)
+
+
+@COLD
+def test_a_window_and_an_offer_behind_it(stage: Stage, fleet: MemoryFleet, cold: bool) -> None:
+    """The rollout that watches is ended before the one that waited begins, as it would have been."""
+    offers = offers_of(stage)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[1])
+        await driver.offer(offers[4])
+        await driver.idle()
+        await asyncio.to_thread(driver.journal.rollouts.open, MODEL, None, offers[2].ref, {"offer": "push"})
+
+    lived(stage, fleet, first)
+    fleet = restarted(fleet, cold=cold)
+    recovered(stage, fleet, "one.sqlite", lambda driver: check(driver, fleet, "2"))
+
+
+@COLD
+def test_the_active_bytes_offered_again(stage: Stage, fleet: MemoryFleet, cold: bool) -> None:
+    """A rollout that had not begun is begun, although its target serves already."""
+    offers = offers_of(stage)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[2])
+        await driver.idle()
+        await asyncio.to_thread(driver.journal.rollouts.open, MODEL, offers[2].ref, offers[2].ref, {"offer": "push"})
+
+    lived(stage, fleet, first)
+    fleet = restarted(fleet, cold=cold)
+    recovered(stage, fleet, "one.sqlite", lambda driver: check(driver, fleet, "2"))
+
+
+@COLD
+def test_a_mistake_in_the_plan_takes_nothing_down(stage: Stage, fleet: MemoryFleet, cold: bool) -> None:
+    """`model.yaml` was edited, and edited wrongly: what was proven before it serves on, or again."""
+    repository = stage.folder / "models"
+    (repository / MODEL).mkdir(parents=True)
+    stage = Stage(stage.folder, repository=str(repository))
+
+    async def first(driver: Driver) -> None:
+        artifact = stage.artifact(1)
+        await driver.offer(Offer(1, artifact, driver.plan_for(artifact), "repository"))
+        await driver.idle()
+
+    lived(stage, fleet, first)
+    (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}")
+    fleet = restarted(fleet, cold=cold)
+    recovered(stage, fleet, "one.sqlite", lambda driver: check(driver, fleet, "1"))
+
+
+def test_a_lost_artifact_leaves_the_standby(stage: Stage, fleet: MemoryFleet) -> None:
+    """After a restart of the machine the version before serves when the chosen one cannot; without both, none."""
+    offers = offers_of(stage)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[1])
+        await driver.offer(offers[4])
+        await driver.idle()
+
+    lived(stage, fleet, first)
+    discard(offers[4].artifact.path)
+    again = MemoryFleet()
+    recovered(stage, again, "one.sqlite", lambda driver: check(driver, again, "1"))
+    discard(offers[1].artifact.path)
+    nobody = MemoryFleet()
+    recovered(stage, nobody, "one.sqlite", lambda driver: check(driver, nobody, None))
+
+
+def test_what_once_served_may_serve_again_when_nothing_does(stage: Stage, fleet: MemoryFleet) -> None:
+    """Its artifact was lost, its folder is still in the repository: found again, it is no old news."""
+    offer = stage.offer(1)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offer)
+        await driver.idle()
+
+    lived(stage, fleet, first)
+    discard(offer.artifact.path)
+    again = MemoryFleet()
+
+    async def second(driver: Driver) -> None:
+        await driver.taken_over.wait()
+        await driver.idle()
+        assert driver.active is None
+        await driver.offer_found(stage.offer(1))
+        await driver.idle()
+        check(driver, again, "1")
+
+    lived(stage, again, second)
+
+
+def test_a_certificate_after_a_restart(stage: Stage, fleet: MemoryFleet) -> None:
+    """It says what is known, from which version to which with what gates, and nothing of a switch it did not see."""
+    offers = offers_of(stage)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[1])
+        await driver.offer(offers[4])
+        await driver.idle()
+
+    lived(stage, fleet, first)
+    with stage.journal("one.sqlite") as journal:  # killed before it was written
+        journal._database.write("UPDATE rollouts SET certificate = NULL")
+        kept = journal.rollouts.of(MODEL)[0].record
+
+    async def second(driver: Driver) -> None:
+        await driver.taken_over.wait()
+        await driver.idle()
+        shown = driver.journal.rollouts.of(MODEL)[0]
+        assert shown.record == kept
+        await driver.undo()
+        await until(lambda: driver.journal.rollouts.of(MODEL)[0].certificate is not None)
+        certificate = driver.journal.rollouts.of(MODEL)[0].certificate
+        assert certificate is not None
+        assert (certificate.source, certificate.target) == (offers[1].ref, offers[4].ref)
+        assert (certificate.outcome, certificate.decided_by) == ("rolled_back", "operator")
+        assert [gate.gate for gate in certificate.gates] == ["integrity", "warmup"]
+        assert certificate.requests is None
+        assert certificate.latency.before is None
+
+    lived(stage, fleet, second)
+
+
+def test_a_certificate_of_the_last_term_is_kept(stage: Stage, fleet: MemoryFleet) -> None:
+    """Its numbers stay; only how it ended is new."""
+    offers = offers_of(stage)
+    written: list[object] = []
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[1])
+        await driver.offer(offers[4])
+        await driver.idle()
+        await until(lambda: driver.journal.rollouts.of(MODEL)[0].certificate is not None)
+        certificate = driver.journal.rollouts.of(MODEL)[0].certificate
+        assert certificate is not None
+        assert certificate.outcome == "watching"
+        written.append(certificate.switch)
+
+    async def second(driver: Driver) -> None:
+        await driver.taken_over.wait()
+        await driver.idle()
+        await driver.undo()
+
+        def outcome() -> str:
+            certificate = driver.journal.rollouts.of(MODEL)[0].certificate
+            return certificate.outcome if certificate else ""
+
+        await until(lambda: outcome() == "rolled_back")
+        certificate = driver.journal.rollouts.of(MODEL)[0].certificate
+        assert certificate is not None
+        assert certificate.switch == written[0]
+        assert certificate.requests is not None
+
+    lived(stage, fleet, first)
+    lived(stage, fleet, second)

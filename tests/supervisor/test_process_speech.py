@@ -1,0 +1,99 @@
+"""What a member may say on its link: a worker runs other people's files, and must not speak as a controller."""
+
+from __future__ import annotations
+
+import os
+import selectors
+from pathlib import Path
+
+import pytest
+
+from changeover.settings import Settings
+from changeover.supervisor.family import Member, Role
+from changeover.supervisor.process import Supervisor
+from changeover.transport.link import CONTROLLER, Frame, Kind, Link, frame, pair
+
+
+class House:
+    """A supervisor without processes; the members' other link ends are here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.supervisor = Supervisor(Settings(state_dir=str(folder)))
+        self.ends: dict[int, Link] = {}
+
+    def member(self, role: Role) -> Member:
+        ours, theirs = pair()
+        made = self.supervisor.family._add(role, Link(ours))
+        self.ends[made.number] = Link(theirs)
+        return made
+
+    def say(self, member: Member, message: Frame) -> None:
+        """The member says it, and the supervisor listens."""
+        self.ends[member.number].send(message)
+        self.supervisor._serve(member, selectors.EVENT_READ)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house in which `kill` only notes itself."""
+    monkeypatch.setattr(Member, "kill", lambda member: setattr(member, "reaped", True))
+    return House(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        frame(Kind.SHUTDOWN),
+        frame(Kind.KILL, {"member": 1, "why": "for fun"}),
+        frame(Kind.RETIRE, {"loading": 1, "grace": 0}),
+        frame(Kind.COMMITTED, {"word": 1, "epoch": 9}, target=2),
+        frame(Kind.OBSERVED, {"at_ns": 0, "loadings": []}, target=CONTROLLER),
+        frame(Kind.STATUS, {"loading": 8, "state": "loading"}, target=CONTROLLER),
+        Frame(Kind.STATUS, b"[" * 100_000),
+    ],
+    ids=lambda message: message.kind.name,
+)
+def test_a_worker_that_says_more_than_a_worker_may_is_killed(house: House, message: Frame) -> None:
+    """Nobody else hears of it, and the server goes on."""
+    controller, gateway, worker = (house.member(r) for r in (Role.CONTROLLER, Role.GATEWAY, Role.WORKER))
+    worker.loading = 7
+    house.say(worker, message)
+    assert [m.reaped for m in (controller, gateway, worker)] == [False, False, True]
+    assert house.ends[controller.number].receive() is None
+    assert house.ends[gateway.number].receive() is None
+    assert not house.supervisor._stopping
+
+
+def test_descriptors_that_nobody_asked_for_are_closed(house: House) -> None:
+    """Or a worker could use up all that the supervisor may have."""
+    worker = house.member(Role.WORKER)
+    before = len(os.listdir("/proc/self/fd"))
+    house.say(worker, frame(Kind.STATUS, {"loading": 7, "state": "loading"}, fds=[0, 1]))
+    assert worker.reaped
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_a_gateway_says_to_the_controller_arrives(house: House) -> None:
+    """With its number as the source, whatever it wrote there."""
+    controller, gateway = house.member(Role.CONTROLLER), house.member(Role.GATEWAY)
+    house.say(gateway, Frame(Kind.LEASES, b"{}", source=99, target=CONTROLLER))
+    heard = house.ends[controller.number].receive()
+    assert heard is not None
+    assert (heard.kind, heard.source) == (Kind.LEASES, gateway.number)
+
+
+def test_a_successor_that_cannot_be_started_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is out of processes for a moment must not end the whole server."""
+    gateway = house.member(Role.GATEWAY)
+    tries: list[Role] = []
+
+    def start(role: Role) -> None:
+        tries.append(role)
+        if len(tries) < 3:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(house.supervisor, "_start", start)
+    house.supervisor._replace(gateway)
+    while house.supervisor._timers:
+        house.supervisor._timers.pop(0)[2]()
+    assert tries == [Role.GATEWAY] * 3

@@ -1,0 +1,49 @@
+"""The autogroup's niceness is taken once in 100 ms by the kernel, and a small model loads in less."""
+
+from __future__ import annotations
+
+import pytest
+
+from changeover.worker import quiet
+from changeover.worker.quiet import Quiet
+
+
+class Busy:
+    """`/proc/self/autogroup` as an unprivileged process finds it: each change refuses the next few."""
+
+    def __init__(self, refusals: int) -> None:
+        self.written: list[str] = []
+        self._refusals = self._left = refusals
+
+    def write_text(self, text: str) -> None:
+        """Take a change, or refuse it as the kernel does."""
+        if self._left:
+            self._left -= 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self._left = self._refusals
+        self.written.append(text)
+
+
+def test_a_refused_change_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load goes through, and the process is at its normal priority afterwards."""
+    busy = Busy(3)
+    monkeypatch.setattr(quiet, "_AUTOGROUP", busy)
+    assert quiet.run_quietly(lambda: 42, Quiet.AUTOGROUP) == 42
+    assert busy.written == ["19", "0"]
+
+
+def test_a_kernel_that_never_takes_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the patience the error is the caller's."""
+    monkeypatch.setattr(quiet, "_AUTOGROUP", Busy(10**9))
+    monkeypatch.setattr(quiet, "_AUTOGROUP_PATIENCE", 0.02)
+    with pytest.raises(BlockingIOError):
+        quiet.run_quietly(lambda: 42, Quiet.AUTOGROUP)
+
+
+def test_what_clients_wait_for_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replacement of a killed worker does not wait for the kernel."""
+    monkeypatch.setattr(quiet, "_may_renice", lambda: False)
+    monkeypatch.setattr(quiet, "_autogroup_works", lambda: True)
+    assert quiet.method(1) is Quiet.AUTOGROUP
+    assert quiet.method(1, urgent=True) is Quiet.THREAD
+    assert quiet.method(2, urgent=True) is Quiet.AFFINITY
