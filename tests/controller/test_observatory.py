@@ -84,3 +84,29 @@ def test_nothing_has_no_percentiles(start: int) -> None:
     """An empty window says so."""
     window = Observatory().window("m", start, start + SECOND)
     assert (window.requests, window.p50_ms, window.p99_ms) == (0, None, None)
+
+
+def test_what_has_ended_is_forgotten_in_time(start: int) -> None:
+    """A thousand released loadings leave nothing behind; an idle one that lives keeps its zero."""
+    observatory = Observatory()
+    idle = Gateway(1, observatory, 5000)
+    idle.report(start, 0.1)
+    for loading in range(1000):
+        Gateway(1, observatory, loading).report(start + loading * SECOND, 0.1)
+        observatory.forget(loading)
+    assert len(observatory._series) < 200
+    later = start + 1000 * SECOND
+    idle.report(later, 0.1)
+    assert observatory.requests("m", later - SECOND, later + SECOND).total == 1
+
+
+def test_long_observation_takes_bounded_room(start: int) -> None:
+    """Ten minutes of reports are thinned, and the last seconds stay exact."""
+    observatory = Observatory()
+    gateway = Gateway(1, observatory)
+    for number in range(2400):
+        gateway.report(start + number * SECOND // 4, 0.1)
+    end = start + 2400 * SECOND // 4
+    series = next(iter(observatory._series.values()))
+    assert len(series.old) + len(series.recent) < 200
+    assert observatory.requests("m", end - 4 * SECOND, end).total == 15

@@ -107,6 +107,7 @@ def test_a_slow_copy_into_the_repository_is_never_half_taken(serve: Serve) -> No
             assert server.get("/v2/models/m").status == 404
             time.sleep(0.3)  # the writer's pace: longer than the settling time
     wait_for(lambda: server.get("/v2/models/m/ready").status == 200, "the whole file to serve")
+    wait_for(lambda: server.model("m")["rollout"]["phase"] != "promoting", "the record of the switch")
     assert [r["phase"] for r in server.control("GET", "/v1/models/m/rollouts")["rollouts"]] == ["succeeded"]
 
 

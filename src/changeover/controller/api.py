@@ -102,7 +102,7 @@ async def _receive(request: Request, spool: IO[bytes]) -> None:
 def _version(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**31:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or not 0 < int(text) < 2**31:
         raise InvalidRequest(f"version: expected a positive number, got {text!r}", reason="invalid_version")
     return int(text)
 

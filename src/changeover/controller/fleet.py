@@ -126,7 +126,7 @@ class Fleet:
             self._tell(Kind.PREPARE, request, gateway.member)
         keys = [(word, epoch) for epoch in epochs]
         await self._answered(lambda g: all(key in g.prepared for key in keys), "prepare")
-        errors = [g.prepared.get(key) for g in self.gateways.values() for key in keys]
+        errors = [g.prepared.get(key) for g in self.gateways.values() if g.ready for key in keys]
         error = next((e for e in errors if e), None)
         if error:
             raise Internal(f"a gateway cannot serve epoch {epochs}: {error}", reason="prepare_failed")
@@ -178,6 +178,7 @@ class Fleet:
     def forget(self, loading: int) -> None:
         """Drop what is known of a released loading."""
         self.workers.pop(loading, None)
+        self.observatory.forget(loading)
 
     # -- state ---------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from time import monotonic_ns
+from dataclasses import dataclass, field
+from itertools import chain
 
 from changeover.records.certificate import Requests, Window
 from changeover.telemetry.observations import difference, merged, percentile
@@ -12,6 +12,8 @@ from changeover.transport.control import Observations, Observed
 
 _KEPT_NS = 180 * 10**9
 _REPORT_NS = 10**9 // 4
+_FINE_NS = 12 * 10**9
+_COARSE_NS = 2 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +22,74 @@ class _Point:
     seen: Observed
 
 
+@dataclass(slots=True)
+class _Series:
+    """Reports of one gateway on one loading: all of the last seconds, and one every two seconds before that."""
+
+    old: deque[_Point] = field(default_factory=deque)
+    recent: deque[_Point] = field(default_factory=deque)
+
+    @property
+    def last(self) -> _Point:
+        return self.recent[-1]
+
+    def add(self, point: _Point) -> None:
+        self.recent.append(point)
+        while len(self.recent) > 1 and self.recent[0].at_ns < point.at_ns - _FINE_NS:
+            leaving = self.recent.popleft()
+            if not self.old or leaving.at_ns - self.old[-1].at_ns >= _COARSE_NS:
+                self.old.append(leaving)
+        while len(self.old) > 1 and self.old[1].at_ns < point.at_ns - _KEPT_NS:
+            self.old.popleft()
+
+    def between(self, start_ns: int, end_ns: int) -> tuple[_Point | None, _Point | None]:
+        """The last reports before the start and before the end."""
+        before = after = None
+        for point in chain(self.old, self.recent):
+            if point.at_ns <= start_ns:
+                before = point
+            if point.at_ns <= end_ns:
+                after = point
+        return before, after
+
+
 class Observatory:
     """Cumulative reports by gateway and loading, kept for three minutes."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[int, int], deque[_Point]] = {}
+        self._series: dict[tuple[int, int], _Series] = {}
+        self._dead: set[int] = set()  # gateways
+        self._ended: set[int] = set()  # loadings
+        self._swept_ns = 0
 
     def record(self, gateway: int, report: Observations) -> None:
         """Take in a report; repeating one changes nothing."""
         for seen in report.loadings:
-            series = self._series.setdefault((gateway, seen.loading), deque())
-            series.append(_Point(report.at_ns, seen))
-            while len(series) > 2 and series[1].at_ns < report.at_ns - _KEPT_NS:
-                series.popleft()
+            self._series.setdefault((gateway, seen.loading), _Series()).add(_Point(report.at_ns, seen))
+        if report.at_ns > self._swept_ns + _COARSE_NS:
+            self._swept_ns = report.at_ns
+            self._sweep(report.at_ns)
 
     def gateway_died(self, gateway: int) -> None:
-        """Its last report still counts; it is dropped when it is too old to matter."""
-        old = monotonic_ns() - _KEPT_NS
-        self._series = {k: s for k, s in self._series.items() if k[0] != gateway or s[-1].at_ns > old}
+        """Its last report still counts; it is dropped when no window reaches back to it any more."""
+        self._dead.add(gateway)
 
     def forget(self, loading: int) -> None:
-        """Drop a released loading's reports, unless they may still be in a window."""
-        old = monotonic_ns() - _KEPT_NS
-        self._series = {k: s for k, s in self._series.items() if k[1] != loading or s[-1].at_ns > old}
+        """A loading was released: the same. An idle one that lives on keeps its last report as the zero of the next."""
+        self._ended.add(loading)
+
+    def _sweep(self, now_ns: int) -> None:
+        """Drop what has ended and is too old to matter."""
+        old = now_ns - _KEPT_NS
+        for key, series in list(self._series.items()):
+            if (key[0] in self._dead or key[1] in self._ended) and series.last.at_ns < old:
+                del self._series[key]
+        self._dead &= {gateway for gateway, _ in self._series}
+        self._ended &= {loading for _, loading in self._series}
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Requests of a model that were answered between two times (to the nearest report, 0.25 s)."""
-        spans = [self._span(s, start_ns, end_ns) for s in self._series.values() if s[-1].seen.model == model]
+        spans = [s.between(start_ns, end_ns) for s in self._series.values() if s.last.seen.model == model]
         histogram = merged([difference(b.seen.latency, a.seen.latency if a else {}) for a, b in spans if b is not None])
         seconds = _covered([(a, b) for a, b in spans if b is not None], start_ns, end_ns)
         p50, p99 = percentile(histogram, 0.5), percentile(histogram, 0.99)
@@ -61,26 +104,15 @@ class Observatory:
         """All requests of a model between two times, and how many of them failed or were shed."""
         totals = [0, 0, 0]
         for series in self._series.values():
-            if series[-1].seen.model != model:
+            if series.last.seen.model != model:
                 continue
-            first, last = self._span(series, start_ns, end_ns)
+            first, last = series.between(start_ns, end_ns)
             if last is not None:
                 before, after = first.seen if first else None, last.seen
                 totals[0] += after.requests - (before.requests if before else 0)
                 totals[1] += after.failed - (before.failed if before else 0)
                 totals[2] += after.shed - (before.shed if before else 0)
         return Requests(total=totals[0] + totals[1], failed=totals[1], shielded=0, shed=totals[2])
-
-    @staticmethod
-    def _span(series: deque[_Point], start_ns: int, end_ns: int) -> tuple[_Point | None, _Point | None]:
-        """The last reports before the start and before the end."""
-        before = after = None
-        for point in series:
-            if point.at_ns <= start_ns:
-                before = point
-            if point.at_ns <= end_ns:
-                after = point
-        return before, after
 
 
 def _covered(spans: list[tuple[_Point | None, _Point]], start_ns: int, end_ns: int) -> float:

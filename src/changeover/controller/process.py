@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -85,7 +86,7 @@ def _hear(link: Link, fleet: Fleet) -> None:
         os._exit(1)
 
 
-def _sender(link: Link):  # type: ignore[no-untyped-def]
+def _sender(link: Link) -> Callable[[Frame], None]:
     def send(message: Frame) -> None:
         try:
             link.send(message)

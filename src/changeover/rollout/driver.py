@@ -15,6 +15,7 @@ from typing import Final
 
 from changeover.errors import ChangeoverError, Conflict, Internal
 from changeover.lifecycle.artifacts import Artifact
+from changeover.lifecycle.source import PLAN_FILE
 from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.records.rollouts import RolloutRecord
@@ -29,7 +30,6 @@ from changeover.rollout.recovery import recover
 from changeover.rollout.switch import Switch
 from changeover.settings import Settings
 
-PLAN_FILE = "model.yaml"
 _AGAIN = 1.0
 """Seconds until what a sick journal or gateway refused is tried once more."""
 _GIVEN_UP: Final = {Phase.VALIDATING: Event.REFUSED, Phase.PROMOTING: Event.NOT_SWITCHED}
