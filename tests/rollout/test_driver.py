@@ -432,6 +432,7 @@ def test_no_failing_write_costs_the_serving_version(stage: Stage) -> None:
             journal.fail(at=journal.writes + failing)
             await asyncio.wait_for(life_of(stage, journal, driver), PATIENCE)
             journal.heal()
+            await until(lambda: not driver.switch.owes)
             await driver.offer(stage.offer(9))
             await driver.idle()
             await until(lambda: sorted(s.version for s in fleet.alive.values()) == ["9"])

@@ -254,9 +254,13 @@ class Fleet:
     def hear(self, message: Frame) -> None:
         """Take in one frame."""
         handler = self._handlers.get(message.kind)
-        if handler is not None:
+        if handler is None:
+            return
+        try:
             handler(message)
-            self._changed.set()
+        except (msgspec.MsgspecError, KeyError) as error:
+            self.kill(message.source, f"it sent a {message.kind.name} that cannot be read: {error}")
+        self._changed.set()
 
     def _on_up(self, message: Frame) -> None:
         body = message.json()

@@ -16,7 +16,7 @@ from changeover.lifecycle import artifacts, seal
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.journal import Journal
-from changeover.rollout.current import Offer
+from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import Death
 from changeover.settings import Settings
@@ -136,7 +136,7 @@ class Service:
                 f"{model!r} is no name for a model; take letters, digits, . _ -", reason="invalid_name"
             )
         artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
-        plan = self._driver(model).plan_for(artifact)
+        plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
         if version is None:
             version = await asyncio.to_thread(self._journal.versions.next_number, model)
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")

@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 from setproctitle import setproctitle
 
+from changeover.errors import Internal
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.http import HttpApp
@@ -112,6 +113,9 @@ class Gateway:
                 self._term = max(self._term, message.term)
                 self._handlers[message.kind](message)
         except LinkClosed:
+            os._exit(1)
+        except Internal as error:
+            log.critical("%s; a new gateway takes over", error.message)  # perhaps a channel's descriptors were lost
             os._exit(1)
 
     def _send(self, message: Frame) -> None:

@@ -18,6 +18,7 @@ from changeover.lifecycle.signature import ModelSignature
 from changeover.lifecycle.source import MODEL_FILE
 from changeover.lifecycle.walk import walk
 from changeover.tensors import Datatype, TensorSpec
+from changeover.transport.channel import MAX_DIMS
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, OperatorSetIdProto, TypeProto, ValueInfoProto
@@ -35,6 +36,8 @@ _MAX_BYTES: Final = (1 << 31) - 1
 _ORT_FORMAT: Final = b"ORTM"
 _MADE_UP: Final = re.compile(r"unk__\d+")
 _DETAIL: Final = 400
+_MAX_TENSORS: Final = 150
+"""Inputs, and outputs: of so many with 16 dimensions each the descriptors still fit a channel's message."""
 
 
 def verify(folder: Path) -> ModelSignature:
@@ -159,6 +162,9 @@ def _signature(model: ModelProto) -> ModelSignature:
     inputs = [value for value in graph.input if value.name not in inner]
     if not inputs or not graph.output:
         raise ModelRejected("The model has no inputs or no outputs.", reason="io_unsupported")
+    for kind, values in (("inputs", inputs), ("outputs", list(graph.output))):
+        if len(values) > _MAX_TENSORS or any(len(v.type.tensor_type.shape.dim) > MAX_DIMS for v in values):
+            raise _io(f"The model's {kind} are more than {_MAX_TENSORS}, or of more than {MAX_DIMS} dimensions.")
     return ModelSignature(
         inputs=tuple(_spec(value, "input") for value in inputs),
         outputs=tuple(_spec(value, "output") for value in graph.output),

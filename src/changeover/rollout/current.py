@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from changeover.lifecycle.artifacts import Artifact
+from changeover.lifecycle.source import PLAN_FILE
 from changeover.records.certificate import Certificate, VersionRef
 from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Rollout
-from changeover.rollout.plan import Plan
+from changeover.rollout.plan import Plan, parse_plan
 from changeover.rollout.receipt import Receipt
+from changeover.settings import Settings
 from changeover.transport.control import RoutingTable
 
 
@@ -27,6 +30,21 @@ class Offer:
     def ref(self) -> VersionRef:
         """Number and digest."""
         return VersionRef(self.version, self.artifact.digest)
+
+
+def plan_for(artifact: Artifact, model: str, settings: Settings) -> Plan:
+    """The plan that came with a version, else the model's in the repository, else the defaults.
+
+    Raises:
+        InvalidPlan: of the file that counts.
+    """
+    places = [artifact.folder / PLAN_FILE]
+    if settings.repository is not None:
+        places.append(Path(settings.repository) / model / PLAN_FILE)
+    for place in places:
+        if place.is_file():
+            return parse_plan(place.read_bytes(), place.name)
+    return Plan()
 
 
 @dataclass(slots=True)

@@ -10,21 +10,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from changeover.errors import ChangeoverError, Conflict, Internal
 from changeover.lifecycle.artifacts import Artifact
-from changeover.lifecycle.source import PLAN_FILE
 from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.commands import Commands, Happened
-from changeover.rollout.current import Current, Offer
+from changeover.rollout.current import Current, Offer, plan_for
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.machine import Event, Phase, Rollout, advance
-from changeover.rollout.plan import Plan, parse_plan
+from changeover.rollout.plan import Plan
 from changeover.rollout.receipt import Receipt
 from changeover.rollout.recovery import recover
 from changeover.rollout.switch import Switch
@@ -154,13 +152,7 @@ class Driver:
         Raises:
             InvalidPlan: of the file that counts.
         """
-        places = [artifact.folder / PLAN_FILE]
-        if self.settings.repository is not None:
-            places.append(Path(self.settings.repository) / self.model / PLAN_FILE)
-        for place in places:
-            if place.is_file():
-                return parse_plan(place.read_bytes(), place.name)
-        return Plan()
+        return plan_for(artifact, self.model, self.settings)
 
     # -- shown ---------------------------------------------------------------------------------------------
 
