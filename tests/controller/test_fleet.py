@@ -14,7 +14,16 @@ from changeover.controller import fleet as fleets
 from changeover.controller.fleet import Fleet, GatewayState
 from changeover.errors import Internal
 from changeover.transport import page
-from changeover.transport.control import Acknowledged, Leases, Prepared, WorkerSpec, WorkerStatus, encode
+from changeover.transport.control import (
+    Acknowledged,
+    Leases,
+    Observations,
+    Observed,
+    Prepared,
+    WorkerSpec,
+    WorkerStatus,
+    encode,
+)
 from changeover.transport.link import Frame, Kind, frame
 from changeover.transport.page import RoutePage, TableStore
 
@@ -198,3 +207,13 @@ def test_a_new_term_takes_over_the_living(house: House) -> None:
         ]
     )
     assert house.fleet.loadings_of("m") == {5}
+
+
+def test_a_new_term_counts_from_where_the_last_one_was(house: House) -> None:
+    """What gateways report first of a loading that lived before is no news; of a new loading it is."""
+    house.fleet.take_over([{"loading": 5, "retiring": False, "status": None, "model": "m", "pid": 1, "member": 3}])
+    for at, requests in ((10, 100), (20, 103)):
+        seen = [Observed(loading, "m", requests, 0, 0, {700: requests}) for loading in (5, 6)]
+        house.says(1, Kind.OBSERVED, Observations(at, seen))
+    assert house.fleet.requests("m", 0, 30).total == 3 + 103
+    assert house.fleet.window("m", 0, 30).requests == 3 + 103

@@ -110,3 +110,46 @@ def test_long_observation_takes_bounded_room(start: int) -> None:
     series = next(iter(observatory._series.values()))
     assert len(series.old) + len(series.recent) < 200
     assert observatory.requests("m", end - 4 * SECOND, end).total == 15
+
+
+def test_what_was_counted_for_the_last_controller_does_not_count_again(start: int) -> None:
+    """A gateway and a loading that lived before this term begin at what they tell first; a new loading begins at 0."""
+    observatory = Observatory()
+    observatory.inherit([1], [1])
+    old, new, joined = (Gateway(n, observatory, loading) for n, loading in ((1, 1), (1, 2), (2, 1)))
+    old.counter.failed = 7
+    old.report(start, *[0.1] * 100, shed=5)
+    assert observatory.requests("m", start - SECOND, start + SECOND).total == 0
+    assert observatory.window("m", start - SECOND, start + SECOND).requests == 0
+    for gateway in (old, new, joined):
+        gateway.report(start + SECOND, 0.1, 0.1)
+    counts = observatory.requests("m", start - SECOND, start + SECOND)
+    assert (counts.total, counts.failed, counts.shed) == (6, 0, 0)
+    assert observatory.window("m", start - SECOND, start + SECOND).requests == 6
+
+
+def test_a_lost_report_is_made_up_by_the_next(start: int) -> None:
+    """Counts are those since the gateway's start, so nothing is missing in a later window's sum."""
+    observatory = Observatory()
+    gateway = Gateway(1, observatory)
+    gateway.report(start, 0.1)
+    gateway.counter.answered(0.1)  # counted, and its report never came
+    gateway.report(start + 2 * SECOND, 0.1)
+    assert observatory.requests("m", start, start + 2 * SECOND).total == 2
+    assert observatory.requests("m", start - SECOND, start + 2 * SECOND).total == 3
+
+
+def test_old_reports_are_thinned_and_nothing_is_miscounted(start: int) -> None:
+    """Three minutes at four reports a second: few are kept, and windows far back are right to two seconds."""
+    observatory = Observatory()
+    gateway = Gateway(1, observatory)
+    for tick in range(4 * 180):
+        gateway.report(start + tick * SECOND // 4, 0.01)
+    end = start + 180 * SECOND
+    assert observatory.requests("m", start, end).total == 4 * 180 - 1
+    far = observatory.requests("m", start + 60 * SECOND, start + 70 * SECOND).total
+    assert abs(far - 40) <= 2 * 8
+    near = observatory.requests("m", end - 9 * SECOND, end - 5 * SECOND).total
+    assert near == 16
+    kept = sum(len(series.old) + len(series.recent) for series in observatory._series.values())
+    assert kept < 200

@@ -78,6 +78,7 @@ class MemoryFleet:
     windows: list[tuple[int, int]] = field(default_factory=list)
     point: Callable[[str], None] = lambda _: None
     on_status: Callable[[WorkerStatus], None] = lambda _: None
+    workers: dict[int, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         descriptors = page.create_page(), page.create_store()

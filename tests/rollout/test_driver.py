@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -12,7 +11,7 @@ from changeover.records.certificate import VersionRef
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import MODEL, PATIENCE, WORD, ScriptedJournal, Stage, play, until
+from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
 
 
 def serves(driver: Driver, fleet: MemoryFleet) -> tuple[str, list[str]]:
@@ -302,10 +301,7 @@ def test_a_version_that_was_tried_is_not_tried_again(
             await driver.offer_found(stage.offer(1))
         await driver.offer_found(stage.offer(3))
         await driver.idle()
-        assert phases(journal) == {"1": "succeeded", "2": "failed", "3": "succeeded"} or phases(journal)["3"] in (
-            "watching",
-            "succeeded",
-        )
+        assert (phases(journal)["1"], phases(journal)["2"]) == ("succeeded", "failed")
         assert [r.target.version for r in journal.rollouts.of(MODEL)] == [3, 2, 1]
 
     play(stage.driver(fleet, journal), script)
@@ -358,97 +354,6 @@ def test_the_plan_that_counts(stage: Stage, fleet: MemoryFleet, journal: Scripte
     (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}\n")
     with pytest.raises(InvalidPlan, match=r"model\.yaml line 1: rollout\.undo_windw"):
         driver.plan_for(plain)
-
-
-def test_an_undo_is_done_although_nothing_can_be_recorded(
-    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
-) -> None:
-    """A full disk: the traffic is back when it returns; the candidate is let go when the disk has room again."""
-
-    async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.offer(stage.offer(2, window=60))
-        await driver.idle()
-        journal.fail()
-        await asyncio.wait_for(driver.undo(), 1)
-        assert serves(driver, fleet) == ("1", ["1", "2"])
-        assert driver.switch.owes
-        journal.heal()
-        await until(lambda: sorted(s.version for s in fleet.alive.values()) == ["1"])
-        committed = journal.epochs.committed(MODEL)
-        assert committed is not None
-        assert committed.epoch == fleet.epoch(WORD)
-        await until(lambda: phases(journal)["2"] == "rolled_back")
-
-    play(stage.driver(fleet, journal), script)
-    assert not fleet.broken
-
-
-def life_of(stage: Stage, journal: ScriptedJournal, driver: Driver) -> asyncio.Task[None]:
-    """Version 2 with a short window, then 3 and its undo: as far as the journal lets it go."""
-
-    async def tries() -> None:
-        for offer in (stage.offer(2, window=0.01), stage.offer(3, window=60)):
-            with contextlib.suppress(Internal):
-                await driver.offer(offer)
-            await driver.idle()
-        with contextlib.suppress(Conflict, Internal):  # nothing was promoted, or it cannot even be asked
-            await driver.undo()
-        await driver.idle()
-
-    return asyncio.create_task(tries())
-
-
-def writes_of_a_life(stage: Stage) -> int:
-    """How often a life with a healthy journal writes."""
-    counted = 0
-
-    async def script(driver: Driver) -> None:
-        nonlocal counted
-        await driver.offer(stage.offer(1))
-        await driver.idle()
-        start = driver.journal.writes  # type: ignore[attr-defined]
-        await life_of(stage, driver.journal, driver)  # type: ignore[arg-type]
-        counted = driver.journal.writes - start  # type: ignore[attr-defined]
-
-    with stage.journal("counted.sqlite") as journal:
-        play(stage.driver(MemoryFleet(), journal), script)
-    return counted
-
-
-def test_no_failing_write_costs_the_serving_version(stage: Stage) -> None:
-    """Whichever write of a life fails: something proven serves throughout, the driver lives, no worker is left over."""
-    total = writes_of_a_life(stage)
-    assert total >= 30
-
-    for failing in range(1, total + 1):
-        fleet = MemoryFleet()
-
-        async def script(driver: Driver, fleet: MemoryFleet = fleet, failing: int = failing) -> None:
-            journal = driver.journal
-            assert isinstance(journal, ScriptedJournal)
-            await driver.offer(stage.offer(1))
-            await driver.idle()
-            journal.fail(at=journal.writes + failing)
-            await asyncio.wait_for(life_of(stage, journal, driver), PATIENCE)
-            journal.heal()
-            await until(lambda: not driver.switch.owes)
-            await driver.offer(stage.offer(9))
-            await driver.idle()
-            await until(lambda: sorted(s.version for s in fleet.alive.values()) == ["9"])
-            assert serves(driver, fleet) == ("9", ["9"])
-            await until(lambda: not journal.rollouts.unfinished())
-            committed = journal.epochs.committed(MODEL)
-            assert committed is not None
-            assert committed.epoch == fleet.epoch(WORD)
-
-        with stage.journal(f"journal-{failing}.sqlite") as journal:
-            try:
-                play(stage.driver(fleet, journal), script)
-            except BaseException as error:
-                error.add_note(f"write {failing} of {total} failed; {fleet.calls[-12:]}")
-                raise
-        assert not fleet.broken, (failing, fleet.broken)
 
 
 def test_a_repr_of_the_roles(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:

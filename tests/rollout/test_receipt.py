@@ -26,13 +26,13 @@ from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
 ENTRY = LoadingEntry(2, "2", "b" * 64, signature(), 32, 30.0)
 
 
-async def certificate_of(driver: Driver, rollout: str, outcome: str) -> Certificate:
-    """The certificate once it tells this end."""
+async def certificate_of(driver: Driver, rollout: str, last: str) -> Certificate:
+    """The certificate once this is its last step."""
 
     def now() -> Certificate | None:
         return driver.journal.rollouts.get(rollout).certificate
 
-    await until(lambda: (c := now()) is not None and c.outcome == outcome)
+    await until(lambda: (c := now()) is not None and c.steps[-1].name == last)
     found = now()
     assert found is not None
     return found
@@ -45,7 +45,8 @@ def test_a_whole_changeover(stage: Stage, fleet: MemoryFleet, journal: ScriptedJ
         first, second = stage.offer(1), stage.offer(2, window=0.02)
         await driver.offer(first)
         rollout = await driver.offer(second)
-        told = await certificate_of(driver, rollout, "succeeded")
+        told = await certificate_of(driver, rollout, "release")
+        assert told.outcome == "succeeded"
         assert (told.model, told.rollout) == (MODEL, rollout)
         assert (told.source, told.target) == (first.ref, second.ref)
         assert told.decided_by == "plan"
@@ -86,7 +87,8 @@ def test_what_was_not_measured_is_null(stage: Stage, fleet: MemoryFleet, journal
     async def script(driver: Driver) -> None:
         fleet.fates["1"] = Fate.FAILS
         rollout = await driver.offer(stage.offer(1))
-        told = await certificate_of(driver, rollout, "failed")
+        told = await certificate_of(driver, rollout, "validating")
+        assert told.outcome == "failed"
         assert told.decided_by == "gate:warmup"
         assert told.source is told.switch is None
         assert told.latency.before is not None
@@ -108,7 +110,8 @@ def test_an_undo(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> 
         rollout = await driver.offer(stage.offer(2, window=60))
         await driver.idle()
         await driver.undo()
-        told = await certificate_of(driver, rollout, "rolled_back")
+        told = await certificate_of(driver, rollout, "release")
+        assert told.outcome == "rolled_back"
         assert told.decided_by == "operator"
         assert [s.name for s in told.steps] == ["validating", "switch to epoch 2", "switch to epoch 3", "release"]
         assert told.switch is not None
@@ -181,7 +184,8 @@ def test_it_waits_for_the_seconds_after_the_switch(receipt: Receipt, monkeypatch
 
 def test_what_the_journal_keeps(receipt: Receipt, stage: Stage) -> None:
     """Where the offer came from, the gates so far, and the end of the window once it runs."""
-    assert receipt.record() == {"offer": "push", "gates": [], "undo_until": None}
+    before = {"version": 1, "digest": stage.artifact(1).digest}
+    assert receipt.record() == {"offer": "push", "from": before, "gates": [], "undo_until": None}
     candidate = Loading(2, 2, stage.artifact(2), stage.offer(2).plan)
     candidate.gates.append(GateResult("integrity", "passed", "sound"))
     receipt.loading(candidate)

@@ -189,6 +189,7 @@ class Fleet:
             if not known["retiring"]:
                 number = known["loading"]
                 self.workers[number] = WorkerState(number, known["model"], known["pid"], known["member"], status)
+        self.observatory.inherit(self.gateways, self.workers)
 
     def epoch(self, word: int) -> int:
         """The epoch in force, 0 for none."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 
 from changeover.records.certificate import Requests, Window
 from changeover.telemetry.observations import difference, merged, percentile
@@ -60,12 +61,22 @@ class Observatory:
         self._series: dict[tuple[int, int], _Series] = {}
         self._dead: set[int] = set()  # gateways
         self._ended: set[int] = set()  # loadings
+        self._inherited: set[tuple[int, int]] = set()
         self._swept_ns = 0
+
+    def inherit(self, gateways: Iterable[int], loadings: Iterable[int]) -> None:
+        """These lived before this controller: what they tell first was counted for the last one, and is their zero."""
+        self._inherited = set(product(gateways, loadings))
 
     def record(self, gateway: int, report: Observations) -> None:
         """Take in a report; repeating one changes nothing."""
         for seen in report.loadings:
-            self._series.setdefault((gateway, seen.loading), _Series()).add(_Point(report.at_ns, seen))
+            key = (gateway, seen.loading)
+            series = self._series.setdefault(key, _Series())
+            if key in self._inherited:
+                self._inherited.discard(key)
+                series.add(_Point(0, seen))
+            series.add(_Point(report.at_ns, seen))
         if report.at_ns > self._swept_ns + _COARSE_NS:
             self._swept_ns = report.at_ns
             self._sweep(report.at_ns)

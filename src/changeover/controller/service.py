@@ -110,7 +110,14 @@ class Service:
                 await self._take(model, version)
             except ChangeoverError as error:
                 log.error("repository: %s/%d is refused: %s", model, version, error.message)  # noqa: TRY400
-                await self._driver(model).refuse(version, error)
+                await self._refuse(model, version, error)
+
+    async def _refuse(self, model: str, version: int, error: ChangeoverError) -> None:
+        """Put a refusal on record; a journal that cannot be written must not end the controller."""
+        try:
+            await self._driver(model).refuse(version, error)
+        except ChangeoverError as failure:
+            log.error("repository: that %s/%d is refused cannot be recorded: %s", model, version, failure.message)  # noqa: TRY400
 
     async def _take(self, model: str, version: int) -> None:
         """A settled folder becomes an artifact and an offer."""

@@ -35,11 +35,13 @@ def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
 
 def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
     """One rollout; `undo_until` only while it can be undone."""
-    kept = record.record
+    kept: dict[str, Any] = record.record
+    opened_from = record.source.version if record.source else None
+    source = kept["from"]["version"] if kept.get("from") else opened_from
     return {
         "id": record.id,
         "model": record.model,
-        "from": str(record.source.version) if record.source else None,
+        "from": str(source) if source else None,
         "to": str(record.target.version),
         "digest": record.target.digest,
         "phase": record.phase,

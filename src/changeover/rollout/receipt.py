@@ -57,7 +57,8 @@ class Receipt:
     def restore(self, record: RolloutRecord, *, switched: bool) -> None:
         """Go on with a rollout of the last term; what that measured of a switch is lost, and not made up."""
         self._kept = record.record
-        self._source_ref = self._source_ref or record.source
+        known = msgspec.convert(record.record["from"], VersionRef | None) if "from" in record.record else record.source
+        self._source_ref = self._source_ref or known
         self._started = record.started
         self._switch_missed = switched
 
@@ -120,6 +121,7 @@ class Receipt:
         """What the journal keeps with the rollout's phase."""
         return {
             "offer": self._kept.get("offer", self._offer.source),
+            "from": msgspec.to_builtins(self._source_ref),  # an offer that waited was opened with an older one
             "gates": [msgspec.structs.asdict(g) for g in self._gates()],
             "undo_until": self._undo_until or self._kept.get("undo_until"),
         }

@@ -1,0 +1,275 @@
+"""The service between API, repository and drivers, with a fleet in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import pytest
+
+from changeover.controller.api import make_app, status_of
+from changeover.controller.fleet import Fleet
+from changeover.controller.service import Service
+from changeover.errors import (
+    ChangeoverError,
+    Conflict,
+    Internal,
+    InvalidPlan,
+    InvalidRequest,
+    ModelRejected,
+    NotFound,
+    Overloaded,
+    TooLarge,
+)
+from changeover.transport.page import SERVER_WORD
+from tests.lifecycle.onnx_files import linear, write
+from tests.rollout.memory_fleet import Fate, MemoryFleet
+from tests.rollout.stage import MODEL, PATIENCE, ScriptedJournal, Stage, until
+
+MODEL_FILE = linear().SerializeToString()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of the control API."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """Calls the application as its server does, without a socket."""
+
+    def __init__(self, service: Service) -> None:
+        self._app = make_app(service)
+
+    async def call(self, method: str, path: str, body: bytes = b"", query: str = "") -> Answer:
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [],
+        }
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self._app(scope, receive, send)
+        whole = b"".join(part.get("body", b"") for part in sent[1:])
+        return Answer(sent[0]["status"], dict(sent[0]["headers"]), whole)
+
+
+class House:
+    """A service over a repository, and its client."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "models"
+        self.repository.mkdir()
+        self.stage = Stage(folder, repository=str(self.repository), settle=0.05)
+        (folder / "incoming").mkdir()
+        self.fleet = MemoryFleet()
+        self.journal: ScriptedJournal
+
+    def put(self, version: int, model: bytes = MODEL_FILE, name: str = MODEL) -> None:
+        write(self.repository / name / str(version), model)
+
+    def run(self, script: Callable[[Service, Client], Awaitable[None]]) -> None:
+        """One term of it, until the script is done; the service must survive."""
+        self.fleet.new_term()
+        with self.stage.journal() as self.journal:
+            asyncio.run(asyncio.wait_for(self._term(script), PATIENCE))
+
+    async def _term(self, script: Callable[[Service, Client], Awaitable[None]]) -> None:
+        fleet = cast(Fleet, self.fleet)
+        service = Service(self.stage.settings, self.journal, fleet, self.journal.next_term())
+        running = asyncio.create_task(service.run())
+        await until(lambda: running.done() or bool(self.fleet.page.words[SERVER_WORD]))
+        await script(service, Client(service))
+        assert not running.done(), running
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def serving(self) -> dict[str, str | None]:
+        """Active version of each model by its rollouts."""
+        done = [r for name in self.journal.versions.models() for r in self.journal.rollouts.of(name)]
+        return {f"{r.model}/{r.target.version}": r.phase for r in done}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_the_first_start_takes_the_highest(house: House) -> None:
+    """Of each model one version is rolled out, the others are known, and then the server is ready."""
+
+    async def script(service: Service, _: Client) -> None:
+        assert house.serving() == {"mnist/3": "succeeded", "other/7": "succeeded"}
+        assert [m["name"] for m in service.models()] == ["mnist", "other"]
+        assert [row["version"] for row in service.model("mnist")["versions"]] == ["3", "2", "1"]
+
+    for version in (1, 2, 3):
+        house.put(version, MODEL_FILE + b"\x12\x00" * version)
+    house.put(7, name="other")
+    house.run(script)
+    assert not house.fleet.broken
+
+
+def test_the_highest_fails_at_the_first_start(house: House) -> None:
+    """The next lower one serves."""
+
+    async def script(service: Service, _: Client) -> None:
+        assert house.serving() == {"mnist/3": "failed", "mnist/2": "succeeded"}
+        assert service.model("mnist")["active"] == "2"
+
+    house.fleet.fates["3"] = Fate.FAILS
+    for version in (1, 2, 3):
+        house.put(version)
+    house.run(script)
+
+
+def test_a_refusal_that_cannot_be_recorded(house: House) -> None:
+    """A full disk and a folder that is no version: the controller lives, and takes the next one when it can."""
+
+    async def script(service: Service, _: Client) -> None:
+        house.journal.fail()
+        writes = house.journal.writes
+        bad = house.repository / MODEL / "2"
+        bad.mkdir()
+        (bad / "model.onnx").symlink_to("/dev/null")
+        house.put(3)
+        await until(lambda: house.journal.writes >= writes + 2)
+        house.journal.heal()
+        house.put(4)
+        await until(lambda: service.model(MODEL)["active"] == "4")
+
+    house.put(1)
+    house.run(script)
+
+
+def test_a_restart_finds_what_was_chosen(house: House) -> None:
+    """A newer version in the repository that failed does not serve, nor is it tried again."""
+
+    async def first(service: Service, _: Client) -> None:
+        house.fleet.fates["2"] = Fate.FAILS
+        house.put(2)
+        await until(lambda: house.serving().get("mnist/2") == "failed")
+
+    async def second(service: Service, _: Client) -> None:
+        assert service.model(MODEL)["active"] == "1"
+        assert len(service.rollouts(MODEL)) == 2
+        assert service.model(MODEL)["versions"][0]["reason"] == "output_not_finite"
+
+    house.put(1)
+    house.run(first)
+    house.fleet = MemoryFleet()
+    house.run(second)
+
+
+def test_a_body_without_anything(house: House) -> None:
+    """It is refused before a version number is taken."""
+
+    async def script(_: Service, client: Client) -> None:
+        answer = await client.call("POST", "/v1/models/mnist/versions")
+        assert (answer.status, answer.json()["reason"]) == (400, "empty_body")
+        assert house.journal.versions.next_number(MODEL) == 1
+
+    house.run(script)
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "1.5", "", "2147483648", "99999999999999999999", "٣", "1e3"])
+def test_versions_that_are_no_numbers(house: House, version: str) -> None:
+    """Only whole positive numbers that fit everywhere are versions."""
+
+    async def script(_: Service, client: Client) -> None:
+        answer = await client.call("POST", "/v1/models/mnist/versions", MODEL_FILE, f"version={quote(version)}")
+        assert (answer.status, answer.json()["reason"]) == (400, "invalid_version")
+
+    house.run(script)
+
+
+def test_a_push_and_its_undo(house: House) -> None:
+    """Numbers rise by themselves; an undo answers with the rollout that was taken back."""
+
+    async def script(service: Service, client: Client) -> None:
+        for number in ("1", "2"):
+            body = MODEL_FILE + b"\x12\x00" * int(number)
+            pushed = (await client.call("POST", "/v1/models/fresh/versions", body)).json()
+            assert (pushed["model"], pushed["version"]) == ("fresh", number)
+            await until(lambda: service.model("fresh")["active"] == number)  # noqa: B023
+        await until(lambda: service.rollout_of("fresh")["phase"] == "watching")
+        undone = await client.call("POST", "/v1/models/fresh/rollout/undo")
+        assert (undone.status, undone.json()["phase"], undone.json()["to"]) == (200, "rolled_back", "2")
+        assert service.model("fresh")["active"] == "1"
+        again = await client.call("POST", "/v1/models/fresh/rollout/undo")
+        assert (again.status, again.json()["reason"]) == (409, "no_standby")
+
+    house.run(script)
+
+
+def test_a_name_that_is_none(house: House) -> None:
+    """Neither sealed nor known afterwards."""
+
+    async def script(service: Service, _: Client) -> None:
+        with pytest.raises(InvalidRequest) as caught:
+            await service.push("../up", None, io.BytesIO(MODEL_FILE), tar=False)
+        assert caught.value.reason == "invalid_name"
+        assert service.models() == []
+
+    house.run(script)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "reason"),
+    [
+        ("/v1/nothing", "GET", 404, "path_not_found"),
+        ("/v1/models", "POST", 405, "method_not_allowed"),
+        ("/v1/models/nobody", "GET", 404, "model_not_found"),
+        ("/v1/rollouts/r-000001", "GET", 404, "rollout_not_found"),
+        ("/v1/rollouts/nonsense/certificate", "GET", 404, "rollout_not_found"),
+    ],
+)
+def test_errors_are_json(house: House, path: str, method: str, status: int, reason: str) -> None:
+    """Paths and methods that do not exist too."""
+
+    async def script(_: Service, client: Client) -> None:
+        answer = await client.call(method, path)
+        assert answer.headers[b"content-type"] == b"application/json"
+        assert (answer.status, answer.json()["reason"]) == (status, reason)
+        assert answer.json()["error"]
+
+    house.run(script)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InvalidRequest("x"), 400),
+        (InvalidPlan("x"), 400),
+        (NotFound("x"), 404),
+        (Conflict("x"), 409),
+        (TooLarge("x"), 413),
+        (ModelRejected("x"), 422),
+        (Overloaded("x"), 503),
+        (Internal("x"), 503),
+    ],
+)
+def test_whose_fault_it_is(error: ChangeoverError, status: int) -> None:
+    """The caller's are 4xx, the model's 422, the server's 503."""
+    assert status_of(error) == status
