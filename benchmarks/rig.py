@@ -102,7 +102,7 @@ class Server:
             found = self.get(f"/v1/rollouts/{rollout}")
             if found["phase"] in ("succeeded", "failed", "rolled_back"):
                 return found
-            time.sleep(0.02)
+            time.sleep(0.1)
         raise RuntimeError(f"{rollout} did not end: {found}")
 
     def certificate(self, rollout: str, seconds: float = 15.0) -> Any:

@@ -32,9 +32,9 @@ def test_the_result_comes_back_and_priorities_with_it(how: Quiet) -> None:
 
 @pytest.mark.parametrize("how", [Quiet.THREAD, Quiet.AFFINITY])
 def test_the_work_itself_is_low(how: Quiet) -> None:
-    """Niceness 19 in the loader's thread, or one core."""
-    seen = quiet.run_quietly(lambda: (niceness(), len(os.sched_getaffinity(0))), how)
-    assert seen[0] == 19 if how is Quiet.THREAD else seen[1] == 1
+    """Niceness 19 and the idle policy in the loader's thread, or one core."""
+    seen = quiet.run_quietly(lambda: (niceness(), os.sched_getscheduler(0), len(os.sched_getaffinity(0))), how)
+    assert seen[:2] == (19, os.SCHED_IDLE) if how is Quiet.THREAD else seen[2] == 1
 
 
 def test_errors_come_back_as_they_are() -> None:
@@ -60,7 +60,8 @@ def test_threads_started_meanwhile_are_set_back() -> None:
         "def load():\n"
         "    t = threading.Thread(target=stop.wait); t.start(); threads.append(t)\n"
         "q.run_quietly(load, q.Quiet.NICENESS)\n"
-        "print(max(os.getpriority(os.PRIO_PROCESS, int(t)) for t in os.listdir('/proc/self/task')))\n"
+        "tasks = [int(t) for t in os.listdir('/proc/self/task')]\n"
+        "print(max(os.getpriority(os.PRIO_PROCESS, t) + os.sched_getscheduler(t) for t in tasks))\n"
         "stop.set()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

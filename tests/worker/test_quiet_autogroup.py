@@ -40,10 +40,8 @@ def test_a_kernel_that_never_takes_it_is_told(monkeypatch: pytest.MonkeyPatch) -
         quiet.run_quietly(lambda: 42, Quiet.AUTOGROUP)
 
 
-def test_what_clients_wait_for_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The replacement of a killed worker does not wait for the kernel."""
+def test_without_privilege_the_autogroup_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it works."""
     monkeypatch.setattr(quiet, "_may_renice", lambda: False)
     monkeypatch.setattr(quiet, "_autogroup_works", lambda: True)
     assert quiet.method(1) is Quiet.AUTOGROUP
-    assert quiet.method(1, urgent=True) is Quiet.THREAD
-    assert quiet.method(2, urgent=True) is Quiet.AFFINITY

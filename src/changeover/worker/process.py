@@ -92,10 +92,12 @@ class Loader:
             ModelRejected: a gate refused it, or onnxruntime cannot load it.
             MemoryError: over the memory limit outside of onnxruntime.
         """
-        how = quiet.method(self._spec.intra_op_threads, urgent=self._spec.signature is not None)
+        if self._spec.signature is not None:  # a replacement: clients wait for it, so it is not quiet
+            return self._load(None)
+        how = quiet.method(self._spec.intra_op_threads)
         return quiet.run_quietly(lambda: self._load(how), how)
 
-    def _load(self, how: quiet.Quiet) -> session.Session:
+    def _load(self, how: quiet.Quiet | None) -> session.Session:
         spec, started = self._spec, time.perf_counter()
         if spec.memory_limit:
             used = _address_space()
@@ -111,7 +113,7 @@ class Loader:
         at_load = time.perf_counter()
         signature, run_ms = self._prove(loaded.session)
         measured = Measured(
-            quiet=how,
+            quiet=how or "none",
             cache=loaded.cache,
             verify_s=round(verified - started, 4),
             load_s=round(at_load - verified, 4),

@@ -1,8 +1,8 @@
 """Loading low, serving normal: how a load stays unfelt by live traffic, without privilege where possible.
 
-In order of preference: niceness 19 and back (needs CAP_SYS_NICE or RLIMIT_NICE); the session's autogroup at 19
-and back (allowed to anybody, effective where autogroups are on); a loader thread at niceness 19 for a
-single-threaded load; one core only.
+In order of preference: niceness 19 with the idle policy, and back (needs CAP_SYS_NICE or RLIMIT_NICE); the
+session's autogroup at 19 and back (allowed to anybody, effective where autogroups are on); a loader thread at
+niceness 19 for a single-threaded load; one core only.
 """
 
 from __future__ import annotations
@@ -36,16 +36,11 @@ class Quiet(StrEnum):
     AFFINITY = "affinity"
 
 
-def method(intra_op_threads: int = 1, *, urgent: bool = False) -> Quiet:
-    """The best method that works for this process.
-
-    Args:
-        intra_op_threads: of the session.
-        urgent: clients wait for it, so nothing may take time of its own, as the autogroup does (`_set_autogroup`).
-    """
+def method(intra_op_threads: int = 1) -> Quiet:
+    """The best method that works for this process, for a session of so many threads."""
     if _may_renice():
         return Quiet.NICENESS
-    if not urgent and _autogroup_works():
+    if _autogroup_works():
         return Quiet.AUTOGROUP
     return Quiet.THREAD if intra_op_threads == 1 else Quiet.AFFINITY
 
@@ -62,7 +57,7 @@ def run_quietly(call: Callable[[], T], how: Quiet) -> T:
     def body() -> None:
         try:
             if how in (Quiet.NICENESS, Quiet.THREAD):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW)
+                _lower(threading.get_native_id())
             results.append(call())
         except BaseException as error:  # noqa: BLE001 - carried to the caller
             errors.append(error)
@@ -110,11 +105,18 @@ def _set_autogroup(niceness: int) -> None:
             return
 
 
+def _lower(task: int) -> None:
+    """Niceness 19 and the idle policy: a thread of the normal one keeps a core for up to 3 ms, however nice it is."""
+    os.setpriority(os.PRIO_PROCESS, task, _LOW)
+    os.sched_setscheduler(task, os.SCHED_IDLE, os.sched_param(0))
+
+
 def _restore(task: int, how: Quiet, cores: set[int]) -> None:
     """Bring a thread back; one that ended meanwhile needs nothing."""
     try:
         if how is Quiet.NICENESS:
             os.setpriority(os.PRIO_PROCESS, task, 0)
+            os.sched_setscheduler(task, os.SCHED_OTHER, os.sched_param(0))
         elif how is Quiet.AFFINITY:
             os.sched_setaffinity(task, cores)
     except ProcessLookupError:
