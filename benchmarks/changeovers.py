@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from changeover.bench.process import BenchProcess
 from felt import capacity, counts, small, spec_for
-from rig import Server, emit, median, say
+from rig import Server, emit, median, say, verdict
 
 SHARE = 0.9
 
@@ -39,13 +39,15 @@ def main(changeovers: int, between: float) -> None:
         time.sleep(6)  # the last certificate needs the seconds after its switch
         certificates = [server.certificate(r) for r in rollouts]
     answered = len(result["versions"])
-    emit("changeovers", count=changeovers, seconds=round(seconds, 1), capacity=round(found), share=SHARE,
+    clean = bool(result["clean"]) and answered == changeovers + 1
+    emit("changeovers", met=clean, count=changeovers, seconds=round(seconds, 1), capacity=round(found), share=SHARE,
          versions_that_answered=answered, clean=result["clean"], **counts(result),
          p50_ms=result["latency_ms"]["p50"], p99_ms=result["latency_ms"]["p99"],
          reach="0 failed, 0 wrong, 0 stale")  # fmt: skip
     switches = [c["switch"] for c in certificates]
     acks = sorted(s["last_ack_ms"] for s in switches)
-    emit("switch", count=len(switches), stale_picks=sum(s["stale_picks"] for s in switches),
+    stale = sum(s["stale_picks"] for s in switches)
+    emit("switch", met=stale == 0 and median(acks) <= 5, count=len(switches), stale_picks=stale,
          last_ack_ms_p50=median(acks), last_ack_ms_max=acks[-1],
          store_ns_p50=median([s["store_ns"] for s in switches]),
          journal_ms_p50=median([s["journal_ms"] for s in switches]),
@@ -55,3 +57,4 @@ def main(changeovers: int, between: float) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, float(sys.argv[2]) if len(sys.argv) > 2 else 0.3)
+    sys.exit(verdict())

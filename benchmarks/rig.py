@@ -23,9 +23,19 @@ READY_WITHIN = 60.0
 STOP_WITHIN = 60.0
 
 
-def emit(figure: str, **values: Any) -> None:
-    """Print one figure."""
-    print(json.dumps({"figure": figure, **values}), flush=True)
+_missed: list[str] = []
+
+
+def emit(figure: str, *, met: bool, **values: Any) -> None:
+    """Print one figure; one that is not `met` makes the bench fail (`verdict`)."""
+    if not met:
+        _missed.append(figure)
+    print(json.dumps({"figure": figure, "met": met, **values}), flush=True)
+
+
+def verdict() -> int:
+    """Exit code of a bench: 1 when a figure was missed."""
+    return 1 if _missed else 0
 
 
 def say(sentence: str) -> None:
