@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,16 @@ def test_a_method_is_always_found() -> None:
     """Without any privilege: a low thread for one-threaded loads, one core for others."""
     assert quiet.method(1) in Quiet
     assert quiet.method(4) is not Quiet.THREAD
+
+
+def test_a_process_of_the_root_autogroup_takes_another_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a boot process started is in no autogroup: its file is empty, and the kernel refuses to change it."""
+    switch, group = tmp_path / "switch", tmp_path / "group"
+    switch.write_text("1\n")
+    group.write_text("")
+    monkeypatch.setattr(quiet, "_AUTOGROUP_SWITCH", switch)
+    monkeypatch.setattr(quiet, "_AUTOGROUP", group)
+    monkeypatch.setattr(quiet, "_may_renice", lambda: False)
+    assert quiet.method(1) is Quiet.THREAD
+    group.write_text("/autogroup-12 nice 0\n")
+    assert quiet.method(1) is Quiet.AUTOGROUP

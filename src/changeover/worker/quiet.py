@@ -134,7 +134,9 @@ def _may_renice() -> bool:
 
 
 def _autogroup_works() -> bool:
+    """Whether autogroups are on and this process is in one: the kernel's own root group shows no line, takes none."""
     try:
-        return _AUTOGROUP_SWITCH.read_text().strip() == "1" and os.access(_AUTOGROUP, os.W_OK)
+        on = _AUTOGROUP_SWITCH.read_text().strip() == "1"
+        return on and bool(_AUTOGROUP.read_text()) and os.access(_AUTOGROUP, os.W_OK)
     except OSError:
         return False
