@@ -85,6 +85,13 @@ def test_a_worker_is_forked_once_for_each_loading(house: House) -> None:
     assert [kind for kind, _ in house.heard(house.zygote)] == [Kind.FORK]
 
 
+def test_only_a_first_load_is_quiet(house: House) -> None:
+    """Clients wait for a replacement, which knows its predecessor's signature; it starts at normal priority."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    house.workers.spawn({"loading": 2, "spec": {"model": "m", "signature": {}}})
+    assert [body["quiet"] for _, body in house.heard(house.zygote)] == [True, False]
+
+
 def test_a_channel_waits_for_a_ready_worker(house: House) -> None:
     """OPEN before the worker is ready is answered when it is, to both ends with the same names."""
     house.workers.spawn({"loading": 1, "spec": {"model": "m"}})

@@ -69,6 +69,20 @@ def test_threads_started_meanwhile_are_set_back() -> None:
     assert done.stdout.strip() == "0"
 
 
+def test_a_process_that_began_low_serves_normal() -> None:
+    """Whatever was lowered at its fork is back after the load."""
+    if not quiet._may_renice():
+        pytest.skip("raising a thread's priority again is not allowed here")
+    code = (
+        "import os, changeover.worker.quiet as q\n"
+        "def now(): return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)\n"
+        "q.begin_low(); low = now()\n"
+        "q.run_quietly(lambda: None, q.Quiet.NICENESS); print(*low, *now())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["19", str(os.SCHED_IDLE), "0", str(os.SCHED_OTHER)]
+
+
 def test_a_method_is_always_found() -> None:
     """Without any privilege: a low thread for one-threaded loads, one core for others."""
     assert quiet.method(1) in Quiet

@@ -85,13 +85,14 @@ class Family:
         theirs.close()
         return member
 
-    def fork(self, zygote: Member, loading: int, body: dict[str, Any]) -> Member:
-        """A worker, forked by the zygote; its pid comes with `named`."""
+    def fork(self, zygote: Member, loading: int, spec: dict[str, Any]) -> Member:
+        """A worker, forked by the zygote; its pid comes with `named`. Only a replacement's life begins in a hurry."""
         ours, theirs = pair()
         member = self._add(Role.WORKER, Link(ours))
         member.loading = loading
-        self._welcome(member, body, [])
-        self.send(zygote, frame(Kind.FORK, {"member": member.number}, fds=[theirs.fileno()]))
+        self._welcome(member, {"spec": spec}, [])
+        fork = {"member": member.number, "quiet": spec.get("signature") is None}
+        self.send(zygote, frame(Kind.FORK, fork, fds=[theirs.fileno()]))
         theirs.close()
         return member
 

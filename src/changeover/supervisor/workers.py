@@ -194,7 +194,7 @@ class Workers:
             self._later(0.02, lambda: self._start(number))
             return
         loading.reached = -1
-        loading.member = self._family.fork(zygote, number, {"spec": loading.spec})
+        loading.member = self._family.fork(zygote, number, loading.spec)
 
     def _serve_waiting(self, loading: Loading) -> None:
         waiting, loading.waiting = loading.waiting, []

@@ -45,6 +45,15 @@ def method(intra_op_threads: int = 1) -> Quiet:
     return Quiet.THREAD if intra_op_threads == 1 else Quiet.AFFINITY
 
 
+def begin_low() -> None:
+    """Lower this process from its first instruction on, where `run_quietly` may bring it back.
+
+    What a fork costs, its page faults above all, is work that live traffic would feel too.
+    """
+    if _may_renice():
+        _lower(threading.get_native_id())
+
+
 def run_quietly(call: Callable[[], T], how: Quiet) -> T:
     """Run `call` in a thread of its own at low priority; everything is normal when it returns or raises.
 

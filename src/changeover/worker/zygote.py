@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from changeover.transport.child import arguments, introduce
 from changeover.transport.link import Kind, Link, LinkClosed, frame
-from changeover.worker import process
+from changeover.worker import process, quiet
 
 
 def main() -> None:
@@ -38,18 +38,21 @@ def main() -> None:
         ready.poll()
         message = link.receive()
         if message is not None and message.kind is Kind.FORK:
-            pid = _fork(link, message.fds[0], parent)
+            body = message.json()
+            pid = _fork(link, message.fds[0], parent, low=body["quiet"])
             os.close(message.fds[0])
-            link.send(frame(Kind.FORKED, {"member": message.json()["member"], "pid": pid}))
+            link.send(frame(Kind.FORKED, {"member": body["member"], "pid": pid}))
 
 
-def _fork(link: Link, fd: int, supervisor: int) -> int:
+def _fork(link: Link, fd: int, supervisor: int, *, low: bool) -> int:
     """Fork a worker on the link `fd`; returns its pid. The process between exits at once."""
     reader, writer = os.pipe()
     between = os.fork()
     if between == 0:
         worker = os.fork()
         if worker == 0:
+            if low:
+                quiet.begin_low()
             os.close(reader)
             os.close(writer)
             link.sock.close()
