@@ -51,7 +51,9 @@ def test_request_on_the_wire() -> None:
         (Reply(values_of="9"), "wrong", {}),
         (Reply(version="1", values_of="2"), "wrong_version", {}),
         (Reply(version="7", values_of="2"), "wrong_version", {}),
-        (Reply(status=503, error={"reason": "overloaded"}), "failed", {"503 overloaded": 1}),
+        (Reply(status=503, error={"reason": "overloaded"}), "shed", {"503 overloaded": 1}),
+        (Reply(status=503, error={"reason": "queue_full"}), "shed", {"503 queue_full": 1}),
+        (Reply(status=503, error={"reason": "model_not_ready"}), "failed", {"503 model_not_ready": 1}),
         (Reply(status=500, error={}), "failed", {"500": 1}),
         (Reply(action="reset"), "failed", {"connection reset": 1}),
         (Reply(action="close"), "failed", {"connection closed": 1}),
@@ -155,6 +157,50 @@ def test_server_may_close_after_an_answer() -> None:
         result = run_load(load(stub)).result
     assert result["clean"]
     assert stub.connections >= 20
+
+
+@pytest.mark.parametrize("action", ["reset", "close"])
+def test_cut_connections_are_retried_when_asked(action: Any) -> None:
+    """A request whose connection is cut is sent again on a new one; the break is told apart, with its port."""
+    with Stub(lambda r: Reply(action=action if r.number in (50, 70) else "answer")) as stub:
+        run = run_load(load(stub, retries=1))
+    assert (run.result["ok"], run.result["failed"], run.result["retried"]) == (200, 0, 2)
+    assert run.result["clean"]
+    assert stub.connections >= 6
+    assert [(cut.busy, cut.retried, cut.port > 0) for cut in run.records.breaks] == [(True, True, True)] * 2
+
+
+def test_retries_are_bounded() -> None:
+    """A request that breaks every connection fails after the last retry."""
+    with Stub(lambda r: Reply(action="reset")) as stub:
+        result = run_load(load(stub, retries=2, requests=1)).result
+    assert (result["failed"], result["retried"], len(stub.requests)) == (1, 2, 3)
+    assert not result["clean"]
+
+
+def test_nonsense_is_not_retried() -> None:
+    """Only a cut connection is retried; what answers wrongly has failed."""
+    with Stub(lambda r: Reply(action="garbage" if r.number == 5 else "answer")) as stub:
+        result = run_load(load(stub, retries=3)).result
+    assert (result["failed"], result["retried"]) == (1, 0)
+
+
+def test_rows_can_be_folded() -> None:
+    """A run that keeps no rows counts the same: failures, stale answers, versions, latencies."""
+
+    def script(request: Request) -> Reply:
+        if request.number == 20:
+            return Reply(status=500)
+        return Reply(version="1" if request.number < 100 or request.number == 150 else "2")
+
+    with Stub(script) as stub:
+        run = run_load(load(stub, keep_rows=False, order=("1", "2"), mode="open", rate=150.0))
+    result = run.result
+    assert (result["requests"], result["ok"], result["failed"], result["stale"]) == (200, 199, 1, 1)
+    assert result["failures"] == {"500": 1}
+    assert {name: seen["answers"] for name, seen in result["versions"].items()} == {"1": 100, "2": 99}
+    assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p99"] <= result["latency_ms"]["max"]
+    assert len(run.records) == 0
 
 
 def test_silence_is_a_failure_after_the_timeout() -> None:

@@ -11,6 +11,7 @@ from changeover.cli.demo_story import _checks
 RESULT: dict[str, Any] = {
     "requests": 1000,
     "failed": 0,
+    "shed": 0,
     "wrong": 0,
     "wrong_version": 0,
     "stale": 0,

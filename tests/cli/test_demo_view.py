@@ -15,6 +15,7 @@ SECOND: dict[str, Any] = {
     "p99_ms": None,
     "versions": {"1": 150, "2": 250},
     "failed": 1,
+    "shed": 0,
     "wrong": 2,
     "wrong_version": 3,
 }

@@ -9,6 +9,7 @@ from changeover.bench.wire import ResponseHead, failure_reason, parse_answer
 
 _MOST_VARIANTS = 64  # answers to one sample differ by version, and in the last bits by batch size
 _MOST_BYTES = 1 << 16
+_SHED = frozenset(("overloaded", "queue_full"))  # reasons of a 503 by which a server sheds load
 
 
 class Answers:
@@ -27,7 +28,9 @@ class Answers:
     def record(self, timing: Timing, sample: int, head: ResponseHead, body: bytes) -> None:
         """Add the row of one complete answer."""
         if head.status != 200:
-            self._records.add_failure(timing, head.status, failure_reason(body))
+            reason = failure_reason(body)
+            shed = head.status == 503 and reason in _SHED
+            self._records.add_failure(timing, head.status, reason, Outcome.SHED if shed else Outcome.FAILED)
             return
         known = self._known[sample].get(body) or self._judge(sample, head.json_length, body)
         if known is None:

@@ -19,6 +19,7 @@ class Outcome(enum.IntEnum):
     WRONG = 1  # the values are no version's
     WRONG_VERSION = 2  # the values are those of another version than the answer says
     FAILED = 3  # no answer, or one with an error status
+    SHED = 4  # refused with 503 because a queue was full
 
 
 class AnswerChecker:

@@ -16,12 +16,17 @@ class Broken(Exception):
     """The connection is of no more use; the message is the word that goes into the records."""
 
 
+class Cut(Broken):
+    """The peer closed or reset a connection that was open: another one may do better."""
+
+
 class Connection:
     """A connection and the request on it.
 
     Attributes:
         due, sent: times of the present request, `time.monotonic`.
         sample: which request it is.
+        tries: how many connections this request has been sent on, with this one.
         fresh: opened for this request alone.
         busy: a request is waiting for its answer.
         connecting: not yet open; the socket becomes writable when it is.
@@ -30,7 +35,7 @@ class Connection:
 
     __slots__ = (
         *("_buffer", "_code", "_head", "_heads", "_start", "_sock"),
-        *("busy", "connecting", "due", "fd", "fresh", "sample", "sent", "unsent"),
+        *("busy", "connecting", "due", "fd", "fresh", "sample", "sent", "tries", "unsent"),
     )
 
     def __init__(self, address: tuple[str, int], heads: dict[bytes, ResponseHead]) -> None:
@@ -39,7 +44,7 @@ class Connection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fd = self._sock.fileno()
         self.due = self.sent = 0.0
-        self.sample = 0
+        self.sample, self.tries = 0, 1
         self.fresh = self.busy = False
         self.connecting = True
         self.unsent = memoryview(b"")
@@ -61,18 +66,26 @@ class Connection:
             raise Broken(_word(self._code))
         self.connecting = False
 
+    @property
+    def port(self) -> int:
+        """The local port, by which the server's side of the connection can be found; 0 when it never had one."""
+        try:
+            return int(self._sock.getsockname()[1])
+        except OSError:
+            return 0
+
     def send(self, request: bytes) -> bool:
         """Send a request; return False when a part is left for `send_rest`.
 
         Raises:
-            Broken: the peer is gone.
+            Cut: the peer is gone.
         """
         try:
             count = self._sock.send(request)
         except BlockingIOError:
             count = 0
         except OSError as error:
-            raise Broken(_word(error.errno or 0)) from None
+            raise Cut(_word(error.errno or 0)) from None
         if count < len(request):
             self.unsent = memoryview(request)[count:]
             return False
@@ -82,30 +95,31 @@ class Connection:
         """Send what is left; return whether all is sent.
 
         Raises:
-            Broken: the peer is gone.
+            Cut: the peer is gone.
         """
         try:
             self.unsent = self.unsent[self._sock.send(self.unsent) :]
         except BlockingIOError:
             return False
         except OSError as error:
-            raise Broken(_word(error.errno or 0)) from None
+            raise Cut(_word(error.errno or 0)) from None
         return len(self.unsent) == 0
 
     def receive(self) -> tuple[ResponseHead, bytes] | None:
         """Read what there is; return head and body once the answer is complete.
 
         Raises:
-            Broken: the peer closed or reset the connection, or what it sent is no answer.
+            Cut: the peer closed or reset the connection.
+            Broken: what it sent is no answer.
         """
         try:
             data = self._sock.recv(_CHUNK)
         except BlockingIOError:
             return None
         except OSError as error:
-            raise Broken(_word(error.errno or 0)) from None
+            raise Cut(_word(error.errno or 0)) from None
         if not data:
-            raise Broken("connection closed")
+            raise Cut("connection closed")
         self._buffer = self._buffer + data if self._buffer else data
         if self._head is None and not self._read_head():
             return None

@@ -51,16 +51,19 @@ def percentiles(seconds: Array) -> dict[str, float]:
 def latencies(records: Records, start: float = -np.inf, stop: float = np.inf) -> Array:
     """Return the latencies, due time to answer, of the answered requests that were due in [start, stop)."""
     due = records.column("due")
-    chosen = (due >= start) & (due < stop) & (records.column("outcome") != Outcome.FAILED)
+    chosen = (due >= start) & (due < stop) & (records.column("outcome") < Outcome.FAILED)
     taken = records.column("received") - due
     return np.asarray(taken[chosen])
 
 
 def window_figures(records: Records, start: float, stop: float) -> dict[str, float]:
-    """Return percentiles (ms), `requests` and `failed` of the requests due in [start, stop), `time.monotonic`."""
+    """Return percentiles (ms), `requests` and `failed` (with the shed ones) of what was due in [start, stop).
+
+    Times are those of `time.monotonic`.
+    """
     due = records.column("due")
     inside = (due >= start) & (due < stop)
-    failed = inside & (records.column("outcome") == Outcome.FAILED)
+    failed = inside & (records.column("outcome") >= Outcome.FAILED)
     counts = {"requests": float(inside.sum()), "failed": float(failed.sum())}
     return counts | percentiles(latencies(records, start, stop))
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from changeover.bench.answers import Answers
 from changeover.bench.arrivals import Arrivals
-from changeover.bench.connection import Broken, Connection
-from changeover.bench.records import Records, Timing
+from changeover.bench.connection import Broken, Connection, Cut
+from changeover.bench.records import Break, Records, Timing
 from changeover.bench.report import RunTimes, progress_document, result_document
 from changeover.bench.spec import LoadSpec
 from changeover.bench.timer import Timer
+from changeover.bench.totals import Totals
 from changeover.bench.wire import ResponseHead, infer_request
 
 _LONGEST_WAIT = 0.05  # seconds between looks at the stop event and at requests that are too late
@@ -32,7 +33,7 @@ OnProgress = Callable[[dict[str, Any]], None]
 
 @dataclass(slots=True)
 class Run:
-    """A finished run: the one result document and the row of every request."""
+    """A finished run: the one result document and the row of every request, if the spec keeps them."""
 
     result: dict[str, Any]
     records: Records = field(repr=False)
@@ -63,6 +64,7 @@ class Generator:
     def __init__(self, spec: LoadSpec, stop: threading.Event, on_progress: OnProgress | None) -> None:
         self.spec = spec
         self.records = Records()
+        self._totals = None if spec.keep_rows else Totals(spec.order)
         self._stop = stop
         self._on_progress = on_progress
         self._requests = [infer_request(spec, i, close=False) for i in range(spec.samples)]
@@ -96,7 +98,9 @@ class Generator:
             if now >= next_progress:
                 next_progress += 1
                 seen = self._report(seen, now - times.start)
-        return Run(result_document(self.spec, self.records, times.end()), self.records)
+        times.end()
+        self._fold()
+        return Run(result_document(self.spec, self.records, times, self._totals), self.records)
 
     def close(self) -> None:
         """Close every connection and descriptor."""
@@ -137,16 +141,23 @@ class Generator:
         else:
             if len(self._connections) >= self.spec.connections:
                 self._forget(self._idle.popleft())
-            connection = Connection((self.spec.host, self.spec.port), self._heads)
-            connection.fresh = fresh
-            self._connections[connection.fd] = connection
-            self._epoll.register(connection.fd, _OUT)
-        connection.due = connection.sent = due
+            connection = self._open(fresh)
         connection.sample = (self._arrivals.taken - 1) % self.spec.samples
-        connection.busy = True
-        self._busy += 1
+        self._take_up(connection, due)
         if not connection.connecting:
             self._transmit(connection)
+
+    def _open(self, fresh: bool) -> Connection:
+        connection = Connection((self.spec.host, self.spec.port), self._heads)
+        connection.fresh = fresh
+        self._connections[connection.fd] = connection
+        self._epoll.register(connection.fd, _OUT)
+        return connection
+
+    def _take_up(self, connection: Connection, due: float) -> None:
+        connection.due = connection.sent = due
+        connection.tries, connection.busy = 1, True
+        self._busy += 1
 
     def _transmit(self, connection: Connection) -> None:
         connection.sent = time.monotonic()
@@ -154,7 +165,7 @@ class Generator:
             if not connection.send(self._request(connection)):
                 self._epoll.modify(connection.fd, _IN | _OUT)
         except Broken as broken:
-            self._fail(connection, str(broken))
+            self._fail(connection, broken)
 
     def _request(self, connection: Connection) -> bytes:
         if not connection.fresh:
@@ -177,7 +188,7 @@ class Generator:
                 self._epoll.modify(connection.fd, _IN)
             answer = connection.receive()
         except Broken as broken:
-            self._fail(connection, str(broken))
+            self._fail(connection, broken)
             return
         if answer is not None:
             self._finish(connection, *answer)
@@ -195,18 +206,31 @@ class Generator:
             self._idle.append(connection)
         self._send_due(now)
 
-    def _fail(self, connection: Connection, reason: str) -> None:
-        """Record a request whose connection broke, and drop the connection; an idle one just goes."""
+    def _fail(self, connection: Connection, broken: Broken) -> None:
+        """Drop a connection that broke; its request, if it has one, is sent again or recorded as failed."""
         now = time.monotonic()
+        again = connection.busy and isinstance(broken, Cut) and connection.tries <= self.spec.retries
+        if isinstance(broken, Cut):
+            self.records.add_break(Break(now, connection.port, str(broken), connection.busy, again))
         if connection.busy:
             self._busy -= 1
-            timing = Timing(connection.due, connection.sent, now, connection.fresh)
-            self.records.add_failure(timing, 0, reason)
         else:
             self._idle.remove(connection)
+        if connection.busy and not again:
+            timing = Timing(connection.due, connection.sent, now, connection.fresh)
+            self.records.add_failure(timing, 0, str(broken))
         if connection.connecting and self.spec.mode == "closed":
             self._paused_until = now + _PAUSE
         self._forget(connection)
+        if again:
+            self._send_again(connection)
+
+    def _send_again(self, lost: Connection) -> None:
+        """Send the request of a cut connection on a new one; it stays due when it was."""
+        connection = self._open(lost.fresh)
+        connection.sample = lost.sample
+        self._take_up(connection, lost.due)
+        connection.tries = lost.tries + 1
 
     def _forget(self, connection: Connection) -> None:
         del self._connections[connection.fd]
@@ -218,10 +242,17 @@ class Generator:
             self._arrivals.stop(now)
         for connection in list(self._connections.values()):
             if connection.busy and now - connection.due > self.spec.timeout_s:
-                self._fail(connection, "timeout")
+                self._fail(connection, Broken("timeout"))
 
     def _report(self, seen: int, elapsed: float) -> int:
         """Tell the caller about the requests that ended since row `seen`; return the next first row."""
         if self._on_progress is not None:
             self._on_progress(progress_document(self.records, seen, elapsed))
+        self._fold()
         return len(self.records)
+
+    def _fold(self) -> None:
+        """Where rows are not kept: add them to the totals and forget them."""
+        if self._totals is not None:
+            self._totals.add(self.records)
+            self.records.clear_rows()

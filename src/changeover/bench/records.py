@@ -1,4 +1,7 @@
-"""One row for each request, in arrays: 44 bytes a request, so that a run of millions fits in memory."""
+"""One row for each request, in arrays: 44 bytes a request, so that a run of millions fits in memory.
+
+Longer runs fold the rows into `changeover.bench.totals` and forget them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from changeover.bench.check import Outcome
 
 Array = NDArray[Any]
 
+_MOST_BREAKS = 1_000_000
 _COLUMNS = ("due", "sent", "received", "epoch", "status", "version", "reason", "outcome", "fresh")
 
 
@@ -26,6 +30,24 @@ class Timing(NamedTuple):
     fresh: bool
 
 
+class Break(NamedTuple):
+    """A connection that the peer cut.
+
+    Attributes:
+        at: when it was noticed, `time.monotonic`.
+        port: the generator's end of it.
+        reason: the word for it.
+        busy: a request was waiting on it; False: it was idle.
+        retried: that request was sent again on a new connection.
+    """
+
+    at: float
+    port: int
+    reason: str
+    busy: bool
+    retried: bool
+
+
 class Records:
     """What became of every request, in the order in which they ended.
 
@@ -35,6 +57,7 @@ class Records:
 
     Attributes:
         counts: requests by outcome so far, the index is `Outcome`.
+        breaks: the connections that were cut, the first million of them.
     """
 
     def __init__(self) -> None:
@@ -48,6 +71,7 @@ class Records:
         self.outcome = array("b")
         self.fresh = array("b")
         self.counts = [0] * len(Outcome)
+        self.breaks: list[Break] = []
         self.versions: list[str] = []
         self.reasons: list[str] = [""]
         self._version_index: dict[str, int] = {}
@@ -73,8 +97,8 @@ class Records:
         self.outcome.append(outcome)
         self.counts[outcome] += 1
 
-    def add_failure(self, timing: Timing, status: int, reason: str) -> None:
-        """Add a request that failed: `status` 0 when no answer came, `reason` a word that says why."""
+    def add_failure(self, timing: Timing, status: int, reason: str, outcome: Outcome = Outcome.FAILED) -> None:
+        """Add a request that failed or was shed: `status` 0 when no answer came, `reason` a word that says why."""
         self._add_timing(timing)
         self.epoch.append(-1)
         self.status.append(status)
@@ -82,8 +106,18 @@ class Records:
         if reason not in self.reasons:
             self.reasons.append(reason)
         self.reason.append(self.reasons.index(reason))
-        self.outcome.append(Outcome.FAILED)
-        self.counts[Outcome.FAILED] += 1
+        self.outcome.append(outcome)
+        self.counts[outcome] += 1
+
+    def add_break(self, cut: Break) -> None:
+        """Add a connection that was cut; it is no request, and its request gets a row when that ends."""
+        if len(self.breaks) < _MOST_BREAKS:
+            self.breaks.append(cut)
+
+    def clear_rows(self) -> None:
+        """Forget the rows; the counts, breaks and names stay."""
+        for name in _COLUMNS:
+            del getattr(self, name)[:]
 
     def _add_timing(self, timing: Timing) -> None:
         due, sent, received, fresh = timing
@@ -98,8 +132,8 @@ class Records:
         return np.array(values[start:], dtype=values.typecode)
 
     def failures(self) -> dict[str, int]:
-        """Count the failures by what they were: `503 overloaded`, `connection reset`."""
-        failed = self.column("outcome") == Outcome.FAILED
+        """Count the failures by what they were: `503 queue_full`, `connection reset`."""
+        failed = self.column("outcome") >= Outcome.FAILED
         statuses, reasons = self.column("status")[failed].tolist(), self.column("reason")[failed].tolist()
         counts = Counter(zip(statuses, reasons, strict=True))
         return {f"{status or ''} {self.reasons[reason]}".strip(): n for (status, reason), n in counts.items()}
@@ -107,6 +141,8 @@ class Records:
     def save(self, path: Path) -> None:
         """Write all columns and the names of versions and reasons as an .npz."""
         columns: dict[str, Any] = {name: self.column(name) for name in _COLUMNS}
+        columns["breaks"] = np.array([(b.at, b.port, b.busy, b.retried) for b in self.breaks], "d").reshape(-1, 4)
+        columns["break_reasons"] = np.array([b.reason for b in self.breaks], "U")
         columns |= {"versions": np.array(self.versions, "U"), "reasons": np.array(self.reasons, "U")}
         with path.open("wb") as stream:
             np.savez_compressed(stream, allow_pickle=False, **columns)
@@ -122,5 +158,7 @@ class Records:
             for version in file["versions"].tolist():
                 records.version_index(version)
             records.reasons = file["reasons"].tolist()
+            rows = zip(file["breaks"].tolist(), file["break_reasons"].tolist(), strict=True)
+        records.breaks = [Break(at, int(port), why, bool(busy), bool(again)) for (at, port, busy, again), why in rows]
         records.counts = np.bincount(records.column("outcome"), minlength=len(Outcome)).tolist()
         return records

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from changeover.bench.check import Outcome
-from changeover.bench.figures import latencies, percentiles, switches
+from changeover.bench.figures import Switch, latencies, percentiles, switches
 from changeover.bench.records import Records
 from changeover.bench.spec import LoadSpec
+from changeover.bench.totals import Totals
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class RunTimes:
 def progress_document(records: Records, seen: int, elapsed: float) -> dict[str, Any]:
     """Describe the requests that ended since row `seen` (about one second's), and the totals so far."""
     outcome = records.column("outcome", seen)
-    taken = (records.column("received", seen) - records.column("due", seen))[outcome != Outcome.FAILED]
+    taken = (records.column("received", seen) - records.column("due", seen))[outcome < Outcome.FAILED]
     found = percentiles(taken)
     return {
         "kind": "progress",
@@ -55,44 +56,54 @@ def progress_document(records: Records, seen: int, elapsed: float) -> dict[str, 
         "p50_ms": found.get("p50"),
         "p99_ms": found.get("p99"),
         "versions": _versions(records, seen),
-        "requests": len(records),
+        "requests": sum(records.counts),
         **_counts(records),
     }
 
 
-def result_document(spec: LoadSpec, records: Records, times: RunTimes) -> dict[str, Any]:
-    """Return the one JSON document of a finished run."""
-    outcome = records.column("outcome")
-    found = switches(records, spec.order)
+def result_document(spec: LoadSpec, records: Records, times: RunTimes, totals: Totals | None = None) -> dict[str, Any]:
+    """Return the one JSON document of a finished run; `totals` stand for rows that were not kept."""
+    found = totals.switches() if totals else switches(records, spec.order)
     counts = _counts(records) | {"stale": sum(switch.stale for switch in found)}
-    bad = counts["failed"] + counts["wrong"] + counts["wrong_version"] + counts["stale"]
-    delay = records.column("sent") - records.column("due")
+    bad = sum(counts.values()) - counts["ok"] - counts["retried"]
+    requests = sum(records.counts)
+    answered = requests - records.counts[Outcome.FAILED] - records.counts[Outcome.SHED]
     return {
         "kind": "result",
         **_load(spec),
         "started": times.wall.isoformat().replace("+00:00", "Z"),
         "started_monotonic": times.start,
         "elapsed_s": round(times.elapsed, 3),
-        "clean": bad == 0 and len(outcome) > 0,
+        "clean": bad == 0 and requests > 0,
         "checked": bool(spec.expected),
-        "requests": len(outcome),
+        "requests": requests,
         **counts,
-        "failures": records.failures(),
-        "throughput": round(int((outcome != Outcome.FAILED).sum()) / times.elapsed, 1),
-        "latency_ms": percentiles(latencies(records)),
-        "send_delay_ms": percentiles(delay),
-        "versions": _version_figures(records),
-        "switches": [
-            {
-                "from": switch.old,
-                "to": switch.new,
-                "at_s": round(switch.at - times.start, 4),
-                "last_old_s": round(switch.last_old - times.start, 4),
-                "stale": switch.stale,
-            }
-            for switch in found
-        ],
+        "throughput": round(answered / times.elapsed, 1),
+        **(totals.figures() if totals else _figures(records)),
+        "switches": [_switch(switch, times.start) for switch in found],
         "generator_cpu": round(times.cpu_share, 3),
+    }
+
+
+def _switch(switch: Switch, start: float) -> dict[str, Any]:
+    return {
+        "from": switch.old,
+        "to": switch.new,
+        "at_s": round(switch.at - start, 4),
+        "last_old_s": round(switch.last_old - start, 4),
+        "stale": switch.stale,
+    }
+
+
+def _figures(records: Records) -> dict[str, Any]:
+    """Return what needs the row of every request; `Totals.figures` gives the same without."""
+    taken = records.column("received") - records.column("due")
+    return {
+        "failures": records.failures(),
+        "latency_ms": percentiles(latencies(records)),
+        "shed_ms": percentiles(taken[records.column("outcome") == Outcome.SHED]),
+        "send_delay_ms": percentiles(records.column("sent") - records.column("due")),
+        "versions": _version_figures(records),
     }
 
 
@@ -111,7 +122,9 @@ def _load(spec: LoadSpec) -> dict[str, Any]:
 
 
 def _counts(records: Records) -> dict[str, int]:
-    return {member.name.lower(): records.counts[member] for member in Outcome}
+    """Requests by outcome; `retried`: how many were sent again after their connection was cut."""
+    counts = {member.name.lower(): records.counts[member] for member in Outcome}
+    return counts | {"retried": sum(cut.retried for cut in records.breaks)}
 
 
 def _versions(records: Records, seen: int) -> dict[str, int]:

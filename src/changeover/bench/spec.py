@@ -42,6 +42,9 @@ class LoadSpec:
         version: ask for this version; empty: let the server choose.
         batched: send a sample with a first dimension of 1 in front; False: as it is.
         headers: further request headers.
+        retries: how often a request is sent again, each time on a new connection, after its connection was cut.
+        keep_rows: keep the row of every request until the end; False folds them into sums once a second, for runs
+            of hours.
         timeout_s: a request without an answer after this long, counted from its due time, has failed.
         seed: of the random choices (arrivals, fresh connections).
     """
@@ -65,6 +68,8 @@ class LoadSpec:
     version: str = ""
     batched: bool = True
     headers: tuple[tuple[str, str], ...] = ()
+    retries: int = 0
+    keep_rows: bool = True
     timeout_s: float = 30.0
     seed: int = 1
 
@@ -118,6 +123,7 @@ def _problem(spec: LoadSpec) -> str:
         (spec.arrivals not in ("constant", "poisson"), "arrivals are constant or poisson"),
         (spec.mode == "open" and spec.rate <= 0, "an open loop needs a rate above 0"),
         (spec.connections < 1, "at least one connection is needed"),
+        (spec.retries < 0, "the number of retries is 0 or more"),
         (spec.duration_s <= 0, "the duration must be above 0 seconds"),
         (not 0 <= spec.fresh <= 1, "the fraction of fresh connections is between 0 and 1"),
         (len(set(spec.order)) < len(spec.order), "`order` names a version twice; leave it empty to go by epochs"),

@@ -134,7 +134,8 @@ def _say_progress(progress: Document) -> None:
     p50, p99 = (f"{progress[key]:.2f}" if progress[key] is not None else "-" for key in ("p50_ms", "p99_ms"))
     say(
         f"{progress['elapsed_s']:6.0f} s {progress['per_second']:7,} answers/s   p50 {p50} ms   p99 {p99} ms   "
-        f"failed {progress['failed']:,}   wrong {progress['wrong'] + progress['wrong_version']:,}"
+        f"failed {progress['failed']:,}   shed {progress['shed']:,}   "
+        f"wrong {progress['wrong'] + progress['wrong_version']:,}"
     )
 
 
@@ -149,7 +150,7 @@ def result_table(result: Document) -> RenderableType:
                 "requests",
                 f"{result['requests']:,} in {result['elapsed_s']:.1f} s, {result['throughput']:,.0f} answers/s",
             ),
-            ("failed", f"{result['failed']:,}"),
+            ("failed", f"{result['failed']:,}, and {result['shed']:,} shed"),
             ("values", wrong if result["checked"] else "not checked"),
             ("generator", f"{result['generator_cpu']:.0%} of a core"),
         ]

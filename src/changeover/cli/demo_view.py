@@ -80,4 +80,12 @@ def _row(document: Document, event: str) -> tuple[str, ...]:
     versions = [str(document["versions"].get(version, 0)) for version in ("1", "2")]
     wrong = document["wrong"] + document["wrong_version"]
     elapsed = f"{document['elapsed_s']:.0f} s"
-    return (elapsed, str(document["per_second"]), *latency, *versions, str(document["failed"]), str(wrong), event)
+    return (
+        elapsed,
+        str(document["per_second"]),
+        *latency,
+        *versions,
+        str(document["failed"] + document["shed"]),
+        str(wrong),
+        event,
+    )
