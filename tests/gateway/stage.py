@@ -95,6 +95,7 @@ class FakeWorker:
         data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, channel.MAX_MESSAGE), PATIENCE)
         assert data, "the gateway closed the channel"
         header, parts, count = channel.unpack(data)
+        self.memory.hands[header.slot] = header.batch
         return header, channel.unpack_parts(parts, count)
 
     def rows(self, header: Header, part: Part) -> np.ndarray[Any, Any]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import struct
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from changeover.tensors import join_bytes
 from changeover.transport import channel, page
 from changeover.transport.channel import Header, Message, Part
-from changeover.transport.control import Signature, TensorEntry
 from changeover.transport.link import Kind
-from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
+from tests.gateway.stage import FakeWorker, entry, question, stage
 
 Attack = Callable[[FakeWorker, Header, np.ndarray], None]
 ROW = np.ones((1, 4), np.float32)
@@ -167,8 +164,8 @@ def test_batches_that_wait_behind_a_slow_one_are_not_silence() -> None:
         async with stage() as here:
             (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4, max_batch=1))
             requests = [here.ask(question()) for _ in range(3)]
-            taken = [await worker.take() for _ in range(3)]
-            for header, (part,) in taken:
+            for _ in requests:
+                header, (part,) = await worker.take()
                 await asyncio.sleep(0.2)  # the run
                 worker.give(header, worker.rows(header, part))
             await here.answered(*requests)
@@ -207,7 +204,44 @@ def worker_value(worker: FakeWorker, header: Header, part: Part) -> float:
     return float(worker.rows(header, part)[0, 0])
 
 
-def test_a_request_in_hand_at_two_deaths_is_refused_and_no_other() -> None:
+def test_another_gateways_batch_is_no_silence() -> None:
+    """A worker that has not begun yet with what is here, but finishes others' batches, is not given up."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4))
+            request = here.ask(question())
+            for _ in range(5):
+                await asyncio.sleep(0.15)  # a run for another gateway
+                worker.memory.strike()
+            await worker.serve_one(2.0)
+            await here.answered(request)
+            assert (request.status, here.denounced) == (200, [])
+
+    asyncio.run(scenario())
+
+
+def test_one_of_two_runners_stuck_is_silence() -> None:
+    """The other one answers on and on; what is in hand all the while counts."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4, max_batch=1))
+            here.ask(question())
+            await worker.take()
+            for _ in range(200):
+                if here.denounced:
+                    break
+                request = here.ask(question())
+                await worker.serve_one(2.0)
+                await here.answered(request)
+                await asyncio.sleep(0.01)
+            assert here.denounced == [worker.member]
+
+    asyncio.run(scenario())
+
+
+def test_a_request_in_hand_at_three_deaths_is_refused_and_no_other() -> None:
     """Who waits behind a poisonous request is not blamed for the deaths it caused."""
 
     async def scenario() -> None:
@@ -215,11 +249,10 @@ def test_a_request_in_hand_at_two_deaths_is_refused_and_no_other() -> None:
             (worker,) = here.serve(1, entry(7, "1", max_batch=1))
             poison = here.ask(question([666, 0, 0, 0]))
             others = [here.ask(question()) for _ in range(6)]
-            for _ in range(2):
+            for death in range(3):
                 await worker.take()
                 worker.sock.close()
-                opened = len(here.heard(Kind.OPEN))
-                await here.until(lambda n=opened: len(here.heard(Kind.OPEN)) > n or n > 2, "the next OPEN")  # type: ignore[misc]
+                await here.until(lambda n=death: len(here.heard(Kind.OPEN)) == n + 2, "the next OPEN")  # type: ignore[misc]
                 worker = here.connect(7)
             serving = asyncio.create_task(worker.serve(2.0))
             await here.answered(poison, *others)
@@ -230,69 +263,27 @@ def test_a_request_in_hand_at_two_deaths_is_refused_and_no_other() -> None:
     asyncio.run(scenario())
 
 
-def strings(here: Stage) -> FakeWorker:
-    """A worker of a model of texts."""
-    tensors = [TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "BYTES", [-1])]
-    (worker,) = here.serve(1, entry(7, "1", signature=Signature(*tensors, True)))
-    return worker
-
-
-@pytest.mark.parametrize(
-    "raw", [b"", b"\x05\x00\x00\x00abc", join_bytes(["a", "b"]), struct.pack("<I", 2**32 - 1), join_bytes(["a"]) + b"x"]
-)
-def test_texts_whose_lengths_do_not_fit_are_denounced(raw: bytes) -> None:
-    """Also in an answer to a single request, and in binary form, where nobody else would look at them."""
+def test_two_in_hand_at_once_are_told_apart() -> None:
+    """With several runners a death has several suspects: the last time each runs with nothing beside it."""
 
     async def scenario() -> None:
         async with stage() as here:
-            worker = strings(here)
-            here.ask(question(parameters={"binary_data_output": True}))
-            header, _ = await worker.take()
-            worker.memory.outputs[header.slot][: len(raw)] = raw
-            part = Part(0, 13, (1,), 0, len(raw), 64)
-            worker.ring(
-                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
-            )
-            await here.until(lambda: here.denounced, "the denunciation")
-
-    asyncio.run(scenario())
-
-
-def test_texts_of_several_requests_are_cut_apart() -> None:
-    """Rows of different length go to those who asked."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            worker = strings(here)
-            requests = [here.ask(question(rows=rows)) for rows in (1, 2)]
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1))
+            poison, other = here.ask(question([666, 0, 0, 0])), here.ask(question([5, 0, 0, 0]))
+            for death in range(2):
+                for _ in range(2):
+                    await worker.take()
+                worker.sock.close()
+                await here.until(lambda n=death: len(here.heard(Kind.OPEN)) == n + 2, "the next OPEN")  # type: ignore[misc]
+                worker = here.connect(7)
             header, (part,) = await worker.take()
-            assert part.shape == (3, 4)
-            raw = join_bytes(["one", "", "a much longer text"])
-            worker.memory.outputs[header.slot][: len(raw)] = raw
-            part = Part(0, 13, (3,), 0, len(raw), 64)
-            worker.ring(
-                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
-            )
-            await here.answered(*requests)
-            assert [r.json()["outputs"][0]["data"] for r in requests] == [["one"], ["", "a much longer text"]]
-
-    asyncio.run(scenario())
-
-
-def test_rows_that_a_model_lost_run_again_alone() -> None:
-    """A batch answered with fewer rows cannot be cut apart: it is no crime, and each request gets a run of its own."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1"))
-            requests = [here.ask(question([n, 0, 0, 0])) for n in range(2)]
-            header, _ = await worker.take()
-            worker.give(header, ROW)
-            for _ in range(2):
-                assert await worker.serve_one(2.0) == 1
-            await here.answered(*requests)
-            assert [r.values[0] for r in requests] == [0, 2]
-            assert here.denounced == []
+            assert worker_value(worker, header, part) == 666
+            assert list(here.models.targets[7].batcher.channel.batches) == [header.slot]
+            worker.sock.close()
+            await here.until(lambda: len(here.heard(Kind.OPEN)) == 4, "the next OPEN")
+            await here.connect(7).serve_one(2.0)
+            await here.answered(poison, other)
+            assert (poison.status, poison.json()["reason"], other.values[0]) == (500, "worker_crashed", 10)
 
     asyncio.run(scenario())
 

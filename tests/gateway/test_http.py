@@ -109,7 +109,7 @@ def test_a_model_without_a_worker_is_not_ready() -> None:
 
     def check(here: Stage) -> None:
         assert ask(here, "GET", "/v2/models/m/ready").status == 200
-        here.models.targets[7].batcher.on_loss([], None)
+        here.models.targets[7].batcher.on_loss([], [], None)
         assert ask(here, "GET", "/v2/models/m/ready").status == 503
         assert ask(here, "GET", "/v2/models/m/versions/9/ready").status == 200
 

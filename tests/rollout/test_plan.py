@@ -162,7 +162,9 @@ def test_any_value_gives_a_plan_or_a_refusal(value: object) -> None:
     assert isinstance(plan, Plan)
 
 
-def test_more_instances_than_this_version_runs_are_refused() -> None:
-    """A field that has no effect yet must not be accepted in silence."""
-    with pytest.raises(InvalidPlan, match="one instance"):
-        parse_plan("runtime: {instances: 2}")
+@pytest.mark.parametrize("count", [0, 65, 1.5])
+def test_instances_have_bounds(count: float) -> None:
+    """One to 64 runner threads."""
+    assert parse_plan("runtime: {instances: 64}").runtime.instances == 64
+    with pytest.raises(InvalidPlan, match=r"runtime\.instances"):
+        parse_plan(f"runtime: {{instances: {count}}}")

@@ -153,7 +153,7 @@ def test_memory_of_its_own_travels_with_a_message() -> None:
 
 @pytest.mark.parametrize(
     ("slots", "inputs", "outputs"),
-    [(0, 64, 64), (65, 64, 64), (2, 0, 64), (2, 65, 64), (2, 64, 64 << 20), (2.0, 64, 64), (2, -64, 64)],
+    [(0, 64, 64), (67, 64, 64), (2, 0, 64), (2, 65, 64), (2, 64, 64 << 20), (2.0, 64, 64), (2, -64, 64)],
 )
 def test_a_size_that_nobody_gives_is_refused(slots: int, inputs: int, outputs: int) -> None:
     """A worker asks for its channel's size, and a wrong one would be made by the supervisor and mapped by gateways."""
@@ -167,3 +167,21 @@ def test_every_size_that_is_given_is_taken(slots: int, inputs: int, outputs: int
     size = channel.channel_size(slots, inputs, outputs)
     told = {"slots": size.slots, "input_bytes": size.input_bytes, "output_bytes": size.output_bytes}
     assert channel.checked_size(told) == size
+
+
+def test_hands_and_beat_are_seen_from_the_other_end() -> None:
+    """Behind the slots: what the worker has begun in each, and a word that changes with every batch, also past 2^64."""
+    size = ChannelSize(3, 64, 128)
+    fd, gateway, worker = channel.create(size)
+    ours, theirs = ChannelMemory(fd, size), ChannelMemory(fd, size)
+    os.close(fd)
+    gateway.close()
+    worker.close()
+    theirs.outputs[2][:] = b"x" * 128
+    theirs.hands[2] = 2**64 - 1
+    theirs.strike()
+    assert (list(ours.hands), ours.beat) == ([0, 0, 2**64 - 1, 1], 1)
+    theirs.hands[-1] = 2**64 - 1
+    theirs.strike()
+    assert ours.beat == 0
+    assert bytes(ours.outputs[2]) == b"x" * 128

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from changeover.testing import Server
-from changeover.transport.channel import MAX_CHANNEL_BYTES
+from changeover.tensors import Datatype
+from changeover.testing import Server, wait_for
+from changeover.transport.channel import MAX_CHANNEL_BYTES, checked_size
 from changeover.transport.control import Signature, TensorEntry
 from changeover.worker.process import channels
 from tests import onnx_models
@@ -41,6 +45,14 @@ def test_slots_of_a_huge_model_stay_within_the_channels_limit() -> None:
     """What does not fit travels in memory of its own."""
     size = channels(signature("FP32", [-1, 3, 4096, 4096], True), 64)
     assert size.slots * (size.input_bytes + size.output_bytes) <= MAX_CHANNEL_BYTES + 1024
+
+
+@pytest.mark.parametrize("instances", [1, 2, 64])
+def test_there_are_slots_beyond_the_runners(instances: int) -> None:
+    """So that the next batch is there when a runner is free; the supervisor makes channels of that size."""
+    size = channels(signature("FP32", [-1, 4], True), 32, instances)
+    assert size.slots == instances + 2
+    assert checked_size(msgspec.structs.asdict(size)).slots == size.slots
 
 
 def ask(server: Server, model: str, name: str, array: np.ndarray, datatype: str) -> np.ndarray:
@@ -110,3 +122,54 @@ def test_nothing_but_the_worker_family_has_onnxruntime(serve: Serve) -> None:
         if any("onnxruntime" in m.path for m in server.named(name).memory_maps())
     }
     assert having == {"zygote", "worker m/1"}
+
+
+def rows(*values: float) -> dict[str, Any]:
+    """A request of one row."""
+    return {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": list(values)}]}
+
+
+def test_a_long_run_holds_nobody_up_where_there_are_two_instances(serve: Serve) -> None:
+    """While one request runs for as long as it likes, others are answered by the second runner of the same worker."""
+    server = serve()
+    server.plan("m", "runtime: {instances: 2, max_batch: 1}")
+    server.deploy("m", onnx_models.endless().SerializeToString())
+    worker = server.named("worker m/1")
+    with ThreadPoolExecutor(1) as other:
+        long = other.submit(server.infer, "m", rows(1e7, 0, 0, 0), changeover_timeout="5s")
+        wait_for(lambda: worker.cpu_times().user > 1.0, "the long run to be under way")
+        for number in range(20):
+            reply = server.infer("m", rows(number, 0, 0, 0))
+            assert (reply.status, reply.json()["outputs"][0]["data"][0]) == (200, number)
+        assert not long.done()
+        assert server.named("worker m/1").pid == worker.pid
+        assert long.result().status == 504
+
+
+def test_three_instances_answer_rightly_under_load(serve: Serve) -> None:
+    """Shapes of all sizes and texts, from many clients at once: each gets the answer to its own question."""
+    server = serve()
+    for name, model in (
+        ("free", onnx_models.identity(shape=("N", "M"))),
+        ("text", onnx_models.identity(Datatype.BYTES)),
+        ("repeat", onnx_models.repeat()),
+    ):
+        server.plan(name, "runtime: {instances: 3, max_batch: 4}")
+        server.deploy(name, model.SerializeToString())
+    threads = [t for t in server.named("worker free/1").threads() if t.id]
+    assert len(threads) >= 4
+
+    def ask_for_all(seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        for _ in range(25):
+            wide = generator.random((generator.integers(1, 9), generator.integers(0, 900)), np.float32)
+            assert np.array_equal(ask(server, "free", "x", wide, "FP32"), wide)
+            words = np.array([[str(seed) * int(n) for n in generator.integers(0, 40, 4)]], object)
+            found = ask(server, "text", "x", words, "BYTES")
+            assert [[item.decode() for item in row] for row in found] == words.tolist()
+            count = int(generator.integers(0, 5000))
+            assert ask(server, "repeat", "n", np.array(count, np.int64), "INT64").tolist() == list(range(count))
+
+    with ThreadPoolExecutor(6) as clients:
+        for _ in clients.map(ask_for_all, range(6)):
+            pass

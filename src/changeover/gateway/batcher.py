@@ -13,12 +13,13 @@ from time import monotonic
 from typing import Protocol
 
 from changeover.errors import ChangeoverError, ModelRunFailed, Overloaded
-from changeover.gateway.channels import Batch, WorkerChannel
-from changeover.gateway.ticket import Ticket
+from changeover.gateway.channels import WorkerChannel
+from changeover.gateway.ticket import Batch, Ticket
 from changeover.tensors import Tensor
 from changeover.transport.control import LoadingEntry
 
-_MAX_ATTEMPTS = 2
+_MAX_ATTEMPTS = 3
+"""How many workers may die with a request in hand. The last time it runs with nothing beside it."""
 _MAX_RUNS = 16
 _RUNS_NS = 2e6
 """Runs that share a doorbell wait for one another, so together they may take about 2 ms."""
@@ -64,6 +65,7 @@ class Batcher:
         self._denounce = denounce
         self._queue: deque[Ticket] = deque()
         self._scheduled = False
+        self._suspect: Batch | None = None  # out, and nothing may be beside it
         self._batchable = entry.signature.batchable
         self._one_run = not self._batchable and any(e.datatype == "BYTES" for e in entry.signature.inputs)
 
@@ -90,17 +92,26 @@ class Batcher:
         """Send as long as there are rows and slots."""
         self._scheduled = False
         channel = self.channel
-        while channel is not None and channel.free and self._queue:
+        while channel is not None and channel.free and self._queue and not self._must_wait(channel):
             batch = self._gather(channel)
             if batch is None:
                 continue
+            if batch.tickets[0].attempts == _MAX_ATTEMPTS:
+                self._suspect = batch
             try:
                 channel.send(batch)
             except OSError as error:  # nothing was sent, and the slot is free still
                 self._refuse(batch, Overloaded(f"no memory for a large batch: {error.strerror}", reason="no_memory"))
 
+    def _must_wait(self, channel: WorkerChannel) -> bool:
+        """Whether a suspect is out, or is next while others are: whose fault its worker's death is must be plain."""
+        if self._suspect is not None:
+            return True
+        return self._queue[0].attempts == _MAX_ATTEMPTS - 1 and bool(channel.batches)
+
     def _refuse(self, batch: Batch, error: ChangeoverError) -> None:
         """Answer all of a batch that runs nowhere."""
+        self._suspect = None
         for ticket in batch.tickets:
             self._desk.fail(ticket, error)
             ticket.release()
@@ -141,6 +152,7 @@ class Batcher:
 
     def on_answer(self, batch: Batch, outputs: list[list[Tensor]]) -> None:
         """Answer each client that still waits, then end the leases and let the next batch go."""
+        self._suspect = None
         for ticket, tensors in zip(batch.tickets, outputs, strict=True):
             if not ticket.answered:
                 self._desk.answer(ticket, tensors)
@@ -149,6 +161,7 @@ class Batcher:
 
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:
         """The session raised: with company, each ticket gets a run of its own, so one's fault is its alone."""
+        self._suspect = None
         together = len(batch.tickets) > 1
         for ticket in reversed(batch.tickets):
             if ticket.answered:
@@ -163,34 +176,37 @@ class Batcher:
                 ticket.release()
         self._schedule()
 
-    def on_loss(self, batches: list[Batch], why: str | None) -> None:
+    def on_loss(self, in_hand: list[Batch], waiting: list[Batch], why: str | None) -> None:
         """The worker died or was found out: what was in its slots runs again on the next one."""
         lost = self.channel.member if self.channel is not None else None
         if why is not None and lost is not None:
             self._denounce(lost, why)
-        self.channel = None
-        batches.sort(key=lambda b: b.number)
-        for batch in reversed(batches):
-            self._take_back(batch, in_hand=batch is batches[0])
+        self.channel = self._suspect = None
+        for batch in waiting:
+            for ticket in batch.tickets:
+                ticket.attempts -= 1  # it had no part in the death
+        batches = sorted([*in_hand, *waiting], key=lambda b: b.number)
+        for ticket in reversed([t for batch in batches for t in batch.tickets]):
+            self._take_back(ticket)
         if not self.gone:
             self._reopen(self.entry.loading, lost)
 
-    def _take_back(self, batch: Batch, *, in_hand: bool) -> None:
-        """Queue a lost batch's tickets again, in front. A worker takes batches in order, so it had one in hand."""
-        for ticket in reversed(batch.tickets):
-            if ticket.answered:
-                ticket.release()
-            elif in_hand and ticket.attempts >= _MAX_ATTEMPTS:
-                error = ModelRunFailed("the worker died twice with this request in hand", reason="worker_crashed")
-                self._desk.fail(ticket, error)
-                ticket.release()
-            else:
-                if in_hand:
-                    ticket.alone = True  # whoever killed the worker shall not take others along
-                else:
-                    ticket.attempts -= 1
-                ticket.running = False
-                self._queue.appendleft(ticket)
+    def _take_back(self, ticket: Ticket) -> None:
+        """Queue a lost ticket again, in front.
+
+        A first death is most likely none of its doing, so it runs as before. After a second it runs alone: whoever
+        kills workers shall not take others along.
+        """
+        if ticket.answered:
+            ticket.release()
+        elif ticket.attempts >= _MAX_ATTEMPTS:
+            detail = f"{_MAX_ATTEMPTS} workers died with this request in hand"
+            self._desk.fail(ticket, ModelRunFailed(detail, reason="worker_crashed"))
+            ticket.release()
+        else:
+            ticket.alone = ticket.alone or ticket.attempts == _MAX_ATTEMPTS - 1
+            ticket.running = False
+            self._queue.appendleft(ticket)
 
     # -- channel -------------------------------------------------------------------------------------------
 
@@ -220,11 +236,11 @@ class Batcher:
     def check(self, now: float) -> None:
         """Give up a worker that has been silent longer than the model's run timeout."""
         channel = self.channel
-        since = channel.busy_since if channel is not None else None
+        since = channel.busy_since(now) if channel is not None else None
         if channel is None or since is None or now - since < self.entry.run_timeout:
             return
         why = f"silent for {now - since:.1f} s with a batch in hand (runtime.run_timeout)"
-        self.on_loss(channel.close(), why)
+        self.on_loss(*channel.close(), why)
 
     def _schedule(self) -> None:
         if not self._scheduled and self._queue and self.channel is not None:

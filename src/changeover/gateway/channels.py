@@ -8,35 +8,21 @@ from __future__ import annotations
 
 import array
 import asyncio
-import json
-import mmap
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
 from time import monotonic
 from typing import NamedTuple, Protocol
 
 from changeover.errors import Internal, ModelRunFailed
-from changeover.gateway.ticket import Ticket
-from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, bytes_offsets, split_rows
+from changeover.gateway import replies
+from changeover.gateway.replies import Replies
+from changeover.gateway.ticket import Batch
+from changeover.tensors import Tensor, TensorSpec
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
-from changeover.transport.page import is_sealed
 
 _KEPT_LAYOUTS = 512
-
-
-@dataclass(slots=True)
-class Batch:
-    """What is in one slot: tickets in row order, or one ticket a run."""
-
-    tickets: list[Ticket]
-    rows: int
-    runs: int
-    number: int = 0
-    sent: float = 0.0
 
 
 class Owner(Protocol):
@@ -48,7 +34,7 @@ class Owner(Protocol):
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:
         """The session raised."""
 
-    def on_loss(self, batches: list[Batch], why: str | None) -> None:
+    def on_loss(self, in_hand: list[Batch], waiting: list[Batch], why: str | None) -> None:
         """The channel is gone with these batches; `why` names a broken rule, None is a death."""
 
 
@@ -83,11 +69,11 @@ class WorkerChannel:
         os.close(memory_fd)
         self._datatypes = [s.datatype for s in inputs]
         self._fixed = all(d.itemsize for d in self._datatypes)
-        self._outputs = outputs
+        self._replies = Replies(outputs)
         self._next = 1
         self._answered = 0.0
+        self._beat = 0
         self._layouts: dict[tuple[object, int, int], _Layout] = {}
-        self._checked: dict[tuple[bytes, int, int], list[Part]] = {}
         self._owner: Owner | None = None
 
     def attach(self, owner: Owner) -> None:
@@ -95,20 +81,31 @@ class WorkerChannel:
         self._owner = owner
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
 
-    def close(self) -> list[Batch]:
-        """Stop; returns the batches that were never answered."""
+    def close(self) -> tuple[list[Batch], list[Batch]]:
+        """Stop; returns the batches without an answer: those that the worker had begun, and those that waited."""
         if self._owner is not None:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
         self._owner = None
         self._sock.close()
-        batches, self.batches = list(self.batches.values()), {}
-        return batches
+        left, self.batches = self.batches, {}
+        in_hand = [batch for slot, batch in left.items() if self._memory.hands[slot] == batch.number]
+        return in_hand, [batch for batch in left.values() if batch not in in_hand]
 
-    @property
-    def busy_since(self) -> float | None:
-        """When the worker took the batch that it has in hand (monotonic seconds), None when it has none."""
-        sent = min((b.sent for b in self.batches.values()), default=None)
-        return None if sent is None else max(sent, self._answered)
+    def busy_since(self, now: float) -> float | None:
+        """Since when the worker has been silent on the batch that waits longest (monotonic seconds).
+
+        A batch in hand counts from when it was seen there; one that waits behind others (also another gateway's),
+        from the last sign of life. None when no batch is out.
+        """
+        oldest: float | None = None
+        if self._memory.beat != self._beat:
+            self._beat, self._answered = self._memory.beat, now
+        for slot, batch in self.batches.items():
+            if not batch.taken and self._memory.hands[slot] == batch.number:
+                batch.taken = now
+            since = batch.taken or max(batch.sent, self._answered)
+            oldest = since if oldest is None else min(oldest, since)
+        return oldest
 
     # -- out -----------------------------------------------------------------------------------------------
 
@@ -191,7 +188,7 @@ class WorkerChannel:
             return False
         except OSError:
             data, ancillary = b"", []
-        own = _own_memory(ancillary)
+        own = replies.own_memory(ancillary)
         if not data:
             self._lose(None)
             return False
@@ -199,17 +196,17 @@ class WorkerChannel:
         batch = self.batches.get(header.slot)
         if batch is None or batch.number != header.batch or batch.runs != header.runs or self._owner is None:
             raise Internal("an answer to no batch that is out", reason="channel_malformed")
+        self._answered = monotonic()
         if header.kind == Message.FAILED:
-            failure = _failure(body)
+            failure = replies.failure(body)
             self._owner.on_refusal(self._returned(header.slot), failure)
             return True
         if header.kind != Message.ANSWER:
             raise Internal("a worker sent a request", reason="channel_malformed")
         memory = self._memory.outputs[header.slot] if own is None else own
-        parts = self._parts(body, count, batch.runs, len(memory))
-        self._answered = monotonic()
+        parts = self._replies.parts(body, count, batch.runs, len(memory))
         try:
-            outputs = self._cut(batch, parts, memory)
+            outputs = self._replies.cut(batch, parts, memory)
         except ModelRunFailed as error:
             self._owner.on_refusal(self._returned(header.slot), error)
             return True
@@ -226,103 +223,6 @@ class WorkerChannel:
 
     def _lose(self, why: str | None) -> None:
         owner = self._owner
-        batches = self.close()
+        in_hand, waiting = self.close()
         if owner is not None:
-            owner.on_loss(batches, why)
-
-    def _parts(self, body: bytes, count: int, runs: int, limit: int) -> list[Part]:
-        """The descriptors, checked against declaration and memory; a layout seen before is not checked again."""
-        key = (body, runs, limit)
-        parts = self._checked.get(key)
-        if parts is None:
-            parts = channel.unpack_parts(body, count)
-            if len(parts) != len(self._outputs):
-                raise Internal(f"{len(parts)} outputs for {len(self._outputs)}", reason="channel_malformed")
-            for position, (part, spec) in enumerate(zip(parts, self._outputs, strict=True)):
-                if part.position != position or part.datatype != spec.datatype:
-                    raise Internal("an output of another type than declared", reason="channel_malformed")
-                channel.check_part(part, runs, spec.datatype.itemsize, limit)
-                if spec.shape and not spec.fits(part.shape):
-                    raise Internal("an output of another shape than declared", reason="channel_malformed")
-            if len(self._checked) < _KEPT_LAYOUTS:
-                self._checked[key] = parts
-        return parts
-
-    def _cut(self, batch: Batch, parts: list[Part], memory: memoryview) -> list[list[Tensor]]:
-        """Each ticket's outputs, as views."""
-        if len(batch.tickets) == 1:
-            return [[self._tensor(p, memory, 0) for p in parts]]
-        if batch.runs > 1:
-            return [[self._tensor(p, memory, run) for p in parts] for run in range(batch.runs)]
-        counts = [t.admitted.rows for t in batch.tickets]
-        columns = [self._rows(part, memory, batch.rows, counts) for part in parts]
-        return [list(row) for row in zip(*columns, strict=True)]
-
-    def _tensor(self, part: Part, memory: memoryview, run: int) -> Tensor:
-        spec = self._outputs[part.position]
-        start = part.offset + run * part.stride
-        data: Raw = memory[start : start + part.nbytes]
-        if spec.datatype is Datatype.BYTES:
-            data = _elements(bytes(data), prod(part.shape))  # a copy: checked lengths must not change afterwards
-        return Tensor(spec.name, spec.datatype, part.shape, data)
-
-    def _rows(self, part: Part, memory: memoryview, rows: int, counts: list[int]) -> list[Tensor]:
-        """One output of a batch, cut where the tickets' rows end.
-
-        Raises:
-            ModelRunFailed: the model made more or fewer rows of these inputs than they have (`output_undeclared`);
-                each ticket gets a run of its own then.
-        """
-        if not part.shape or part.shape[0] != rows:
-            raise ModelRunFailed(
-                f"output {part.position} has shape {list(part.shape)} for {rows} rows", reason="output_undeclared"
-            )
-        whole = self._tensor(part, memory, 0)
-        if whole.datatype is Datatype.BYTES:
-            return split_rows(whole, counts)
-        rest = part.shape[1:]
-        row_bytes = prod(rest) * whole.datatype.itemsize
-        name, datatype = whole.name, whole.datatype
-        tensors: list[Tensor] = []
-        at = part.offset
-        for count in counts:
-            end = at + count * row_bytes
-            tensors.append(Tensor(name, datatype, (count, *rest), memory[at:end]))
-            at = end
-        return tensors
-
-
-def _failure(body: bytes) -> ModelRunFailed:
-    try:
-        told = json.loads(body)
-        return ModelRunFailed(str(told["detail"]), reason=str(told["reason"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise Internal("a failure that tells nothing", reason="channel_malformed") from None
-
-
-def _elements(data: bytes, count: int) -> bytes:
-    """The same bytes, when they are `count` elements of a BYTES tensor."""
-    try:
-        bytes_offsets(data, count)
-    except ValueError as error:
-        raise Internal(str(error), reason="channel_malformed") from None
-    return data
-
-
-def _own_memory(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
-    """Memory that came with an answer; its size must be sealed, or reading it could kill this process."""
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    try:
-        if not fds:
-            return None
-        if not is_sealed(fds[0]):
-            raise Internal("memory whose size is not sealed", reason="channel_malformed")
-        return memoryview(mmap.mmap(fds[0], os.fstat(fds[0]).st_size, access=mmap.ACCESS_READ))
-    except (OSError, ValueError):
-        raise Internal("memory that cannot be mapped", reason="channel_malformed") from None
-    finally:
-        for fd in fds:
-            os.close(fd)
+            owner.on_loss(in_hand, waiting, why)

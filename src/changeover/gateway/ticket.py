@@ -1,7 +1,8 @@
-"""A ticket: one inference request on its way through the gateway, from admission to its answer."""
+"""A ticket: one inference request on its way through the gateway, from admission to its answer; and a batch of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,3 +68,20 @@ class Ticket:
 
     def __repr__(self) -> str:
         return f"<Ticket {self.model.name}/{self.target.version} epoch {self.epoch} attempts {self.attempts}>"
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What is in one slot: tickets in row order, or one ticket a run.
+
+    Attributes:
+        sent: when it was put there (`time.monotonic`).
+        taken: when it was first seen in the worker's hand, 0 before that.
+    """
+
+    tickets: list[Ticket]
+    rows: int
+    runs: int
+    number: int = 0
+    sent: float = 0.0
+    taken: float = 0.0

@@ -187,6 +187,7 @@ class Loader:
             cache=str(self._state / "cache"),
             empty=str(self._state / "empty"),
             optimization=runtime.optimization,
+            instances=runtime.instances,
             intra_op_threads=runtime.intra_op_threads,
             providers=runtime.providers,
             max_batch=runtime.max_batch,

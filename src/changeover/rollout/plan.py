@@ -64,7 +64,7 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Section `runtime`: how a worker runs the model.
 
     Attributes:
-        instances: runner threads of one worker.
+        instances: runner threads of one worker: batches that run at the same time.
         intra_op_threads: threads of one run.
         optimization: of the graph.
         providers: execution providers, by preference.
@@ -73,7 +73,7 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         run_timeout: seconds after which a run counts as hung and its worker is killed.
     """
 
-    instances: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     intra_op_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     optimization: Optimization = Optimization.ALL
     providers: Annotated[tuple[Provider, ...], msgspec.Meta(min_length=1)] = ("CPUExecutionProvider",)
@@ -168,11 +168,6 @@ def _quantified(value: object) -> object:
                 part[field] = convert(part[field])
             except ValueError as error:
                 raise msgspec.ValidationError(f"{error} - at `$.{section}.{field}`") from error
-    runtime = copied.get("runtime")
-    if isinstance(runtime, dict) and isinstance(runtime.get("instances"), int) and runtime["instances"] > 1:
-        raise msgspec.ValidationError(
-            "this version runs one instance a worker; leave it out or give 1 - at `$.runtime.instances`"
-        )
     rollout = copied.get("rollout")
     if isinstance(rollout, dict) and rollout.get("strategy") in _LATER:
         raise msgspec.ValidationError(

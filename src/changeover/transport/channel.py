@@ -5,6 +5,10 @@ carries a small message a batch: a fixed header and one descriptor a tensor. Mes
 so what was checked cannot change afterwards; only tensor bytes live in shared memory. End of file on the
 doorbell means that the peer is dead. A batch that does not fit its slot travels in a memfd of its own.
 
+At the end of the memory lies one word a slot, the *hand*: a worker writes a batch's number there when it begins
+with it. So the gateway knows, whoever else uses the worker, what a dead worker had in hand and what only waited. One
+more word is the *beat*, which changes whenever the worker finishes a batch of any gateway.
+
 A batch has `runs` executions of one shape (more than one only for models with a fixed batch dimension);
 run *i* of a tensor starts at `offset + i * stride`. Standard library only.
 """
@@ -25,11 +29,14 @@ from changeover.errors import Internal
 from changeover.transport.page import sealed_memfd
 
 ALIGN = 64
+_WORD = 8
+_BEATS = (1 << 64) - 1
 MAX_CHANNEL_BYTES = 64 << 20
 MAX_MESSAGE = 32 * 1024
 MAX_DIMS = 16
 MAX_DETAIL = 2000
-_MAX_SLOTS = 64
+_MAX_SLOTS = 66
+"""Two more than a worker has runners at most."""
 ANCILLARY = socket.CMSG_SPACE(4)
 """Room for the one descriptor that a message may bring."""
 _MAGIC = 0x31484343
@@ -56,6 +63,11 @@ class ChannelSize:
     @property
     def total(self) -> int:
         """Bytes of the whole memfd."""
+        return self.hands_at + (self.slots + 1) * _WORD
+
+    @property
+    def hands_at(self) -> int:
+        """Where the hands begin."""
         return self.slots * (self.input_bytes + self.output_bytes)
 
     def input_at(self, slot: int) -> int:
@@ -196,14 +208,24 @@ def _malformed(what: str) -> Internal:
 
 
 class ChannelMemory:
-    """The mapped slots."""
+    """The mapped slots; `hands` holds the number of the batch begun last in each."""
 
     def __init__(self, fd: int, size: ChannelSize) -> None:
         self.size = size
         self._map = mmap.mmap(fd, size.total)
         view = memoryview(self._map)
         self.inputs = [view[size.input_at(s) : size.input_at(s) + size.input_bytes] for s in range(size.slots)]
+        self.hands = view[size.hands_at :].cast("Q")
         self.outputs = [view[size.output_at(s) : size.output_at(s) + size.output_bytes] for s in range(size.slots)]
+
+    @property
+    def beat(self) -> int:
+        """Rises as the worker finishes batches."""
+        return self.hands[-1]
+
+    def strike(self) -> None:
+        """The worker has finished one more."""
+        self.hands[-1] = self.hands[-1] + 1 & _BEATS
 
 
 def create(size: ChannelSize) -> tuple[int, socket.socket, socket.socket]:

@@ -81,6 +81,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         path: the sealed ONNX file; cache: the optimised-model cache folder; empty: an empty folder to run in.
         verify: run the structure checks first (a replacement of a proven worker need not).
         signature: what a worker of this loading proved before; a replacement takes it over.
+        instances: runner threads.
         memory_limit: bytes for RLIMIT_AS above what the process has at start, 0 for none.
     """
 
@@ -93,6 +94,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     empty: str
     verify: bool = True
     optimization: str = "all"
+    instances: int = 1
     intra_op_threads: int = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     max_batch: int = 32

@@ -34,9 +34,13 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import Frame, Kind, Link
 from changeover.worker import quiet, session, warmup
+from changeover.worker.crew import Crew
 from changeover.worker.runner import ChannelClosed, Runner
 
-_SLOTS = 3
+_SPARE_SLOTS = 2
+"""Slots beyond one for each runner: while all of them run, the next batches are there already."""
+_STACK = 8 << 20
+"""Address space of a runner thread's stack."""
 _FREE_DIMENSION = 256
 """Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
 _MAX_RUNS = 16
@@ -69,7 +73,7 @@ def main(fd: int, parent: int) -> None:
         detail = "out of memory while loading; raise runtime.memory_limit"
         _report(link, WorkerStatus(spec.loading, "failed", reason="out_of_memory", detail=detail))
         return
-    _Server(link, loaded).run()
+    _Server(link, loaded, spec.instances).run()
 
 
 class Loader:
@@ -100,8 +104,8 @@ class Loader:
     def _load(self, how: quiet.Quiet | None) -> session.Session:
         spec, started = self._spec, time.perf_counter()
         if spec.memory_limit:
-            used = _address_space()
-            resource.setrlimit(resource.RLIMIT_AS, (used + spec.memory_limit, used + spec.memory_limit))
+            most = _address_space() + spec.memory_limit + (spec.instances - 1) * _STACK
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
             self._declared = verify.verify(Path(spec.path).parent)
@@ -122,7 +126,7 @@ class Loader:
             rss_bytes=_resident(),
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
-        size = channels(signature, spec.max_batch)
+        size = channels(signature, spec.max_batch, spec.instances)
         status = WorkerStatus(
             spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
         )
@@ -143,11 +147,16 @@ class Loader:
 
 
 class _Server:
-    """The loop of a loaded worker: its link and one channel a gateway."""
+    """The loop of a loaded worker: its link and one channel a gateway.
 
-    def __init__(self, link: Link, loaded: session.Session) -> None:
+    One instance runs batches in this loop; several are threads, and the loop hands out what comes.
+    """
+
+    def __init__(self, link: Link, loaded: session.Session, instances: int) -> None:
         self._link = link
         self._session = loaded
+        self._slots = instances + _SPARE_SLOTS
+        self._crew = Crew(instances, self._strike) if instances > 1 else None
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._runners: dict[int, Runner] = {}
@@ -163,6 +172,8 @@ class _Server:
                     self._serve(fd)
         for fd in list(self._runners):
             self._serve(fd)
+        if self._crew is not None:
+            self._crew.finish()
 
     def _on_link(self) -> None:
         while (message := self._link.receive()) is not None:
@@ -179,20 +190,36 @@ class _Server:
         """All that waits on one channel, but never past a slot's worth: others and the link come next."""
         runner = self._runners[fd]
         try:
-            for _ in range(_SLOTS):
-                if not runner.serve_one():
+            for _ in range(self._slots):
+                if not self._serve_one(runner):
                     return
-        except (ChannelClosed, BrokenPipeError, ConnectionResetError, Internal):
+        except (ChannelClosed, Internal):
             self._epoll.unregister(fd)
-            self._runners.pop(fd).sock.close()
+            self._runners.pop(fd).let_go()
+
+    def _serve_one(self, runner: Runner) -> bool:
+        if self._crew is None:
+            served = runner.serve_one()
+            if len(self._runners) > 1:
+                self._strike()
+            return served
+        task = runner.receive()
+        if task is not None:
+            self._crew.give(runner, task)
+        return task is not None
+
+    def _strike(self) -> None:
+        """Each gateway sees that the worker is not stuck, also while another's batches are run."""
+        for runner in list(self._runners.values()):
+            runner.strike()
 
 
-def channels(signature: Signature, max_batch: int) -> Channels:
+def channels(signature: Signature, max_batch: int, instances: int = 1) -> Channels:
     """Slot sizes for a model: the largest batch, or up to 16 single runs when it cannot batch."""
     times = max_batch if signature.batchable else _MAX_RUNS
     inputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.inputs)
     outputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.outputs)
-    size = channel.channel_size(_SLOTS, inputs, outputs)
+    size = channel.channel_size(instances + _SPARE_SLOTS, inputs, outputs)
     return Channels(size.slots, size.input_bytes, size.output_bytes)
 
 

@@ -7,9 +7,10 @@ import json
 import mmap
 import os
 import socket
+import threading
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,12 +28,24 @@ class ChannelClosed(Exception):
     """The gateway at the other end is gone."""
 
 
+class Task(NamedTuple):
+    """A batch as it came: header, descriptors and their number, and what came with it."""
+
+    header: Header
+    parts: bytes
+    tensors: int
+    ancillary: list[tuple[int, int, bytes]]
+
+
 _Feeds = list[dict[str, Array]]
 """The input arrays of a batch by name, one dict a run; views of the slot, but for BYTES."""
 
 
 class Runner:
-    """The worker's end of one channel."""
+    """The worker's end of one channel.
+
+    Tasks of one channel may run in several threads: each has a slot of its own, and what is kept is kept by slot.
+    """
 
     def __init__(self, session: Session, sock: socket.socket, memory_fd: int, size: ChannelSize) -> None:
         sock.setblocking(False)
@@ -43,29 +56,79 @@ class Runner:
         self._copies = any(not s.datatype.itemsize for s in session.inputs)  # BYTES are decoded, not viewed
         self._layouts: OrderedDict[tuple[int, int, bytes], _Feeds] = OrderedDict()
         self._answers: OrderedDict[tuple[Any, ...], tuple[list[Array], bytes]] = OrderedDict()
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    def hold(self) -> None:
+        """Keep the channel open for a task that is on its way to another thread."""
+        with self._lock:
+            self._holders += 1
+
+    def let_go(self) -> None:
+        """One holder less; the last one closes the channel."""
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self.sock.close()
+
+    def break_off(self) -> None:
+        """End the channel from any thread: both ends read its end of file."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def strike(self) -> None:
+        """Tell the gateway that the worker lives, although it has another one's batch in hand."""
+        self._memory.strike()
 
     def serve_one(self) -> bool:
         """Answer one batch; False when none waits.
 
         Raises:
             ChannelClosed: the gateway is gone.
+            Internal: it sent what makes no sense.
+        """
+        task = self.receive()
+        if task is None:
+            return False
+        self.handle(task)
+        return True
+
+    def receive(self) -> Task | None:
+        """The next batch; None when none waits.
+
+        Raises:
+            ChannelClosed: the gateway is gone.
+            Internal: it sent what makes no sense.
         """
         try:
             data, ancillary, _, _ = self.sock.recvmsg(channel.MAX_MESSAGE, channel.ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
-            return False
+            return None
         except OSError as error:
             raise ChannelClosed from error
         if not data:
             raise ChannelClosed
-        header, parts, count = channel.unpack(data)
+        return Task(*channel.unpack(data), ancillary)
+
+    def handle(self, task: Task) -> None:
+        """Run a batch and answer it.
+
+        Raises:
+            ChannelClosed: the gateway is gone.
+            Internal: it sent what makes no sense.
+        """
+        header, parts, count, ancillary = task
+        self._memory.hands[header.slot] = header.batch
         try:
             self._answer(header, parts, count, _map_own(ancillary))
         except ModelError as error:
             self._fail(header, error)
         except MemoryError:
             self._fail(header, _out_of_memory("a batch"))
-        return True
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ChannelClosed from error
 
     def _answer(self, header: Header, parts: bytes, count: int, own: memoryview | None) -> None:
         runs = self._feeds(header, parts, count, own)

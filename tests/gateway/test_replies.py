@@ -1,0 +1,84 @@
+"""Answers that are cut apart, and answers that are not to be believed, over a real channel."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import numpy as np
+import pytest
+
+from changeover.tensors import join_bytes
+from changeover.transport import channel
+from changeover.transport.channel import Header, Message, Part
+from changeover.transport.control import Signature, TensorEntry
+from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
+
+ROW = np.ones((1, 4), np.float32)
+
+
+def strings(here: Stage) -> FakeWorker:
+    """A worker of a model of texts."""
+    tensors = [TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "BYTES", [-1])]
+    (worker,) = here.serve(1, entry(7, "1", signature=Signature(*tensors, True)))
+    return worker
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\x05\x00\x00\x00abc", join_bytes(["a", "b"]), struct.pack("<I", 2**32 - 1), join_bytes(["a"]) + b"x"]
+)
+def test_texts_whose_lengths_do_not_fit_are_denounced(raw: bytes) -> None:
+    """Also in an answer to a single request, and in binary form, where nobody else would look at them."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            worker = strings(here)
+            here.ask(question(parameters={"binary_data_output": True}))
+            header, _ = await worker.take()
+            worker.memory.outputs[header.slot][: len(raw)] = raw
+            part = Part(0, 13, (1,), 0, len(raw), 64)
+            worker.ring(
+                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
+            )
+            await here.until(lambda: here.denounced, "the denunciation")
+
+    asyncio.run(scenario())
+
+
+def test_texts_of_several_requests_are_cut_apart() -> None:
+    """Rows of different length go to those who asked."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            worker = strings(here)
+            requests = [here.ask(question(rows=rows)) for rows in (1, 2)]
+            header, (part,) = await worker.take()
+            assert part.shape == (3, 4)
+            raw = join_bytes(["one", "", "a much longer text"])
+            worker.memory.outputs[header.slot][: len(raw)] = raw
+            part = Part(0, 13, (3,), 0, len(raw), 64)
+            worker.ring(
+                channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
+            )
+            await here.answered(*requests)
+            assert [r.json()["outputs"][0]["data"] for r in requests] == [["one"], ["", "a much longer text"]]
+
+    asyncio.run(scenario())
+
+
+def test_rows_that_a_model_lost_run_again_alone() -> None:
+    """A batch answered with fewer rows cannot be cut apart: it is no crime, and each request gets a run of its own."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            requests = [here.ask(question([n, 0, 0, 0])) for n in range(2)]
+            header, _ = await worker.take()
+            worker.give(header, ROW)
+            for _ in range(2):
+                assert await worker.serve_one(2.0) == 1
+            await here.answered(*requests)
+            assert [r.values[0] for r in requests] == [0, 2]
+            assert here.denounced == []
+
+    asyncio.run(scenario())
