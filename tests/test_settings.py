@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from changeover.errors import InvalidRequest
-from changeover.settings import Settings, from_sources
+from changeover.settings import Settings, from_sources, gateways_for
 
 
 def test_flags_win_over_environment_over_file_over_defaults() -> None:
@@ -27,6 +27,7 @@ def test_flags_win_over_environment_over_file_over_defaults() -> None:
         ("lame_duck", "0.25", 0.25),
         ("body_limit", "1000", 1000),
         ("repository", "/models", "/models"),
+        ("gateways", "7", 7),
     ],
 )
 def test_texts_become_the_settings_type(name: str, text: str, value: object) -> None:
@@ -42,7 +43,9 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"http_port": 70_000}, "invalid_setting"),
         ({"control_port": -1}, "invalid_setting"),
         ({"settle": "soon"}, "invalid_setting"),
-        ({"gateways": 2}, "invalid_setting"),
+        ({"gateways": 0}, "invalid_setting"),
+        ({"gateways": "-1"}, "invalid_setting"),
+        ({"gateways": "many"}, "invalid_setting"),
         ({"host": "0.0.0.0"}, "address_not_loopback"),  # noqa: S104 - refused
         ({"host": "192.168.0.7"}, "address_not_loopback"),
         ({"host": "::"}, "address_not_loopback"),
@@ -74,3 +77,21 @@ def test_settings_travel_as_plain_values() -> None:
     settings = Settings(http_port=0, repository="models")
     assert Settings(**settings.to_dict()) == settings
     assert settings.state.is_absolute()
+
+
+@pytest.mark.parametrize(("cores", "gateways"), [(1, 1), (2, 1), (5, 1), (6, 2), (9, 3), (64, 21)])
+def test_auto_gives_the_gateways_a_third_of_the_cores(cores: int, gateways: int) -> None:
+    """And never none."""
+    assert gateways_for(cores) == gateways
+
+
+def test_auto_is_settled_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every source may say it, it is the default, and the processes are told a number."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)))
+    for flags, environment, file in (
+        ({}, {}, {}),
+        ({"gateways": "auto"}, {"CHANGEOVER_GATEWAYS": "2"}, {}),
+        ({}, {"CHANGEOVER_GATEWAYS": "auto"}, {"gateways": 2}),
+        ({}, {}, {"gateways": "auto"}),
+    ):
+        assert from_sources(flags, environment, file).to_dict()["gateways"] == 4

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,17 @@ from typing import Any
 from changeover.errors import InvalidRequest
 
 MIB = 1 << 20
+AUTO = "auto"
+_CORES_A_GATEWAY = 3
+
+
+def gateways_for(cores: int) -> int:
+    """How many gateways `auto` means: a third of the cores, since the workers and the clients need the others."""
+    return max(1, cores // _CORES_A_GATEWAY)
+
+
+def _auto_gateways() -> int:
+    return gateways_for(len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +35,7 @@ class Settings:
     Attributes:
         repository: folder with `NAME/VERSION/model.onnx`; None serves only what was pushed.
         state_dir: journal, sealed artifacts and the optimised-model cache.
+        gateways: processes that take requests in; `auto` is settled once, from the cores this process may use.
         drain_deadline: longest time that answering what is in flight may take at shutdown or release.
         default_timeout: a request's deadline when its client names none.
         queue_limit: requests a model may have waiting or running in one gateway before it sheds.
@@ -35,7 +47,7 @@ class Settings:
     host: str = "127.0.0.1"
     http_port: int = 8000
     control_port: int = 8002
-    gateways: int = 1
+    gateways: int = field(default_factory=_auto_gateways)
     body_limit: int = 64 * MIB
     queue_limit: int = 1024
     default_timeout: float = 30.0
@@ -87,6 +99,8 @@ def from_sources(
 
 def _convert(name: str, default: object, value: object) -> object:
     """Bring `value` to the type of `default`; None stands for an optional text."""
+    if name == "gateways" and value == AUTO:
+        return default
     if default is None or isinstance(default, str):
         return None if value is None else str(value)
     try:
@@ -101,8 +115,11 @@ def _checked(settings: Settings) -> Settings:
     for name in ("http_port", "control_port"):
         if not 0 <= getattr(settings, name) <= 65535:
             raise InvalidRequest(f"setting {name}: {getattr(settings, name)} is not a port", reason="invalid_setting")
-    if settings.gateways != 1:
-        raise InvalidRequest("setting gateways: this version runs one gateway; give 1", reason="invalid_setting")
+    if settings.gateways < 1:
+        raise InvalidRequest(
+            f"setting gateways: {settings.gateways} gateways serve nobody; give 1 or more, or auto",
+            reason="invalid_setting",
+        )
     if not _is_loopback(settings.host):
         raise InvalidRequest(
             f"refusing to listen on {settings.host}: this version has no access control, so only loopback "

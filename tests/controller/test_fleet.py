@@ -10,22 +10,26 @@ from typing import Any
 import msgspec
 import pytest
 
-from changeover.controller import fleet as fleets
-from changeover.controller.fleet import Fleet, GatewayState
+from changeover.controller import question
+from changeover.controller.fleet import Fleet
+from changeover.controller.members import GatewayState
 from changeover.errors import Internal
 from changeover.transport import page
 from changeover.transport.control import (
     Acknowledged,
     Leases,
+    LoadingEntry,
     Observations,
     Observed,
     Prepared,
+    RoutingTable,
+    Signature,
     WorkerSpec,
     WorkerStatus,
     encode,
 )
 from changeover.transport.link import Frame, Kind, frame
-from changeover.transport.page import RoutePage, TableStore
+from changeover.transport.page import RoutePage, TableRecord, TableStore
 
 
 class House:
@@ -61,6 +65,13 @@ def house() -> Iterator[House]:
     yield made
     for fd in made.fds:
         os.close(fd)
+
+
+def publish(house: House, epoch: int, *loadings: int) -> None:
+    """Put a table of word 1 into the store that names these loadings."""
+    entries = [LoadingEntry(n, str(n), "d", Signature([], [], True), 32, 10.0) for n in loadings]
+    table = RoutingTable("m", 1, epoch, [(10_000, loadings[0])], entries, loadings[0])
+    house.fleet.publish(TableRecord(1, epoch, 4, encode(table)))
 
 
 def acknowledged(epoch: int, leases: dict[int, int]) -> Acknowledged:
@@ -114,7 +125,7 @@ def test_a_silent_gateway_is_killed_and_its_death_ends_the_waiting(house: House)
 
 def test_a_gateway_that_neither_answers_nor_dies_is_an_error(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for without end."""
-    monkeypatch.setattr(fleets, "_REPLACED", 0.1)
+    monkeypatch.setattr(question, "REPLACED", 0.1)
 
     async def scenario() -> None:
         with pytest.raises(Internal) as refused:
@@ -140,6 +151,9 @@ def test_drained_means_no_lease_anywhere(house: House) -> None:
     """The last lease's end, or the gateway's death, ends it."""
 
     async def scenario() -> None:
+        publish(house, 6, 5)
+        publish(house, 7, 4)
+        house.fleet.store(1, 7)
         house.says(1, Kind.ACKNOWLEDGED, acknowledged(7, {5: 2}))
         house.says(2, Kind.ACKNOWLEDGED, acknowledged(7, {5: 1}))
         assert not await house.fleet.drained(5, 0.05)

@@ -123,7 +123,7 @@ def test_without_a_table_the_model_is_not_ready() -> None:
     words[WORD] = 5
     with pytest.raises(ModelNotReady):
         routed.pick(None, None)
-    routed.on_missing = lambda m: m.prepared.update({5: table(5, 0)})
+    routed.on_missing = lambda _word, epoch: routed.prepared.update({epoch: table(epoch, 0)})
     assert routed.pick(None, None)[1] == 5
 
 

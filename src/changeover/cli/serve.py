@@ -28,7 +28,9 @@ def serve(
     state_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="Journal and sealed models (default .changeover).")
     ] = None,
-    gateways: Annotated[int | None, typer.Option(min=1, metavar="N", help="Gateway processes.")] = None,
+    gateways: Annotated[
+        str | None, typer.Option(metavar="N", help="Gateway processes, or auto: a third of the cores (default auto).")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Settings file (default ./changeover.yaml).")
     ] = None,

@@ -1,34 +1,36 @@
 """The fleet: the gateways and workers of this machine, as the controller commands and hears them.
 
 Everything the others said last is kept as plain state; a coroutine that waits for something names a condition on
-that state (`until`). A gateway that stays silent for 500 ms where it owes an answer is killed: its replacement
-joins with the tables in force (DESIGN §5.4).
+that state (`until`). Who must answer a question to all gateways, and until when, is told by `question`:
+
+- prepare: every gateway that lives, joining ones too, before a commit;
+- committed: every gateway in service, and for a drain every gateway that lives.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
 import msgspec
 
+from changeover.controller import question
+from changeover.controller.gateways import Gateways
+from changeover.controller.members import GatewayState, WorkerState
+from changeover.controller.news import News
 from changeover.controller.observatory import Observatory
+from changeover.controller.question import Question
 from changeover.errors import Internal
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, StoreTimes
 from changeover.transport.control import (
     Acknowledged,
-    Committed,
-    Leases,
     Observations,
-    Prepare,
-    Prepared,
     Retire,
+    RoutingTable,
     Spawn,
     WorkerSpec,
     WorkerStatus,
@@ -36,34 +38,7 @@ from changeover.transport.control import (
 from changeover.transport.link import SUPERVISOR, Frame, Kind
 from changeover.transport.page import RoutePage, TableRecord, TableStore
 
-_SILENCE = 0.5
-_REPLACED = 5.0
 log = logging.getLogger("changeover.controller")
-
-
-@dataclass(slots=True)
-class GatewayState:
-    """What one gateway said last."""
-
-    member: int
-    pid: int | None
-    ready: bool = False
-    prepared: dict[tuple[int, int], str | None] = field(default_factory=dict)
-    acknowledged: dict[int, tuple[Acknowledged, int]] = field(default_factory=dict)
-    leases: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class WorkerState:
-    """What is known of the worker of one loading."""
-
-    loading: int
-    model: str
-    pid: int | None = None
-    member: int | None = None
-    status: WorkerStatus | None = None
-    death: Death | None = None
-    incarnations: int = 0
 
 
 class Fleet:
@@ -75,7 +50,7 @@ class Fleet:
     """
 
     def __init__(self, page: RoutePage, store: TableStore, send: Callable[[Frame], None], term: int) -> None:
-        self.gateways: dict[int, GatewayState] = {}
+        self.news = News()
         self.workers: dict[int, WorkerState] = {}
         self.observatory = Observatory()
         self.on_status: Callable[[WorkerStatus], None] = lambda _: None
@@ -84,17 +59,24 @@ class Fleet:
         self._store = store
         self._send = send
         self._term = term
-        self._changed = asyncio.Event()
+        self._gateways = Gateways(self._tell, self.kill, self.news)
+        self._stored: dict[int, Question] = {}  # COMMITTED of the last store, by word
+        self._words: dict[int, int] = {}  # of every loading that a table named
         self._handlers: dict[Kind, Callable[[Frame], None]] = {
             Kind.UP: self._on_up,
-            Kind.READY: self._on_ready,
             Kind.DIED: self._on_died,
             Kind.STATUS: self._on_status,
-            Kind.PREPARED: self._on_prepared,
-            Kind.ACKNOWLEDGED: self._on_acknowledged,
-            Kind.LEASES: self._on_leases,
             Kind.OBSERVED: self._on_observed,
+            Kind.READY: self._gateways.on_ready,
+            Kind.PREPARED: self._gateways.on_prepared,
+            Kind.ACKNOWLEDGED: self._gateways.on_acknowledged,
+            Kind.LEASES: self._gateways.on_leases,
         }
+
+    @property
+    def gateways(self) -> dict[int, GatewayState]:
+        """All that live, by member."""
+        return self._gateways.alive
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -114,21 +96,18 @@ class Fleet:
     def publish(self, record: TableRecord) -> None:
         """Put a table into the store, where joining gateways find it too."""
         self._store.append(record, self.page.words)
+        self._know(record)
 
     async def prepare(self, word: int, epochs: list[int]) -> None:
-        """Every gateway in service loads these tables and opens their channels.
+        """Every gateway that lives loads these tables and opens their channels.
 
         Raises:
-            Internal: a gateway cannot (reason `prepare_failed`).
+            Internal: a gateway cannot (reason `prepare_failed`), or neither answers nor dies (`gateway_silent`).
         """
-        request = Prepare(word, epochs)
-        for gateway in self.gateways.values():
-            self._tell(Kind.PREPARE, request, gateway.member)
-        keys = [(word, epoch) for epoch in epochs]
-        await self._answered(lambda g: all(key in g.prepared for key in keys), "prepare")
-        errors = [g.prepared.get(key) for g in self.gateways.values() if g.ready for key in keys]
+        await self._gateways.answered(question.prepare(word, epochs))
+        errors = [g.prepared.get((word, epoch)) for g in self.gateways.values() for epoch in epochs]
         error = next((e for e in errors if e), None)
-        if error:
+        if error is not None:
             raise Internal(f"a gateway cannot serve epoch {epochs}: {error}", reason="prepare_failed")
 
     def store(self, word: int, epoch: int) -> StoreTimes:
@@ -136,23 +115,44 @@ class Fleet:
         before = monotonic_ns()
         self.page.store(word, epoch)
         after = monotonic_ns()
-        for gateway in self.gateways.values():
-            self._tell(Kind.COMMITTED, Committed(word, epoch), gateway.member)
+        self._stored[word] = question.committed(word, epoch, joining=False)
+        self._gateways.ask(self._stored[word])
         return StoreTimes(before, after)
 
     async def acknowledged(self, word: int, epoch: int) -> list[tuple[Acknowledged, int]]:
-        """Wait until no gateway can pick from an older table; each one's answer and when it came (monotonic ns)."""
+        """Wait until no gateway in service can pick from an older table.
 
-        def has(gateway: GatewayState) -> bool:
-            seen = gateway.acknowledged.get(word)
-            return seen is not None and seen[0].epoch >= epoch
+        One that is still joining reads the word at its first pick as at any other, so it is not waited for.
 
-        await self._answered(has, "acknowledge")
-        return [g.acknowledged[word] for g in self.gateways.values() if word in g.acknowledged]
+        Returns:
+            Each one's answer and when it came (monotonic ns).
+
+        Raises:
+            Internal: a gateway neither answers nor dies (`gateway_silent`).
+        """
+        asked = self._stored.pop(word, None) or question.committed(word, epoch, joining=False)
+        await self._gateways.answered(asked)
+        return [g.acknowledged[word] for g in self.gateways.values() if g.has_acknowledged(word, epoch)]
 
     async def drained(self, loading: int, deadline: float) -> bool:
-        """Wait until no gateway holds a lease on a loading; False when the deadline (seconds) passes first."""
-        return await self.until(lambda: not any(g.leases.get(loading) for g in self.gateways.values()), deadline)
+        """Wait until no gateway holds a lease on a loading that the table in force does not name.
+
+        Every gateway that lives has to have acknowledged that table: one that was joining at the store may have
+        picked from an older one before.
+
+        Returns:
+            False when the deadline (seconds) passes first.
+        """
+        word = self._words.get(loading)
+        if word is None:  # no table ever named it
+            return True
+        asked = question.committed(word, self.epoch(word), joining=True)
+
+        def empty() -> bool:
+            return not self._gateways.owing(asked) and not any(g.leases.get(loading) for g in self.gateways.values())
+
+        with self._gateways.posed(asked):
+            return await self.news.until(empty, deadline)
 
     async def loaded(self, loading: int, deadline: float) -> WorkerStatus | Death | None:
         """Wait for a new worker: its last status (ready or failed), its death, or None at the deadline."""
@@ -163,7 +163,7 @@ class Fleet:
                 worker.status is not None and worker.status.state in ("ready", "failed")
             )
 
-        if not await self.until(ended, deadline):
+        if not await self.news.until(ended, deadline):
             return None
         if worker.status is not None and worker.status.state in ("ready", "failed"):
             return worker.status
@@ -171,13 +171,14 @@ class Fleet:
 
     async def gone(self, loading: int, deadline: float) -> bool:
         """Wait until the worker of a retired loading was reaped."""
-        return await self.until(
+        return await self.news.until(
             lambda: loading not in self.workers or self.workers[loading].death is not None, deadline
         )
 
     def forget(self, loading: int) -> None:
         """Drop what is known of a released loading."""
         self.workers.pop(loading, None)
+        self._words.pop(loading, None)
         self.observatory.forget(loading)
 
     # -- state ---------------------------------------------------------------------------------------------
@@ -189,7 +190,9 @@ class Fleet:
             if not known["retiring"]:
                 number = known["loading"]
                 self.workers[number] = WorkerState(number, known["model"], known["pid"], known["member"], status)
-        self.observatory.inherit(self.gateways, self.workers)
+        for record in self._store.read():
+            self._know(record)
+        self.observatory.inherit([m for m, gateway in self.gateways.items() if gateway.ready], self.workers)
 
     def epoch(self, word: int) -> int:
         """The epoch in force, 0 for none."""
@@ -224,32 +227,6 @@ class Fleet:
         """Counts of the requests answered between two times."""
         return self.observatory.requests(model, start_ns, end_ns)
 
-    # -- waiting -------------------------------------------------------------------------------------------
-
-    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait for a condition on what the others said; False when the seconds pass first."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return condition()
-        return True
-
-    async def _answered(self, has: Callable[[GatewayState], bool], what: str) -> None:
-        """Wait for all gateways in service; the silent are killed, and their death ends the waiting."""
-
-        def missing() -> list[GatewayState]:
-            return [g for g in self.gateways.values() if g.ready and not has(g)]
-
-        if await self.until(lambda: not missing(), _SILENCE):
-            return
-        for gateway in missing():
-            self.kill(gateway.member, f"silent for {_SILENCE} s where it had to {what}")
-        if not await self.until(lambda: not missing(), _REPLACED):
-            raise Internal(f"gateways {[g.member for g in missing()]} do not {what}", reason="gateway_silent")
-
     # -- news ----------------------------------------------------------------------------------------------
 
     def hear(self, message: Frame) -> None:
@@ -261,26 +238,21 @@ class Fleet:
             handler(message)
         except (msgspec.MsgspecError, KeyError) as error:
             self.kill(message.source, f"it sent a {message.kind.name} that cannot be read: {error}")
-        self._changed.set()
+        self.news.tell()
 
     def _on_up(self, message: Frame) -> None:
         body = message.json()
         if body["role"] == "gateway":
-            self.gateways[body["member"]] = GatewayState(body["member"], body["pid"])
+            self._gateways.on_up(body["member"], body["pid"])
         elif body["loading"] in self.workers:
             worker = self.workers[body["loading"]]
             worker.pid, worker.member, worker.death = body["pid"], body["member"], None
             worker.incarnations += 1
 
-    def _on_ready(self, message: Frame) -> None:
-        gateway = self.gateways.get(message.json()["member"])
-        if gateway is not None:
-            gateway.ready = True
-
     def _on_died(self, message: Frame) -> None:
         body = message.json()
         if body["role"] == "gateway":
-            self.gateways.pop(body["member"], None)
+            self._gateways.on_died(body["member"])
             self.observatory.gateway_died(body["member"])
         elif body["role"] == "worker" and body["loading"] in self.workers:
             worker = self.workers[body["loading"]]
@@ -297,28 +269,12 @@ class Fleet:
             worker.status = status
             self.on_status(status)
 
-    def _on_prepared(self, message: Frame) -> None:
-        body = msgspec.json.decode(message.body, type=Prepared)
-        gateway = self.gateways.get(message.source)
-        if gateway is not None:
-            gateway.prepared.update({(body.word, epoch): body.error for epoch in body.epochs})
-
-    def _on_acknowledged(self, message: Frame) -> None:
-        body = msgspec.json.decode(message.body, type=Acknowledged)
-        gateway = self.gateways.get(message.source)
-        if gateway is not None:
-            gateway.acknowledged[body.word] = (body, monotonic_ns())
-            gateway.leases.update(body.leases)
-            gateway.prepared = {k: v for k, v in gateway.prepared.items() if k[0] != body.word or k[1] > body.epoch}
-
-    def _on_leases(self, message: Frame) -> None:
-        body = msgspec.json.decode(message.body, type=Leases)
-        gateway = self.gateways.get(message.source)
-        if gateway is not None:
-            gateway.leases.pop(body.loading, None)
-
     def _on_observed(self, message: Frame) -> None:
         self.observatory.record(message.source, msgspec.json.decode(message.body, type=Observations))
+
+    def _know(self, record: TableRecord) -> None:
+        for entry in msgspec.json.decode(record.data, type=RoutingTable).loadings:
+            self._words[entry.loading] = record.word
 
     def _tell(self, kind: Kind, body: msgspec.Struct | dict[str, object], target: int = SUPERVISOR) -> None:
         self._send(Frame(kind, msgspec.json.encode(body), term=self._term, target=target))

@@ -20,7 +20,8 @@ import uvloop
 from setproctitle import setproctitle
 
 from changeover.controller.api import make_app
-from changeover.controller.fleet import Fleet, GatewayState
+from changeover.controller.fleet import Fleet
+from changeover.controller.members import GatewayState
 from changeover.controller.service import Service
 from changeover.errors import ChangeoverError
 from changeover.records.journal import Journal
@@ -87,6 +88,7 @@ async def _run(link: Link, welcome: Frame, settings: Settings, journal: Journal)
     with os.fdopen(known) as file:
         file.seek(0)
         fleet.take_over(json.load(file))
+    fleet.news.listen = lambda: _hear(link, fleet)
     asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet)
     service = Service(settings, journal, fleet, term)
     config = uvicorn.Config(make_app(service), log_level="warning", lifespan="off", ws="none", access_log=False)

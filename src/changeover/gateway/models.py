@@ -77,18 +77,13 @@ class Models:
 
     def join(self) -> set[int]:
         """Load the tables in force and all later ones; returns the loadings whose channels must open first."""
-        records = self._store.read()
-        for word in {r.word for r in records}:
-            self._take_from(records, word)
+        epochs = list(self._page.words)  # before the store is read: what is stored was published before
+        self._take([r for r in self._store.read() if r.epoch >= epochs[r.word]])
         return set(self.targets)
 
-    def _reload(self, model: Model) -> None:
-        self._take_from(self._store.read(), model.word)
-
-    def _take_from(self, records: list[TableRecord], word: int) -> None:
-        """The table in force of a word, and the later ones."""
-        epoch = self._page.words[word]
-        self._take([r for r in records if r.word == word and r.epoch >= epoch])
+    def _reload(self, word: int, epoch: int) -> None:
+        """The table of an epoch that was in force, and all later ones."""
+        self._take([r for r in self._store.read() if r.word == word and r.epoch >= epoch])
 
     def unopened(self, loadings: set[int]) -> set[int]:
         """Those of `loadings` that still wait for their channel."""
@@ -204,6 +199,8 @@ class Models:
 
     def on_committed(self, message: Committed) -> None:
         """Acknowledge from the loop: no pick is under way, and the next one sees this epoch or a later."""
+        if message.word not in self._by_word:  # published while this gateway was joining
+            self._reload(message.word, message.epoch)
         model = self._by_word.get(message.word)
         if model is None:
             return

@@ -66,7 +66,8 @@ class Gateway:
         self._models.serve_with(self._pipeline)
         self._models.on_report = self._report_now
         limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
-        self._door = DoorServer(HttpApp(self._pipeline, self._models), socket.socket(fileno=http), limits)
+        app, several = HttpApp(self._pipeline, self._models), settings.gateways > 1
+        self._door = DoorServer(app, socket.socket(fileno=http), limits, shared=several)
         self._stop = asyncio.Event()
         self._joined = asyncio.Event()
         self._term = 0

@@ -83,7 +83,7 @@ class Model:
         self.prepared: dict[int, Table] = {}
         self.tickets = 0  # requests waiting or running, for the queue limit
         self.on_change: Callable[[Model], None] = lambda _: None
-        self.on_missing: Callable[[Model], None] = lambda _: None
+        self.on_missing: Callable[[int, int], None] = lambda _word, _epoch: None
         self.last_pick_ns = 0
         self.last_old_pick_ns = 0
         self._words = words
@@ -101,7 +101,7 @@ class Model:
             return table
         table = self.prepared.get(epoch)
         if table is None and epoch:
-            self.on_missing(self)  # committed while this gateway was joining: the store has it
+            self.on_missing(self.word, epoch)  # committed while this gateway was joining: the store has it
             table = self.prepared.get(epoch)
         if table is None:
             raise ModelNotReady(f"model {self.name!r} has no version that serves yet; see `changeover status`")

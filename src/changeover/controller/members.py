@@ -1,0 +1,64 @@
+"""What the controller knows of the gateways and workers: the last that each of them said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+from changeover.rollout.fleet import Death
+from changeover.transport.control import Acknowledged, WorkerStatus
+
+
+@dataclass(slots=True)
+class GatewayState:
+    """What one gateway said last.
+
+    Attributes:
+        ready: it is in service; before that it is joining.
+        since: when this controller first heard of it, or of its being in service (monotonic seconds).
+        killed: when it was asked to be killed.
+        prepared: error or None by word and epoch.
+        acknowledged: by word, with the time it came (monotonic ns).
+        leases: on loadings that no table in force names any more.
+    """
+
+    member: int
+    pid: int | None
+    ready: bool = False
+    since: float = field(default_factory=monotonic)
+    killed: float | None = None
+    prepared: dict[tuple[int, int], str | None] = field(default_factory=dict)
+    acknowledged: dict[int, tuple[Acknowledged, int]] = field(default_factory=dict)
+    leases: dict[int, int] = field(default_factory=dict)
+
+    def in_service(self) -> None:
+        """It accepts connections."""
+        self.ready, self.since = True, monotonic()
+
+    def has_prepared(self, word: int, epochs: list[int]) -> bool:
+        """Whether it answered for all of these epochs."""
+        return all((word, epoch) in self.prepared for epoch in epochs)
+
+    def has_acknowledged(self, word: int, epoch: int) -> bool:
+        """Whether it can pick from no table older than `epoch`."""
+        seen = self.acknowledged.get(word)
+        return seen is not None and seen[0].epoch >= epoch
+
+    def acknowledge(self, answer: Acknowledged, at_ns: int) -> None:
+        """Take in its answer; what it prepared up to that epoch is of no more use."""
+        self.acknowledged[answer.word] = answer, at_ns
+        self.leases.update(answer.leases)
+        self.prepared = {k: v for k, v in self.prepared.items() if k[0] != answer.word or k[1] > answer.epoch}
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What is known of the worker of one loading."""
+
+    loading: int
+    model: str
+    pid: int | None = None
+    member: int | None = None
+    status: WorkerStatus | None = None
+    death: Death | None = None
+    incarnations: int = 0
