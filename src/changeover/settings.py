@@ -39,6 +39,7 @@ class Settings:
         drain_deadline: longest time that answering what is in flight may take at shutdown or release.
         default_timeout: a request's deadline when its client names none.
         queue_limit: requests a model may have waiting or running in one gateway before it sheds.
+        max_queue_delay: longest expected wait in a model's queue before it sheds.
         verbose: log level `debug` instead of `info`.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     gateways: int = field(default_factory=_auto_gateways)
     body_limit: int = 64 * MIB
     queue_limit: int = 1024
+    max_queue_delay: float = 1.0
     default_timeout: float = 30.0
     drain_deadline: float = 30.0
     lame_duck: float = 1.0

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from changeover.gateway.admission import Room
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.tensors import Datatype
@@ -137,13 +138,13 @@ class FakeWorker:
 class Stage:
     """Models and pipeline of a gateway, and what they told the supervisor."""
 
-    def __init__(self, *, queue_limit: int = 100, timeout: float = PATIENCE) -> None:
+    def __init__(self, *, queue_limit: int = 100, delay: float = 1.0, timeout: float = PATIENCE) -> None:
         self.page_fd, self.store_fd = page.create_page(), page.create_store()
         self.page = RoutePage(self.page_fd, writable=True)
         self.store = TableStore(self.store_fd, writable=True)
         self.told: list[Frame] = []
         self.models = Models(RoutePage(self.page_fd), TableStore(self.store_fd), self.told.append)
-        self.pipeline = Pipeline(self.models, queue_limit, timeout)
+        self.pipeline = Pipeline(self.models, Room(queue_limit, delay), timeout)
         self.models.serve_with(self.pipeline)
         self._next = 100
 

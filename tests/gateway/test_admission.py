@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.errors import InvalidRequest
-from changeover.gateway.admission import admit, deadline
+from changeover.errors import InvalidRequest, Overloaded
+from changeover.gateway.admission import Room, admit, check_time, deadline
 from changeover.protocol.oip import InferRequest
 from changeover.tensors import Datatype, Tensor, TensorSpec, from_numpy, join_bytes
 
@@ -105,3 +105,45 @@ def test_any_header_is_a_time_or_refused(header: bytes) -> None:
     """Nothing that a client can write raises another error or gives a time in the past."""
     with contextlib.suppress(InvalidRequest):
         assert 0.0 < deadline(0.0, {}, header, 30.0) <= 3600.0
+
+
+@pytest.mark.parametrize(
+    ("requests", "wait", "reason", "retry_after"),
+    [
+        (1023, 0.0, None, 0),
+        (1024, 0.0, "queue_full", 1),
+        (1024, 15.3, "queue_full", 16),
+        (1024, 5000.0, "queue_full", 60),
+        (63, 20.0, None, 0),
+        (64, 0.9, None, 0),
+        (64, 1.1, "queue_delay", 2),
+    ],
+)
+def test_a_queue_is_bounded_by_count_and_by_time(
+    requests: int, wait: float, reason: str | None, retry_after: int
+) -> None:
+    """A short one never by its time; who is shed hears when to come again."""
+    room = Room(1024, 1.0)
+    if reason is None:
+        room.check("m", requests, wait)
+        return
+    with pytest.raises(Overloaded) as shed:
+        room.check("m", requests, wait)
+    assert (shed.value.reason, shed.value.retry_after) == (reason, retry_after)
+
+
+def test_a_model_may_have_limits_of_its_own() -> None:
+    """One, both or none; what is not said stays the server's."""
+    room = Room(1024, 1.0)
+    assert room.own(None, None) is room
+    assert room.own(8, None) == Room(8, 1.0)
+    assert room.own(None, 0.05) == Room(1024, 0.05)
+
+
+def test_what_would_come_too_late_is_not_begun() -> None:
+    """With a margin, since the wait is an estimate; while nothing was measured everybody may try."""
+    check_time("m", 0.0, -1.0)
+    check_time("m", 0.7, 1.0)
+    with pytest.raises(Overloaded) as shed:
+        check_time("m", 0.9, 1.0)
+    assert shed.value.reason == "queue_delay"

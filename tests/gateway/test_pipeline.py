@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.gateway.stage import Request, entry, question, stage
+from tests.gateway.stage import FakeWorker, Request, Stage, entry, question, stage
 
 
 def test_an_answer_names_the_epoch_that_chose_it() -> None:
@@ -47,6 +47,63 @@ def test_a_full_queue_sheds_with_a_time_to_come_again() -> None:
             await worker.serve_one(2.0)
             await here.answered(again)
             assert again.status == 200
+
+    asyncio.run(scenario())
+
+
+async def measured(here: Stage, worker: FakeWorker, seconds: float) -> None:
+    """Let the pace be known: requests that had to wait for one another, and took so long each."""
+    for _ in range(3):
+        batches = [here.ask(question()) for _ in range(2)]
+        for _ in batches:
+            header, (part,) = await worker.take()
+            await asyncio.sleep(seconds)
+            worker.give(header, worker.rows(header, part))
+        await here.answered(*batches)
+
+
+def test_who_would_wait_too_long_is_shed_before_the_body_is_read() -> None:
+    """By the model's own `max_queue_delay`; a body of nonsense gets 503 too, since nobody looked at it."""
+
+    async def scenario() -> None:
+        async with stage(queue_limit=500, delay=1000.0) as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1, max_queue_delay=0.2))
+            await measured(here, worker, 0.02)
+            asked = [here.ask(question()) for _ in range(100)]
+            kept = [r for r in asked if not r.status]
+            assert 64 <= len(kept) < 100
+            nonsense = here.ask(Request(b"{"))
+            assert {(r.status, r.json()["reason"]) for r in [*asked, nonsense] if r.status} == {(503, "queue_delay")}
+            assert b"retry-after: " in nonsense.head
+            target = here.models.targets[7]
+            assert (target.counter.shed, target.leases) == (101 - len(kept), len(kept))
+            for _ in kept:
+                await worker.serve_one(2.0)
+            await here.answered(*kept)
+            assert {r.status for r in kept} == {200}
+            assert target.leases == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("in_header", [True, False])
+def test_who_has_too_little_time_is_shed_at_once(in_header: bool) -> None:
+    """Whether the time stands in the header or in the body; with more time the same request is taken."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1))
+            await measured(here, worker, 0.05)
+            waiting = [here.ask(question()) for _ in range(10)]
+            more = {"headers": {b"changeover-timeout": b"100ms"}} if in_header else {"parameters": {"timeout": 100_000}}
+            hasty = here.ask(question(**more))
+            assert (hasty.status, hasty.json()["reason"]) == (503, "queue_delay")
+            patient = here.ask(question(parameters={"timeout": 60_000_000}))
+            assert not patient.status
+            for _ in [*waiting, patient]:
+                await worker.serve_one(2.0)
+            await here.answered(*waiting, patient)
+            assert here.models.targets[7].leases == 0
 
     asyncio.run(scenario())
 

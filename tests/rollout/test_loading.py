@@ -59,7 +59,7 @@ def test_a_version_comes_up(loader: Loader, stage: Stage, fleet: MemoryFleet, jo
 def test_the_worker_gets_the_plan(loader: Loader, stage: Stage, fleet: MemoryFleet) -> None:
     """Runtime options, gates and places; the model's path is the sealed one."""
     text = (
-        "runtime: {intra_op_threads: 3, optimization: basic, max_batch: 8, memory_limit: 2MiB}\n"
+        "runtime: {intra_op_threads: 3, optimization: basic, max_batch: 8, memory_limit: 2MiB, queue_limit: 9}\n"
         "gates: {warmup: {finite: false}}\n"
     )
 
@@ -74,6 +74,7 @@ def test_the_worker_gets_the_plan(loader: Loader, stage: Stage, fleet: MemoryFle
         await loader.ready(loading, None)
         assert loading.entry is not None
         assert (loading.entry.max_batch, loading.entry.run_timeout) == (8, 30.0)
+        assert (loading.entry.queue_limit, loading.entry.max_queue_delay) == (9, None)
 
     run(scenario)
 

@@ -24,6 +24,8 @@ runtime:
   max_batch: 8
   memory_limit: 2GiB
   run_timeout: 500ms
+  queue_limit: 50
+  max_queue_delay: 200ms
 gates:
   warmup: {finite: false}
 """
@@ -56,6 +58,7 @@ def test_every_field_is_read() -> None:
     assert (plan.runtime.optimization, plan.runtime.memory_limit) == (Optimization.OFF, 2 << 30)
     assert plan.runtime.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert (plan.runtime.run_timeout, plan.gates.warmup.finite) == (0.5, False)
+    assert (plan.runtime.queue_limit, plan.runtime.max_queue_delay) == (50, 0.2)
 
 
 def test_a_plan_may_come_inline() -> None:

@@ -9,7 +9,7 @@ from changeover.bench.wire import ResponseHead, failure_reason, parse_answer
 
 _MOST_VARIANTS = 64  # answers to one sample differ by version, and in the last bits by batch size
 _MOST_BYTES = 1 << 16
-_SHED = frozenset(("overloaded", "queue_full"))  # reasons of a 503 by which a server sheds load
+_SHED = frozenset(("overloaded", "queue_full", "queue_delay"))  # reasons of a 503 by which a server sheds load
 
 
 class Answers:

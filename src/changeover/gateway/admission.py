@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
+from typing import Final
 
-from changeover.errors import InvalidRequest
+from changeover.errors import InvalidRequest, Overloaded
 from changeover.protocol.oip import InferRequest
 from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, split_bytes
 
 _MAX_TIMEOUT = 3600.0
+_SMALL_QUEUE: Final = 64
+"""A queue up to this is never too long by its time alone: a slow model may have some callers too."""
+_USABLE: Final = 0.8
+"""Of the time a request has left: the pace is an estimate, and an answer that comes too late was work for nothing."""
+_MOST_RETRY: Final = 60
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -29,6 +36,63 @@ class Admitted:
     shapes: Shapes
     rows: int
     key: Shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Limits of one model's queue in one gateway.
+
+    Attributes:
+        requests: waiting or running.
+        seconds: longest expected wait.
+    """
+
+    requests: int
+    seconds: float
+
+    def own(self, requests: int | None, seconds: float | None) -> Room:
+        """The same with what a model's plan says itself."""
+        if requests is None and seconds is None:
+            return self
+        return Room(requests or self.requests, seconds or self.seconds)
+
+    def check(self, name: str, requests: int, wait: float) -> None:
+        """Is there room behind `requests` others, when all of them and one more take `wait` seconds?
+
+        Raises:
+            Overloaded: no (`queue_full`, `queue_delay`); it says when to come again.
+        """
+        if requests >= self.requests:
+            raise Overloaded(
+                f"model {name!r} has {requests} requests waiting or running; retry later",
+                reason="queue_full",
+                retry_after=_retry_after(wait),
+            )
+        if wait > self.seconds and requests >= _SMALL_QUEUE:
+            raise Overloaded(
+                f"model {name!r} would answer in about {wait:.2f} s, and lets nobody wait longer than "
+                f"{self.seconds:g} s; retry later",
+                reason="queue_delay",
+                retry_after=_retry_after(wait),
+            )
+
+
+def check_time(name: str, wait: float, left: float) -> None:
+    """Can a request be answered in the `left` seconds that it has, when its answer is expected in `wait` seconds?
+
+    Raises:
+        Overloaded: hardly (`queue_delay`).
+    """
+    if wait and wait > left * _USABLE:
+        raise Overloaded(
+            f"model {name!r} would answer in about {wait:.2f} s; the request has {max(left, 0.0):.2f} s; retry later",
+            reason="queue_delay",
+            retry_after=_retry_after(wait),
+        )
+
+
+def _retry_after(wait: float) -> int:
+    return min(max(ceil(wait), 1), _MOST_RETRY)
 
 
 def admit(

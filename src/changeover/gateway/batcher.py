@@ -14,6 +14,7 @@ from typing import Protocol
 
 from changeover.errors import ChangeoverError, ModelRunFailed, Overloaded
 from changeover.gateway.channels import WorkerChannel
+from changeover.gateway.pace import Pace
 from changeover.gateway.ticket import Batch, Ticket
 from changeover.tensors import Tensor
 from changeover.transport.control import LoadingEntry
@@ -60,6 +61,7 @@ class Batcher:
         self.gone = False
         self.connected = False
         """Whether there ever was a channel: if so, one that is missing now comes back by itself."""
+        self.pace = Pace()
         self._desk = desk
         self._reopen = reopen
         self._denounce = denounce
@@ -141,7 +143,7 @@ class Batcher:
             rows += ticket.admitted.rows
         if not tickets:
             return None
-        return Batch(tickets, rows, 1 if self._batchable else len(tickets))
+        return Batch(tickets, rows, 1 if self._batchable else len(tickets), crowded=bool(queue))
 
     def _max_runs(self, channel: WorkerChannel) -> int:
         if self._one_run or not channel.run_ns:
@@ -153,6 +155,7 @@ class Batcher:
     def on_answer(self, batch: Batch, outputs: list[list[Tensor]]) -> None:
         """Answer each client that still waits, then end the leases and let the next batch go."""
         self._suspect = None
+        self.pace.answered(batch.sent, monotonic(), len(batch.tickets), crowded=batch.crowded)
         for ticket, tensors in zip(batch.tickets, outputs, strict=True):
             if not ticket.answered:
                 self._desk.answer(ticket, tensors)

@@ -10,11 +10,10 @@ import asyncio
 from time import monotonic
 
 from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, NotFound, Overloaded, TooLarge
-from changeover.gateway.admission import admit, deadline
+from changeover.gateway.admission import Room, admit, check_time, deadline
 from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.http1 import HttpRequest
 from changeover.gateway.models import Models
-from changeover.gateway.router import Model
 from changeover.gateway.ticket import Ticket
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response
@@ -30,13 +29,13 @@ class Pipeline:
 
     Args:
         models: the models of this gateway.
-        queue_limit: requests a model may have waiting or running here.
+        room: how long a model's queue may become, where its plan says nothing else.
         default_timeout: seconds a request has when its client names none.
     """
 
-    def __init__(self, models: Models, queue_limit: int, default_timeout: float) -> None:
+    def __init__(self, models: Models, room: Room, default_timeout: float) -> None:
         self._models = models
-        self._queue_limit = queue_limit
+        self._room = room
         self._default_timeout = default_timeout
         self._live: set[Ticket] = set()
 
@@ -47,38 +46,48 @@ class Pipeline:
 
     def infer(self, request: HttpRequest, name: str, version: str | None) -> None:
         """Take a request; its answer goes out now or later."""
-        model = self._models.by_name.get(name)
         ticket: Ticket | None = None
         try:
-            if model is None:
-                raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
-            self._check_room(model)
-            asked = _decoded(request)
-            ticket = self._ticket(request, asked, model, version)
+            ticket = self._ticket(request, name, version)
+            self._admit(ticket)
             self._enter(ticket)
         except ChangeoverError as error:
             if ticket is not None:
                 ticket.release()
             error_answer(request, error)
 
-    def _check_room(self, model: Model) -> None:
-        if model.tickets >= self._queue_limit:
-            if model.table is not None:
-                model.table.active.counter.shed += 1
-            raise Overloaded(
-                f"model {model.name!r} has {model.tickets} requests waiting; retry later", reason="queue_full"
-            )
-
-    def _ticket(self, request: HttpRequest, asked: InferRequest, model: Model, version: str | None) -> Ticket:
+    def _ticket(self, request: HttpRequest, name: str, version: str | None) -> Ticket:
+        """A ticket with a target and a lease on it; nothing of the body was read."""
+        model = self._models.by_name.get(name)
+        if model is None:
+            raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
         headers = request.headers
-        until = deadline(request.received, asked.parameters, headers.get(b"changeover-timeout"), self._default_timeout)
         if version is None and b"changeover-version" in headers:
             version = headers[b"changeover-version"].decode("latin-1")
         key = headers.get(b"changeover-key")
         target, epoch = model.pick(version, key)
-        ticket = Ticket(request, asked, model, target, epoch)
-        ticket.deadline, ticket.pinned, ticket.key = until, version, key
+        ticket = Ticket(request, model, target, epoch)
+        ticket.pinned, ticket.key = version, key
         return ticket
+
+    def _admit(self, ticket: Ticket) -> None:
+        """Room and time first: what is shed costs neither its decoding nor its place."""
+        request, target, model = ticket.request, ticket.target, ticket.model
+        header = request.headers.get(b"changeover-timeout")
+        ticket.deadline = deadline(request.received, {}, header, self._default_timeout)
+        wait = target.batcher.pace.wait(target.leases)
+        try:
+            self._room.own(target.entry.queue_limit, target.entry.max_queue_delay).check(
+                model.name, model.tickets, wait
+            )
+            check_time(model.name, wait, ticket.deadline - monotonic())
+            ticket.asked = asked = _decoded(request)
+            if header is None and "timeout" in asked.parameters:
+                ticket.deadline = deadline(request.received, asked.parameters, None, self._default_timeout)
+                check_time(model.name, wait, ticket.deadline - monotonic())
+        except Overloaded:
+            target.counter.shed += 1
+            raise
 
     def _enter(self, ticket: Ticket) -> None:
         target = ticket.target

@@ -20,6 +20,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from changeover.errors import Internal
+from changeover.gateway.admission import Room
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.http import HttpApp
@@ -62,7 +63,9 @@ class Gateway:
         self._link = link
         self._settings = settings
         self._models = Models(RoutePage(page), TableStore(store), self._send)
-        self._pipeline = Pipeline(self._models, settings.queue_limit, settings.default_timeout)
+        self._pipeline = Pipeline(
+            self._models, Room(settings.queue_limit, settings.max_queue_delay), settings.default_timeout
+        )
         self._models.serve_with(self._pipeline)
         self._models.on_report = self._report_now
         limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())

@@ -44,9 +44,9 @@ class Ticket:
         "target",
     )
 
-    def __init__(self, request: HttpRequest, asked: InferRequest, model: Model, target: Target, epoch: int) -> None:
+    def __init__(self, request: HttpRequest, model: Model, target: Target, epoch: int) -> None:
         self.request = request
-        self.asked = asked
+        self.asked: InferRequest
         self.model = model
         self.target = target
         self.epoch = epoch
@@ -75,6 +75,7 @@ class Batch:
     """What is in one slot: tickets in row order, or one ticket a run.
 
     Attributes:
+        crowded: others had to stay behind.
         sent: when it was put there (`time.monotonic`).
         taken: when it was first seen in the worker's hand, 0 before that.
     """
@@ -82,6 +83,7 @@ class Batch:
     tickets: list[Ticket]
     rows: int
     runs: int
+    crowded: bool = False
     number: int = 0
     sent: float = 0.0
     taken: float = 0.0

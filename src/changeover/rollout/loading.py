@@ -206,6 +206,8 @@ class Loader:
             status.signature,
             runtime.max_batch,
             runtime.run_timeout,
+            runtime.queue_limit,
+            runtime.max_queue_delay,
         )
 
 

@@ -27,6 +27,7 @@ _UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(.*)`")
 _QUANTITIES: Final[dict[tuple[str, str], Callable[[object], float]]] = {
     ("rollout", "undo_window"): seconds,
     ("runtime", "run_timeout"): seconds,
+    ("runtime", "max_queue_delay"): seconds,
     ("runtime", "memory_limit"): size_bytes,
 }
 
@@ -71,6 +72,8 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_batch: most rows put together.
         memory_limit: address space of a worker, bytes; `None` sets none.
         run_timeout: seconds after which a run counts as hung and its worker is killed.
+        queue_limit: requests waiting or running in one gateway before more are shed; `None`: the server's setting.
+        max_queue_delay: longest expected wait, seconds, before requests are shed; `None`: the server's setting.
     """
 
     instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
@@ -80,6 +83,8 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 32
     memory_limit: Annotated[int, msgspec.Meta(ge=1 << 20)] | None = None
     run_timeout: Annotated[float, msgspec.Meta(ge=0.001, le=86400)] = 30.0
+    queue_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    max_queue_delay: Annotated[float, msgspec.Meta(ge=0.001, le=86400)] | None = None
 
     @property
     def digest(self) -> str:

@@ -44,7 +44,13 @@ class Channels(msgspec.Struct, frozen=True):
 
 
 class LoadingEntry(msgspec.Struct, frozen=True):
-    """A loading as the routing table names it. `max_batch` rows go together, `max_runs` runs a doorbell."""
+    """A loading as the routing table names it.
+
+    Attributes:
+        max_batch: rows that go together.
+        run_timeout: seconds after which a run counts as hung.
+        queue_limit, max_queue_delay: the model's own limits; None leaves the server's.
+    """
 
     loading: int
     version: str
@@ -52,6 +58,8 @@ class LoadingEntry(msgspec.Struct, frozen=True):
     signature: Signature
     max_batch: int
     run_timeout: float
+    queue_limit: int | None = None
+    max_queue_delay: float | None = None
 
 
 class RoutingTable(msgspec.Struct, frozen=True):

@@ -42,6 +42,6 @@ def test_callback_that_raises_hurts_nobody(door: Served, caplog: pytest.LogCaptu
             raise ValueError("a defect")
 
         door.app.held[0].abandoned = fail
+    door.until(lambda: "abandoned() raised" in caplog.text, "the line in the log")
     door.until(lambda: door.server.connections == 0, "the end")
-    assert "abandoned() raised" in caplog.text
     assert door.server.budget_used == 0
