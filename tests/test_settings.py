@@ -50,6 +50,12 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"host": "192.168.0.7"}, "address_not_loopback"),
         ({"host": "::"}, "address_not_loopback"),
         ({"host": "example.org"}, "address_not_loopback"),
+        ({"host": "10.0.0.1", "insecure": True}, "address_not_loopback"),
+        ({"host": "10.0.0.1", "tls_cert": "c", "tls_key": "k"}, "address_not_loopback"),
+        ({"host": "10.0.0.1", "token_file": "t"}, "token_in_clear"),
+        ({"tls_cert": "c"}, "invalid_setting"),
+        ({"tls_key": "k"}, "invalid_setting"),
+        ({"tls_client_ca": "a"}, "invalid_setting"),
     ],
 )
 def test_what_cannot_be_is_refused(flags: dict[str, Any], reason: str) -> None:
@@ -58,6 +64,28 @@ def test_what_cannot_be_is_refused(flags: dict[str, Any], reason: str) -> None:
         from_sources(flags, {})
     assert refused.value.reason == reason
     assert len(refused.value.message) > 20
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        {"token_file": "t", "insecure": True},
+        {"token_file": "t", "tls_cert": "c", "tls_key": "k"},
+        {"tls_cert": "c", "tls_key": "k", "tls_client_ca": "a"},
+    ],
+)
+def test_other_addresses_are_allowed_with_access_control(access: dict[str, Any]) -> None:
+    """A token over TLS, a token in the clear that was asked for by name, or client certificates."""
+    found = from_sources({"host": "10.0.0.1", **access}, {})
+    assert found.host == "10.0.0.1"
+    assert found.scheme == ("https" if "tls_cert" in access else "http")
+
+
+def test_access_is_set_by_the_environment_too() -> None:
+    """By the same names."""
+    environment = {"CHANGEOVER_TOKEN_FILE": "t", "CHANGEOVER_INSECURE": "1", "CHANGEOVER_HOST": "::"}
+    found = from_sources({}, environment)
+    assert (found.token_file, found.insecure, found.host) == ("t", True, "::")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])

@@ -4,6 +4,8 @@
 ChangeoverError                     reason, fault
 ├── CallerError      (caller)       the request is wrong: sending it again does not help
 │   ├── InvalidRequest              malformed, or does not fit the model
+│   ├── Unauthenticated             nobody known asks: a token or certificate is missing or unknown
+│   ├── Forbidden                   the caller is known and may not do this
 │   ├── NotFound                    no such model, version, rollout
 │   ├── TooLarge                    over a size limit
 │   ├── Conflict                    not possible in the present state (undo without a standby)
@@ -51,6 +53,18 @@ class InvalidRequest(CallerError):
     """Malformed, or it does not fit the model."""
 
     default_reason = "invalid_request"
+
+
+class Unauthenticated(CallerError):
+    """Nobody known asks: a token or certificate is missing or unknown."""
+
+    default_reason = "unauthenticated"
+
+
+class Forbidden(CallerError):
+    """The caller is known and may not do this."""
+
+    default_reason = "forbidden"
 
 
 class NotFound(CallerError):

@@ -41,6 +41,10 @@ class Settings:
         queue_limit: requests a model may have waiting or running in one gateway before it sheds.
         max_queue_delay: longest expected wait in a model's queue before it sheds.
         verbose: log level `debug` instead of `info`.
+        token_file: who may do what (`changeover.access`); None asks nobody for a token.
+        tls_cert: PEM file of the server's certificate chain; with `tls_key` both ports speak TLS.
+        tls_client_ca: PEM file of the CA whose client certificates the control port demands.
+        insecure: tokens may travel in the clear beyond loopback.
     """
 
     repository: str | None = None
@@ -58,10 +62,20 @@ class Settings:
     settle: float = 0.5
     load_timeout: float = 300.0
     verbose: bool = False
+    token_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    insecure: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the message that starts a process."""
         return asdict(self)
+
+    @property
+    def scheme(self) -> str:
+        """`https` with a certificate, else `http`."""
+        return "http" if self.tls_cert is None else "https"
 
     @property
     def state(self) -> Path:
@@ -78,7 +92,7 @@ def from_sources(
 
     Raises:
         InvalidRequest: a name nobody knows, a value that is no number, or an address that needs access
-            control which is not set up (reason `invalid_setting`, `address_not_loopback`).
+            control which is not set up (reasons `invalid_setting`, `address_not_loopback`, `token_in_clear`).
     """
     known = {f.name: f for f in fields(Settings)}
     merged: dict[str, Any] = {}
@@ -122,13 +136,30 @@ def _checked(settings: Settings) -> Settings:
             f"setting gateways: {settings.gateways} gateways serve nobody; give 1 or more, or auto",
             reason="invalid_setting",
         )
-    if not _is_loopback(settings.host):
+    _check_access(settings)
+    return settings
+
+
+def _check_access(settings: Settings) -> None:
+    """Refuse to be open to others than this machine, by accident or by half a configuration."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise InvalidRequest("settings tls_cert and tls_key: give both, or neither", reason="invalid_setting")
+    if settings.tls_client_ca is not None and settings.tls_cert is None:
+        raise InvalidRequest("setting tls_client_ca: it needs tls_cert and tls_key", reason="invalid_setting")
+    if _is_loopback(settings.host):
+        return
+    if settings.token_file is None and settings.tls_client_ca is None:
         raise InvalidRequest(
-            f"refusing to listen on {settings.host}: this version has no access control, so only loopback "
-            "addresses are allowed; put a proxy in front or use --host 127.0.0.1",
+            f"refusing to listen on {settings.host}: anybody who reaches it could replace models. Give a --token-file, "
+            "or --tls-cert, --tls-key and --tls-client-ca for client certificates, or use --host 127.0.0.1",
             reason="address_not_loopback",
         )
-    return settings
+    if settings.tls_cert is None and not settings.insecure:
+        raise InvalidRequest(
+            f"refusing to take tokens in the clear on {settings.host}: give --tls-cert and --tls-key, or --insecure "
+            "where something in front encrypts, or the network is nobody else's",
+            reason="token_in_clear",
+        )
 
 
 def _is_loopback(host: str) -> bool:

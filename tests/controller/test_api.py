@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
+import re
 import tarfile
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from starlette.routing import Route
 
+from changeover.access import Scope, guard_of
+from changeover.controller.api import Endpoint, endpoints, make_app
+from changeover.controller.service import Service
 from changeover.testing import Server, exchange
 from tests import onnx_models
 
+NO_SERVICE = cast(Service, None)
+TABLE = endpoints(NO_SERVICE)
 SCALE = onnx_models.scale(2).SerializeToString()
 
 
@@ -137,3 +148,48 @@ def test_the_same_bytes_under_a_new_number_share_their_artifact(shared_server: S
     assert first["digest"] == second["digest"]
     assert (first["to"], second["to"]) == ("1", "2")
     assert shared_server.model("api_twice")["active"] == "2"
+
+
+def test_every_route_is_a_row_of_the_table() -> None:
+    """Nothing else is routed, and only health is open."""
+    app = make_app(NO_SERVICE)
+    routes = {(r.path, method) for r in app.routes if isinstance(r, Route) for method in r.methods or ()}
+    assert len(app.routes) == len(TABLE)
+    assert routes - {(e.path, "HEAD") for e in TABLE} == {(e.path, e.method) for e in TABLE}
+    assert {e.path for e in TABLE if e.scope is not Scope.ADMIN} == {"/v1/health"}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
+def test_every_route_asks_for_its_scope(row: Endpoint, tmp_path: Path) -> None:
+    """Before it touches the service: without a token 401, with another scope's 403, and both ports' form of errors."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("infer 0123456789abcdef-infer\nadmin 0123456789abcdef-admin\n")
+    tokens.chmod(0o600)
+    app = make_app(NO_SERVICE, guard_of(str(tokens), None))
+    if row.scope is Scope.OPEN:
+        with pytest.raises(AttributeError, match="health"):  # it reached the service that is not there
+            ask(app, row, None)
+        return
+    status, headers, told = ask(app, row, None)
+    assert (status, told["reason"], headers[b"www-authenticate"]) == (401, "unauthenticated", b"Bearer")
+    status, _, told = ask(app, row, b"Bearer 0123456789abcdef-infer")
+    assert (status, told["reason"]) == (403, "forbidden")
+    with pytest.raises(AttributeError):
+        ask(app, row, b"Bearer 0123456789abcdef-admin")
+
+
+def ask(app: Any, row: Endpoint, authorization: bytes | None) -> tuple[int, dict[bytes, bytes], Any]:
+    """One request to the application, without a server."""
+    path = re.sub(r"\{\w+\}", "x", row.path)
+    headers = [] if authorization is None else [(b"authorization", authorization)]
+    scope = {"type": "http", "method": row.method, "path": path, "headers": headers, "query_string": b""}
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), json.loads(sent[1]["body"])

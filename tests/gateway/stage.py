@@ -53,6 +53,7 @@ class Request:
     method: str = "POST"
     path: str = "/v2/models/m/infer"
     query: str = ""
+    certified: bool = False
     received: float = field(default_factory=time.monotonic)
     abandoned: Callable[[], None] | None = None
     status: int = 0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changeover.access import Guard, Scope, guard_of
 from changeover.errors import (
     ChangeoverError,
     Conflict,
     DeadlineExceeded,
+    Forbidden,
     Internal,
     InvalidRequest,
     ModelNotReady,
@@ -20,25 +23,26 @@ from changeover.errors import (
     NotFound,
     Overloaded,
     TooLarge,
+    Unauthenticated,
 )
 from changeover.gateway.answers import error_answer, infer_head, status_of
-from changeover.gateway.http import HttpApp, Route, route
+from changeover.gateway.http import FIXED, OF_A_MODEL, Endpoint, HttpApp, Route, route
 from tests.gateway.stage import Request, Stage, entry, question, stage
 
 
 @pytest.mark.parametrize(
     ("path", "found"),
     [
-        ("/v2", Route("server")),
-        ("/v2/", Route("server")),
-        ("/v2/health/live", Route("live")),
-        ("/v2/health/ready", Route("ready")),
-        ("/v2/models/m", Route("model", "m")),
-        ("/v2/models/m/ready", Route("model_ready", "m")),
-        ("/v2/models/m/infer", Route("infer", "m")),
-        ("/v2/models/m/versions/4", Route("model", "m", "4")),
-        ("/v2/models/m/versions/4/ready", Route("model_ready", "m", "4")),
-        ("/v2/models/m/versions/4/infer", Route("infer", "m", "4")),
+        ("/v2", Route(FIXED["/v2"])),
+        ("/v2/", Route(FIXED["/v2"])),
+        ("/v2/health/live", Route(FIXED["/v2/health/live"])),
+        ("/v2/health/ready", Route(FIXED["/v2/health/ready"])),
+        ("/v2/models/m", Route(OF_A_MODEL[""], "m")),
+        ("/v2/models/m/ready", Route(OF_A_MODEL["ready"], "m")),
+        ("/v2/models/m/infer", Route(OF_A_MODEL["infer"], "m")),
+        ("/v2/models/m/versions/4", Route(OF_A_MODEL[""], "m", "4")),
+        ("/v2/models/m/versions/4/ready", Route(OF_A_MODEL["ready"], "m", "4")),
+        ("/v2/models/m/versions/4/infer", Route(OF_A_MODEL["infer"], "m", "4")),
         ("/v2/models//infer", None),
         ("/v2/models/m/versions", None),
         ("/v2/models/m/versions//infer", None),
@@ -58,13 +62,13 @@ def test_paths_mean_what_the_protocol_says(path: str, found: Route | None) -> No
 def test_any_text_is_a_path_or_none(path: str) -> None:
     """No path makes the router fail."""
     found = route(path)
-    assert found is None or found.what
+    assert found is None or found.endpoint.what
 
 
-def ask(here: Stage, method: str, path: str) -> Request:
+def ask(here: Stage, method: str, path: str, guard: Guard | None = None, **changes: Any) -> Request:
     """A request without a body."""
-    request = Request(b"", method=method, path=path)
-    HttpApp(here.pipeline, here.models)(request)  # type: ignore[arg-type]
+    request = Request(b"", method=method, path=path, **changes)
+    HttpApp(here.pipeline, here.models, guard)(request)  # type: ignore[arg-type]
     return request
 
 
@@ -149,10 +153,58 @@ def test_a_wrong_method_is_told_the_right_one(method: str, path: str, allowed: b
     in_stage(check)
 
 
+EVERY_PATH = [
+    *((path, endpoint) for path, endpoint in FIXED.items()),
+    *((f"/v2/models/m/{last}".rstrip("/"), endpoint) for last, endpoint in OF_A_MODEL.items()),
+    *((f"/v2/models/m/versions/9/{last}".rstrip("/"), endpoint) for last, endpoint in OF_A_MODEL.items()),
+]
+
+
+@pytest.mark.parametrize(("path", "endpoint"), EVERY_PATH, ids=lambda value: value if isinstance(value, str) else "")
+def test_every_route_asks_for_its_scope(path: str, endpoint: Endpoint, tmp_path: Path) -> None:
+    """All rows of the table, and there is no other way in: without a token only the open ones are answered."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("infer 0123456789abcdef-infer\nadmin 0123456789abcdef-admin\n")
+    tokens.chmod(0o600)
+    guard = guard_of(str(tokens), "ca")
+    assert endpoint.scope in (Scope.OPEN, Scope.INFER)
+    assert (endpoint.scope is Scope.OPEN) == path.startswith("/v2/health/")
+
+    def check(here: Stage) -> None:
+        here.page.store(0, 1)
+        nobody = ask(here, endpoint.method, path, guard)
+        wrong = ask(here, endpoint.method, path, guard, headers={b"authorization": b"Bearer 0123456789abcdef-admin"})
+        right = ask(here, endpoint.method, path, guard, headers={b"authorization": b"Bearer 0123456789abcdef-infer"})
+        shown = ask(here, endpoint.method, path, guard, certified=True)
+        if endpoint.scope is Scope.OPEN:
+            assert [nobody.status, wrong.status] == [200, 200]
+        else:
+            assert (nobody.status, nobody.json()["reason"]) == (401, "unauthenticated")
+            assert b"www-authenticate: Bearer\r\n" in nobody.head
+            assert (wrong.status, wrong.json()["reason"]) == (403, "forbidden")
+            assert b"cdef-admin" not in wrong.answer
+        # An inference without a body is the caller's mistake, told by the one behind the guard.
+        assert {right.status, shown.status} <= {200, 400}
+
+    in_stage(check)
+
+
+def test_every_endpoint_has_a_handler() -> None:
+    """What the tables list is answered, and what is answered is listed."""
+
+    def check(here: Stage) -> None:
+        listed = {endpoint.what for endpoint in [*FIXED.values(), *OF_A_MODEL.values()] if endpoint.method == "GET"}
+        assert set(HttpApp(here.pipeline, here.models)._handlers) == listed
+
+    in_stage(check)
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
         (InvalidRequest("x"), 400),
+        (Unauthenticated("x"), 401),
+        (Forbidden("x"), 403),
         (NotFound("x"), 404),
         (Conflict("x"), 409),
         (TooLarge("x"), 413),

@@ -6,13 +6,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
 from changeover.cli.exits import Usage
 from changeover.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from changeover.settings import Settings
 
 _CONFIG = Path("changeover.yaml")
 
@@ -35,6 +38,17 @@ def serve(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Settings file (default ./changeover.yaml).")
     ] = None,
     verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None,
+    token_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Who may do what: SCOPE[,SCOPE] TOKEN [NAME] a line.")
+    ] = None,
+    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate chain, PEM.")] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
+    tls_client_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="CA of client certificates; the control port demands one.")
+    ] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Let tokens travel in the clear beyond loopback.")
+    ] = None,
 ) -> None:
     """Serve the models of a repository and replace them under load.
 
@@ -45,6 +59,8 @@ def serve(
         changeover serve models/
 
         changeover serve models/ --http-port 9000 --control-port 9002 --state-dir /var/lib/changeover
+
+        changeover serve models/ --host 0.0.0.0 --token-file tokens --tls-cert server.pem --tls-key server.key
     """
     from changeover.settings import from_sources
 
@@ -56,16 +72,37 @@ def serve(
         "state_dir": state_dir,
         "gateways": gateways,
         "verbose": verbose,
+        "token_file": token_file,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "insecure": insecure,
     }
     try:
         settings = from_sources(flags, os.environ, _read_config(config))
+        _check_files(settings)
     except InvalidRequest as error:
         raise Usage(error.message) from None
     if settings.repository is not None and not Path(settings.repository).is_dir():
         raise Usage(f"the repository {settings.repository} is no folder; make it, or name another")
+    os.environ.pop("CHANGEOVER_TOKEN", None)  # a client's: no process of the server has a use for it
     sys.stdout.flush()
     command = [sys.executable, "-m", "changeover.supervisor", json.dumps(settings.to_dict())]
     os.execv(sys.executable, command)  # noqa: S606 - the parent of all holds nothing but the standard library
+
+
+def _check_files(settings: Settings) -> None:
+    """Read once what gateways and controller will read, so that a mistake is told before anything starts.
+
+    Raises:
+        InvalidRequest: the token file, certificate, key or client CA cannot be used.
+    """
+    from changeover.access import read_tokens
+    from changeover.tls import context_of
+
+    if settings.token_file is not None:
+        read_tokens(settings.token_file)
+    context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=True)
 
 
 def _read_config(file: Path | None) -> dict[str, Any] | None:

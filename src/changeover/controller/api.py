@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
@@ -12,35 +12,85 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from changeover.access import Guard, Scope
 from changeover.controller.service import Service
-from changeover.errors import ChangeoverError, Conflict, InvalidRequest, ModelError, NotFound, TooLarge
+from changeover.errors import (
+    ChangeoverError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    ModelError,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+)
 
 _TAR_TYPES = ("application/x-tar", "application/tar")
 _SPOOL = 8 << 20
 _MAX_PUSH = 8 << 30
+_STATUS = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (TooLarge, 413),
+    (ModelError, 422),
+)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(service: Service) -> Starlette:
-    """The application; every route answers JSON."""
+class Endpoint(NamedTuple):
+    """A row of this port's table. There is no row without a scope, and no route without a row."""
+
+    method: str
+    path: str
+    scope: Scope
+    answer: Handler
+
+
+def endpoints(service: Service) -> list[Endpoint]:
+    """The table of the control port."""
     api = _Api(service)
+    return [
+        Endpoint("GET", "/v1/models", Scope.ADMIN, api.models),
+        Endpoint("GET", "/v1/models/{model}", Scope.ADMIN, api.model),
+        Endpoint("POST", "/v1/models/{model}/versions", Scope.ADMIN, api.push),
+        Endpoint("GET", "/v1/models/{model}/rollout", Scope.ADMIN, api.rollout),
+        Endpoint("POST", "/v1/models/{model}/rollout/undo", Scope.ADMIN, api.undo),
+        Endpoint("GET", "/v1/models/{model}/rollouts", Scope.ADMIN, api.rollouts),
+        Endpoint("GET", "/v1/rollouts/{rollout}", Scope.ADMIN, api.rollout_by_id),
+        Endpoint("GET", "/v1/rollouts/{rollout}/certificate", Scope.ADMIN, api.certificate),
+        Endpoint("GET", "/v1/health", Scope.OPEN, api.health),
+    ]
+
+
+def make_app(service: Service, guard: Guard | None = None, *, certified: bool = False) -> Starlette:
+    """The application; every route answers JSON, and lets pass whom `guard` lets pass.
+
+    Args:
+        service: what the routes speak to.
+        guard: None lets everybody pass.
+        certified: the port takes only connections with a verified client certificate.
+    """
     routes = [
-        Route("/v1/models", api.models, methods=["GET"]),
-        Route("/v1/models/{model}", api.model, methods=["GET"]),
-        Route("/v1/models/{model}/versions", api.push, methods=["POST"]),
-        Route("/v1/models/{model}/rollout", api.rollout, methods=["GET"]),
-        Route("/v1/models/{model}/rollout/undo", api.undo, methods=["POST"]),
-        Route("/v1/models/{model}/rollouts", api.rollouts, methods=["GET"]),
-        Route("/v1/rollouts/{rollout}", api.rollout_by_id, methods=["GET"]),
-        Route("/v1/rollouts/{rollout}/certificate", api.certificate, methods=["GET"]),
-        Route("/v1/health", api.health, methods=["GET"]),
+        Route(e.path, _guarded(e, guard, certified) if guard else e.answer, methods=[e.method])
+        for e in endpoints(service)
     ]
     return Starlette(routes=routes, exception_handlers={ChangeoverError: _on_error, 404: _on_404, 405: _on_405})
 
 
+def _guarded(endpoint: Endpoint, guard: Guard, certified: bool) -> Handler:
+    async def answer(request: Request) -> Response:
+        authorization = request.headers.get("authorization")
+        guard.check(endpoint.scope, None if authorization is None else authorization.encode("latin-1"), certified)
+        return await endpoint.answer(request)
+
+    return answer
+
+
 def status_of(error: ChangeoverError) -> int:
     """HTTP status of an error on the control port."""
-    for kind, status in ((NotFound, 404), (Conflict, 409), (TooLarge, 413), (ModelError, 422)):
+    for kind, status in _STATUS:
         if isinstance(error, kind):
             return status
     return 400 if error.fault == "caller" else 503
@@ -118,7 +168,10 @@ def _error(message: str, reason: str, status: int) -> Response:
 async def _on_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, ChangeoverError):
         raise error
-    return _error(error.message, error.reason, status_of(error))
+    answer = _error(error.message, error.reason, status_of(error))
+    if isinstance(error, Unauthenticated):
+        answer.headers["www-authenticate"] = "Bearer"
+    return answer
 
 
 async def _on_404(request: Request, _: Exception) -> Response:

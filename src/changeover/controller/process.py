@@ -19,14 +19,16 @@ import uvicorn
 import uvloop
 from setproctitle import setproctitle
 
+from changeover.access import guard_of
 from changeover.controller.api import make_app
 from changeover.controller.fleet import Fleet
 from changeover.controller.members import GatewayState
 from changeover.controller.service import Service
-from changeover.errors import ChangeoverError
+from changeover.errors import ChangeoverError, InvalidRequest
 from changeover.records.journal import Journal
 from changeover.settings import Settings
 from changeover.telemetry import logs
+from changeover.tls import context_of
 from changeover.transport.child import arguments, introduce
 from changeover.transport.link import Frame, Link, LinkClosed
 from changeover.transport.page import RoutePage, TableStore
@@ -54,7 +56,11 @@ def main() -> None:
         log.critical("%s", error.message)
         sys.exit(_EXIT_CONFIGURATION)
     with journal:
-        uvloop.run(_run(link, welcome, settings, journal))
+        try:
+            uvloop.run(_run(link, welcome, settings, journal))
+        except InvalidRequest as error:
+            log.critical("%s; trying again", error.message)  # its files were well when the server started
+            sys.exit(1)
 
 
 def _give_way() -> None:
@@ -91,12 +97,21 @@ async def _run(link: Link, welcome: Frame, settings: Settings, journal: Journal)
     fleet.news.listen = lambda: _hear(link, fleet)
     asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet)
     service = Service(settings, journal, fleet, term)
-    config = uvicorn.Config(make_app(service), log_level="warning", lifespan="off", ws="none", access_log=False)
-    server = uvicorn.Server(config)
+    server = _server(settings, service)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(service.run())
         await service.taken_over.wait()
         tasks.create_task(server.serve(sockets=[socket.socket(fileno=control)]))
+
+
+def _server(settings: Settings, service: Service) -> uvicorn.Server:
+    """The control port's server: TLS and the guard as the settings want them."""
+    guard = guard_of(settings.token_file, settings.tls_client_ca)
+    app = make_app(service, guard, certified=settings.tls_client_ca is not None)
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none", access_log=False)
+    config.load()
+    config.ssl = context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=True)
+    return uvicorn.Server(config)
 
 
 def _hear(link: Link, fleet: Fleet) -> None:

@@ -11,15 +11,19 @@ from changeover.errors import (
     ChangeoverError,
     Conflict,
     DeadlineExceeded,
+    Forbidden,
     ModelNotReady,
     NotFound,
     Overloaded,
     TooLarge,
+    Unauthenticated,
 )
 from changeover.gateway.door.http1 import HttpRequest
 
 JSON: Final = b"content-type: application/json\r\n"
 _STATUS: Final = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
     (NotFound, 404),
     (TooLarge, 413),
     (Conflict, 409),
@@ -46,6 +50,8 @@ def error_answer(request: HttpRequest, error: ChangeoverError, epoch: int | None
         head += b"retry-after: %d\r\n" % error.retry_after
     elif isinstance(error, ModelNotReady):
         head += b"retry-after: 1\r\n"
+    elif isinstance(error, Unauthenticated):
+        head += b"www-authenticate: Bearer\r\n"
     request.respond(status_of(error), head, [orjson.dumps({"error": error.message, "reason": error.reason})])
 
 

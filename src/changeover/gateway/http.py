@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from changeover import __version__
-from changeover.errors import ChangeoverError, NotFound
+from changeover.access import Guard, Scope
+from changeover.errors import CallerError, ChangeoverError, NotFound
 from changeover.gateway.answers import JSON, error_answer, json_answer
 from changeover.gateway.door.http1 import HttpRequest
 from changeover.gateway.models import Models
@@ -18,30 +19,46 @@ _EXTENSIONS = ["binary_tensor_data", "schedule_policy"]
 _ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
 
 
-class Route(NamedTuple):
-    """What a path means: `what` is server, live, ready, model, model_ready or infer."""
+class Endpoint(NamedTuple):
+    """A row of this port's table: what is answered, and the scope it takes. There is no row without a scope."""
 
     what: str
+    scope: Scope
+    method: str = "GET"
+
+
+class Route(NamedTuple):
+    """What a path means."""
+
+    endpoint: Endpoint
     model: str = ""
     version: str | None = None
 
 
-_FIXED = {
-    "/v2": Route("server"),
-    "/v2/": Route("server"),
-    "/v2/health/live": Route("live"),
-    "/v2/health/ready": Route("ready"),
-    "/v2/models": Route("models"),
+SERVER: Final = Endpoint("server", Scope.INFER)
+FIXED: Final = {
+    "/v2": SERVER,
+    "/v2/": SERVER,
+    "/v2/health/live": Endpoint("live", Scope.OPEN),
+    "/v2/health/ready": Endpoint("ready", Scope.OPEN),
+    "/v2/models": Endpoint("models", Scope.INFER),
 }
-_ACTIONS = {"": "model", "ready": "model_ready", "infer": "infer"}
+"""By path."""
+OF_A_MODEL: Final = {
+    "": Endpoint("model", Scope.INFER),
+    "ready": Endpoint("model_ready", Scope.INFER),
+    "infer": Endpoint("infer", Scope.INFER, "POST"),
+}
+"""By what follows `/v2/models/M` or `/v2/models/M/versions/V`."""
+_READ: Final = ("GET", "HEAD")
 
 
 @lru_cache(1024)
 def route(path: str) -> Route | None:
     """The route of a path, None for a path nobody knows."""
-    fixed = _FIXED.get(path)
+    fixed = FIXED.get(path)
     if fixed is not None:
-        return fixed
+        return Route(fixed)
     parts = path.split("/")
     if len(parts) < 4 or parts[:3] != ["", "v2", "models"] or not parts[3]:
         return None
@@ -53,14 +70,21 @@ def route(path: str) -> Route | None:
         version, rest = rest[1], rest[2:]
     if len(rest) > 1:
         return None
-    what = _ACTIONS.get(rest[0] if rest else "")
-    return Route(what, parts[3], version) if what else None
+    endpoint = OF_A_MODEL.get(rest[0] if rest else "")
+    return Route(endpoint, parts[3], version) if endpoint else None
 
 
 class HttpApp:
-    """Answers the door's requests. Health needs no room in any queue, so it is answered under overload."""
+    """Answers the door's requests. Health needs no room in any queue, so it is answered under overload.
 
-    def __init__(self, pipeline: Pipeline, models: Models) -> None:
+    Args:
+        pipeline: takes the inferences.
+        models: what is served.
+        guard: lets each request pass or not, by the scope of its endpoint; None lets all pass.
+    """
+
+    def __init__(self, pipeline: Pipeline, models: Models, guard: Guard | None = None) -> None:
+        self._guard = guard
         self._pipeline = pipeline
         self._models = models
         self._handlers = {
@@ -79,18 +103,29 @@ class HttpApp:
             error_answer(
                 request, NotFound(f"no such path: {request.path}; there is {_ROUTES}", reason="path_not_found")
             )
-        elif found.what == "infer":
+        elif self._guard is not None and not self._may(self._guard, request, found.endpoint.scope):
+            pass  # it was told
+        elif found.endpoint.method == "POST":
             if request.method == "POST":
                 self._pipeline.infer(request, found.model, found.version)
             else:
                 self._wrong_method(request, b"POST")
-        elif request.method not in ("GET", "HEAD"):
+        elif request.method not in _READ:
             self._wrong_method(request, b"GET, HEAD")
         else:
             try:
-                self._handlers[found.what](request, found)
+                self._handlers[found.endpoint.what](request, found)
             except ChangeoverError as error:
                 error_answer(request, error)
+
+    def _may(self, guard: Guard, request: HttpRequest, scope: Scope) -> bool:
+        """Whether the caller may; if not it is told."""
+        try:
+            guard.check(scope, request.headers.get(b"authorization"), request.certified)
+        except CallerError as error:
+            error_answer(request, error)
+            return False
+        return True
 
     def _wrong_method(self, request: HttpRequest, allowed: bytes) -> None:
         body = b'{"error":"this path takes %s","reason":"method_not_allowed"}' % allowed

@@ -19,7 +19,8 @@ import msgspec
 import uvloop
 from setproctitle import setproctitle
 
-from changeover.errors import Internal
+from changeover.access import guard_of
+from changeover.errors import Internal, InvalidRequest
 from changeover.gateway.admission import Room
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
@@ -28,6 +29,7 @@ from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.settings import Settings
 from changeover.telemetry import logs
+from changeover.tls import context_of
 from changeover.transport.child import arguments, introduce
 from changeover.transport.control import Committed, Observations, Observed, Prepare, encode
 from changeover.transport.link import CONTROLLER, Frame, Kind, Link, LinkClosed, frame
@@ -51,8 +53,12 @@ def main() -> None:
     setproctitle("changeover: gateway")
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # requests leave no cycles behind; looking for some costs 7 % of the time
-    cut = uvloop.run(Gateway(link, welcome, settings).run())
-    sys.exit(1 if cut else 0)
+    try:
+        gateway = Gateway(link, welcome, settings)
+    except InvalidRequest as error:
+        log.critical("%s; trying again", error.message)  # its files were well when the server started
+        sys.exit(1)
+    sys.exit(1 if uvloop.run(gateway.run()) else 0)
 
 
 class Gateway:
@@ -69,8 +75,10 @@ class Gateway:
         self._models.serve_with(self._pipeline)
         self._models.on_report = self._report_now
         limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
-        app, several = HttpApp(self._pipeline, self._models), settings.gateways > 1
-        self._door = DoorServer(app, socket.socket(fileno=http), limits, shared=several)
+        guard = guard_of(settings.token_file, settings.tls_client_ca)
+        tls = context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=False)
+        app, several = HttpApp(self._pipeline, self._models, guard), settings.gateways > 1
+        self._door = DoorServer(app, socket.socket(fileno=http), limits, shared=several, tls=tls)
         self._stop = asyncio.Event()
         self._joined = asyncio.Event()
         self._term = 0

@@ -109,16 +109,12 @@ class Supervisor:
         """Write `server.json` into the state folder: where this server listens."""
         http, control = self._http.getsockname()[1], self._control.getsockname()[1]
         body = {"pid": os.getpid(), "host": self.settings.host, "http_port": http, "control_port": control}
+        body["scheme"] = self.settings.scheme
         path = self.settings.state / "server.json"
         path.with_suffix(".tmp").write_text(json.dumps(body))
         path.with_suffix(".tmp").rename(path)
-        log.info(
-            "serving on http://%s:%d, control on http://%s:%d",
-            self.settings.host,
-            http,
-            self.settings.host,
-            control,
-        )
+        url = f"{self.settings.scheme}://{self.settings.host}"
+        log.info("serving on %s:%d, control on %s:%d", url, http, url, control)
 
     def _signals(self) -> None:
         reader, writer = socket.socketpair()

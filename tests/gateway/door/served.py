@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -48,12 +49,14 @@ class Answer:
 class Client:
     """A raw connection to a port of 127.0.0.1."""
 
-    def __init__(self, port: int, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.sock = socket.socket()
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(WAIT_SECONDS)
         self.sock.connect(("127.0.0.1", port))
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
         self._got = b""
 
     def __enter__(self) -> Client:
@@ -131,6 +134,8 @@ class Bench:
             raise ValueError("a defect")
         elif request.path == "/close":
             request.respond(200, HEAD, (b"bye",), close=True)
+        elif request.path == "/certified":
+            request.respond(200, HEAD, (b"yes" if request.certified else b"no",))
         elif request.path == "/status":
             request.respond(int(request.query), b"", ())
         elif request.path == "/large":
@@ -144,19 +149,19 @@ class Bench:
 class Served:
     """A running door: its port, its application and its event loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self.app = Bench()
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self.sock.getsockname()[1]
-        self.server = DoorServer(self.app, self.sock, limits)
+        self.server = DoorServer(self.app, self.sock, limits, tls=tls)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self.call(self.server.start)
 
-    def client(self, receive_buffer: int | None = None) -> Client:
+    def client(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
         """A fresh connection."""
-        return Client(self.port, receive_buffer)
+        return Client(self.port, receive_buffer, tls)
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a function on the door's thread; returns its value."""
@@ -194,9 +199,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(**limits: Any) -> Iterator[Served]:
+def serving(tls: ssl.SSLContext | None = None, **limits: Any) -> Iterator[Served]:
     """A door with these limits until the end of the block."""
-    served = Served(Limits(**limits))
+    served = Served(Limits(**limits), tls)
     try:
         yield served
     finally:

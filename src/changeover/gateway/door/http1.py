@@ -39,13 +39,14 @@ class Http1Door(asyncio.Protocol):
     """The protocol of one connection.
 
     Attributes:
+        certified: the client has shown a certificate that was verified.
         deadline: `time.monotonic()` at which `expire` is due.
         quiet_since: when the connection was opened or last answered.
     """
 
     __slots__ = (
         "_began", "_body_began", "_gate", "_head_began", "_intake", "_phase", "_request", "_scheduled",
-        "_wire", "deadline", "quiet_since",
+        "_wire", "certified", "deadline", "quiet_since",
     )  # fmt: skip
 
     _wire: Wire
@@ -65,6 +66,7 @@ class Http1Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the gate's connections."""
         self._wire = Wire(self._gate, cast(asyncio.Transport, transport))
+        self.certified = self._wire.certified
         self._gate.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -81,8 +83,10 @@ class Http1Door(asyncio.Protocol):
             self._wire.pause()
 
     def eof_received(self) -> bool:
-        """The client stopped sending: stay open (true) while it waits for answers."""
+        """The client stopped sending: stay open (true) while it waits for answers; with TLS it is gone."""
         self._wire.ended = True
+        if self._wire.secure:
+            return False
         if self._phase is _APP:
             self.deadline = self._gate.now + self._gate.limits.probe_seconds
         return self._phase in (_WAITING, _APP) or self._wire.stuck or self._scheduled
@@ -93,8 +97,9 @@ class Http1Door(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The answer was sent: go on where the connection stood."""
-        self._wire.settle()
-        if self._phase is _READING:
+        if not self._wire.go_on():
+            pass
+        elif self._phase is _READING:
             self.deadline = self._gate.now + self._gate.limits.idle_seconds
             self._schedule()
         elif self._phase >= _LINGER:
@@ -107,7 +112,7 @@ class Http1Door(asyncio.Protocol):
         self._gate.connections.discard(self)
         self._gate.budget.forget(self)
         self._wire.settle()
-        self._drop_body()
+        self._intake.release(self._gate.budget)
         self._intake.clear()
         request, self._request = self._request, None
         if request is not None:
@@ -129,7 +134,7 @@ class Http1Door(asyncio.Protocol):
             keep = more or (not wire.ended and wire.unread() > 0)
         framing = CLOSE if not keep else KEEP_LEGACY if parsed.legacy else KEEP
         wire.send(status, head, body, framing, parsed.method == "HEAD")
-        self._drop_body()
+        self._intake.release(self._gate.budget)
         if not keep:
             self._end(linger=parsed.keep_alive or more)
             return
@@ -165,6 +170,10 @@ class Http1Door(asyncio.Protocol):
             gate.budget.forget(self)
             gate.counts.shed += 1
             self._refuse(503, "overloaded", "too many bytes are in flight here; retry later")
+        elif self._phase is _LINGER and self._wire.secure and not self._wire.stuck:
+            self._end(linger=False)  # with TLS the end can only be told by closing
+        elif self._phase is _GONE and self._wire.sending() and not self._wire.stuck:
+            self.deadline = gate.now + gate.limits.linger_seconds  # the transport's own time-out bounds this
         elif self._wire.stuck or self._phase >= _LINGER:
             gate.counts.expired += self._wire.stuck
             self.abort()
@@ -181,7 +190,7 @@ class Http1Door(asyncio.Protocol):
         intake, wire = self._intake, self._wire
         idle = self._phase is _READING and not (intake.inbox or intake.in_body or wire.stuck)
         if idle and wire.unread() == 0:
-            self._close()
+            self._end(linger=False)
 
     def abort(self) -> None:
         """End the connection at once, answered or not."""
@@ -245,16 +254,11 @@ class Http1Door(asyncio.Protocol):
         gate.budget.wait(self, amount)
         return False
 
-    def _drop_body(self) -> None:
-        if self._intake.allowance:
-            self._gate.budget.give(self._intake.allowance)
-            self._intake.allowance = 0
-
     def _await_more(self) -> None:
         """Go on reading, with the time-out of the part that is missing."""
         intake, gate, wire = self._intake, self._gate, self._wire
         if wire.ended:
-            self._close()  # what is missing will not come
+            self._end(linger=False)  # what is missing will not come
             return
         if intake.in_body:
             if intake.expecting:
@@ -285,23 +289,12 @@ class Http1Door(asyncio.Protocol):
     def _refuse(self, status: int, reason: str, message: str) -> None:
         self._gate.counts.refused += 1
         head, body = error_answer(status, reason, message)
-        self._drop_body()
+        self._intake.release(self._gate.budget)
         self._wire.send(status, head, body, CLOSE, bodyless=False)
         self._end(linger=True)
 
     def _end(self, *, linger: bool) -> None:
         """No more requests; with `linger`, input is thrown away until the client has read the answer."""
-        wire = self._wire
         self._intake.clear()
-        if not linger or wire.ended or wire.transport.is_closing():
-            self._close()
-            return
-        self._phase = _LINGER
-        self.deadline = wire.deadline(self._gate.limits.linger_seconds)
-        wire.transport.write_eof()
-        wire.resume()
-
-    def _close(self) -> None:
-        self._phase = _GONE
+        self._phase = _LINGER if self._wire.end(linger=linger) else _GONE
         self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)
-        self._wire.transport.close()

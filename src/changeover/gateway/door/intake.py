@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from changeover.gateway.door.body import SizedBody
+from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.chunked import ChunkedBody
 from changeover.gateway.door.head import CHUNKED, Head, HeadCache
 from changeover.gateway.door.limits import KIB, Limits
@@ -108,6 +109,12 @@ class Intake:
         self.in_body = self.expecting = False
         self._collector = None
         self.body = _NO_BODY
+
+    def release(self, budget: Budget) -> None:
+        """Give back the bytes that were allowed: the body is no longer held."""
+        if self.allowance:
+            budget.give(self.allowance)
+            self.allowance = 0
 
     @property
     def received(self) -> int:

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 import struct
 import time
 from typing import Final
@@ -41,11 +42,21 @@ class DoorServer:
         sock: bound and listening; the server closes its descriptor when it leaves.
         limits: the defaults when not given.
         shared: other processes take connections from this socket: take turns with them.
+        tls: speak TLS with it; a handshake has the time of a request's head.
     """
 
-    def __init__(self, app: App, sock: socket.socket, limits: Limits | None = None, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        sock: socket.socket,
+        limits: Limits | None = None,
+        *,
+        shared: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         sock.setblocking(False)
         self._shared = shared
+        self._tls = tls
         self._turn = 0
         self._sock = sock
         self._gate = Gate(app, limits or Limits())
@@ -83,10 +94,14 @@ class DoorServer:
         self.lame_duck()
         await asyncio.sleep(min(duck_seconds, deadline))
         await self._leave_socket(last)
+        hurry = time.monotonic() + max(duck_seconds, DUCK_SECONDS)
         while (self._gate.connections or self._adopting) and time.monotonic() < until:
             self._gate.close_idle(duck_seconds)
+            if self._tls is not None and time.monotonic() > hurry:
+                self._end_handshakes()
             await asyncio.sleep(_POLL_SECONDS)
         cut = self._gate.in_flight
+        self._end_handshakes()
         for door in list(self._gate.connections):
             door.abort()
         if self._tick_handle is not None:
@@ -166,11 +181,25 @@ class DoorServer:
             self._loop.call_later(_TURN_SECONDS, self._listen)
 
     async def _adopt(self, connection: socket.socket) -> None:
+        limits = self._gate.limits
         try:
-            await self._loop.connect_accepted_socket(self._new_door, connection)
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(self._new_door, connection)
+            else:
+                await self._loop.connect_accepted_socket(
+                    self._new_door,
+                    connection,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=limits.header_seconds,
+                    ssl_shutdown_timeout=limits.write_seconds,
+                )
         except OSError as error:
             _logger.debug("a connection was gone before it could be served: %s", error)
             connection.close()
+
+    def _end_handshakes(self) -> None:
+        for task in self._adopting:
+            task.cancel()
 
     def _new_door(self) -> Http1Door:
         return Http1Door(self._gate)

@@ -63,6 +63,11 @@ class HttpRequest:
                 _logger.exception("the application's abandoned() raised")
 
     @property
+    def certified(self) -> bool:
+        """Whether the client has shown a certificate that was verified."""
+        return self._door is not None and self._door.certified
+
+    @property
     def open(self) -> bool:
         """Whether an answer is still wanted."""
         return self._door is not None

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import termios
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -26,13 +27,21 @@ _TCP_CLOSE: Final = 7
 class Wire:
     """Sends answers in as few system calls and copies as the transport allows; pauses the reading.
 
+    A transport with TLS takes all it is given into memory before it says that this is too much, so it gets large
+    answers in pieces; it cannot be closed in one direction only, so a client that stops sending is gone.
+
     Attributes:
+        secure: with TLS.
+        certified: with TLS, and the client has shown a certificate that was verified.
         stuck: more is unsent than the transport wants to hold.
         ended: the client has stopped sending.
         paused: reading is paused.
     """
 
-    __slots__ = ("_gate", "_probed", "_socket", "_unsent", "ended", "paused", "stuck", "transport")
+    __slots__ = (
+        "_backlog", "_closing", "_gate", "_probed", "_socket", "_unsent", "certified", "ended", "paused", "secure",
+        "stuck", "transport",
+    )  # fmt: skip
 
     def __init__(self, gate: Gate, transport: asyncio.Transport) -> None:
         # The low mark is zero: an answer's memory is free only when all of it was sent.
@@ -40,8 +49,11 @@ class Wire:
         self._gate = gate
         self._socket = cast("socket.socket", transport.get_extra_info("socket"))
         self._unsent = 0
-        self._probed = False
+        self._probed = self._closing = False
+        self._backlog: deque[memoryview] = deque()
         self.transport = transport
+        self.secure = transport.get_extra_info("ssl_object") is not None
+        self.certified = self.secure and bool(transport.get_extra_info("peercert"))
         self.stuck = self.ended = self.paused = False
 
     # -- in
@@ -59,8 +71,15 @@ class Wire:
 
     def unread(self) -> int:
         """Bytes from the client that wait in the kernel."""
+        return self._queued(termios.FIONREAD)
+
+    def sending(self) -> bool:
+        """Whether bytes are on their way that a transport with TLS does not count any more."""
+        return self.secure and self._queued(termios.TIOCOUTQ) > 0
+
+    def _queued(self, direction: int) -> int:
         try:
-            size = fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, b"\0\0\0\0")
+            size = fcntl.ioctl(self._socket.fileno(), direction, b"\0\0\0\0")
         except (OSError, ValueError):
             return 0  # closed a moment ago
         return int(struct.unpack("i", size)[0])
@@ -107,31 +126,68 @@ class Wire:
         """Tell the client to send its body."""
         self.transport.write(CONTINUE)
 
+    def go_on(self) -> bool:
+        """The transport has sent what it had: give it more; returns whether nothing is left."""
+        self.stuck = False
+        while self._backlog and not self.stuck:
+            view = self._backlog.popleft()
+            self.transport.write(bytes(view[:_JOINED_BYTES]))  # may become stuck
+            if len(view) > _JOINED_BYTES:
+                self._backlog.appendleft(view[_JOINED_BYTES:])
+        if self._backlog:
+            return False
+        self.settle()
+        if self._closing:
+            self.transport.close()
+        return True
+
     def settle(self) -> None:
         """Give the unsent bytes back to the budget: they were sent, or the connection is gone."""
         self.stuck = False
+        self._backlog.clear()
         if self._unsent:
             unsent, self._unsent = self._unsent, 0
             self._gate.budget.give(unsent)
 
+    def end(self, *, linger: bool) -> bool:
+        """Nothing more will be sent: close, or with `linger` only say so; returns whether input still comes."""
+        if not linger or self.ended or self.transport.is_closing():
+            self._closing = True
+            if not self._backlog:
+                self.transport.close()
+            return False
+        if not self.secure:
+            self.transport.write_eof()
+        self.resume()
+        return True
+
     def deadline(self, otherwise: float) -> float:
         """When what is unsent must have been sent; `otherwise` seconds from now when nothing is."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._pending()
         return self._gate.now + (self._gate.limits.write_time(unsent) if unsent else otherwise)
+
+    def _pending(self) -> int:
+        return self.transport.get_write_buffer_size() + sum(map(len, self._backlog))
 
     def _send_large(self, parts: list[bytes | memoryview]) -> None:
         if len(parts) > _MOST_PARTS:
             parts = [b"".join(parts)]
-        sent = self._send_now(parts)
+        sent = 0 if self.secure else self._send_now(parts)
         for part in parts:
             view = memoryview(part).cast("B")
             if sent < len(view) and not self.transport.is_closing():
                 # What the kernel did not take outlives this call: bytes are kept, other memory is copied.
                 rest = view[sent:]
-                self.transport.write(rest if type(part) is bytes else bytes(rest))
+                kept = rest if type(part) is bytes else memoryview(bytes(rest))
+                if self.secure:
+                    self._backlog.append(kept)
+                else:
+                    self.transport.write(kept)
             sent = max(0, sent - len(view))
+        if self._backlog and not self.stuck:
+            self.go_on()
         if self.stuck and not self._unsent:
-            self._unsent = self.transport.get_write_buffer_size()
+            self._unsent = self._pending()
             self._gate.budget.charge(self._unsent)
 
     def _send_now(self, parts: list[bytes | memoryview]) -> int:
