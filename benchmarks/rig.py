@@ -51,7 +51,10 @@ def median(values: Sequence[float]) -> float:
 class Server:
     """`changeover serve` on free ports, with a repository and a state folder of its own."""
 
-    def __init__(self, models: dict[str, bytes], plans: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, models: dict[str, bytes], plans: dict[str, str] | None = None, arguments: Sequence[str] = ()
+    ) -> None:
+        self._arguments = arguments
         self.folder = Path(tempfile.mkdtemp(prefix="changeover-bench-"))
         for name, data in models.items():
             version = self.folder / "repository" / name / "1"
@@ -63,15 +66,26 @@ class Server:
     def __enter__(self) -> Server:
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.folder / "repository")]
         command += ["--http-port", "0", "--control-port", "0", "--state-dir", str(self.folder / "state")]
+        command += self._arguments
         self.log = (self.folder / "log").open("wb")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, process_group=0
+        )  # Ctrl-C is the bench's to hear, which then ends the server
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_ready(self) -> None:
         until = time.monotonic() + READY_WITHIN
         while time.monotonic() < until:
             try:
                 where = json.loads((self.folder / "state" / "server.json").read_text())
                 self.port, self.control = where["http_port"], where["control_port"]
                 if all(self.get(f"/v1/models/{name}")["active"] for name in self._models):
-                    return self
+                    return
             except (OSError, ValueError):
                 pass
             time.sleep(0.05)

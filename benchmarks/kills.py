@@ -1,0 +1,142 @@
+"""Worker, controller and gateway killed again and again under load and during changeovers: who notices?
+
+    python benchmarks/kills.py [COUNT] [--gateways N] [--seed N]
+
+Each role is killed COUNT times (default 100), the three at random moments beside each other, while versions change over
+without a pause. Nobody may notice a dead worker or controller; a dead gateway may break the connections that it held,
+and no other: it is stopped and its sockets are listed before the kill. What broke is sent again and must succeed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from changeover.bench.breaks import Told, tell_apart
+from changeover.bench.process import BenchProcess
+from changing import Changer
+from felt import capacity, counts, small, spec_for
+from household import Household
+from killing import Killed, Killer
+from rig import Server, emit, say, verdict
+
+SHARE = 0.5
+BURST = 5
+STABLE_S = 10.5
+"""A death after 10 s of life counts as a first one, which is replaced at once; in between come bursts of quick ones."""
+WORKER_EVERY = 2.8
+MOST_S = 330.0
+VERSIONS = 8000
+
+
+@dataclass(slots=True)
+class Siege:
+    """Three killers, one thread each."""
+
+    household: Household
+    count: int
+    seed: int
+    over: threading.Event
+
+    def run(self, until: float) -> list[Killed]:
+        """Kill until every role had its share, or the time is over."""
+        killers = {role: Killer(self.household, random.Random(f"{self.seed} {role}"), self.over) for role in _RHYTHMS}
+        threads = [threading.Thread(target=self._besiege, args=(r, k), daemon=True) for r, k in killers.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < until:
+                thread.join(1)
+        self.over.set()
+        for thread in threads:
+            thread.join()
+        return sorted((k for killer in killers.values() for k in killer.killed), key=lambda k: k.kill.at)
+
+    def _besiege(self, role: str, killer: Killer) -> None:
+        within, rest = _RHYTHMS[role]
+        while len(killer.killed) < self.count and not self.over.is_set():
+            killer.kill(role, within)
+            if len(killer.killed) % 10 == 0:
+                say(f"kills: {role} {len(killer.killed)} of {self.count}")
+            if rest and len(killer.killed) % BURST == 0 and len(killer.killed) < self.count:
+                self.over.wait(rest)
+
+
+_RHYTHMS = {"worker": (2 * WORKER_EVERY, 0.0), "controller": (0.8, STABLE_S), "gateway": (0.8, STABLE_S)}
+"""By role: the longest wait before a kill, and the rest after a burst, seconds."""
+
+
+def main(count: int, gateways: int, seed: int) -> None:
+    """Run and print."""
+    subject = small()
+    arguments = ["--gateways", str(gateways)] if gateways else []
+    with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
+        household = Household(server.process.pid, server.port)
+        spec = spec_for(subject, server.port, VERSIONS)
+        rate = SHARE * capacity(spec)
+        load = replace(spec, mode="open", rate=rate, arrivals="poisson", duration_s=1e6, connections=128, retries=8,
+                       keep_rows=False, seed=seed)  # fmt: skip
+        changer, over = Changer(server, subject.name, subject.versions), threading.Event()
+        say(f"kills: {count} of each role, {rate:,.0f} requests/s, seed {seed}")
+        with BenchProcess(load, on_progress=_Watch()) as bench:
+            changes = threading.Thread(target=_change, args=(changer, over), daemon=True)
+            changes.start()
+            killed = Siege(household, count, seed, over).run(time.monotonic() + MOST_S)
+            changes.join()
+            bench.stop()
+            result, breaks = bench.result(90), bench.records().breaks
+    report(count, killed, result, tell_apart(breaks, [k.kill for k in killed]), changer)
+
+
+def _change(changer: Changer, over: threading.Event) -> None:
+    """One changeover after the other until all is over."""
+    while not over.wait(0.1):
+        try:
+            changer.change()
+        except TimeoutError as error:
+            say(f"kills: {error}")
+
+
+class _Watch:
+    """Says when something went wrong, so that it can be found in the server's log."""
+
+    def __init__(self) -> None:
+        self._bad = 0
+
+    def __call__(self, progress: dict[str, Any]) -> None:
+        bad = sum(int(progress[key]) for key in ("failed", "shed", "wrong", "wrong_version"))
+        if bad > self._bad:
+            say(f"kills: {bad - self._bad} requests went wrong at {progress['elapsed_s']:.0f} s")
+            self._bad = bad
+
+
+def report(count: int, killed: list[Killed], result: dict[str, Any], told: Told, changer: Changer) -> None:
+    """Print the figures."""
+    for role in _RHYTHMS:
+        mine = [k for k in killed if k.kill.role == role]
+        back = [k.back_s for k in mine]
+        emit(f"killed_{role}", met=len(mine) >= count and None not in back, killed=len(mine),
+             slowest_replacement_s=round(max((b or 0.0 for b in back), default=0.0), 2),
+             reach=f"{count}, each replaced")  # fmt: skip
+    emit("requests_under_kills", met=bool(result["clean"]), **counts(result), shed=result["shed"],
+         failures=result["failures"], changeovers=changer.succeeded, attempted=len(changer.changes),
+         reach="0 failed, 0 wrong, 0 stale, 0 shed")  # fmt: skip
+    held = sum(len(k.kill.held) for k in killed)
+    emit("broken_by_kill", met=not told.unexplained, connections_held=held, connections_broken=len(told.by_kill),
+         requests_sent_again=told.requests, unexplained=len(told.unexplained),
+         reach="only connections that a killed gateway held")  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="kills.py")
+    parser.add_argument("count", type=int, nargs="?", default=100)
+    parser.add_argument("--gateways", type=int, default=0, metavar="N", help="default: as the server")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    given = parser.parse_args()
+    main(given.count, given.gateways, given.seed)
+    sys.exit(verdict())

@@ -1,0 +1,258 @@
+"""The soak: changeovers at 0.9 of capacity, first undisturbed, then with a random kill every 30 s; one report.
+
+    python benchmarks/soak.py [--duration 20m] [--gateways N] [--seed N] [--out FOLDER]
+
+Traffic goes over kept and fresh connections, and every answer is checked by value. In the first part, at most half of
+the time, up to 1,000 changeovers go by and nothing is killed: what lasts must not grow. In the second part workers,
+controller, gateways and zygote are killed while changeovers go on. Figures come as JSON lines; the report is
+FOLDER/soak.json and FOLDER/soak.html. Ctrl-C ends it early, with the report of what was seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import changeover
+import soak_figures
+from changeover.bench.process import BenchProcess
+from changeover.bench.spec import LoadSpec
+from changing import Changer
+from felt import capacity, small, spec_for
+from household import Household, Leaving, Sampler
+from killing import ROLES, Killer
+from rig import Server, emit, say, verdict
+from soak_figures import CHANGEOVERS, Evidence
+
+SHARE = 0.9
+KILL_EVERY = 30.0
+RETRIES = 5
+CONNECTIONS = 256
+PATIENT_S = 60.0
+"""A request that waits longer than this has failed."""
+BEHIND_MS = 500.0
+"""With a latency above this the next changeover waits: at 0.9 of capacity a backlog needs time to go away."""
+MOST_WAIT = 5.0
+
+
+class Soak:
+    """One run: its server, load and evidence."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self._random = random.Random(evidence.seed)
+        self._gateways = evidence.gateways
+        self._bench: BenchProcess | None = None
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Measure the capacity, then both parts, then gather what was counted."""
+        subject = small()
+        arguments = ["--gateways", str(self._gateways)] if self._gateways else []
+        with Server({subject.name: subject.versions[0]}, arguments=arguments) as server, ExitStack() as stack:
+            self._household = Household(server.process.pid, server.port)
+            self._name = subject.name
+            self.evidence.gateways = len(self._household.pids("gateway"))
+            spec = self._load(spec_for(subject, server.port, _most_versions(self.evidence.duration_s)))
+            self._changer = Changer(server, subject.name, subject.versions)
+            self._leaving = stack.enter_context(Leaving())
+            sampler = stack.enter_context(Sampler(self._household))
+            try:
+                with self._traffic(spec):
+                    self._parts()
+            finally:
+                self.evidence.samples, self.evidence.ended = sampler.samples, self._leaving.ended
+                self.evidence.changes = self._changer.changes
+
+    def _load(self, spec: LoadSpec) -> LoadSpec:
+        """Measure the capacity and return the load at 0.9 of it."""
+        found = capacity(replace(spec, seed=self.evidence.seed))
+        self.evidence.capacity, self.evidence.rate = found, SHARE * found
+        say(f"soak: capacity {found:,.0f} requests/s with {self.evidence.gateways} gateways, seed {self.evidence.seed}")
+        return replace(
+            spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=1e7, connections=CONNECTIONS,
+            retries=RETRIES, keep_rows=False, timeout_s=PATIENT_S, seed=self.evidence.seed,
+        )  # fmt: skip
+
+    @contextmanager
+    def _traffic(self, spec: LoadSpec) -> Iterator[None]:
+        """Traffic flows inside the block; its result is gathered whatever ends the block."""
+        with BenchProcess(spec, on_progress=self._note) as bench:
+            self._bench = bench
+            self.evidence.started = time.monotonic()
+            try:
+                yield
+            finally:
+                bench.stop()
+                self.evidence.result = bench.result(PATIENT_S + 30)
+                self.evidence.breaks = bench.records().breaks
+
+    def _note(self, progress: dict[str, Any]) -> None:
+        kept = ("per_second", "p50_ms", "p99_ms", "requests", "failed", "shed", "wrong", "wrong_version", "retried")
+        self.evidence.seconds.append({"at": time.monotonic(), **{key: progress[key] for key in kept}})
+
+    # -- the two parts ---------------------------------------------------------------------------------------
+
+    def _parts(self) -> None:
+        evidence, start = self.evidence, self.evidence.started
+        end = start + evidence.duration_s
+        wanted = round(CHANGEOVERS * evidence.share)
+        self._changeovers(max(3, wanted // 50), start + evidence.duration_s * 0.25, 0.1)  # warm
+        evidence.footprints["before"] = self._quiet_footprint()
+        self._changeovers(wanted, start + evidence.duration_s * 0.5, 0.1)
+        evidence.undisturbed = len(self._changer.changes)
+        evidence.footprints["after"] = self._quiet_footprint()
+        killer = threading.Thread(target=self._kill, args=(end,), name="killer", daemon=True)
+        killer.start()
+        try:
+            self._changeovers(10**6, end, 0.3)
+        finally:
+            self._over.set()
+            killer.join()
+        evidence.footprints["end"] = self._quiet_footprint()
+
+    def _changeovers(self, wanted: int, until: float, pause: float) -> None:
+        """Go on until so many succeeded in all, or until the time is over."""
+        while self._changer.succeeded < wanted and time.monotonic() < until:
+            change = self._changer.change()
+            self._watch_worker(change.version)
+            if change.version % 50 == 0:
+                seconds = time.monotonic() - self.evidence.started
+                say(f"soak: {seconds:.0f} s, {self._changer.succeeded} changeovers, {len(self.evidence.kills)} kills")
+            time.sleep(pause)
+            self._let_backlog_go(until)
+
+    def _watch_worker(self, version: int) -> None:
+        title = f"worker {self._name}/{version}"
+        for pid, found in self._household.members().items():
+            if found == title:
+                self.evidence.workers[version] = pid
+                self._leaving.watch(pid)
+
+    def _let_backlog_go(self, until: float) -> None:
+        until = min(until, time.monotonic() + MOST_WAIT)
+        while time.monotonic() < until:
+            progress = self._bench.progress if self._bench else None
+            if progress is None or (progress["p99_ms"] is not None and progress["p99_ms"] < BEHIND_MS):
+                return
+            time.sleep(0.1)
+
+    def _quiet_footprint(self) -> dict[str, Any]:
+        """The least of some moments without a changeover, with every process in its place."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not self._complete():
+            time.sleep(0.2)
+        found = []
+        for _ in range(5):
+            time.sleep(0.4)
+            found.append(self._household.footprint())
+        return min(found, key=lambda footprint: (footprint["descriptors"], footprint["rss_bytes"]))
+
+    def _complete(self) -> bool:
+        titles = [title.split()[0] for title in self._household.members().values()]
+        counts = {role: titles.count(role) for role in ROLES}
+        return counts == {"worker": 1, "controller": 1, "gateway": self.evidence.gateways, "zygote": 1}
+
+    # -- kills -----------------------------------------------------------------------------------------------
+
+    def _kill(self, end: float) -> None:
+        """Kill one process every so often: each role once in random order, then again."""
+        every = min(KILL_EVERY, (end - time.monotonic()) / (2 * len(ROLES) + 1))
+        order: list[str] = []
+        killer = Killer(self._household, self._random, self._over)
+        self.evidence.kills = killer.killed
+        due = time.monotonic()
+        while True:
+            due += every
+            if due > end - every / 2 or self._over.wait(max(due - time.monotonic(), 0)):
+                return
+            order = order or self._random.sample(ROLES, len(ROLES))
+            killed = killer.kill(order.pop(), within=0.3)  # any moment of a changeover
+            if killed is not None:
+                at = killed.kill.at - self.evidence.started
+                say(f"soak: {at:.0f} s, {killed.kill.role} {killed.kill.pid} killed")
+
+
+def _most_versions(duration_s: float) -> int:
+    """More than can go by, and no more than the records can name."""
+    return min(200 + int(duration_s * 6), 30_000)
+
+
+def seconds_of(text: str) -> float:
+    """`90`, `90s`, `40m` or `8h` as seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90, 90s, 40m or 8h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def environment() -> dict[str, Any]:
+    """What the figures depend on."""
+    model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False,
+                            cwd=Path(__file__).parent)  # fmt: skip
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", "benchmarks/soak.py", *sys.argv[1:]]),
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": model[1] if model else platform.machine(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "linux": platform.release(),
+        "python": platform.python_version(),
+        "changeover": changeover.__version__,
+        "commit": commit.stdout.strip() or "-",
+        **{name: version_of(name) for name in ("onnxruntime", "uvloop", "httptools", "numpy")},
+    }
+
+
+def write(evidence: Evidence, folder: Path) -> None:
+    """Write the report and print its figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "soak.json").write_text(json.dumps(soak_figures.document(evidence), indent=1))
+    (folder / "soak.html").write_text(soak_figures.html(evidence))
+    for figure in soak_figures.figures(evidence):
+        emit(**figure)
+    say(f"soak: report in {folder / 'soak.html'} and soak.json")
+
+
+def main() -> int:
+    """Run, report, judge."""
+    parser = argparse.ArgumentParser(prog="soak.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--duration", type=seconds_of, default=1200.0, metavar="20m")
+    parser.add_argument("--gateways", type=int, default=0, metavar="N", help="default: as the server")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    evidence = Evidence(arguments.duration, arguments.seed, arguments.gateways, environment())
+    try:
+        Soak(evidence).run()
+    except KeyboardInterrupt:
+        evidence.stopped_early = True
+        say("soak: ended early; the report is of what was seen so far")
+    except TimeoutError as error:
+        evidence.trouble.append(f"The soak was given up: {error}.")
+    write(evidence, arguments.out)
+    return verdict()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
