@@ -7,8 +7,8 @@ READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-16)
 
 # Arguments for the targets that take some: make test ARGS="-k switch -x"
 ARGS ?=
-# How many changeovers the soak goes through.
-COUNT ?= 1000
+# How long the soak goes on: seconds, or like 40m and 8h.
+DURATION ?= 20m
 
 .PHONY: help demo test check lint format bench soak door-proof clean
 .DEFAULT_GOAL := help
@@ -38,8 +38,8 @@ format: $(READY) ## Rewrite the files as `lint` wants them
 bench: $(READY) ## Print the project's figures as JSON lines (20 minutes and more)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-soak: $(READY) ## Go through COUNT changeovers under load (default 1000)
-	@$(BIN)/python benchmarks/changeovers.py $(COUNT) $(ARGS)
+soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (default 20m), with a report
+	@$(BIN)/python benchmarks/soak.py --duration $(DURATION) --gateways 2 $(ARGS)
 
 door-proof: $(READY) ## The HTTP/1.1 door against hostile and unlucky clients, stock uvicorn beside it
 	@$(BIN)/python benchmarks/door_proof.py $(ARGS)

@@ -1,26 +1,30 @@
 """Changeovers at 0.9 of capacity: every request counted, every answer checked; then the switch in numbers.
 
-python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN]
+python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN] [--gateways N]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from dataclasses import replace
 
 from changeover.bench.process import BenchProcess
 from felt import capacity, counts, small, spec_for
+from household import Household
 from rig import Server, emit, median, say, verdict
 
 SHARE = 0.9
 
 
-def main(changeovers: int, between: float) -> None:
+def main(changeovers: int, between: float, gateways: int) -> None:
     """Run and print."""
     subject = small()
     rollouts: list[str] = []
-    with Server({subject.name: subject.versions[0]}) as server:
+    arguments = ["--gateways", str(gateways)] if gateways else []
+    with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
+        running = len(Household(server.process.pid, server.port).pids("gateway"))
         spec = spec_for(subject, server.port, changeovers)
         found = capacity(spec)
         load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=3600.0, connections=256)
@@ -42,8 +46,9 @@ def main(changeovers: int, between: float) -> None:
     clean = bool(result["clean"]) and answered == changeovers + 1
     emit("changeovers", met=clean, count=changeovers, seconds=round(seconds, 1), capacity=round(found), share=SHARE,
          versions_that_answered=answered, clean=result["clean"], **counts(result),
+         shed=result["shed"], gateways=running,
          p50_ms=result["latency_ms"]["p50"], p99_ms=result["latency_ms"]["p99"],
-         reach="0 failed, 0 wrong, 0 stale")  # fmt: skip
+         reach="0 failed, 0 wrong, 0 stale, 0 shed")  # fmt: skip
     switches = [c["switch"] for c in certificates]
     acks = sorted(s["last_ack_ms"] for s in switches)
     stale = sum(s["stale_picks"] for s in switches)
@@ -56,5 +61,10 @@ def main(changeovers: int, between: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, float(sys.argv[2]) if len(sys.argv) > 2 else 0.3)
+    parser = argparse.ArgumentParser(prog="changeovers.py")
+    parser.add_argument("changeovers", type=int, nargs="?", default=100)
+    parser.add_argument("seconds_between", type=float, nargs="?", default=0.3)
+    parser.add_argument("--gateways", type=int, default=0, metavar="N", help="default: as the server")
+    given = parser.parse_args()
+    main(given.changeovers, given.seconds_between, given.gateways)
     sys.exit(verdict())

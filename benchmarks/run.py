@@ -13,12 +13,14 @@ FULL = (
     ("throughput.py", "5"),
     ("replacement.py", "5"),
     ("changeovers.py", "100"),
+    ("kills.py", "100"),
     ("felt.py", "30"),
 )
 QUICK = (
     ("throughput.py", "1"),
     ("replacement.py", "1"),
     ("changeovers.py", "10"),
+    ("kills.py", "3"),
     ("felt.py", "3"),
 )
 
