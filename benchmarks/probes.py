@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -63,6 +63,36 @@ class Poller:
                 connection.close()
                 continue
             self.milliseconds.append((time.monotonic() - started) * 1e3)
+        connection.close()
+
+
+class Round:
+    """Asks every one of these paths in turn, `every` seconds, with the same body; a context manager."""
+
+    def __init__(self, port: int, paths: Sequence[str], body: bytes, headers: dict[str, str], every: float) -> None:
+        self.answered = 0
+        self.failed = 0
+        self._asked = (port, paths, body, headers, every)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="round", daemon=True)
+
+    def __enter__(self) -> Round:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(2 * _PATIENCE)
+
+    def _run(self) -> None:
+        port, paths, body, headers, every = self._asked
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        while not self._stop.wait(every):
+            connection.request("POST", paths[(self.answered + self.failed) % len(paths)], body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            self.answered += answer.status == 200
+            self.failed += answer.status != 200
         connection.close()
 
 
