@@ -99,6 +99,7 @@ class Server:
         self.http_port = 0
         self.control_port = 0
         self._settings: dict[str, object] = {"http_port": 0, "control_port": 0, "lame_duck": 0.3, "settle": 0.2}
+        self._settings["gateways"] = 1
         self._settings |= settings
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: dict[int, psutil.Process] = {}

@@ -3,80 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 import pytest
 
 from changeover.controller import question
-from changeover.controller.fleet import Fleet
-from changeover.controller.members import GatewayState
 from changeover.errors import Internal
-from changeover.transport import page
 from changeover.transport.control import (
-    Acknowledged,
     Leases,
-    LoadingEntry,
     Observations,
     Observed,
     Prepared,
-    RoutingTable,
-    Signature,
     WorkerSpec,
     WorkerStatus,
-    encode,
 )
-from changeover.transport.link import Frame, Kind, frame
-from changeover.transport.page import RoutePage, TableRecord, TableStore
-
-
-class House:
-    """A fleet whose messages are kept, with gateways that answer when told to."""
-
-    def __init__(self) -> None:
-        self.fds = page.create_page(), page.create_store()
-        self.sent: list[Frame] = []
-        self.fleet = Fleet(RoutePage(self.fds[0], writable=True), TableStore(self.fds[1], writable=True), self.send, 4)
-        self.on_sent: Callable[[Frame], None] = lambda _: None
-
-    def send(self, message: Frame) -> None:
-        self.sent.append(message)
-        self.on_sent(message)
-
-    def gateway(self, member: int, *, ready: bool = True) -> GatewayState:
-        made = self.fleet.gateways[member] = GatewayState(member, 1000 + member, ready=ready)
-        return made
-
-    def says(self, member: int, kind: Kind, body: msgspec.Struct) -> None:
-        self.fleet.hear(Frame(kind, encode(body), source=member))
-
-    def dies(self, role: str, **more: Any) -> None:
-        self.fleet.hear(frame(Kind.DIED, {"role": role, "pid": 1, "code": -9, **more}))
-
-
-@pytest.fixture
-def house() -> Iterator[House]:
-    """A house with two gateways in service."""
-    made = House()
-    made.gateway(1)
-    made.gateway(2)
-    yield made
-    for fd in made.fds:
-        os.close(fd)
-
-
-def publish(house: House, epoch: int, *loadings: int) -> None:
-    """Put a table of word 1 into the store that names these loadings."""
-    entries = [LoadingEntry(n, str(n), "d", Signature([], [], True), 32, 10.0) for n in loadings]
-    table = RoutingTable("m", 1, epoch, [(10_000, loadings[0])], entries, loadings[0])
-    house.fleet.publish(TableRecord(1, epoch, 4, encode(table)))
-
-
-def acknowledged(epoch: int, leases: dict[int, int]) -> Acknowledged:
-    """A gateway's answer."""
-    return Acknowledged(1, epoch, leases, 5, 0)
+from changeover.transport.link import Kind, frame
+from tests.controller.house import House, acknowledged
 
 
 def test_prepare_waits_for_every_gateway(house: House) -> None:
@@ -151,8 +93,8 @@ def test_drained_means_no_lease_anywhere(house: House) -> None:
     """The last lease's end, or the gateway's death, ends it."""
 
     async def scenario() -> None:
-        publish(house, 6, 5)
-        publish(house, 7, 4)
+        house.publish(6, 5)
+        house.publish(7, 4)
         house.fleet.store(1, 7)
         house.says(1, Kind.ACKNOWLEDGED, acknowledged(7, {5: 2}))
         house.says(2, Kind.ACKNOWLEDGED, acknowledged(7, {5: 1}))

@@ -108,7 +108,10 @@ def test_when_the_supervisor_is_killed_everything_dies(serve: Serve) -> None:
 
 @pytest.mark.slow
 def test_killed_in_its_first_second_it_takes_everything_along(tmp_path: Path) -> None:
-    """SIGKILL while children are forked, imported or loading leaves none of them after a second."""
+    """SIGKILL while children are forked, imported or loading leaves none of them.
+
+    A child learns of it when its interpreter has come up, which on a busy machine takes its time.
+    """
     generator = random.Random(5)
     for attempt in range(6):
         server = Server(tmp_path / str(attempt))
@@ -121,7 +124,7 @@ def test_killed_in_its_first_second_it_takes_everything_along(tmp_path: Path) ->
             server.processes()
         server.processes()
         server.signal(signal.SIGKILL)
-        server.assert_nothing_outlives(1.0)
+        server.assert_nothing_outlives(10.0)
         server.wait()
 
 

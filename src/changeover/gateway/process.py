@@ -101,6 +101,7 @@ class Gateway:
             running = [tasks.create_task(self._pipeline.watch()), tasks.create_task(self._report())]
             await self._stop.wait()
             cut = await self._door.stop(self._settings.drain_deadline, last=True, duck_seconds=self._settings.lame_duck)
+            self._report_now()
             for task in running:
                 task.cancel()
         return cut

@@ -35,13 +35,18 @@ _MODULES = {
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One incarnation of a process; `number` is never used again while the server lives."""
+    """One incarnation of a process; `number` is never used again while the server lives.
+
+    Attributes:
+        index: its place among the members of its role, which its successor takes over.
+    """
 
     number: int
     role: Role
     link: Link
     pid: int | None = None
     loading: int | None = None
+    index: int = 0
     ready: bool = False
     muted: bool = False
     reaped: bool = False

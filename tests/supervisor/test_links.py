@@ -30,7 +30,7 @@ class House:
     def say(self, member: Member, message: Frame) -> None:
         """The member says it, and the supervisor listens."""
         self.ends[member.number].send(message)
-        self.supervisor._serve(member, selectors.EVENT_READ)
+        self.supervisor.links.serve(member, selectors.EVENT_READ)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_worker_that_says_more_than_a_worker_may_is_killed(house: House, messa
     assert [m.reaped for m in (controller, gateway, worker)] == [False, False, True]
     assert house.ends[controller.number].receive() is None
     assert house.ends[gateway.number].receive() is None
-    assert not house.supervisor._stopping
+    assert not house.supervisor.stopping
 
 
 def test_descriptors_that_nobody_asked_for_are_closed(house: House) -> None:
@@ -80,20 +80,3 @@ def test_what_a_gateway_says_to_the_controller_arrives(house: House) -> None:
     heard = house.ends[controller.number].receive()
     assert heard is not None
     assert (heard.kind, heard.source) == (Kind.LEASES, gateway.number)
-
-
-def test_a_successor_that_cannot_be_started_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is out of processes for a moment must not end the whole server."""
-    gateway = house.member(Role.GATEWAY)
-    tries: list[Role] = []
-
-    def start(role: Role) -> None:
-        tries.append(role)
-        if len(tries) < 3:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(house.supervisor, "_start", start)
-    house.supervisor._replace(gateway)
-    while house.supervisor._timers:
-        house.supervisor._timers.pop(0)[2]()
-    assert tries == [Role.GATEWAY] * 3

@@ -1,0 +1,101 @@
+"""What the supervisor keeps for all: the lock, the listening sockets, the route page and the table store.
+
+Everything that can be refused is refused here, before any process starts. Nothing else is kept: a copy of a channel
+would hide a peer's death.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import resource
+import socket
+
+from changeover.errors import Conflict
+from changeover.settings import Settings
+from changeover.supervisor.family import listen
+from changeover.transport import page
+
+_PR_SET_CHILD_SUBREAPER = 36
+_ENOUGH_DESCRIPTORS = 65_536
+log = logging.getLogger("changeover.supervisor")
+
+
+class Holdings:
+    """Opened once, at the start.
+
+    Raises:
+        Conflict: another server uses the state folder (`state_dir_in_use`), or a port is taken (`port_taken`).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        os.environ.update({"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"})
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        settings.state.mkdir(parents=True, exist_ok=True)
+        self._settings = settings
+        self._lock = _lock(settings)
+        self.http = _listen(settings.host, settings.http_port, "--http-port")
+        self._control = _listen(settings.host, settings.control_port, "--control-port")
+        self._page, self._store = page.create_page(), page.create_store()
+        self._page_ro, self._store_ro = page.read_only(self._page), page.read_only(self._store)
+        _raise_descriptors()
+        self._announce()
+
+    def for_gateway(self) -> list[int]:
+        """Descriptors that a gateway starts with: listening socket, page and store to read."""
+        return [self.http.fileno(), self._page_ro, self._store_ro]
+
+    def for_controller(self, known: int) -> list[int]:
+        """Descriptors that a controller starts with: listening socket, page and store to write, what is known."""
+        return [self._control.fileno(), self._page, self._store, known]
+
+    def _announce(self) -> None:
+        """Write `server.json` into the state folder: where this server listens."""
+        host, scheme, state = self._settings.host, self._settings.scheme, self._settings.state
+        http, control = self.http.getsockname()[1], self._control.getsockname()[1]
+        path = state / "server.json"
+        body = {"pid": os.getpid(), "host": host, "http_port": http, "control_port": control, "scheme": scheme}
+        path.with_suffix(".tmp").write_text(json.dumps(body))
+        path.with_suffix(".tmp").rename(path)
+        log.info("serving on %s://%s:%d, control on %s://%s:%d", scheme, host, http, scheme, host, control)
+
+
+def memory(value: object) -> int:
+    """A memfd with a value as JSON: what grows with the number of models does not fit a frame."""
+    fd = os.memfd_create("changeover-known", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "w") as file:
+        json.dump(value, file)
+    return fd
+
+
+def _raise_descriptors() -> None:
+    """Let this process and its children have as many descriptors as they may: each client takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _ENOUGH_DESCRIPTORS)), hard))
+
+
+def _listen(host: str, port: int, flag: str) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise Conflict(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another with {flag}",
+            reason="port_taken",
+        ) from error
+
+
+def _lock(settings: Settings) -> int:
+    """One server a state folder."""
+    fd = os.open(settings.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Conflict(
+            f"the state folder {settings.state} belongs to a running server; stop it or give another --state-dir",
+            reason="state_dir_in_use",
+        ) from None
+    return fd

@@ -1,0 +1,57 @@
+"""What the supervisor keeps: made once, refused with a reason, announced."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+_CODE = """
+import json, os, sys
+from pathlib import Path
+from changeover.settings import Settings
+from changeover.supervisor.holdings import Holdings, memory
+held = Holdings(Settings(state_dir=sys.argv[1], http_port=0, control_port=0))
+told = json.loads((Path(sys.argv[1]) / "server.json").read_text())
+gateway, controller = held.for_gateway(), held.for_controller(memory({"a": 1}))
+def may_write(fd):
+    import mmap
+    try:
+        return bool(mmap.mmap(fd, 8, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE))
+    except PermissionError:
+        return False
+os.lseek(controller[3], 0, os.SEEK_SET)
+print(json.dumps([told["http_port"] == held.http.getsockname()[1], told["pid"] == os.getpid(),
+    [may_write(fd) for fd in gateway[1:]], [may_write(fd) for fd in controller[1:3]],
+    os.read(controller[3], 99).decode(), os.environ["ORT_DISABLE_TELEMETRY"]]))
+"""
+
+
+def test_gateways_read_and_the_controller_writes(tmp_path: Path) -> None:
+    """Page and store can only be mapped for reading where requests come in; the ports are announced."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [True, True, [False, False], [True, True], '{"a": 1}', "1"]
+
+
+def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+    """With the flag that chooses another, before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = {"state_dir": str(tmp_path), "http_port": taken.getsockname()[1], "control_port": 0}
+        code = "import sys, json; from changeover.settings import Settings; from changeover.supervisor.holdings "
+        code += "import Holdings; Holdings(Settings(**json.loads(sys.argv[1])))"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code, json.dumps(settings)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "--http-port" in done.stderr
