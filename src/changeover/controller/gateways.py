@@ -90,10 +90,14 @@ class Gateways:
             self._ask(asked, gateway)
 
     def on_ready(self, message: Frame) -> None:
-        """One accepts connections."""
+        """One accepts connections; what it has not answered is asked again."""
         gateway = self.alive.get(message.json()["member"])
-        if gateway is not None:
-            gateway.in_service()
+        if gateway is None:
+            return
+        gateway.in_service()
+        for asked in self._questions:
+            if not asked.has(gateway):
+                self._ask(asked, gateway)
 
     def on_died(self, member: int) -> None:
         """One was reaped: it owes nothing any more, and its leases have ended."""

@@ -32,12 +32,14 @@ class GatewayState:
     leases: dict[int, int] = field(default_factory=dict)
 
     def in_service(self) -> None:
-        """It accepts connections."""
+        """It accepts connections; what it could not do while it was joining it may be able to do now."""
         self.ready, self.since = True, monotonic()
+        self.prepared = {key: error for key, error in self.prepared.items() if error is None}
 
     def has_prepared(self, word: int, epochs: list[int]) -> bool:
-        """Whether it answered for all of these epochs."""
-        return all((word, epoch) in self.prepared for epoch in epochs)
+        """Whether it answered for all of these epochs; one that is joining may still wait for channels."""
+        keys = [(word, epoch) for epoch in epochs]
+        return all(key in self.prepared and (self.ready or self.prepared[key] is None) for key in keys)
 
     def has_acknowledged(self, word: int, epoch: int) -> bool:
         """Whether it can pick from no table older than `epoch`."""
