@@ -163,7 +163,7 @@ def test_certificates_alone_give_all_and_beside_tokens_inference(guard: Guard) -
         alone.check(Scope.INFER, bearer(INFER), False)
     guard.check(Scope.INFER, None, True)
     guard.check(Scope.ADMIN, bearer(ADMIN), True)
-    with pytest.raises(Forbidden, match="certificate gives the scope infer; this needs admin"):
+    with pytest.raises(Unauthenticated, match="the scope admin: send `Authorization"):
         guard.check(Scope.ADMIN, None, True)
 
 

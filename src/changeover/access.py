@@ -120,7 +120,7 @@ class Guard:
 
         Raises:
             Unauthenticated: nobody known asks, and the route is not open.
-            Forbidden: the caller is known and lacks the scope.
+            Forbidden: the token is known and lacks the scope.
         """
         if scope is Scope.OPEN or (certified and scope in self._certified):
             return
@@ -129,8 +129,6 @@ class Guard:
             return
         if token is not None:
             raise Forbidden(f"the token {token.name!r} has the scope {_listed(token.scopes)}; this needs {scope}")
-        if certified:
-            raise Forbidden(f"a client certificate gives the scope {_listed(self._certified)}; this needs {scope}")
         raise Unauthenticated(self._what_to_send(scope, authorization))
 
     def _known(self, authorization: bytes | None) -> Token | None:

@@ -4,8 +4,8 @@
 ChangeoverError                     reason, fault
 ├── CallerError      (caller)       the request is wrong: sending it again does not help
 │   ├── InvalidRequest              malformed, or does not fit the model
-│   ├── Unauthenticated             nobody known asks: a token or certificate is missing or unknown
-│   ├── Forbidden                   the caller is known and may not do this
+│   ├── Unauthenticated             nobody known asks: token or certificate is missing or unknown
+│   ├── Forbidden                   the token is known and lacks the scope
 │   ├── NotFound                    no such model, version, rollout
 │   ├── TooLarge                    over a size limit
 │   ├── Conflict                    not possible in the present state (undo without a standby)
@@ -62,7 +62,7 @@ class Unauthenticated(CallerError):
 
 
 class Forbidden(CallerError):
-    """The caller is known and may not do this."""
+    """The token is known and lacks the scope."""
 
     default_reason = "forbidden"
 

@@ -102,6 +102,7 @@ class Seen:
     path: str
     content_type: str
     body: bytes
+    authorization: str | None = None
 
 
 @dataclass
@@ -117,7 +118,8 @@ class FakeControl:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                fake.seen.append(Seen(self.command, self.path, self.headers.get("content-type", ""), body))
+                token = self.headers.get("authorization")
+                fake.seen.append(Seen(self.command, self.path, self.headers.get("content-type", ""), body, token))
                 missing: Answer = (404, {"error": f"no such thing: {self.path}", "reason": "not_found"})
                 found = fake.answers.get(f"{self.command} {self.path.partition('?')[0]}", missing)
                 status, document = found() if callable(found) else found

@@ -11,9 +11,11 @@ from urllib.parse import quote, urlsplit
 import typer
 from rich.console import Group, RenderableType
 
+from changeover.access import Scope
 from changeover.cli.client import JsonClient
+from changeover.cli.credentials import Address
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import Output
+from changeover.cli.options import Output, speaks_to
 from changeover.cli.output import Format, pairs, say, show, table
 
 Document = dict[str, Any]
@@ -34,6 +36,7 @@ class Load:
     timeout: float
 
 
+@speaks_to("url", Scope.INFER)
 def bench(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
     url: Annotated[str, typer.Option(help="The server's HTTP port.")] = "http://127.0.0.1:8000",
@@ -111,6 +114,7 @@ def _spec(model: str, url: str, load: Load, input_file: Path | None) -> Any:
         fresh=load.fresh,
         version=load.version,
         timeout_s=load.timeout,
+        headers=tuple(url.credentials.headers.items()) if isinstance(url, Address) else (),
     )
 
 

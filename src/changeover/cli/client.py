@@ -5,26 +5,32 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from changeover.cli.credentials import Address, Credentials
 from changeover.cli.exits import Usage
 from changeover.errors import (
     ChangeoverError,
     Conflict,
     DeadlineExceeded,
+    Forbidden,
     Internal,
     InvalidRequest,
     ModelNotReady,
     ModelRejected,
     NotFound,
     TooLarge,
+    Unauthenticated,
 )
 
 Document = dict[str, Any]
 
 _BY_STATUS: dict[int, type[ChangeoverError]] = {
     400: InvalidRequest,
+    401: Unauthenticated,
+    403: Forbidden,
     404: NotFound,
     409: Conflict,
     413: TooLarge,
@@ -44,13 +50,13 @@ class JsonClient:
     """One server's port that speaks JSON. Every call is one request over one connection.
 
     Args:
-        url: `http://host:port`.
+        url: `http://host:port` or `https://host:port`; an `Address` brings token and certificates along.
         timeout: seconds of silence after which a call fails.
         option: of the command line that names the server, for messages.
 
     Every call raises:
         Unreachable: nobody answers there, or the connection broke.
-        NotFound, Conflict, InvalidRequest, ModelRejected and so on: what the server said.
+        Unauthenticated, Forbidden, NotFound, Conflict, InvalidRequest, ModelRejected and so on: what the server said.
     """
 
     def __init__(self, url: str, timeout: float = 10.0, option: str = "--control") -> None:
@@ -61,6 +67,8 @@ class JsonClient:
         self._parts = parts
         self._timeout = timeout
         self._option = option
+        self._credentials = url.credentials if isinstance(url, Address) else Credentials()
+        self._tls = self._credentials.tls() if parts.scheme == "https" else None
 
     def call(self, method: str, path: str, body: IO[bytes] | None = None, content_type: str | None = None) -> Document:
         """Send one request and return the document of its answer."""
@@ -74,9 +82,8 @@ class JsonClient:
         return _document(status, text)
 
     def _exchange(self, method: str, path: str, body: IO[bytes] | None, content_type: str | None) -> tuple[int, bytes]:
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout)
-        headers = {"content-type": content_type} if content_type else {}
+        connection = self._connection()
+        headers = self._credentials.headers | ({"content-type": content_type} if content_type else {})
         if body is not None:
             headers["content-length"] = str(_length(body))
         try:
@@ -88,6 +95,12 @@ class JsonClient:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._tls is None:
+            return http.client.HTTPConnection(host, port, timeout=self._timeout)
+        return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._tls)
 
 
 class ControlClient(JsonClient):
@@ -144,6 +157,12 @@ def _why(error: Exception) -> str:
         return "unknown host"
     if isinstance(error, TimeoutError):
         return "timed out"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}; name its CA with --cacert"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'failed').replace('_', ' ').lower()}"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it ended the connection; a server with TLS has an https:// address"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 

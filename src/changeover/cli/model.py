@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, Control, ModelName, Output
+from changeover.cli.options import CONTROL, Control, ModelName, Output, speaks_to
 from changeover.cli.output import Format, pairs, show, table
 from changeover.cli.status import versions_table
 
@@ -19,6 +19,7 @@ app = typer.Typer(help="The models of a server.", no_args_is_help=True)
 
 
 @app.command("list")
+@speaks_to()
 def list_models(control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """List the models with their versions.
 
@@ -34,6 +35,7 @@ def list_models(control: Control = CONTROL, output: Output = Format.TABLE) -> in
 
 
 @app.command()
+@speaks_to()
 def inspect(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """Show one model: inputs, outputs, every version with its digest and state.
 

@@ -11,7 +11,7 @@ import typer
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait
+from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
 from changeover.cli.output import Format, pairs, say, show
 from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
 
@@ -20,6 +20,7 @@ TAR = "application/x-tar"
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 
+@speaks_to()
 def push(
     name: ModelName,
     file: Annotated[

@@ -6,7 +6,7 @@ import typer
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait
+from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
 from changeover.cli.output import Format, say, show
 from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
 
@@ -19,6 +19,7 @@ def rollout() -> None:
 
 
 @app.command()
+@speaks_to()
 def status(
     name: ModelName,
     wait: Wait = False,
