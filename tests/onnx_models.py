@@ -132,6 +132,21 @@ def greedy(gigabytes: int = 8) -> ModelProto:
     )
 
 
+def hoard() -> ModelProto:
+    """`y` is 1 for the INT64 scalar `n`, the mean of `n` ones: the runtime's arena keeps their memory."""
+    return _model(
+        [
+            _node("Reshape", "n", "flat", "many"),
+            _node("Expand", "unit", "many", "ones"),
+            _node("ReduceMean", "ones", "y", keepdims=0),
+        ],
+        [_value("n", Datatype.INT64, ())],
+        [_value("y", Datatype.FP32, ())],
+        flat=np.array([1], np.int64),
+        unit=np.array([1], np.float32),
+    )
+
+
 def endless() -> ModelProto:
     """`y = x`, after a loop for each whole number over 10,000 in the input: one request can take for ever."""
     from onnx import helper

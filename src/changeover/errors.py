@@ -128,9 +128,17 @@ class Overloaded(ServerError):
 
 
 class ModelNotReady(ServerError):
-    """The model has no worker that can answer."""
+    """The model has no worker that can answer.
+
+    Attributes:
+        retry_after: seconds after which a retry makes sense.
+    """
 
     default_reason = "model_not_ready"
+
+    def __init__(self, message: str, *, reason: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
 
 
 class DeadlineExceeded(ServerError):

@@ -140,6 +140,18 @@ def test_a_worker_that_comes_back_is_not_gone(house: House) -> None:
     asyncio.run(scenario())
 
 
+def test_how_workers_fare_is_kept(house: House) -> None:
+    """The last word counts, also one that the supervisor told another term; of a stranger it is nothing."""
+    told = {"loading": 5, "circuit": "open", "deaths": 5, "cause": "memory_limit", "code": -9, "wait": 10.0}
+    known = {"loading": 6, "retiring": False, "status": None, "model": "m", "pid": 1, "member": 3}
+    house.fleet.spawn(5, spec(5))
+    house.fleet.take_over([{**known, "health": {**told, "loading": 6}}])
+    house.fleet.hear(frame(Kind.HEALTH, told))
+    house.fleet.hear(frame(Kind.HEALTH, {**told, "loading": 99}))
+    healths = [house.fleet.workers[n].health for n in (5, 6)]
+    assert [(h[0].circuit, h[0].cause, h[0].wait) for h in healths if h] == [("open", "memory_limit", 10.0)] * 2
+
+
 def test_news_of_strangers_is_no_error(house: House) -> None:
     """Messages cross: of a gateway that died, of a worker that was forgotten."""
     house.says(77, Kind.PREPARED, Prepared(1, [7]))

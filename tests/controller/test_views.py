@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from time import monotonic_ns
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import pytest
 from changeover.controller import views
 from changeover.controller.fleet import Fleet, WorkerState
 from changeover.rollout.driver import Driver
+from changeover.transport.control import WorkerHealth
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.stage import MODEL, Stage, play, until
 
@@ -72,6 +74,25 @@ def test_a_model_in_its_undo_window(tmp_path: Path, fleet: MemoryFleet) -> None:
         msgspec.json.encode(told)
 
     shown_while(tmp_path, fleet, [(1, 0.0), (2, 60.0)], script)
+
+
+def test_a_crash_loop_is_shown(tmp_path: Path, fleet: MemoryFleet) -> None:
+    """Where no worker lives the circuit is still told: deaths, the last one, seconds to the next try."""
+    told = WorkerHealth(0, "open", 5, "crashed", -11, 20.0)
+
+    async def script(driver: Driver, shown: Callable[[], Shown]) -> None:
+        assert driver.active is not None
+        number = driver.active.number
+        worker = WorkerState(number, MODEL, health=(told, monotonic_ns() - 8_000_000_000))
+        processes = cast(Fleet, SimpleNamespace(workers={number: worker}))
+        seen = views.model(driver, driver.journal, processes)
+        assert seen["state"] == "crash_loop"
+        row = seen["versions"][0]["worker"]
+        assert (row["pid"], row["circuit"], row["deaths"]) == (None, "open", 5)
+        assert row["last_death"] == {"cause": "crashed", "code": -11}
+        assert 10 < row["next_try"] <= 12
+
+    shown_while(tmp_path, fleet, [(1, 0.0)], script)
 
 
 def test_after_an_undo(tmp_path: Path, fleet: MemoryFleet) -> None:

@@ -36,7 +36,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A house in which `kill` only notes itself."""
-    monkeypatch.setattr(Member, "kill", lambda member: setattr(member, "reaped", True))
+    monkeypatch.setattr(Member, "kill", lambda member, cause="": setattr(member, "reaped", True))
     return House(tmp_path)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from changeover.errors import Internal
 from changeover.supervisor.family import Family, Member, Role
-from changeover.supervisor.workers import Workers, backoff
+from changeover.supervisor.workers import Workers
 from changeover.transport.link import Frame, Kind, Link, frame, pair
 
 
@@ -43,7 +43,7 @@ class House:
     def worker(self, loading: int) -> Member:
         found = self.workers.loadings[loading].member
         assert found is not None
-        found.kill = lambda: self.killed.append(found.number)  # type: ignore[method-assign]
+        found.kill = lambda cause="": self.killed.append(found.number)  # type: ignore[method-assign]
         return found
 
     def ready(self, loading: int, pid: int = 4711) -> Member:
@@ -70,12 +70,6 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
 
     monkeypatch.setattr("changeover.supervisor.family.Member", Loose)
     return House()
-
-
-def test_backoff_grows_to_its_limit() -> None:
-    """The first death costs nothing, then 0.1 s doubling to 10 s."""
-    assert [backoff(n) for n in (0, 1, 2, 3, 4)] == [0.0, 0.0, 0.1, 0.2, 0.4]
-    assert backoff(50) == 10.0
 
 
 def test_a_worker_is_forked_once_for_each_loading(house: House) -> None:
@@ -115,9 +109,10 @@ def test_a_ready_worker_that_dies_is_replaced_with_what_it_proved(house: House) 
     """The replacement need not verify again, and waiting gateways get its channel."""
     worker = house.ready(1)
     house.heard(house.controller)
-    house.workers.died(worker, -9)
-    ((_, body),) = house.heard(house.controller)
-    assert (body["code"], body["restart"]) == (-9, True)
+    house.workers.died(worker, -11)
+    (_, body), (kind, health) = house.heard(house.controller)
+    assert (body["code"], body["restart"], body["cause"]) == (-11, True, "crashed")
+    assert (kind, health["circuit"], health["deaths"], health["code"]) == (Kind.HEALTH, "closed", 1, -11)
     house.workers.open(house.gateway, 1, worker.number)
     delay, start = house.timers[-1]
     start()
@@ -125,6 +120,76 @@ def test_a_ready_worker_that_dies_is_replaced_with_what_it_proved(house: House) 
     assert delay == 0.0
     assert house.workers.loadings[1].spec == {"model": "m", "verify": False, "signature": {"batchable": True}}
     assert [b["worker"] for k, b in house.heard(house.gateway) if k is Kind.CHANNEL] == [replacement.number]
+
+
+def crash(house: House, times: int) -> None:
+    """The worker of loading 1 is ready and dies at once, again and again."""
+    for pid in range(4711, 4711 + times):
+        worker = house.up(1, pid)
+        house.workers.died(worker, -11)
+        house.timers[-1][1]()  # the delay is over
+
+
+def test_five_quick_deaths_open_the_circuit(house: House) -> None:
+    """Gateways hear of it once it is open, the next try is 10 s away, and whoever asks meanwhile hears it too."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    crash(house, 4)
+    house.workers.open(house.gateway, 1, None)
+    assert [k for k, _ in house.heard(house.gateway)] == []
+    house.workers.died(house.up(1, 4800), -11)
+    told = [body for kind, body in house.heard(house.gateway) if kind is Kind.HEALTH]
+    assert [(b["circuit"], b["deaths"], round(b["wait"])) for b in told] == [("open", 5, 10)]
+    assert house.timers[-1][0] == 10.0
+    house.workers.open(house.gateway, 1, None)
+    ((kind, body),) = house.heard(house.gateway)
+    assert (kind, body["circuit"]) == (Kind.HEALTH, "open")
+    assert house.workers.loadings[1].snapshot()["health"]["circuit"] == "open"
+
+
+def test_an_open_circuit_tries_one_worker_a_period_and_a_stable_one_closes_it(house: House) -> None:
+    """10 s, then 20 s; who waits gets the channel of the worker that is tried, and 10 s later all is well."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    crash(house, 5)
+    circuit = house.workers.loadings[1].circuit
+    assert circuit.state == "half_open"
+    house.workers.died(house.up(1, 4800), -6)
+    assert (circuit.state, house.timers[-1][0]) == ("open", 20.0)
+    house.timers[-1][1]()
+    house.workers.open(house.gateway, 1, None)
+    house.heard(house.gateway)
+    house.heard(house.controller)
+    house.up(1, 4801)
+    assert [k for k, _ in house.heard(house.gateway)] == [Kind.CHANNEL]
+    delay, prove = house.timers[-1]
+    assert delay == 10.0
+    prove()
+    assert house.heard(house.controller)[-1][1]["circuit"] == "closed"
+    house.workers.died(house.worker(1), -11)
+    assert house.timers[-1][0] == 0.0
+
+
+def test_kills_from_outside_open_no_circuit(house: House) -> None:
+    """A hundred SIGKILLs are no sign of a bad model: each worker is replaced within 0.2 s."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    for pid in range(100):
+        house.workers.died(house.up(1, 5000 + pid), -9)
+        delay, start = house.timers[-1]
+        assert delay <= 0.2
+        start()
+    assert house.workers.loadings[1].circuit.state == "closed"
+    assert not [k for k, _ in house.heard(house.gateway)]
+
+
+def test_a_replacement_that_never_gets_ready_is_given_up(house: House) -> None:
+    """It does less than the first worker did, so five times that, at least 10 s, is enough; that death counts."""
+    worker = house.ready(1)
+    house.workers.died(worker, -11)
+    house.timers[-1][1]()
+    delay, give_up = house.timers[-1]
+    replacement = house.worker(1)
+    assert delay == 10.0
+    give_up()
+    assert house.killed == [replacement.number]
 
 
 def test_a_worker_that_never_was_ready_is_not_replaced(house: House) -> None:

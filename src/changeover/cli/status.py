@@ -71,7 +71,22 @@ def versions_table(versions: list[Document]) -> RenderableType:
     made = table("version", "role", "state", "worker", "memory", "why")
     for version in versions:
         worker = version.get("worker") or {}
-        why = version.get("detail") or version.get("reason") or ""
-        pid = str(worker["pid"]) if worker else "-"
-        made.add_row(version["name"], version["role"], version["state"], pid, size(worker.get("rss_bytes")), why)
+        why = version.get("detail") or version.get("reason") or _fate(worker)
+        pid = str(worker.get("pid") or "-")
+        made.add_row(
+            version["name"], version["role"], version["state"], pid, size(worker.get("rss_bytes") or None), why
+        )
     return made
+
+
+def _fate(worker: Document) -> str:
+    """What the deaths of a version's workers came to, in words; nothing when none died."""
+    last = worker.get("last_death")
+    if not last:
+        return ""
+    code = last["code"]
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    if worker["circuit"] == "closed":
+        return f"replaced after: {last['cause']} ({how})"
+    tried = f"next try in {worker['next_try']:g} s" if worker["circuit"] == "open" else "one is tried now"
+    return f"crash loop, circuit {worker['circuit']}: {worker['deaths']} deaths, last: {last['cause']} ({how}); {tried}"

@@ -32,6 +32,7 @@ from changeover.transport.control import (
     Retire,
     RoutingTable,
     Spawn,
+    WorkerHealth,
     WorkerSpec,
     WorkerStatus,
 )
@@ -66,6 +67,7 @@ class Fleet:
             Kind.UP: self._on_up,
             Kind.DIED: self._on_died,
             Kind.STATUS: self._on_status,
+            Kind.HEALTH: self._on_health,
             Kind.OBSERVED: self._on_observed,
             Kind.READY: self._gateways.on_ready,
             Kind.PREPARED: self._gateways.on_prepared,
@@ -190,6 +192,8 @@ class Fleet:
             if not known["retiring"]:
                 number = known["loading"]
                 self.workers[number] = WorkerState(number, known["model"], known["pid"], known["member"], status)
+                if "health" in known:
+                    self.workers[number].health = msgspec.convert(known["health"], WorkerHealth), monotonic_ns()
         for record in self._store.read():
             self._know(record)
         self.observatory.inherit([m for m, gateway in self.gateways.items() if gateway.ready], self.workers)
@@ -256,7 +260,7 @@ class Fleet:
             self.observatory.gateway_died(body["member"])
         elif body["role"] == "worker" and body["loading"] in self.workers:
             worker = self.workers[body["loading"]]
-            death = Death(body["loading"], body["code"], restarts=body["restart"])
+            death = Death(body["loading"], body["code"], restarts=body["restart"], cause=body.get("cause", "crashed"))
             worker.pid = None
             if not death.restarts:
                 worker.death = death
@@ -268,6 +272,12 @@ class Fleet:
         if worker is not None:
             worker.status = status
             self.on_status(status)
+
+    def _on_health(self, message: Frame) -> None:
+        told = msgspec.json.decode(message.body, type=WorkerHealth)
+        worker = self.workers.get(told.loading)
+        if worker is not None:
+            worker.health = told, monotonic_ns()
 
     def _on_observed(self, message: Frame) -> None:
         self.observatory.record(message.source, msgspec.json.decode(message.body, type=Observations))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from changeover.rollout.fleet import Death
-from changeover.transport.control import Acknowledged, WorkerStatus
+from changeover.transport.control import Acknowledged, WorkerHealth, WorkerStatus
 
 
 @dataclass(slots=True)
@@ -64,3 +64,5 @@ class WorkerState:
     status: WorkerStatus | None = None
     death: Death | None = None
     incarnations: int = 0
+    health: tuple[WorkerHealth, int] | None = None
+    """The last word on how its workers fare, and when it came (monotonic ns)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from changeover.records.journal import Journal
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.driver import Driver
 from changeover.rollout.loading import Loading
+from changeover.transport.control import WorkerHealth
 
 
 def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
     newest = journal.rollouts.of(driver.model, limit=1)
     return {
         "name": driver.model,
-        "state": "ready" if active else "loading" if candidate else "unavailable",
+        "state": _state(driver, fleet),
         "epoch": driver.epoch,
         "active": str(active.version) if active else None,
         "standby": str(standby.version) if standby else None,
@@ -31,6 +33,15 @@ def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
         "outputs": msgspec.to_builtins(signature.outputs) if signature else [],
         "rollout": rollout(newest[0], driver) if newest else None,
     }
+
+
+def _state(driver: Driver, fleet: Fleet) -> str:
+    """`crash_loop`: the active version's workers die again and again, and requests are refused."""
+    if driver.active is None:
+        return "loading" if driver.candidate else "unavailable"
+    worker = fleet.workers.get(driver.active.number)
+    looping = worker is not None and worker.health is not None and worker.health[0].circuit != "closed"
+    return "crash_loop" if looping else "ready"
 
 
 def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
@@ -79,9 +90,22 @@ def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, 
 
 def _worker(loading: Loading, fleet: Fleet) -> dict[str, Any] | None:
     worker = fleet.workers.get(loading.number)
-    if worker is None or worker.pid is None:
+    if worker is None or (worker.pid is None and worker.health is None):
         return None
-    return {"pid": worker.pid, "rss_bytes": resident(worker.pid), "incarnation": worker.incarnations}
+    resident_now = resident(worker.pid) if worker.pid is not None else 0
+    told = {"pid": worker.pid, "rss_bytes": resident_now, "incarnation": worker.incarnations}
+    return told | _health(*(worker.health or (WorkerHealth(loading.number), monotonic_ns())))
+
+
+def _health(told: WorkerHealth, at_ns: int) -> dict[str, Any]:
+    """The circuit; `next_try` in seconds from now while it is open."""
+    waited = (monotonic_ns() - at_ns) / 1e9
+    return {
+        "circuit": told.circuit,
+        "deaths": told.deaths,
+        "last_death": {"cause": told.cause, "code": told.code} if told.cause else None,
+        "next_try": round(max(0.0, told.wait - waited), 1) if told.circuit == "open" else None,
+    }
 
 
 def resident(pid: int) -> int:

@@ -46,10 +46,8 @@ def error_answer(request: HttpRequest, error: ChangeoverError, epoch: int | None
     head = JSON
     if epoch is not None:
         head += b"changeover-epoch: %d\r\n" % epoch
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | ModelNotReady):
         head += b"retry-after: %d\r\n" % error.retry_after
-    elif isinstance(error, ModelNotReady):
-        head += b"retry-after: 1\r\n"
     elif isinstance(error, Unauthenticated):
         head += b"www-authenticate: Bearer\r\n"
     request.respond(status_of(error), head, [orjson.dumps({"error": error.message, "reason": error.reason})])

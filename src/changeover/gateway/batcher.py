@@ -7,12 +7,13 @@ dimension gets several runs a doorbell instead.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-from changeover.errors import ChangeoverError, ModelRunFailed, Overloaded
+from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed, Overloaded
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.pace import Pace
 from changeover.gateway.ticket import Batch, Ticket
@@ -62,6 +63,7 @@ class Batcher:
         self.connected = False
         """Whether there ever was a channel: if so, one that is missing now comes back by itself."""
         self.pace = Pace()
+        self._barred_until: float | None = None
         self._desk = desk
         self._reopen = reopen
         self._denounce = denounce
@@ -77,6 +79,9 @@ class Batcher:
         """Queue a ticket; it leaves with all others that arrive in the same turn of the event loop."""
         if self.gone:
             self._desk.reroute(ticket)
+            return
+        if self._barred_until is not None:
+            self._turn_away(ticket, self._barred_until)
             return
         self._queue.append(ticket)
         if not self._scheduled and self.channel is not None and self.channel.free:
@@ -219,6 +224,7 @@ class Batcher:
             self.channel.close()
         self.channel = channel
         self.connected = True
+        self._barred_until = None
         channel.attach(self)
         self._schedule()
 
@@ -228,6 +234,29 @@ class Batcher:
         waiting, self._queue = self._queue, deque()
         for ticket in waiting:
             self._desk.reroute(ticket)
+
+    @property
+    def barred(self) -> bool:
+        """Whether requests are refused because the workers die again and again."""
+        return self._barred_until is not None
+
+    def bar(self, seconds: float) -> None:
+        """The workers die again and again, and the next is tried in so many seconds: nobody waits for that."""
+        if self.channel is not None:
+            return  # to a worker that the supervisor has not heard of when it said so
+        self._barred_until = monotonic() + seconds
+        waiting, self._queue = self._queue, deque()
+        for ticket in waiting:
+            self._turn_away(ticket, self._barred_until)
+
+    def _turn_away(self, ticket: Ticket, until: float) -> None:
+        seconds = max(1, math.ceil(until - monotonic()))
+        detail = (
+            f"the workers of version {self.entry.version} die again and again; the next one is tried in {seconds} s, "
+            "see `changeover status`"
+        )
+        self._desk.fail(ticket, ModelNotReady(detail, reason="worker_crash_loop", retry_after=seconds))
+        ticket.release()
 
     def close(self) -> None:
         """No lease is left: let the worker see the end of this channel."""

@@ -24,6 +24,7 @@ from changeover.transport.control import (
     Prepare,
     Prepared,
     RoutingTable,
+    WorkerHealth,
     encode,
 )
 from changeover.transport.link import CONTROLLER, Frame, Kind, frame
@@ -88,7 +89,7 @@ class Models:
     def unopened(self, loadings: set[int]) -> set[int]:
         """Those of `loadings` that still wait for their channel."""
         targets = [self.targets[n] for n in loadings if n in self.targets]
-        return {t.loading for t in targets if t.batcher.channel is None and not t.batcher.gone}
+        return {t.loading for t in targets if t.batcher.channel is None and not t.batcher.gone and not t.batcher.barred}
 
     def name_of(self, word: int) -> str:
         """The model a word belongs to."""
@@ -104,7 +105,8 @@ class Models:
             )
             return
         tables = self._take(records)
-        waiting = {t.loading for table in tables for t in table.targets.values() if not t.batcher.connected}
+        targets = [t for table in tables for t in table.targets.values()]
+        waiting = {t.loading for t in targets if not t.batcher.connected and not t.batcher.barred}
         preparation = _Preparation(message, waiting)
         self._pending.append(preparation)
         asyncio.get_running_loop().call_later(_PREPARE_PATIENCE, self._give_up, preparation)
@@ -168,6 +170,15 @@ class Models:
         if target is not None:
             target.batcher.refused()
             self._arrived(loading, f"loading {loading} has no worker")
+
+    def on_health(self, message: Frame) -> None:
+        """The workers of a loading die again and again: requests are refused until one is ready."""
+        told = msgspec.json.decode(message.body, type=WorkerHealth)
+        target = self.targets.get(told.loading)
+        if target is not None and told.circuit == "open":
+            target.batcher.bar(told.wait)
+            if target.batcher.barred:
+                self._arrived(told.loading, None)
 
     def _arrived(self, loading: int, error: str | None) -> None:
         for preparation in list(self._pending):

@@ -86,6 +86,7 @@ class Gateway:
         self._handlers: dict[Kind, Callable[[Frame], Any]] = {
             Kind.CHANNEL: self._models.on_channel,
             Kind.REFUSED: self._models.on_refused,
+            Kind.HEALTH: self._models.on_health,
             Kind.PREPARE: lambda f: self._models.on_prepare(msgspec.json.decode(f.body, type=Prepare)),
             Kind.COMMITTED: lambda f: self._models.on_committed(msgspec.json.decode(f.body, type=Committed)),
             Kind.STOP: lambda _: self._stop.set(),

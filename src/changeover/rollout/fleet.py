@@ -15,11 +15,15 @@ from changeover.transport.page import TableRecord
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker was reaped: `code` is its exit code, negative for a signal; `restarts`: the supervisor replaces it."""
+    """A worker was reaped: `code` is its exit code, negative for a signal; `restarts`: the supervisor replaces it.
+
+    `cause` is the supervisor's word for it (`crashed`, `killed`, `memory_limit`, `stopped`, …).
+    """
 
     loading: int
     code: int
     restarts: bool
+    cause: str = "crashed"
 
 
 @dataclass(frozen=True, slots=True)

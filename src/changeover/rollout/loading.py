@@ -163,7 +163,7 @@ class Loader:
                 f"version {loading.name} was not ready after {self._timeout:g} s", reason="load_timeout"
             )
         if isinstance(answer, Death):
-            raise ModelRejected(_death_sentence(loading, answer), reason="worker_crashed")
+            raise _death(loading, answer)
         if answer.state == LoadingState.FAILED:
             raise ModelRejected(answer.detail or "the worker failed", reason=answer.reason or "worker_failed")
         return answer
@@ -221,8 +221,16 @@ def _gate_of(state: LoadingState) -> str:
     return {LoadingState.LOADING: "load", LoadingState.VALIDATING: "warmup"}.get(state, "structure")
 
 
-def _death_sentence(loading: Loading, death: Death) -> str:
+def _death(loading: Loading, death: Death) -> ModelRejected:
+    """A worker that was never ready died: the version is refused for it."""
     how = f"exit code {death.code}"
     if death.code < 0:
         how = f"signal {signal.Signals(-death.code).name}"
-    return f"the worker of version {loading.name} died by {how} while it was {loading.state}"
+    sentence = f"the worker of version {loading.name} died by {how} while it was {loading.state}"
+    if death.cause == "stopped":
+        return ModelRejected(f"{sentence}, because it was stopped (SIGSTOP)", reason="worker_stopped")
+    if death.cause == "memory_limit":
+        return ModelRejected(f"{sentence}, because it used more than runtime.memory_limit", reason="out_of_memory")
+    if death.cause == "out_of_memory":
+        return ModelRejected(f"{sentence}, because the machine ran out of memory", reason="out_of_memory")
+    return ModelRejected(sentence, reason="worker_crashed")

@@ -70,7 +70,7 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         optimization: of the graph.
         providers: execution providers, by preference.
         max_batch: most rows put together.
-        memory_limit: address space of a worker, bytes; `None` sets none.
+        memory_limit: bytes that a worker may take beyond what it starts with; `None` sets none.
         run_timeout: seconds after which a run counts as hung and its worker is killed.
         queue_limit: requests waiting or running in one gateway before more are shed; `None`: the server's setting.
         max_queue_delay: longest expected wait, seconds, before requests are shed; `None`: the server's setting.

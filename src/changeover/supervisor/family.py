@@ -50,6 +50,7 @@ class Member:
     ready: bool = False
     muted: bool = False
     reaped: bool = False
+    cause: str = ""
     started: float = field(default_factory=monotonic)
     popen: subprocess.Popen[bytes] | None = None
 
@@ -57,8 +58,12 @@ class Member:
         """`<gateway 3 pid 4711>`."""
         return f"<{self.role} {self.number} pid {self.pid}>"
 
-    def kill(self) -> None:
-        """SIGKILL; its death arrives by `Family.reap`. One that was reaped has no pid any more: it may be another's."""
+    def kill(self, cause: str = "") -> None:
+        """SIGKILL; its death arrives by `Family.reap`. One that was reaped has no pid any more: it may be another's.
+
+        `cause` is a word of `circuit.Cause`: the first one stays.
+        """
+        self.cause = self.cause or cause
         if self.pid is not None and not self.reaped:
             os.kill(self.pid, signal.SIGKILL)
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from changeover.errors import ChangeoverError
+from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.timers import Timers
 from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed
@@ -98,7 +99,7 @@ class Links:
             self._timers.later(_DYING, lambda: self._kill_if_alive(member))
         except _NONSENSE as error:
             log.error("%r sent nonsense and is killed: %s", member, error)  # noqa: TRY400 - no trace: the child is at fault
-            member.kill()
+            member.kill(Cause.MALFORMED)
 
     def last_words(self, member: Member) -> None:
         """Hear what a dead member said last, and then no more."""

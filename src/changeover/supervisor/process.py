@@ -13,11 +13,12 @@ from time import monotonic
 from typing import Any
 
 from changeover.settings import Settings
+from changeover.supervisor.circuit import STABLE_AFTER, Cause, backoff
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.holdings import Holdings, memory
 from changeover.supervisor.links import Links
 from changeover.supervisor.timers import Timers
-from changeover.supervisor.workers import STABLE_AFTER, Workers, backoff
+from changeover.supervisor.workers import Workers
 from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 
 EXIT_CONFIGURATION = 78
@@ -131,7 +132,7 @@ class Supervisor:
         victim = self.family.members.get(body["member"])
         if victim is not None and victim.role in (Role.WORKER, Role.GATEWAY):
             log.error("%r is killed, as %r asked: %s", victim, sender, body["why"])
-            victim.kill()
+            victim.kill(Cause.DENOUNCED)
 
     def _tell_controller(self, kind: Kind, body: dict[str, Any]) -> None:
         message = frame(kind, body, target=CONTROLLER)

@@ -1,72 +1,31 @@
 """Which workers are to live, and the channels between them and the gateways.
 
 The controller says SPAWN and RETIRE once; from then on the supervisor keeps the worker, with or without a
-controller. A worker that was ready once is replaced when it dies; one that never was is the controller's to judge.
+controller. A worker that was ready once is replaced when it dies, and not at once for ever (see `circuit`); one that
+never was is the controller's to judge.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from changeover.supervisor import vitals
+from changeover.supervisor.circuit import STABLE_AFTER, Cause, State, how
 from changeover.supervisor.family import Family, Member, Role
+from changeover.supervisor.loading import STATES, Loading
+from changeover.supervisor.watch import Watch
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
 from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 
-STABLE_AFTER = 10.0
-"""Seconds of life after which a death counts as the first one again."""
-_MAX_DELAY = 10.0
 _DYING = 0.2
 """Seconds between the end of a worker's channels and its death, at most."""
-_STATES = ("verifying", "loading", "validating", "ready", "failed")
-"""What a worker reports, in this order."""
-
-
-def backoff(deaths: int) -> float:
-    """Seconds to wait before the replacement after so many quick deaths: none, then 0.1 s doubling to 10 s."""
-    return 0.0 if deaths <= 1 else min(0.1 * 2.0 ** (deaths - 2), _MAX_DELAY)
-
-
-@dataclass(slots=True)
-class Loading:
-    """A loading that is to have a worker."""
-
-    number: int
-    spec: dict[str, Any]
-    member: Member | None = None
-    size: ChannelSize | None = None
-    status: dict[str, Any] | None = None
-    ready_once: bool = False
-    retiring: bool = False
-    deaths: int = 0
-    waiting: list[int] = field(default_factory=list)
-    reached: int = -1
-
-    def reach(self, state: int) -> None:
-        """The present worker goes on to a state, by its place in `_STATES`.
-
-        Raises:
-            ValueError: it has been there before: a worker reports each state once.
-        """
-        if state <= self.reached:
-            raise ValueError(f"state {_STATES[state]} after {_STATES[self.reached]}")
-        self.reached = state
-
-    def snapshot(self) -> dict[str, Any]:
-        """What a new controller needs to know."""
-        return {
-            "loading": self.number,
-            "model": self.spec["model"],
-            "member": self.member.number if self.member else None,
-            "pid": self.member.pid if self.member else None,
-            "retiring": self.retiring,
-            "status": self.status,
-        }
+log = logging.getLogger("changeover.supervisor")
 
 
 class Workers:
@@ -76,6 +35,7 @@ class Workers:
         self._family = family
         self._later = later
         self.loadings: dict[int, Loading] = {}
+        self._watch = Watch(self.loadings, later)
 
     def spawn(self, body: dict[str, Any]) -> None:
         """The controller wants a worker for a loading."""
@@ -83,6 +43,7 @@ class Workers:
         if number in self.loadings:
             return
         self.loadings[number] = Loading(number, body["spec"])
+        self._watch.begin()
         self._start(number)
 
     def retire(self, number: int, grace: float) -> None:
@@ -94,8 +55,8 @@ class Workers:
         self._refuse_waiting(loading)
         if loading.member is None:  # it was to be replaced
             del self.loadings[number]
-            body = {"role": Role.WORKER, "member": 0, "pid": None, "loading": number, "code": 0, "restart": False}
-            self._tell(Kind.DIED, body)
+            body = {"role": Role.WORKER, "member": 0, "pid": None, "loading": number, "code": loading.circuit.code}
+            self._tell(Kind.DIED, {**body, "restart": False, "cause": loading.circuit.cause})
             return
         member = loading.member
         self._family.send(member, frame(Kind.STOP))
@@ -117,6 +78,8 @@ class Workers:
             self._family.send(gateway, frame(Kind.REFUSED, {"loading": number}))
         elif loading.member is None or loading.member.pid is None or loading.size is None:
             loading.waiting.append(gateway.number)
+            if loading.circuit.state is State.OPEN:
+                self._family.send(gateway, frame(Kind.HEALTH, loading.health()))
         elif loading.member.number == lost:
             member = loading.member
             loading.waiting.append(gateway.number)
@@ -149,11 +112,11 @@ class Workers:
             raise ValueError(f"a report on loading {body['loading']}")
         loading = self.loadings.get(member.loading or -1)
         if loading is not None and loading.member is member:
-            loading.reach(_STATES.index(body["state"]))
+            loading.reach(STATES.index(body["state"]))
             if body["state"] == "ready":
-                loading.size = channel.checked_size(body["channels"])
-                loading.spec = {**loading.spec, "verify": False, "signature": body["signature"]}
-                loading.ready_once = True
+                loading.proven(channel.checked_size(body["channels"]), body["signature"], member.started)
+                if loading.circuit.cause is not None:
+                    self._later(STABLE_AFTER, lambda: self._prove(loading, member))
                 self._serve_waiting(loading)
             loading.status = body
         message.target, message.source = CONTROLLER, member.number
@@ -166,21 +129,47 @@ class Workers:
             return
         loading.member = None
         restart = loading.ready_once and not loading.retiring
+        cause = self._watch.cause(member, code)
         body = {
             "role": Role.WORKER,
             "member": member.number,
             "pid": member.pid,
             "loading": loading.number,
             "code": code,
+            "cause": cause,
         }
         self._tell(Kind.DIED, {**body, "restart": restart})
         if not restart:
             self._refuse_waiting(loading)
             del self.loadings[loading.number]
             return
-        quick = monotonic() - member.started < STABLE_AFTER
-        loading.deaths = loading.deaths + 1 if quick else 1
-        self._later(backoff(loading.deaths), lambda: self._start(loading.number))
+        self._replace(loading, cause, code)
+
+    def _replace(self, loading: Loading, cause: Cause, code: int) -> None:
+        circuit = loading.circuit
+        circuit.died(loading.lived, cause, code)
+        loading.due = monotonic() + circuit.wait
+        if circuit.state is State.OPEN:
+            log.error("%r: %d workers died soon after they were ready, the last by %s (%s); the circuit is open, "
+                      "requests are refused, the next try is in %.0f s",
+                      loading, circuit.deaths, how(code), cause, circuit.wait)  # fmt: skip
+        self._tell_health(loading, gateways=circuit.state is State.OPEN)
+        self._later(circuit.wait, lambda: self._start(loading.number))
+
+    def _prove(self, loading: Loading, member: Member) -> None:
+        """The worker that was ready ten seconds ago: does it live?"""
+        if loading.member is not member:
+            return
+        if loading.circuit.state is not State.CLOSED:
+            log.info("%r: its worker has been well for %.0f s; the circuit is closed", loading, STABLE_AFTER)
+        loading.circuit.proved()
+        self._tell_health(loading, gateways=False)
+
+    def _tell_health(self, loading: Loading, *, gateways: bool) -> None:
+        """The controller shows it; a gateway refuses at once what an open circuit could only let wait."""
+        self._tell(Kind.HEALTH, loading.health())
+        for gateway in self._family.of(Role.GATEWAY) if gateways else ():
+            self._family.send(gateway, frame(Kind.HEALTH, loading.health()))
 
     def _start(self, number: int) -> None:
         loading = self.loadings.get(number)
@@ -193,8 +182,20 @@ class Workers:
         if zygote is None or not zygote.ready:
             self._later(0.02, lambda: self._start(number))
             return
-        loading.reached = -1
-        loading.member = self._family.fork(zygote, number, loading.spec)
+        loading.reached, loading.ready_at = -1, None
+        loading.base = vitals.private_bytes(zygote.pid) if zygote.pid else 0
+        member = loading.member = self._family.fork(zygote, number, loading.spec)
+        if loading.ready_once:
+            self._later(loading.patience, lambda: self._give_up(loading, member))
+        if loading.circuit.state is State.OPEN:
+            loading.circuit.tried()
+            self._tell_health(loading, gateways=False)
+
+    def _give_up(self, loading: Loading, member: Member) -> None:
+        """A replacement that is still not ready will not be."""
+        if loading.member is member and loading.ready_at is None:
+            log.error("%r of %r was not ready after %.0f s: killed", member, loading, loading.patience)
+            member.kill(Cause.LOAD_TIMEOUT)
 
     def _serve_waiting(self, loading: Loading) -> None:
         waiting, loading.waiting = loading.waiting, []

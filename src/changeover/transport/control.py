@@ -90,7 +90,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         verify: run the structure checks first (a replacement of a proven worker need not).
         signature: what a worker of this loading proved before; a replacement takes it over.
         instances: runner threads.
-        memory_limit: bytes for RLIMIT_AS above what the process has at start, 0 for none.
+        memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
+            as much while it serves; there the supervisor holds what is in use to the limit.
     """
 
     loading: int
@@ -148,6 +149,24 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     channels: Channels | None = None
     measured: Measured = Measured()
     gates: list[GateResult] = []
+
+
+class WorkerHealth(msgspec.Struct, frozen=True):
+    """Supervisor to controller, and to gateways when it opens: the circuit of a loading.
+
+    Attributes:
+        circuit: closed; open: the workers died again and again, so nobody waits for the next; half_open: it is tried.
+        deaths: in a row, each soon after the worker was ready.
+        cause, code: of the last death, None and 0 before the first; a negative code is a signal.
+        wait: seconds until the next worker is tried, when this was sent.
+    """
+
+    loading: int
+    circuit: str = "closed"
+    deaths: int = 0
+    cause: str | None = None
+    code: int = 0
+    wait: float = 0.0
 
 
 class Spawn(msgspec.Struct, frozen=True):

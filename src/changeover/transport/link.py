@@ -47,6 +47,7 @@ class Kind(IntEnum):
     UP = 12  # supervisor -> controller: a gateway or worker was started
     DIED = 13  # supervisor -> controller: a process was reaped
     KILL = 14  # gateway or controller -> supervisor: this member broke the rules
+    HEALTH = 15  # supervisor -> controller and gateways: how the workers of a loading fare
     PREPARE = 20  # R controller -> gateway
     PREPARED = 21  # R gateway -> controller
     COMMITTED = 22  # R controller -> gateway

@@ -41,6 +41,7 @@ _SPARE_SLOTS = 2
 """Slots beyond one for each runner: while all of them run, the next batches are there already."""
 _STACK = 8 << 20
 """Address space of a runner thread's stack."""
+_CPU = "CPUExecutionProvider"
 _FREE_DIMENSION = 256
 """Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
 _MAX_RUNS = 16
@@ -103,9 +104,7 @@ class Loader:
 
     def _load(self, how: quiet.Quiet | None) -> session.Session:
         spec, started = self._spec, time.perf_counter()
-        if spec.memory_limit:
-            most = _address_space() + spec.memory_limit + (spec.instances - 1) * _STACK
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        serving = _limit(spec)
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
             self._declared = verify.verify(Path(spec.path).parent)
@@ -126,6 +125,7 @@ class Loader:
             rss_bytes=_resident(),
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
+        resource.setrlimit(resource.RLIMIT_AS, (serving, serving))
         size = channels(signature, spec.max_batch, spec.instances)
         status = WorkerStatus(
             spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
@@ -238,6 +238,20 @@ def _entries(specs: list[TensorSpec]) -> list[TensorEntry]:
 
 def _report(link: Link, status: WorkerStatus) -> None:
     link.send(Frame(Kind.STATUS, encode(status)))
+
+
+def _limit(spec: WorkerSpec) -> int:
+    """Limit the address space while loading; returns the limit while serving.
+
+    Then the supervisor watches what is really in use, and this stops only what would outrun it. Never with CUDA,
+    which reserves address space without end.
+    """
+    if not spec.memory_limit or set(spec.providers) != {_CPU}:
+        return resource.getrlimit(resource.RLIMIT_AS)[0]
+    most = _address_space() + spec.memory_limit
+    serving = most + spec.memory_limit + (spec.instances - 1) * _STACK
+    resource.setrlimit(resource.RLIMIT_AS, (most, serving))
+    return serving
 
 
 def _address_space() -> int:

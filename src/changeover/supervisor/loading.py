@@ -1,0 +1,95 @@
+"""A loading that is to have a worker, and what the supervisor knows of that worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from changeover.supervisor.circuit import Circuit
+from changeover.supervisor.family import Member
+from changeover.transport.channel import ChannelSize
+
+STATES = ("verifying", "loading", "validating", "ready", "failed")
+"""What a worker reports, in this order."""
+_LEAST_PATIENCE = 10.0
+_TIMES = 5.0
+
+
+@dataclass(slots=True)
+class Loading:
+    """A loading that is to have a worker.
+
+    Attributes:
+        member: the present worker; None while one is to be replaced.
+        size: of its channels, once a worker was ready.
+        waiting: gateways that want a channel.
+        reached: the place in `STATES` of the present worker.
+        ready_at: when the present worker said that it is ready (`time.monotonic`), None before.
+        took: seconds from the first worker's start until it was ready.
+        base: private bytes of the zygote when the present worker was forked from it.
+        due: when the next worker is tried.
+    """
+
+    number: int
+    spec: dict[str, Any]
+    member: Member | None = None
+    size: ChannelSize | None = None
+    status: dict[str, Any] | None = None
+    ready_once: bool = False
+    retiring: bool = False
+    waiting: list[int] = field(default_factory=list)
+    reached: int = -1
+    ready_at: float | None = None
+    took: float = 0.0
+    base: int = 0
+    due: float = 0.0
+    circuit: Circuit = field(default_factory=Circuit)
+
+    def __repr__(self) -> str:
+        """`<loading 7 of mnist>`."""
+        return f"<loading {self.number} of {self.spec['model']}>"
+
+    def reach(self, state: int) -> None:
+        """The present worker goes on to a state, by its place in `STATES`.
+
+        Raises:
+            ValueError: it has been there before: a worker reports each state once.
+        """
+        if state <= self.reached:
+            raise ValueError(f"state {STATES[state]} after {STATES[self.reached]}")
+        self.reached = state
+
+    def proven(self, size: ChannelSize, signature: object, started: float) -> None:
+        """The present worker is ready; later ones need not prove again what it did."""
+        self.size, self.ready_at = size, monotonic()
+        if not self.ready_once:
+            self.took = self.ready_at - started
+        self.spec = {**self.spec, "verify": False, "signature": signature}
+        self.ready_once = True
+
+    @property
+    def lived(self) -> float:
+        """Seconds for which the present worker has been ready."""
+        return 0.0 if self.ready_at is None else monotonic() - self.ready_at
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a replacement may take until it is ready: it does less than the first one did."""
+        return max(_LEAST_PATIENCE, _TIMES * self.took)
+
+    def health(self) -> dict[str, Any]:
+        """How its workers fare, for controller and gateways; `wait` counts from now."""
+        return {"loading": self.number, **self.circuit.to_dict(max(0.0, self.due - monotonic()))}
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a new controller needs to know."""
+        return {
+            "loading": self.number,
+            "model": self.spec["model"],
+            "member": self.member.number if self.member else None,
+            "pid": self.member.pid if self.member else None,
+            "retiring": self.retiring,
+            "status": self.status,
+            "health": self.health(),
+        }

@@ -1,0 +1,36 @@
+"""What the kernel shows of a process: is it stopped, how much memory has it to itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_STOPPED = "T"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped it; False when it is gone."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return told[told.rindex(")") + 2] == _STOPPED  # the name between the brackets may hold anything
+
+
+def private_bytes(pid: int) -> int:
+    """Resident bytes that are neither a file's nor shared memory; 0 when it is gone."""
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * _PAGE
+
+
+def oom_kills() -> int:
+    """Processes that the kernel has killed since boot because memory ran out; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

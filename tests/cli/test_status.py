@@ -1,0 +1,49 @@
+"""What `changeover status` says of workers that died."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from changeover.cli.status import versions_table
+
+
+def shown(worker: dict[str, Any] | None) -> str:
+    """The table of one version with this worker."""
+    version = {"name": "1@ab12", "role": "active", "state": "ready", "worker": worker}
+    screen = StringIO()
+    Console(width=200, file=screen).print(versions_table([version]))
+    return " ".join(screen.getvalue().split())
+
+
+@pytest.mark.parametrize(
+    ("circuit", "pid", "words"),
+    [
+        ("open", None, "- - crash loop, circuit open: 5 deaths, last: crashed (signal 11); next try in 7.5 s"),
+        ("half_open", 4711, "crash loop, circuit half_open: 5 deaths, last: crashed (signal 11); one is tried now"),
+        ("closed", 4711, "replaced after: crashed (signal 11)"),
+    ],
+)
+def test_a_crash_loop_says_so(circuit: str, pid: int | None, words: str) -> None:
+    """How often, by what, and when the next one is tried."""
+    worker = {
+        "pid": pid,
+        "rss_bytes": 0,
+        "circuit": circuit,
+        "deaths": 5,
+        "last_death": {"cause": "crashed", "code": -11},
+        "next_try": 7.5 if circuit == "open" else None,
+    }
+    assert words in shown(worker)
+
+
+@pytest.mark.parametrize(
+    "worker", [None, {"pid": 1, "rss_bytes": 1, "circuit": "closed", "deaths": 0, "last_death": None}]
+)
+def test_nothing_is_said_where_nobody_died(worker: dict[str, Any] | None) -> None:
+    """An empty column, not a reassurance."""
+    assert "death" not in shown(worker)
+    assert "replaced" not in shown(worker)

@@ -1,0 +1,58 @@
+"""What the kernel tells of real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from changeover.supervisor import vitals
+from changeover.testing import wait_for
+
+_HOLDS = "import sys; held = bytearray(b'x') * (64 << 20); print(flush=True); sys.stdin.read()"
+
+
+def test_a_stopped_process_is_told_from_a_sleeping_one() -> None:
+    """A name with brackets and blanks does not hide it; one that is gone is not stopped."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert not vitals.is_stopped(child.pid)
+            child.send_signal(signal.SIGSTOP)
+            wait_for(lambda: vitals.is_stopped(child.pid), "the stop")
+            child.send_signal(signal.SIGCONT)
+            wait_for(lambda: not vitals.is_stopped(child.pid), "the end of the stop")
+        finally:
+            child.kill()
+    assert not vitals.is_stopped(child.pid)
+    assert vitals.private_bytes(child.pid) == 0
+
+
+def test_a_name_may_hold_anything(tmp_path: os.PathLike[str]) -> None:
+    """The state is read behind the last bracket."""
+    name = os.path.join(tmp_path, "a) T (b")
+    os.symlink("/bin/sleep", name)
+    with subprocess.Popen([name, "60"]) as child:
+        try:
+            assert not vitals.is_stopped(child.pid)
+        finally:
+            child.kill()
+
+
+def test_private_memory_is_what_a_process_has_to_itself() -> None:
+    """64 MiB that it filled are seen; a file that it maps is not."""
+    with subprocess.Popen([sys.executable, "-c", _HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert 64 << 20 <= vitals.private_bytes(child.pid) < 128 << 20
+        child.communicate()
+
+
+def test_memory_kills_are_counted_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since boot; a kernel that does not tell is no error."""
+    first = vitals.oom_kills()
+    assert 0 <= first <= vitals.oom_kills()
+    monkeypatch.setattr("changeover.supervisor.vitals.Path.read_text", lambda _: "oom_kill_other 5\noom_kill 3\n")
+    assert vitals.oom_kills() == 3
