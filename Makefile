@@ -10,7 +10,7 @@ ARGS ?=
 # How long the soak goes on: seconds, or like 40m and 8h.
 DURATION ?= 20m
 
-.PHONY: help demo test check lint format bench soak door-proof clean
+.PHONY: help demo test check lint format bench soak door-proof bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -44,8 +44,11 @@ soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (de
 door-proof: $(READY) ## The HTTP/1.1 door against hostile and unlucky clients, stock uvicorn beside it
 	@$(BIN)/python benchmarks/door_proof.py $(ARGS)
 
+bench-peers: $(READY) ## Side by side with MLServer, Triton, LitServe and BentoML, each in an environment of its own (12 minutes)
+	@$(BIN)/python benchmarks/peers_bench.py $(ARGS)
+
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist bench-results
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist bench-results
 	find src tests benchmarks training -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made again when pyproject.toml changes; a .venv whose interpreter is gone is built anew.
