@@ -44,7 +44,7 @@ soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (de
 door-proof: $(READY) ## The HTTP/1.1 door against hostile and unlucky clients, stock uvicorn beside it
 	@$(BIN)/python benchmarks/door_proof.py $(ARGS)
 
-bench-peers: $(READY) ## Side by side with MLServer, Triton, LitServe and BentoML, each in an environment of its own (12 minutes)
+bench-peers: $(READY) ## Side by side with Triton, MLServer, LitServe and BentoML (12 minutes)
 	@$(BIN)/python benchmarks/peers_bench.py $(ARGS)
 
 clean: ## Remove what the other targets made

@@ -1,7 +1,7 @@
 """Side by side with other servers: the same model, bodies, cores and load in one run.
 
     python benchmarks/peers_bench.py [--quick] [--only changeover,triton] [--part throughput] [--cores all]
-    python benchmarks/peers_bench.py --markdown        # the tables of docs/benchmarks.md from the last run
+    python benchmarks/peers_bench.py --markdown        # the last run's tables; --write-docs: into docs/benchmarks.md
 
 Each peer gets a virtual environment of its own under `.venv-peers/`, made at the first run. What cannot be installed
 or started is skipped with its reason. JSON lines on stdout and in `bench-results/peers.jsonl`, progress on stderr.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from typing import TextIO
 from peers import changes, throughput
 from peers.environment import Unavailable
 from peers.machine import describe
-from peers.markdown import tables
+from peers.markdown import tables, write
 from peers.mlserver import MLServer
 from peers.model import Model, large, small
 from peers.ours import Changeover
@@ -34,6 +35,7 @@ from peers.triton import Triton
 from rig import emit, say, verdict
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "bench-results" / "peers.jsonl"
 PEERS: tuple[Callable[[], Peer], ...] = (Changeover, Triton, MLServer, LitServe, BentoML)
 
@@ -77,8 +79,10 @@ class _Tee:
 def main() -> int:
     """Run, or print the last run's tables."""
     options = _options()
-    if options.markdown:
+    if options.markdown or options.write_docs:
         print(tables(RESULTS))
+        if options.write_docs:
+            write(PAGE, RESULTS)
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all servers are ended
     RESULTS.parent.mkdir(exist_ok=True)
@@ -95,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cores", choices=("one", "all"), default="one", help="cores of the server in changeovers")
     parser.add_argument("--envs", type=Path, default=ROOT / ".venv-peers", help="where the environments are kept")
     parser.add_argument("--markdown", action="store_true", help="print the last run's tables and end")
+    parser.add_argument("--write-docs", action="store_true", help="also put them into docs/benchmarks.md")
     return parser.parse_args()
 
 
@@ -153,6 +158,10 @@ def _skip(peer: Peer, part: str, reason: str) -> None:
 
 def _throughput(peers: Sequence[Peer], plan: Plan, cores: str) -> None:
     """All servers at once, one of them under load at a time."""
+    if shutil.which("wrk") is None:
+        for peer in peers:
+            _skip(peer, "throughput", "wrk is not installed (Debian, Ubuntu: apt-get install wrk)")
+        return
     model = small()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))

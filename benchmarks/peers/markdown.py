@@ -7,14 +7,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from peers.machine import FOREIGN_LIMIT
+
 Line = dict[str, Any]
+MARKS = ("<!-- peers: begin -->", "<!-- peers: end -->")
 CELLS = (("json", 8), ("json", 32), ("binary", 8), ("binary", 32))
+
+
+def write(page: Path, results: Path) -> None:
+    """Put the tables of a run between the marks of a page."""
+    before, rest = page.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    page.write_text(f"{before}{MARKS[0]}\n{tables(results)}\n{MARKS[1]}{after}")
 
 
 def tables(path: Path) -> str:
     """All tables of a run."""
     lines = [json.loads(text) for text in path.read_text().splitlines()]
-    parts = (_about(lines), _throughput(lines), _changeover(lines), _skipped(lines))
+    parts = (_about(lines), _throughput(lines), _changeover(lines), _skipped(lines), _disturbed(lines))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -29,8 +39,12 @@ def _about(lines: Sequence[Line]) -> str:
 def _throughput(lines: Sequence[Line]) -> str:
     found = {(r["peer"], r["form"], r["connections"]): r for r in _of(lines, "peers_throughput")}
     peers = list(dict.fromkeys(peer for peer, _, _ in found))
-    rows = [(peer, *(_rate(found.get((peer, *cell))) for cell in CELLS)) for peer in peers]
-    return _table(("requests/s", *(f"{form}, {n} conn." for form, n in CELLS)), rows) if rows else ""
+    if not peers:
+        return ""
+    memory = {peer: f"{row['pss_mb']:.0f} MB" for (peer, _, _), row in found.items()}
+    rows = [(peer, *(_rate(found.get((peer, *cell))) for cell in CELLS), memory[peer]) for peer in peers]
+    model = next(iter(found.values()))["model"]
+    return _table((f"{model}, requests/s", *(f"{form}, {n} conn." for form, n in CELLS), "memory"), rows)
 
 
 def _rate(row: Line | None) -> str:
@@ -53,13 +67,22 @@ def _change(row: Line) -> tuple[str, ...]:
     failed = f"{row['failed']:,} of {row['requests']:,}"
     times = (f"{row[key]:.0f} ms" for key in ("after_p99_ms", "worst_ms"))
     memory = (f"{row[key]:.0f} MB" for key in ("pss_before_mb", "pss_after_mb"))
-    return (row["peer"], row["form"], f"{row['capacity']:.0f}", f"{row['steady_p99_ms']:.0f} ms",
+    name = row["peer"] + (" \\*" if row["foreign_cpu"] > FOREIGN_LIMIT else "")
+    return (name, row["form"], f"{row['capacity']:.0f}", f"{row['steady_p99_ms']:.0f} ms",
             f"{row['window_p99_ms']:.0f} ms", f"{row['ratio']:.2f}", *times, failed, str(wrong), *memory,
             str(row["changes"]), f"{row['change_s']:.1f} s")  # fmt: skip
 
 
 def _skipped(lines: Sequence[Line]) -> str:
     return "\n".join(f"- {row['peer']}, {row['part']}: skipped, {row['reason']}" for row in _of(lines, "peers_skipped"))
+
+
+def _disturbed(lines: Sequence[Line]) -> str:
+    """What the asterisks mean, when there are any."""
+    shares = [line["foreign_cpu"] for line in lines if line.get("foreign_cpu", 0) > FOREIGN_LIMIT]
+    if not shares:
+        return ""
+    return f"\\* other processes took more than {FOREIGN_LIMIT:.0%} of the machine meanwhile, up to {max(shares):.0%}"
 
 
 def _of(lines: Sequence[Line], figure: str) -> Iterable[Line]:

@@ -66,12 +66,14 @@ def _once(peer: Peer, wrk: Wrk, connections: int, seconds: int) -> Sample:
 
 
 def _print(peer: Peer, form: str, connections: int, found: dict[Cell, list[Sample]]) -> None:
+    assert peer.tree is not None
     samples = found[peer.key, form, connections]
     used = _kept(samples)
     values: dict[str, object] = {
         "per_second": round(statistics.median(s.per_second for s in used)),
         "p50_ms": round(statistics.median(s.p50_ms for s in used), 3),
         "p99_ms": round(statistics.median(s.p99_ms for s in used), 3),
+        "pss_mb": peer.tree.pss_mb(),
         "rounds": len(samples),
         "disturbed_rounds": sum(not s.quiet for s in samples),
         "foreign_cpu": max(s.foreign for s in samples),
