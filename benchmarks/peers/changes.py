@@ -55,7 +55,7 @@ def measure(peer: Peer, changes: int, cores: str) -> None:
     values = _latencies(records, commands) | _counts(result, records)
     values |= {"pss_before_mb": before, "pss_after_mb": after, "capacity": round(found, 1), "share": SHARE}
     clean = values["failed"] == 0 and values["wrong"] == 0 and values["wrong_version"] == 0
-    met = peer.key != "changeover" or (clean and float(values["ratio"]) <= REACH)
+    met = peer.key != "changeover" or (clean and values["ratio"] is not None and values["ratio"] <= REACH)
     emit("peers_changeover", met=met, peer=peer.title, model=peer.model.name, cores=cores, form=peer.forms[-1],
          changed_by=peer.change_by, changes=changes, foreign_cpu=share, reach=REACH, **values)  # fmt: skip
 
@@ -100,10 +100,15 @@ def _latencies(records: Records, commands: Spans) -> dict[str, Any]:
         "window_p99_ms": window.get("p99"),
         "after_p99_ms": later.get("p99"),
         "worst_ms": max(window.get("max", 0.0), later.get("max", 0.0)),
-        "ratio": round(window.get("p99", 0.0) / steady.get("p99", np.inf), 2),
-        "ratio_after": round(later.get("p99", 0.0) / steady.get("p99", np.inf), 2),
+        "ratio": _ratio(window, steady),
+        "ratio_after": _ratio(later, steady),
         "change_s": round(float(np.median([done - start for start, done in commands])), 2),
     }
+
+
+def _ratio(of: dict[str, float], to: dict[str, float]) -> float | None:
+    """p99 to p99; None where no request was answered."""
+    return round(of["p99"] / to["p99"], 2) if of and to else None
 
 
 def _inside(due: NDArray[Any], spans: Spans) -> NDArray[np.bool_]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import time
 from pathlib import Path
 
 from peers.peer import Peer
+from peers.process import reaped_seconds
 
 FOREIGN_LIMIT = 0.05
 
@@ -33,7 +33,8 @@ class Foreign:
     def _own(self) -> float:
         used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         tree = self._peer.tree
-        return (tree.cpu_seconds() if tree else 0.0) + sum(u.ru_utime + u.ru_stime for u in used)
+        theirs = self._peer.lost_cpu + (tree.cpu_seconds() if tree else 0.0)
+        return theirs + reaped_seconds() + time.process_time()
 
 
 def _busy_seconds() -> float:

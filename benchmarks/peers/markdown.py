@@ -65,12 +65,18 @@ def _changeover(lines: Sequence[Line]) -> str:
 def _change(row: Line) -> tuple[str, ...]:
     wrong = row["wrong"] + row["wrong_version"]
     failed = f"{row['failed']:,} of {row['requests']:,}"
-    times = (f"{row[key]:.0f} ms" for key in ("after_p99_ms", "worst_ms"))
-    memory = (f"{row[key]:.0f} MB" for key in ("pss_before_mb", "pss_after_mb"))
+    p99 = [_ms(row[key]) for key in ("steady_p99_ms", "window_p99_ms")]
+    ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    times = [_ms(row[key]) for key in ("after_p99_ms", "worst_ms")]
+    memory = [f"{row[key]:.0f} MB" for key in ("pss_before_mb", "pss_after_mb")]
     name = row["peer"] + (" \\*" if row["foreign_cpu"] > FOREIGN_LIMIT else "")
-    return (name, row["form"], f"{row['capacity']:.0f}", f"{row['steady_p99_ms']:.0f} ms",
-            f"{row['window_p99_ms']:.0f} ms", f"{row['ratio']:.2f}", *times, failed, str(wrong), *memory,
+    return (name, row["form"], f"{row['capacity']:.0f}", *p99, ratio, *times, failed, str(wrong), *memory,
             str(row["changes"]), f"{row['change_s']:.1f} s")  # fmt: skip
+
+
+def _ms(value: float | None) -> str:
+    """A time, or a dash where no request was answered."""
+    return "-" if value is None else f"{value:.0f} ms"
 
 
 def _skipped(lines: Sequence[Line]) -> str:

@@ -22,6 +22,7 @@ from rig import binary_body, json_body
 SERVICES = Path(__file__).parent / "services"
 START_WITHIN = 90.0
 LATER = 180.0
+ANSWER_WITHIN = 10.0
 _QUIET = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -47,6 +48,7 @@ class Peer(ABC):
     def __init__(self) -> None:
         self.environment: Environment | None = None
         self.tree: Tree | None = None
+        self.lost_cpu = 0.0  # of ended processes, in nobody's account
         self._ports = free_ports()
 
     @property
@@ -164,7 +166,8 @@ class Peer(ABC):
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, port: int = 0
     ) -> tuple[int, int | None, bytes]:
         """One HTTP request: status, length of the JSON part before raw tensors, body."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=LATER)
+        patience = ANSWER_WITHIN if path == self.path else LATER
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=patience)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from peers.peer import SERVICES, START_WITHIN, Peer
+from peers.process import reaped_seconds
 
 
 class _Restarted(Peer):
@@ -33,7 +34,9 @@ class _Restarted(Peer):
     def apply(self, version: int) -> None:
         """Stop, start, wait for the first answer."""
         assert self.tree is not None
+        used, reaped = self.tree.cpu_seconds(), reaped_seconds()
         self.tree.stop()
+        self.lost_cpu += max(0.0, used - (reaped_seconds() - reaped))
         self.launch()
         self.await_version(version, START_WITHIN)
 
