@@ -31,7 +31,6 @@ class Foreign:
         return round(max(0.0, others) / elapsed / (os.cpu_count() or 1), 3)
 
     def _own(self) -> float:
-        used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         tree = self._peer.tree
         theirs = self._peer.lost_cpu + (tree.cpu_seconds() if tree else 0.0)
         return theirs + reaped_seconds() + time.process_time()
