@@ -47,7 +47,9 @@ class Room:
         offer, source = self.stage.offer(version, window), self.commands.active
         record = self.journal.rollouts.open(MODEL, None, offer.ref, {})
         rollout = Rollout(MODEL, str(source.version) if source else None, str(version))
-        return Current(record.id, offer, rollout, Receipt(MODEL, record.id, offer, source, self.fleet), window)
+        receipt = Receipt(MODEL, record.id, offer, source, self.fleet)
+        candidate = self.loader.record_new(version, offer.artifact, offer.plan)
+        return Current(record.id, offer, rollout, receipt, window, candidate)
 
     async def promoted(self, version: int) -> Current:
         """Loaded and made active."""
@@ -127,7 +129,7 @@ def test_a_promotion_that_cannot_be_committed(room: Room, journal: ScriptedJourn
         await room.promoted(1)
         current = room.current(2)
         await room.commands.execute(Command.LOAD, current)
-        journal.fail(at=journal.writes + 4)
+        journal.fail(at=journal.writes + 2)
         happened = await room.commands.execute(Command.PROMOTE, current)
         assert happened is not None
         assert happened.event is Event.NOT_SWITCHED

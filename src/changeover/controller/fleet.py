@@ -10,6 +10,7 @@ that state (`until`). Who must answer a question to all gateways, and until when
 from __future__ import annotations
 
 import logging
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic_ns
@@ -39,6 +40,7 @@ from changeover.transport.control import (
 from changeover.transport.link import SUPERVISOR, Frame, Kind
 from changeover.transport.page import RoutePage, TableRecord, TableStore
 
+_PAGE = resource.getpagesize()
 log = logging.getLogger("changeover.controller")
 
 
@@ -211,17 +213,20 @@ class Fleet:
         return {w.loading for w in self.workers.values() if w.model == model}
 
     def memory(self, loading: int) -> int | None:
-        """Bytes that the worker of a loading has to itself (proportional set size), None without a worker."""
+        """Bytes that the worker of a loading has to itself, None without a worker.
+
+        From counters that the kernel keeps: its sums over a process (`smaps_rollup`) take a millisecond, and the
+        worker's memory map with them.
+        """
         worker = self.workers.get(loading)
         if worker is None or worker.pid is None:
             return None
         try:
-            for line in Path(f"/proc/{worker.pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
+            resident, shared = Path(f"/proc/{worker.pid}/statm").read_text().split()[1:3]
         except OSError:
-            pass
-        return None
+            return None
+        inherited = worker.status.measured.inherited_bytes if worker.status else 0
+        return max((int(resident) - int(shared)) * _PAGE - inherited, 0)
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""

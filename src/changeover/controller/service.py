@@ -144,11 +144,11 @@ class Service:
             )
         artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
         plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
-        if version is None:
-            version = await asyncio.to_thread(self._journal.versions.next_number, model)
-        await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
-        rollout = await self._driver(model).offer(Offer(version, artifact, plan, "push"))
-        return {"model": model, "version": str(version), "digest": artifact.digest, "rollout": rollout}
+        if model not in self._drivers:  # nothing is to be seen of a model that cannot be recorded
+            added = await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
+            version = added.version
+        offer, rollout = await self._driver(model).push(version, artifact, plan)
+        return {"model": model, "version": str(offer.version), "digest": artifact.digest, "rollout": rollout}
 
     async def undo(self, model: str) -> dict[str, Any]:
         """Take the last promotion back.

@@ -39,17 +39,18 @@ class Versions:
         """Names of all models ever recorded, sorted."""
         return [name for (name,) in self._database.read("SELECT name FROM models ORDER BY name")]
 
-    def add(self, model: str, version: int, digest: str, source: str) -> VersionRecord:
+    def add(self, model: str, version: int | None, digest: str, source: str) -> VersionRecord:
         """Record a version, and its model when that is new. Adding it again changes nothing.
 
         Args:
             model: name of the model.
-            version: a positive number.
+            version: a positive number; None takes the next one, which nobody else gets.
             digest: of the sealed artifact.
             source: `repository` or `push`.
         """
         with self._database.transaction():
             add_model(self._database, model)
+            version = version or self.next_number(model)
             self._database.write(
                 "INSERT OR IGNORE INTO versions (model, version, digest, source, created) VALUES (?, ?, ?, ?, ?)",
                 (model, version, digest, source, utc_now()),

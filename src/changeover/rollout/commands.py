@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from changeover.errors import ChangeoverError, Conflict
+from changeover.errors import ChangeoverError, Conflict, Internal
 from changeover.records.journal import Journal
 from changeover.rollout.current import Current
 from changeover.rollout.fleet import Fleet
@@ -89,15 +89,17 @@ class Commands:
     # -- one method a command ------------------------------------------------------------------------------
 
     async def _load(self, current: Current) -> Happened:
-        offer = current.offer
+        candidate = current.candidate
+        if candidate is None:
+            raise Internal(f"{current.rollout!r} has no loading on record", reason="rollout_transition")
         try:
-            current.candidate = await self._loader.load(offer.version, offer.artifact, offer.plan)
-            current.receipt.loading(current.candidate)
-            await self._loader.ready(current.candidate, self.active)
+            self._loader.start(candidate)
+            current.receipt.loading(candidate)
+            await self._loader.proven(candidate, self.active)
         except ChangeoverError as error:
             return Happened(Event.REFUSED, error)
         finally:
-            current.receipt.gates(current.candidate)
+            current.receipt.gates(candidate)
         return Happened(Event.PROVEN)
 
     async def _promote(self, current: Current) -> Happened:
@@ -171,8 +173,13 @@ class Commands:
             await self._drain_and_release(current.candidate)
 
     async def _certify(self, current: Current) -> None:
-        """Certificates need the seconds after the switch, so they are written a little later."""
-        self._background(self._write_certificate(current))
+        """Certificates need the seconds after the switch, so they are written a little later.
+
+        One that still waits will tell what came meanwhile.
+        """
+        if not current.certifying:
+            current.certifying = True
+            self._background(self._write_certificate(current))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -198,6 +205,7 @@ class Commands:
 
     async def _write_certificate(self, current: Current) -> None:
         await current.receipt.reported()
+        current.certifying = False
         certificate = current.receipt.certificate(current.rollout)
         if current.certificate is not None:
             new = certificate

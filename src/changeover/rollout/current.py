@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from changeover.lifecycle.artifacts import Artifact
@@ -43,8 +44,14 @@ def plan_for(artifact: Artifact, model: str, settings: Settings) -> Plan:
         places.append(Path(settings.repository) / model / PLAN_FILE)
     for place in places:
         if place.is_file():
-            return parse_plan(place.read_bytes(), place.name)
+            return _parsed(place.read_bytes(), place.name)
     return Plan()
+
+
+@lru_cache(64)
+def _parsed(text: bytes, name: str) -> Plan:
+    """Most versions of a model come with the same plan."""
+    return parse_plan(text, name)
 
 
 @dataclass(slots=True)
@@ -57,6 +64,7 @@ class Current:
         clock: ends the undo window.
         window: seconds of the undo window that are left.
         certificate: of the last term, which a restart must not replace by one of fewer numbers.
+        certifying: a new one waits for its numbers.
     """
 
     id: str
@@ -68,3 +76,4 @@ class Current:
     way_back: RoutingTable | None = None
     clock: asyncio.TimerHandle | None = None
     certificate: Certificate | None = None
+    certifying: bool = False

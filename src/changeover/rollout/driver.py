@@ -89,6 +89,21 @@ class Driver:
         self._inbox.put_nowait(lambda: self._begin(rollout, offer))
         return rollout
 
+    async def push(self, version: int | None, artifact: Artifact, plan: Plan) -> tuple[Offer, str]:
+        """Record a pushed version and a rollout to it in one commit, and queue it; `None` takes the next number."""
+        await self.taken_over.wait()
+        source = self._source()
+
+        def record() -> tuple[Offer, str]:
+            with self.journal.together():
+                known = self.journal.versions.add(self.model, version, artifact.digest, "push")
+                offer = Offer(known.version, artifact, plan, "push")
+                return offer, self.journal.rollouts.open(self.model, source, offer.ref, {"offer": offer.source}).id
+
+        offer, rollout = await asyncio.to_thread(record)
+        self._inbox.put_nowait(lambda: self._begin(rollout, offer))
+        return offer, rollout
+
     async def offer_found(self, offer: Offer) -> None:
         """A version lies in the repository: roll out to it if it is news.
 
@@ -199,10 +214,12 @@ class Driver:
     # -- rollouts ------------------------------------------------------------------------------------------
 
     async def _open(self, offer: Offer) -> str:
-        source = VersionRef(self.active.version, self.active.digest) if self.active else None
         kept = {"offer": offer.source}
-        record = await asyncio.to_thread(self.journal.rollouts.open, self.model, source, offer.ref, kept)
+        record = await asyncio.to_thread(self.journal.rollouts.open, self.model, self._source(), offer.ref, kept)
         return record.id
+
+    def _source(self) -> VersionRef | None:
+        return VersionRef(self.active.version, self.active.digest) if self.active else None
 
     async def _consider(self, offer: Offer) -> None:
         active = self.active
@@ -254,16 +271,26 @@ class Driver:
         """Record a phase; what comes of it when that cannot be done."""
         if current.rollout is not rollout:
             return None  # a later phase was recorded before this one's turn came again
-        body = {**current.receipt.record(), "reason": rollout.reason, "detail": rollout.detail}
-        ended = rollout.phase.terminal
         try:
-            await asyncio.to_thread(self.journal.rollouts.move, current.id, rollout.phase, record=body, ended=ended)
+            await asyncio.to_thread(self._record_phase, current, rollout)
         except ChangeoverError as error:
             if rollout.phase in _GIVEN_UP:
                 return Happened(_GIVEN_UP[rollout.phase], error)
             log.error("%r is not on record yet: %s", rollout, error.message)  # noqa: TRY400
             self._again(lambda: self._journal_phase(current, rollout))
         return None
+
+    def _record_phase(self, current: Current, rollout: Rollout) -> None:
+        """The phase, and what it says of the candidate's loading, in one commit."""
+        body = {**current.receipt.record(), "reason": rollout.reason, "detail": rollout.detail}
+        phase, offer, candidate = rollout.phase, current.offer, current.candidate
+        with self.journal.together():
+            self.journal.rollouts.move(current.id, phase, record=body, ended=phase.terminal)
+            if phase is Phase.VALIDATING:
+                candidate = self.loader.record_new(offer.version, offer.artifact, offer.plan)
+            elif phase is Phase.PROMOTING and candidate is not None:
+                self.loader.record_ready(candidate)
+        current.candidate = candidate
 
     def _again(self, call: Callable[[], Awaitable[object]]) -> None:
         asyncio.get_running_loop().call_later(_AGAIN, self._inbox.put_nowait, call)

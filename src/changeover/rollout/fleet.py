@@ -77,7 +77,7 @@ class Fleet(Protocol):
         """Loadings of a model that have a worker."""
 
     def memory(self, loading: int) -> int | None:
-        """Bytes that the worker of a loading has to itself (proportional set size), None without a worker."""
+        """Bytes that the worker of a loading has to itself, None without a worker."""
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""

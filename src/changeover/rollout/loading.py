@@ -79,15 +79,23 @@ class Loader:
 
     async def load(self, version: int, artifact: Artifact, plan: Plan) -> Loading:
         """Record a new loading and start its worker."""
-        options = plan.runtime.digest
-        number = await asyncio.to_thread(self._journal.loadings.open, self._model, version, artifact.digest, options)
+        loading = await asyncio.to_thread(self.record_new, version, artifact, plan)
+        self.start(loading)
+        return loading
+
+    def record_new(self, version: int, artifact: Artifact, plan: Plan) -> Loading:
+        """A new loading that is in the journal and has no worker yet; synchronous, for a thread."""
+        number = self._journal.loadings.open(self._model, version, artifact.digest, plan.runtime.digest)
         loading = Loading(number, version, artifact, plan)
         loading.gates.append(
             GateResult("integrity", "passed", _INTEGRITY, {"digest": artifact.digest, "bytes": artifact.manifest.size})
         )
-        self.live[number] = loading
-        self._fleet.spawn(number, self._spec(loading))
         return loading
+
+    def start(self, loading: Loading) -> None:
+        """Start the worker of a recorded loading."""
+        self.live[loading.number] = loading
+        self._fleet.spawn(loading.number, self._spec(loading))
 
     def adopt(self, entry: LoadingEntry, artifact: Artifact, plan: Plan) -> Loading:
         """A loading of the last term whose worker goes on."""
@@ -96,13 +104,27 @@ class Loader:
         return loading
 
     async def ready(self, loading: Loading, active: Loading | None) -> None:
-        """Wait until the worker has proven itself.
+        """As `proven`, with the record of it.
+
+        Raises:
+            ModelRejected: as `proven`.
+            Internal: that it is ready cannot be recorded.
+        """
+        await self.proven(loading, active)
+        try:
+            await asyncio.to_thread(self.record_ready, loading)
+        except ChangeoverError as error:
+            loading.entry = None
+            await self._fail(loading, error)
+            raise
+
+    async def proven(self, loading: Loading, active: Loading | None) -> None:
+        """Wait until the worker has proven itself; `record_ready` is for the caller to do next.
 
         Whatever is raised, the worker is gone then, and the loading recorded as failed as far as that is possible.
 
         Raises:
             ModelRejected: it has not: a gate refused it, it crashed, hung or ran out of memory.
-            Internal: that it is ready cannot be recorded.
         """
         try:
             answer = await self._fleet.loaded(loading.number, self._timeout)
@@ -111,13 +133,15 @@ class Loader:
             status = self._accepted(loading, answer)
             self._check_signature(loading, status, active)
             entry = self._entry(loading, status)
-            measured = msgspec.structs.asdict(status.measured)
-            state = LoadingState.READY
-            await asyncio.to_thread(self._journal.loadings.move, loading.number, state, measured=measured)
-        except ChangeoverError as error:
+        except ModelRejected as error:
             await self._fail(loading, error)
             raise
-        loading.entry, loading.measured, loading.state = entry, status.measured, state
+        loading.entry, loading.measured, loading.state = entry, status.measured, LoadingState.READY
+
+    def record_ready(self, loading: Loading) -> None:
+        """Note that a loading is ready, with what was measured; synchronous, for a thread."""
+        measured = msgspec.structs.asdict(loading.measured)
+        self._journal.loadings.move(loading.number, LoadingState.READY, measured=measured)
 
     def on_status(self, status: WorkerStatus) -> None:
         """Follow a worker's progress; the replacement of a ready one passes the states again, and changes nothing."""

@@ -107,8 +107,8 @@ class Receipt:
         """The old worker has ended; `given_back` is what it held at its end."""
         self._ended_ns = monotonic_ns()
         self._released_bytes = given_back
-        survivor = self._candidate if self._fleet.memory(self._number(self._candidate)) else self._source
-        self._after_bytes = self._fleet.memory(self._number(survivor))
+        left = [self._fleet.memory(self._number(loading)) for loading in (self._candidate, self._source)]
+        self._after_bytes = left[0] or left[1]
         self._steps.append(Step("release", _now(), "released"))
 
     @staticmethod

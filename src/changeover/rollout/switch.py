@@ -86,14 +86,22 @@ class Switch:
                 reason="record_owed",
             )
         started = monotonic_ns()
-        draws = [forward] if back is None else [forward, back]
-        epochs = await asyncio.to_thread(self._journal.epochs.allocate, self.model, len(draws))
-        tables = [draw(epoch) for draw, epoch in zip(draws, epochs, strict=True)]
-        for table in tables:
-            await asyncio.to_thread(self._journal.epochs.intend, self.model, table.epoch, encode(table), term=self.term)
-            self._fleet.publish(TableRecord(self.word, table.epoch, self.term, encode(table)))
-        await self._fleet.prepare(self.word, epochs)
+        records = await asyncio.to_thread(self._intend, [forward] if back is None else [forward, back])
+        for table, data in records:
+            self._fleet.publish(TableRecord(self.word, table.epoch, self.term, data))
+        tables = [table for table, _ in records]
+        await self._fleet.prepare(self.word, [table.epoch for table in tables])
         return Prepared(tables[0], tables[1] if back else None, monotonic_ns() - started)
+
+    def _intend(self, draws: list[Draw]) -> list[tuple[RoutingTable, bytes]]:
+        """Take the epochs and record what is meant with them, in one commit: nobody has heard of them before it."""
+        epochs = self._journal.epochs
+        with self._journal.together():
+            tables = [draw(epoch) for draw, epoch in zip(draws, epochs.allocate(self.model, len(draws)), strict=True)]
+            records = [(table, encode(table)) for table in tables]
+            for table, data in records:
+                epochs.intend(self.model, table.epoch, data, term=self.term)
+        return records
 
     async def forward(self, prepared: Prepared) -> Switched:
         """Commit, store, and wait for the gateways.

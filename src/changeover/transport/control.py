@@ -113,7 +113,11 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a worker measured while it loaded: seconds and bytes."""
+    """What a worker measured while it loaded: seconds and bytes.
+
+    Attributes:
+        inherited_bytes: anonymous memory that it has from the zygote and has not written to.
+    """
 
     quiet: str = "none"
     cache: str = "off"
@@ -123,6 +127,7 @@ class Measured(msgspec.Struct, frozen=True):
     run_ms: float = 0.0
     rss_bytes: int = 0
     peak_bytes: int = 0
+    inherited_bytes: int = 0
 
 
 class GateResult(msgspec.Struct, frozen=True):

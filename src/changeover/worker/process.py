@@ -124,6 +124,7 @@ class Loader:
             run_ms=round(run_ms, 4),
             rss_bytes=_resident(),
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            inherited_bytes=_inherited(),
         )
         resource.setrlimit(resource.RLIMIT_AS, (serving, serving))
         size = channels(signature, spec.max_batch, spec.instances)
@@ -260,3 +261,9 @@ def _address_space() -> int:
 
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _inherited() -> int:
+    """Anonymous bytes that the zygote's other children still share with this process."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Shared_Dirty:")) * 1024
