@@ -43,6 +43,8 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"http_port": 70_000}, "invalid_setting"),
         ({"control_port": -1}, "invalid_setting"),
         ({"settle": "soon"}, "invalid_setting"),
+        ({"keep_versions": -1}, "invalid_setting"),
+        ({"cache_limit": "-1"}, "invalid_setting"),
         ({"gateways": 0}, "invalid_setting"),
         ({"gateways": "-1"}, "invalid_setting"),
         ({"gateways": "many"}, "invalid_setting"),

@@ -40,6 +40,8 @@ class Settings:
         default_timeout: a request's deadline when its client names none.
         queue_limit: requests a model may have waiting or running in one gateway before it sheds.
         max_queue_delay: longest expected wait in a model's queue before it sheds.
+        keep_versions: versions of a model whose sealed files are kept beside what is in use.
+        cache_limit: most bytes of optimised graphs kept for later loads.
         verbose: log level `debug` instead of `info`.
         token_file: who may do what (`changeover.access`); None asks nobody for a token.
         tls_cert: PEM file of the server's certificate chain; with `tls_key` both ports speak TLS.
@@ -61,6 +63,8 @@ class Settings:
     lame_duck: float = 1.0
     settle: float = 0.5
     load_timeout: float = 300.0
+    keep_versions: int = 5
+    cache_limit: int = 2048 * MIB
     verbose: bool = False
     token_file: str | None = None
     tls_cert: str | None = None
@@ -136,6 +140,9 @@ def _checked(settings: Settings) -> Settings:
             f"setting gateways: {settings.gateways} gateways serve nobody; give 1 or more, or auto",
             reason="invalid_setting",
         )
+    for name in ("keep_versions", "cache_limit"):
+        if getattr(settings, name) < 0:
+            raise InvalidRequest(f"setting {name}: give 0 or more", reason="invalid_setting")
     _check_access(settings)
     return settings
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 
 A, B = "a" * 64, "b" * 64
@@ -45,3 +46,18 @@ def test_the_next_number_is_above_all(journal: Journal) -> None:
     journal.versions.add("other", 7, A, "push")
     assert journal.versions.next_number("mnist") == 20260132
     assert journal.versions.models() == ["mnist", "other"]
+
+
+def test_the_last_use_of_each_version(journal: Journal) -> None:
+    """The latest of all rollouts to it and away from it; what never served is told apart."""
+    for version, digest in ((1, A), (2, B), (3, A)):
+        journal.versions.add("m", version, digest, "push")
+    first = journal.rollouts.open("m", None, VersionRef(1, A), {})
+    journal.rollouts.move(first.id, "succeeded", ended=True)
+    second = journal.rollouts.open("m", VersionRef(1, A), VersionRef(2, B), {})
+    journal.rollouts.move(second.id, "failed", ended=True)
+    one, two, three = journal.versions.uses()
+    assert (one.version, two.version, three.version) == (1, 2, 3)
+    assert (one.served, two.served, three.served) == (True, False, False)
+    assert one.used == two.used == journal.rollouts.get(second.id).updated
+    assert three.used == journal.versions.of("m")[2].created

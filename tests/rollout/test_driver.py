@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from changeover.errors import Conflict, Internal, InvalidPlan, ModelRejected
-from changeover.records.certificate import VersionRef
+from changeover.errors import Conflict, Internal
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from tests.rollout.memory_fleet import Fate, MemoryFleet
@@ -320,40 +319,10 @@ def test_the_same_number_with_new_bytes_is_news(stage: Stage, fleet: MemoryFleet
         assert driver.standby is not None
         assert driver.standby.digest == first.artifact.digest
         assert [r.target for r in journal.rollouts.of(MODEL)] == [second.ref, first.ref]
-        assert driver.live(1, first.artifact.digest) is driver.standby
+        assert driver.standby is not None
+        assert (driver.standby.version, driver.standby.digest) == (1, first.artifact.digest)
 
     play(stage.driver(fleet, journal), script)
-
-
-def test_a_version_that_cannot_be_offered_is_on_record(
-    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
-) -> None:
-    """A failed rollout with its reason, and no worker was asked for."""
-
-    async def script(driver: Driver) -> None:
-        await driver.refuse(7, ModelRejected("The file is cut off.", reason="not_onnx"))
-        record = journal.rollouts.of(MODEL)[0]
-        assert (record.target, record.phase) == (VersionRef(7, "0" * 64), "failed")
-        assert (record.record["reason"], record.record["detail"]) == ("not_onnx", "The file is cut off.")
-        assert record.ended
-        assert not fleet.calls
-
-    play(stage.driver(fleet, journal), script)
-
-
-def test_the_plan_that_counts(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
-    """The version's own, else the model's in the repository, else the defaults; a wrong one says in which file."""
-    repository = stage.folder / "models"
-    (repository / MODEL).mkdir(parents=True)
-    plain, own = stage.artifact(1), stage.artifact(2, "rollout: {undo_window: 7s}\n")
-    driver = Stage(stage.folder, repository=str(repository)).driver(fleet, journal)
-    assert driver.plan_for(plain).rollout.undo_window == 600
-    (repository / MODEL / "model.yaml").write_text("rollout: {undo_window: 9s}\n")
-    assert driver.plan_for(plain).rollout.undo_window == 9
-    assert driver.plan_for(own).rollout.undo_window == 7
-    (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}\n")
-    with pytest.raises(InvalidPlan, match=r"model\.yaml line 1: rollout\.undo_windw"):
-        driver.plan_for(plain)
 
 
 def test_a_repr_of_the_roles(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from changeover.errors import Internal
 from changeover.lifecycle.artifacts import discard
-from changeover.rollout.current import Offer
+from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.driver import Driver
 from tests.rollout.crash import (
     Offers,
@@ -227,7 +227,7 @@ def test_a_mistake_in_the_plan_takes_nothing_down(stage: Stage, fleet: MemoryFle
 
     async def first(driver: Driver) -> None:
         artifact = stage.artifact(1)
-        await driver.offer(Offer(1, artifact, driver.plan_for(artifact), "repository"))
+        await driver.offer(Offer(1, artifact, plan_for(artifact, MODEL, stage.settings), "repository"))
         await driver.idle()
 
     lived(stage, fleet, first)

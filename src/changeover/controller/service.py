@@ -11,14 +11,17 @@ import msgspec
 
 from changeover.controller import views
 from changeover.controller.fleet import Fleet
+from changeover.controller.sweeper import Sweeper
 from changeover.errors import ChangeoverError, InvalidRequest, NotFound
-from changeover.lifecycle import artifacts, seal
+from changeover.lifecycle import seal
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
+from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import Death
+from changeover.rollout.machine import Phase
 from changeover.settings import Settings
 from changeover.transport.control import RoutingTable
 from changeover.transport.page import SERVER_WORD, WORDS
@@ -36,6 +39,7 @@ class Service:
         self._fleet = fleet
         self._term = term
         self._drivers: dict[str, Driver] = {}
+        self._sweeper = Sweeper(settings, journal, fleet, self._drivers.values)
         self._tasks: asyncio.TaskGroup
         self._words = _words_in_use(fleet)
         self._stop = asyncio.Event()
@@ -47,15 +51,17 @@ class Service:
     async def run(self) -> None:
         """Recover what the journal knows, then follow the repository."""
         async with asyncio.TaskGroup() as self._tasks:
-            await asyncio.to_thread(artifacts.sweep, self._store)
+            await asyncio.to_thread(self._sweeper.leftovers)
             for model in self._journal.versions.models():
                 self._driver(model)
             for driver in list(self._drivers.values()):
                 await driver.taken_over.wait()
             self.taken_over.set()
             await self._all_idle()
+            self._tasks.create_task(self._sweeper.run())
             if self._settings.repository is None:
                 self._fleet.page.store(SERVER_WORD, 1)
+                self._sweeper.wanted.set()
                 return
             first = True
             async for observation in watch(Path(self._settings.repository), self._stop, settle=self._settings.settle):
@@ -67,6 +73,7 @@ class Service:
     async def _open_for_business(self) -> None:
         await self._all_idle()
         self._fleet.page.store(SERVER_WORD, 1)
+        self._sweeper.wanted.set()
         log.info("ready: %s", ", ".join(sorted(m for m, d in self._drivers.items() if d.active)) or "no model yet")
 
     async def _all_idle(self) -> None:
@@ -83,6 +90,7 @@ class Service:
             word = self._words.get(model) or _free_word(self._words)
             self._words[model] = word
             driver = Driver(model, word, self._fleet, self._journal, self._term, self._settings)
+            driver.on_end = self._sweeper.wanted.set
             self._drivers[model] = driver
             self._tasks.create_task(driver.run())
         return driver
@@ -107,7 +115,8 @@ class Service:
         # Highest first: at the first start it serves at once, and the others need not be tried.
         for model, version in sorted(observation.settled, key=lambda pair: (pair[0], -pair[1])):
             try:
-                await self._take(model, version)
+                async with self._sweeper.arriving():
+                    await self._take(model, version)
             except ChangeoverError as error:
                 log.error("repository: %s/%d is refused: %s", model, version, error.message)  # noqa: TRY400
                 await self._refuse(model, version, error)
@@ -115,15 +124,27 @@ class Service:
     async def _refuse(self, model: str, version: int, error: ChangeoverError) -> None:
         """Put a refusal on record; a journal that cannot be written must not end the controller."""
         try:
-            await self._driver(model).refuse(version, error)
+            await self._record_refusal(self._driver(model), version, error)
         except ChangeoverError as failure:
             log.error("repository: that %s/%d is refused cannot be recorded: %s", model, version, failure.message)  # noqa: TRY400
+
+    async def _record_refusal(self, driver: Driver, version: int, error: ChangeoverError) -> None:
+        await driver.taken_over.wait()
+        nothing, kept = VersionRef(version, "0" * 64), {"reason": error.reason, "detail": error.message}
+
+        def record() -> None:
+            rollouts = self._journal.rollouts
+            with self._journal.together():
+                opened = rollouts.open(driver.model, None, nothing, {"offer": "repository"})
+                rollouts.move(opened.id, Phase.FAILED, record=kept, ended=True)
+
+        await asyncio.to_thread(record)
 
     async def _take(self, model: str, version: int) -> None:
         """A settled folder becomes an artifact and an offer."""
         folder = version_folder(Path(self._settings.repository or ""), model, version)
         artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
-        plan = self._driver(model).plan_for(artifact)
+        plan = plan_for(artifact, model, self._settings)
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "repository")
         if plan.rollout.auto:
             await self._driver(model).offer_found(Offer(version, artifact, plan, "repository"))
@@ -142,6 +163,10 @@ class Service:
             raise InvalidRequest(
                 f"{model!r} is no name for a model; take letters, digits, . _ -", reason="invalid_name"
             )
+        async with self._sweeper.arriving():
+            return await self._push(model, version, source, tar=tar)
+
+    async def _push(self, model: str, version: int | None, source: IO[bytes], *, tar: bool) -> dict[str, Any]:
         artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
         plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
         if model not in self._drivers:  # nothing is to be seen of a model that cannot be recorded

@@ -9,7 +9,9 @@ import msgspec
 import psutil
 
 from changeover.controller.fleet import Fleet
+from changeover.lifecycle import artifacts
 from changeover.records.journal import Journal
+from changeover.records.loadings import LoadingRecord
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.driver import Driver
 from changeover.rollout.loading import Loading
@@ -66,11 +68,12 @@ def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
 
 
 def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, Any]]:
-    """Every version ever seen, with the state of its newest loading."""
+    """Every version ever seen, with the state of its newest loading; `removed` when its artifact is no more."""
     loadings = {(r.version, r.digest): r for r in reversed(journal.loadings.of(driver.model, limit=1000))}
-    rows = []
+    sealed, rows = set(artifacts.digests(driver.store)), []
+    living = {(loading.version, loading.digest): loading for loading in driver.loader.live.values()}
     for record in reversed(journal.versions.of(driver.model)):
-        live = driver.live(record.version, record.digest)
+        live = living.get((record.version, record.digest))
         last = loadings.get((record.version, record.digest))
         rows.append(
             {
@@ -79,13 +82,21 @@ def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, 
                 "name": f"{record.version}@{record.digest[:4]}",
                 "source": record.source,
                 "role": driver.role(live) if live else "none",
-                "state": live.state if live else last.state if last else "new",
+                "state": _state(live, last, sealed=record.digest in sealed),
                 "reason": last.reason if last and not live else None,
                 "detail": last.detail if last and not live else None,
                 "worker": _worker(live, fleet) if live else None,
             }
         )
     return rows
+
+
+def _state(live: Loading | None, last: LoadingRecord | None, *, sealed: bool) -> str:
+    if live is not None:
+        return live.state
+    if not sealed:
+        return "removed"
+    return last.state if last else "new"
 
 
 def _worker(loading: Loading, fleet: Fleet) -> dict[str, Any] | None:

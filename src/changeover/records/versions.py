@@ -29,6 +29,23 @@ class VersionRecord:
         return f"<Version {self.model}/{self.version}@{self.digest[:4]} from {self.source}>"
 
 
+@dataclass(frozen=True, slots=True)
+class VersionUse:
+    """When a version, by its bytes, was used last.
+
+    Attributes:
+        digest: of its artifact, which other versions, also of other models, may share.
+        used: when it last served or was tried; texts that sort as the moments they stand for.
+        served: it has served; else it was refused, taken back, or never tried.
+    """
+
+    model: str
+    version: int
+    digest: str
+    used: str
+    served: bool
+
+
 class Versions:
     """Rows of `models` and `versions`."""
 
@@ -69,6 +86,19 @@ class Versions:
             (model,),
         )
         return [_record(row) for row in rows]
+
+    def uses(self) -> list[VersionUse]:
+        """All versions of all models with their last use, for the choice of what is kept."""
+        rows = self._database.read(
+            "SELECT v.model, v.version, v.digest, max(v.created, coalesce(max(r.updated), '')), "
+            "coalesce(max(r.served), 0) FROM versions v LEFT JOIN ("
+            "SELECT model, to_version AS version, to_digest AS digest, updated, "
+            "phase IN ('watching', 'succeeded') AS served FROM rollouts "
+            "UNION ALL SELECT model, from_version, from_digest, updated, 1 FROM rollouts "
+            "WHERE from_version IS NOT NULL) r USING (model, version, digest) "
+            "GROUP BY v.model, v.version, v.digest ORDER BY v.model, v.version"
+        )
+        return [VersionUse(model, version, digest, used, bool(served)) for model, version, digest, used, served in rows]
 
     def latest(self, model: str, version: int) -> VersionRecord | None:
         """The bytes last seen under a number, or `None` when the number is unknown."""

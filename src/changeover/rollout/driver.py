@@ -18,7 +18,7 @@ from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.commands import Commands, Happened
-from changeover.rollout.current import Current, Offer, plan_for
+from changeover.rollout.current import Current, Offer
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.machine import Event, Phase, Rollout, advance
@@ -59,6 +59,9 @@ class Driver:
             again=self._again,
             background=self._beside,
         )
+        self.waiting: list[Offer] = []
+        """Versions found that are not looked at yet; what was pushed is in the journal."""
+        self.on_end: Callable[[], None] = lambda: None
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
 
@@ -110,15 +113,8 @@ class Driver:
         Not news are the active version, what was tried before (with these bytes), and lower numbers than the
         active one's. While no version serves, a lower one is, and so is one that once served.
         """
+        self.waiting.append(offer)
         self._inbox.put_nowait(lambda: self._consider(offer))
-
-    async def refuse(self, version: int, error: ChangeoverError) -> None:
-        """Record that a version could not even be offered."""
-        await self.taken_over.wait()
-        nothing = VersionRef(version, "0" * 64)
-        record = await asyncio.to_thread(self.journal.rollouts.open, self.model, None, nothing, {"offer": "repository"})
-        kept = {"reason": error.reason, "detail": error.message}
-        await asyncio.to_thread(self.journal.rollouts.move, record.id, Phase.FAILED, record=kept, ended=True)
 
     async def undo(self) -> RolloutRecord:
         """Move all traffic back to the standby; returns when it is there.
@@ -142,9 +138,9 @@ class Driver:
         except ChangeoverError as error:
             if not done.done():
                 done.set_exception(error)
-        else:
-            if not done.done():
-                done.set_result(record)
+            return
+        if not done.done():
+            done.set_result(record)
 
     async def _move_all_back(self, current: Current | None) -> RolloutRecord:
         watching = current is not None and current.rollout.phase is Phase.WATCHING
@@ -160,14 +156,6 @@ class Driver:
             raise Internal(f"{self.model}: nothing was undone: {rollout.detail}", reason=rollout.reason)
         record = await asyncio.to_thread(self.journal.rollouts.get, current.id)
         return replace(record, phase=rollout.phase)  # the journal may be behind
-
-    def plan_for(self, artifact: Artifact) -> Plan:
-        """The plan that came with a version, else the model's in the repository, else the defaults.
-
-        Raises:
-            InvalidPlan: of the file that counts.
-        """
-        return plan_for(artifact, self.model, self.settings)
 
     # -- shown ---------------------------------------------------------------------------------------------
 
@@ -200,10 +188,6 @@ class Driver:
         current = self.current
         return current is not None and current.id == rollout and current.rollout.phase is Phase.WATCHING
 
-    def live(self, version: int, digest: str) -> Loading | None:
-        """The living loading of a version."""
-        return next((x for x in self.loader.live.values() if (x.version, x.digest) == (version, digest)), None)
-
     def role(self, loading: Loading) -> str:
         """Derived from the table in force, never stored."""
         for name, other in (("active", self.active), ("standby", self.standby), ("candidate", self.candidate)):
@@ -222,6 +206,12 @@ class Driver:
         return VersionRef(self.active.version, self.active.digest) if self.active else None
 
     async def _consider(self, offer: Offer) -> None:
+        try:
+            await self._begin_if_news(offer)
+        finally:
+            self.waiting.remove(offer)
+
+    async def _begin_if_news(self, offer: Offer) -> None:
         active = self.active
         if active is not None and (active.version, active.digest) == (offer.version, offer.artifact.digest):
             return
@@ -266,6 +256,8 @@ class Driver:
                 continue
             for command in commands:
                 happened = await self.commands.execute(command, current) or happened
+        if current.rollout.phase.terminal:
+            self.on_end()
 
     async def _journal_phase(self, current: Current, rollout: Rollout) -> Happened | None:
         """Record a phase; what comes of it when that cannot be done."""

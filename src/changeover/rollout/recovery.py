@@ -21,7 +21,7 @@ from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.states import LoadingState
 from changeover.records.epochs import EpochRecord
 from changeover.records.rollouts import RolloutRecord
-from changeover.rollout.current import Offer
+from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Event, Phase
 from changeover.rollout.plan import Plan
@@ -102,7 +102,7 @@ def _adopt(driver: Driver, table: RoutingTable) -> None:
 def _plan(driver: Driver, artifact: Artifact) -> Plan:
     """The plan of a version that was proven under it; a mistake made in the file since then takes nothing down."""
     try:
-        return driver.plan_for(artifact)
+        return plan_for(artifact, driver.model, driver.settings)
     except InvalidPlan as error:
         log.error("%s: %s The defaults count until it is mended.", driver.model, error.message)  # noqa: TRY400
         return Plan()

@@ -6,6 +6,7 @@ optimisation level and the CPU's features. It is used only when its own digest s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -28,11 +29,14 @@ class CacheEntry:
         return self.path.with_suffix(".sha256")
 
     def usable(self) -> bool:
-        """Whether the entry is there and is what was published."""
+        """Whether the entry is there and is what was published; asking counts as a use, for the cache's limit."""
         try:
-            return self._digest_file.read_text() == _digest(self.path)
+            found = self._digest_file.read_text() == _digest(self.path)
         except OSError:
             return False
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+        return found
 
     def publish(self) -> None:
         """Make the fresh file the entry; a full disk only means that there is none."""

@@ -1,0 +1,211 @@
+"""What is removed, when, and what a crash or a sick disk leaves of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from changeover.controller import sweeper
+from changeover.controller.service import Service
+from changeover.lifecycle import artifacts
+from tests.controller.test_service import MODEL_FILE, Client, House
+from tests.rollout.memory_fleet import Fate
+from tests.rollout.stage import MODEL, Stage, until
+
+PLAN = "rollout: {undo_window: 60s}\n"
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """Two versions are kept, and calm comes at once."""
+    monkeypatch.setattr(sweeper, "_CALM", 0.02)
+    made = House(tmp_path)
+    made.stage = Stage(tmp_path, repository=str(made.repository), settle=0.05, keep_versions=2, cache_limit=100)
+    (made.repository / MODEL).mkdir()
+    (made.repository / MODEL / "model.yaml").write_text(PLAN)
+    return made
+
+
+async def pushed(client: Client, number: int, name: str = MODEL) -> str:
+    """Push different bytes, wait for nothing; the digest."""
+    answer = await client.call("POST", f"/v1/models/{name}/versions", MODEL_FILE + b"\x12\x00" * number)
+    assert answer.status == 202
+    return str(answer.json()["digest"])
+
+
+async def deployed(service: Service, client: Client, number: int) -> str:
+    """Push, and wait until it serves."""
+    digest = await pushed(client, number)
+    await until(lambda: service.model(MODEL)["active"] == str(number))
+    return digest
+
+
+def sealed(house: House) -> set[str]:
+    return set(artifacts.digests(house.stage.store))
+
+
+def test_only_what_is_kept_is_left(house: House) -> None:
+    """Eight pushes, two kept: the active one and its standby; history, certificates and undo are as before."""
+
+    async def script(service: Service, client: Client) -> None:
+        digests = [await deployed(service, client, number) for number in range(1, 9)]
+        await until(lambda: sealed(house) == set(digests[-2:]))
+        states = {row["version"]: row["state"] for row in service.model(MODEL)["versions"]}
+        assert [states[str(n)] for n in range(1, 9)] == ["removed"] * 6 + ["ready"] * 2
+        assert len(service.rollouts(MODEL)) == 8
+        assert (await client.call("POST", f"/v1/models/{MODEL}/rollout/undo")).json()["phase"] == "rolled_back"
+        assert service.model(MODEL)["active"] == "7"
+        events = house.journal.events.after()
+        told = sorted((event.kind, event.body["version"]) for event in events)
+        assert told == [("artifact_removed", str(n)) for n in range(1, 7)]
+
+    house.run(script)
+
+
+def test_a_removed_version_comes_again(house: House) -> None:
+    """The same number with the same bytes: it is sealed again, serves, and is kept now."""
+
+    async def script(service: Service, client: Client) -> None:
+        digests = [await deployed(service, client, number) for number in range(1, 5)]
+        await until(lambda: digests[0] not in sealed(house))
+        body = MODEL_FILE + b"\x12\x00"
+        again = (await client.call("POST", f"/v1/models/{MODEL}/versions", body, "version=1")).json()
+        assert again["digest"] == digests[0]
+        await until(lambda: service.model(MODEL)["active"] == "1")
+        await until(lambda: sealed(house) == {digests[0], digests[3]})
+
+    house.run(script)
+
+
+def test_refused_versions_count_apart(house: House) -> None:
+    """Bad pushes do not cost a good version its place, and the newest two of them are kept."""
+
+    async def script(service: Service, client: Client) -> None:
+        good = [await deployed(service, client, number) for number in (1, 2)]
+        house.fleet.fates.update({str(n): Fate.FAILS for n in range(3, 7)})
+        bad = [await pushed(client, number) for number in range(3, 7)]
+        await until(lambda: sealed(house) == {*good, *bad[-2:]})
+        assert service.model(MODEL)["active"] == "2"
+
+    house.run(script)
+
+
+def test_a_restart_loads_what_was_kept(house: House) -> None:
+    """A cold machine serves the version that was chosen, from the artifact that was kept."""
+
+    async def first(service: Service, client: Client) -> None:
+        for number in range(1, 6):
+            await deployed(service, client, number)
+        await until(lambda: len(sealed(house)) == 2)
+
+    async def second(service: Service, _: Client) -> None:
+        assert service.model(MODEL)["active"] == "5"
+        assert service.model(MODEL)["versions"][0]["state"] == "ready"
+
+    house.run(first)
+    house.fleet = type(house.fleet)()
+    house.run(second)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_kill_while_something_is_removed(house: House, monkeypatch: pytest.MonkeyPatch, half: bool) -> None:
+    """Its name is gone, its files are not, or not all: the next start deletes them and serves what was chosen."""
+    cut_short = []
+
+    def begin(folder: Path) -> None:
+        if folder.is_dir() and folder.name.startswith(artifacts.TEMPORARY_PREFIX):
+            cut_short.append(folder)
+            if half:
+                os.chmod(folder, 0o700)
+                (folder / artifacts.MANIFEST_FILE).unlink()
+
+    async def first(service: Service, client: Client) -> None:
+        digests = [await deployed(service, client, number) for number in (1, 2)]
+        monkeypatch.setattr(artifacts, "discard", begin)
+        digests.append(await deployed(service, client, 3))
+        await until(lambda: bool(cut_short))
+        assert sealed(house) == set(digests[1:])
+
+    async def second(service: Service, _: Client) -> None:
+        assert service.model(MODEL)["active"] == "3"
+        assert not [name for name in os.listdir(house.stage.store) if name.startswith(artifacts.TEMPORARY_PREFIX)]
+
+    house.run(first)
+    monkeypatch.undo()
+    house.fleet = type(house.fleet)()
+    house.run(second)
+
+
+def test_a_push_on_its_way_is_not_an_orphan(house: House) -> None:
+    """Between the sealing and the record nothing is removed; an orphan of a killed controller is."""
+    orphan = house.stage.artifact(77).digest
+
+    async def script(service: Service, client: Client) -> None:
+        async with service._sweeper.arriving():
+            service._sweeper.wanted.set()
+            await asyncio.sleep(0.2)
+            assert orphan in sealed(house)
+        await until(lambda: orphan not in sealed(house))
+
+    house.run(script)
+
+
+def test_a_sick_disk_stops_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be removed stays and is tried again; the others go, also when that cannot be recorded."""
+    stubborn: list[str] = []
+    really = artifacts.remove
+
+    def remove(store: Path, digest: str) -> None:
+        if digest in stubborn:
+            raise OSError(5, "Input/output error")
+        really(store, digest)
+
+    async def script(service: Service, client: Client) -> None:
+        monkeypatch.setattr(artifacts, "remove", remove)
+        stubborn.append(await deployed(service, client, 1))
+        others = [await deployed(service, client, number) for number in (2, 3, 4)]
+        await until(lambda: sealed(house) == {stubborn[0], *others[1:]})
+        house.journal.fail()
+        stubborn.clear()
+        service._sweeper.wanted.set()
+        await until(lambda: sealed(house) == set(others[1:]))
+        house.journal.heal()
+
+    house.run(script)
+
+
+def test_leftovers_of_a_dead_controller(house: House) -> None:
+    """Half sealed versions, bodies of pushes, graphs that dead workers wrote: gone before anything is taken in."""
+    left = [
+        house.stage.store / f"{artifacts.TEMPORARY_PREFIX}half" / "files",
+        house.stage.folder / "incoming" / "tmpbody",
+        house.stage.folder / "cache" / f".{'a' * 40}.onnx.4194305.tmp",
+    ]
+    left[0].mkdir(parents=True)
+    (house.stage.folder / "cache").mkdir()
+    for path in left[1:]:
+        path.write_bytes(b"half")
+
+    async def script(_: Service, __: Client) -> None:
+        assert not [path for path in left if path.exists()]
+
+    house.run(script)
+
+
+def test_the_cache_is_trimmed(house: House) -> None:
+    """After a rollout's end, to its limit."""
+    cache = house.stage.folder / "cache"
+    cache.mkdir()
+
+    async def script(service: Service, client: Client) -> None:
+        for letter in "ab":
+            (cache / f"{letter * 40}.onnx").write_bytes(bytes(60))
+        os.utime(cache / f"{'a' * 40}.onnx", (1, 1))
+        await deployed(service, client, 1)
+        await until(lambda: not (cache / f"{'a' * 40}.onnx").exists())
+        assert (cache / f"{'b' * 40}.onnx").exists()
+
+    house.run(script)
