@@ -58,9 +58,8 @@ def test_only_what_is_kept_is_left(house: House) -> None:
         assert len(service.rollouts(MODEL)) == 8
         assert (await client.call("POST", f"/v1/models/{MODEL}/rollout/undo")).json()["phase"] == "rolled_back"
         assert service.model(MODEL)["active"] == "7"
-        events = house.journal.events.after()
-        told = sorted((event.kind, event.body["version"]) for event in events)
-        assert told == [("artifact_removed", str(n)) for n in range(1, 7)]
+        told = [("artifact_removed", str(n)) for n in range(1, 7)]
+        await until(lambda: sorted((e.kind, e.body["version"]) for e in house.journal.events.after()) == told)
 
     house.run(script)
 
