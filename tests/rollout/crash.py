@@ -16,8 +16,8 @@ import msgspec
 
 from changeover.errors import ChangeoverError
 from changeover.records.rollouts import RolloutRecord
-from changeover.rollout.current import Offer
 from changeover.rollout.driver import Driver
+from changeover.rollout.offer import Offer
 from changeover.transport.control import RoutingTable, encode
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, act, play, until

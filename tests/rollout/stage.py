@@ -14,8 +14,8 @@ from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.seal import seal_folder
 from changeover.lifecycle.source import PLAN_FILE
 from changeover.records.journal import Journal
-from changeover.rollout.current import Offer
 from changeover.rollout.driver import Driver
+from changeover.rollout.offer import Offer
 from changeover.rollout.plan import parse_plan
 from changeover.settings import Settings
 from tests.lifecycle.onnx_files import linear, write

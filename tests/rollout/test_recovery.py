@@ -10,8 +10,8 @@ import pytest
 
 from changeover.errors import Internal
 from changeover.lifecycle.artifacts import discard
-from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.driver import Driver
+from changeover.rollout.offer import Offer, plan_for
 from tests.rollout.crash import (
     Offers,
     check,

@@ -18,10 +18,10 @@ from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
-from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import Death
 from changeover.rollout.machine import Phase
+from changeover.rollout.offer import Offer, plan_for
 from changeover.settings import Settings
 from changeover.transport.control import RoutingTable
 from changeover.transport.page import SERVER_WORD, WORDS

@@ -106,17 +106,35 @@ class Sweeper:
                 return
             held = _held(self._drivers())
             models = [driver.model for driver in self._drivers()]
-            for digest, names in await self._low(lambda: self._expendable(held, models)):
-                await self._low(lambda: self._remove(digest, names))  # noqa: B023 - awaited before the next
+            for digest, names in await asyncio.to_thread(self._expendable, held, models):
+                await self._remove(digest, names)
 
     def _busy(self) -> bool:
         return any(driver.current and driver.current.rollout.phase in _BUSY for driver in self._drivers())
 
     async def _low(self, call: Callable[[], T]) -> T:
-        """In the thread of lowest priority."""
+        """In the thread of lowest priority; never with the journal, whose lock it would hold for long."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
-    # -- in the thread -------------------------------------------------------------------------------------
+    async def _remove(self, digest: str, names: list[tuple[str, int]]) -> None:
+        told = ", ".join(f"{model}/{version}@{digest[:4]}" for model, version in names) or f"orphan {digest[:12]}"
+        try:
+            await self._low(lambda: artifacts.remove(self._store, digest))
+        except OSError as error:
+            log.error("retention: %s cannot be removed: %s", told, error.strerror)  # noqa: TRY400
+            return
+        log.info("retention: %s was removed, %d versions are kept", told, self._settings.keep_versions)
+        try:
+            await asyncio.to_thread(self._record, digest, names)
+        except ChangeoverError as error:  # it is gone all the same, and the folder says so
+            log.error("retention: that %s was removed cannot be recorded: %s", told, error.message)  # noqa: TRY400
+
+    # -- in a thread ---------------------------------------------------------------------------------------
+
+    def _record(self, digest: str, names: list[tuple[str, int]]) -> None:
+        with self._journal.together():
+            for model, version in names:
+                self._journal.events.add("artifact_removed", model, {"version": str(version), "digest": digest})
 
     def _expendable(self, held: set[str], models: list[str]) -> list[tuple[str, list[tuple[str, int]]]]:
         """Digests that may go, each with the models and versions it was."""
@@ -124,21 +142,6 @@ class Sweeper:
         uses = self._journal.versions.uses()
         going = retention.expendable(uses, artifacts.digests(self._store), in_use, self._settings.keep_versions)
         return [(digest, [(use.model, use.version) for use in uses if use.digest == digest]) for digest in going]
-
-    def _remove(self, digest: str, names: list[tuple[str, int]]) -> None:
-        told = ", ".join(f"{model}/{version}@{digest[:4]}" for model, version in names) or f"orphan {digest[:12]}"
-        try:
-            artifacts.remove(self._store, digest)
-        except OSError as error:
-            log.error("retention: %s cannot be removed: %s", told, error.strerror)  # noqa: TRY400
-            return
-        log.info("retention: %s was removed, %d versions are kept", told, self._settings.keep_versions)
-        try:
-            with self._journal.together():
-                for model, version in names:
-                    self._journal.events.add("artifact_removed", model, {"version": str(version), "digest": digest})
-        except ChangeoverError as error:  # it is gone all the same, and the folder says so
-            log.error("retention: that %s was removed cannot be recorded: %s", told, error.message)  # noqa: TRY400
 
     def _trim_cache(self) -> None:
         if not self._cache.is_dir():

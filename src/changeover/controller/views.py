@@ -82,7 +82,7 @@ def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, 
                 "name": f"{record.version}@{record.digest[:4]}",
                 "source": record.source,
                 "role": driver.role(live) if live else "none",
-                "state": _state(live, last, sealed=record.digest in sealed),
+                "state": _version_state(live, last, sealed=record.digest in sealed),
                 "reason": last.reason if last and not live else None,
                 "detail": last.detail if last and not live else None,
                 "worker": _worker(live, fleet) if live else None,
@@ -91,7 +91,7 @@ def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, 
     return rows
 
 
-def _state(live: Loading | None, last: LoadingRecord | None, *, sealed: bool) -> str:
+def _version_state(live: Loading | None, last: LoadingRecord | None, *, sealed: bool) -> str:
     if live is not None:
         return live.state
     if not sealed:

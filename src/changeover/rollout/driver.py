@@ -18,10 +18,11 @@ from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.commands import Commands, Happened
-from changeover.rollout.current import Current, Offer
+from changeover.rollout.current import Current
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.machine import Event, Phase, Rollout, advance
+from changeover.rollout.offer import Offer
 from changeover.rollout.plan import Plan
 from changeover.rollout.receipt import Receipt
 from changeover.rollout.recovery import recover

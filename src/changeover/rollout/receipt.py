@@ -17,8 +17,8 @@ from changeover.transport.control import GateResult
 
 if TYPE_CHECKING:
     from changeover.records.rollouts import RolloutRecord
-    from changeover.rollout.current import Offer
     from changeover.rollout.loading import Loading
+    from changeover.rollout.offer import Offer
     from changeover.rollout.switch import Switched
 
 _BEFORE_NS = 4 * 10**9

@@ -21,9 +21,9 @@ from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.states import LoadingState
 from changeover.records.epochs import EpochRecord
 from changeover.records.rollouts import RolloutRecord
-from changeover.rollout.current import Offer, plan_for
 from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Event, Phase
+from changeover.rollout.offer import Offer, plan_for
 from changeover.rollout.plan import Plan
 from changeover.transport.control import LoadingEntry, RoutingTable, encode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from changeover.errors import InvalidPlan
-from changeover.rollout.current import plan_for
+from changeover.rollout.offer import plan_for
 from tests.rollout.stage import MODEL, Stage
 
 
