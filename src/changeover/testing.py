@@ -140,6 +140,15 @@ class Server:
         """Start the processes and wait until the ports are known; nothing serves yet."""
         told = self.state / "server.json"
         told.unlink(missing_ok=True)
+        self.launch()
+        wait_for(lambda: told.exists() or not self.running, "server.json")
+        if not self.running:
+            raise RuntimeError(f"the server did not start\n{self.tail()}")
+        ports = json.loads(told.read_text())
+        self.http_port, self.control_port = ports["http_port"], ports["control_port"]
+
+    def launch(self) -> None:
+        """Start the processes, and wait for nothing: what is damaged refuses to start."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CHANGEOVER_")}
         environment["PYTHONPATH"] = os.pathsep.join([str(_SOURCE), environment.get("PYTHONPATH", "")])
         environment |= {f"CHANGEOVER_{name.upper()}": str(value) for name, value in self._settings.items()}
@@ -149,11 +158,6 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.log.parent
             )
-        wait_for(lambda: told.exists() or not self.running, "server.json")
-        if not self.running:
-            raise RuntimeError(f"the server did not start\n{self.tail()}")
-        ports = json.loads(told.read_text())
-        self.http_port, self.control_port = ports["http_port"], ports["control_port"]
 
     def wait_ready(self, patience: float = PATIENCE) -> None:
         """Wait for the end of the first load: `GET /v2/health/ready` says yes."""

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -322,19 +323,19 @@ def points(calls: Sequence[Call]) -> list[Point]:
     return [Point(p.number, p.after, cold=index % 4 == 3) for index, p in enumerate(found)]
 
 
-def sweep(folder: Path, chosen: Sequence[Point]) -> Iterator[Outcome]:
-    """Visit these points on one server; a cold one starts it anew, and traffic with it."""
+def sweep(folder: Path, chosen: Sequence[Point], until: float = float("inf")) -> Iterator[Outcome]:
+    """Visit these points on one server, as long as there is time; a cold one starts it anew, and traffic with it."""
     left = list(chosen)
     with Server(folder, settle=0.1) as server:
         stage = Stage.set(server)
-        while left:
+        while left and time.monotonic() < until:
             warm = 0
             while warm < len(left) and not left[warm].cold:
                 warm += 1
             with _traffic(server, wanted=warm > 0) as traffic:
-                for point in left[:warm]:
+                for point in (p for p in left[:warm] if time.monotonic() < until):
                     yield stage.visit(point, traffic)
-            for point in left[warm : warm + 1]:
+            for point in (p for p in left[warm : warm + 1] if time.monotonic() < until):
                 yield stage.visit(point, None)
             left = left[warm + 1 :]
         yield Outcome(Point(0), None, _sound_at_the_end(server))

@@ -10,6 +10,7 @@ import pytest
 from changeover.errors import Internal
 from changeover.records.epochs import EpochState
 from changeover.records.journal import Journal
+from changeover.transport.control import RoutingTable, encode
 
 
 @pytest.fixture
@@ -60,15 +61,14 @@ def test_the_last_decision_is_found_again(path: Path) -> None:
         assert journal.epochs.committed("m") is None
         decide(journal, b"first")
         forward, back = journal.epochs.allocate("m", 2)
-        journal.epochs.intend("m", forward, b"forward", term=7)
+        table = encode(RoutingTable("m", 1, forward, [], [], active=1))
+        journal.epochs.intend("m", forward, table, term=7)
         journal.epochs.intend("m", back, b"back", term=7)
         journal.epochs.commit("m", forward)
-        journal.epochs.mark_stored("m", forward, "2026-01-31T12:00:00.000000Z")
     with Journal(path) as journal:
         found = journal.epochs.committed("m")
         assert found is not None
-        assert (found.epoch, found.term, found.table, found.state) == (2, 7, b"forward", EpochState.COMMITTED)
-        assert found.stored == "2026-01-31T12:00:00.000000Z"
+        assert (found.epoch, found.term, found.table, found.state) == (2, 7, table, EpochState.COMMITTED)
         assert found.committed is not None
         assert found.intended <= found.committed
         assert [(intent.epoch, intent.table) for intent in journal.epochs.intents("m")] == [(3, b"back")]

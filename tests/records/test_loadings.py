@@ -39,15 +39,6 @@ def test_the_newest_come_first(journal: Journal) -> None:
     assert [found.id for found in journal.loadings.of("m", limit=2)] == [numbers[2], numbers[1]]
 
 
-def test_a_restart_ends_what_was_under_way(journal: Journal) -> None:
-    """Ended loadings keep their state."""
-    for state in ("loading", "ready", "released", "failed"):
-        journal.loadings.move(journal.loadings.open("m", 1, A, "o"), state)
-    assert journal.loadings.end_unfinished("restarted", "the server was restarted") == 2
-    states = [(found.state, found.reason) for found in reversed(journal.loadings.of("m"))]
-    assert states == [("failed", "restarted"), ("failed", "restarted"), ("released", None), ("failed", None)]
-
-
 def test_an_unknown_loading_is_not_found(journal: Journal) -> None:
     """Neither read nor moved."""
     with pytest.raises(NotFound):

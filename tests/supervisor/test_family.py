@@ -55,13 +55,14 @@ def test_a_reaped_member_is_not_killed_again(family: Family) -> None:
 
 
 def test_a_worker_reaped_before_it_was_named_keeps_its_status(family: Family) -> None:
-    """The zygote's message may come after the worker's death."""
+    """The zygote's message may come after the worker's death; its pid is nobody's by then, and is not killed."""
     ours, theirs = pair()
     worker = family._add(Role.WORKER, Link(ours))
     child = subprocess.Popen([sys.executable, "-c", "import os; os._exit(7)"])
     wait_for(lambda: list(family.reap()) or family._unclaimed, "the death")
     child.returncode = 7
     assert family.named(worker.number, child.pid) == (worker, 7)
+    worker.kill()
     worker.link.close()
     theirs.close()
 

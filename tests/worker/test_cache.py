@@ -40,6 +40,13 @@ def test_a_damaged_entry_is_not_used(tmp_path: Path, damage: bytes) -> None:
     assert not made.usable()
 
 
+def test_a_digest_that_is_no_text_is_none(tmp_path: Path) -> None:
+    """Garbage in the file beside an entry is no error."""
+    made = published(tmp_path)
+    made.path.with_suffix(".sha256").write_bytes(b"\xa5" * 64)
+    assert not made.usable()
+
+
 @pytest.mark.parametrize("lost", [".onnx", ".sha256"])
 def test_half_an_entry_is_none(tmp_path: Path, lost: str) -> None:
     """A crash between the two renames leaves something that is not used."""

@@ -13,7 +13,6 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 import uvloop
@@ -50,14 +49,17 @@ def main() -> None:
     _give_way()
     logs.configure(verbose=settings.verbose)
     setproctitle("changeover: controller")
+    page = RoutePage(welcome.fds[1], writable=True)
     try:
-        journal = Journal(_prepared_state(settings) / "journal.sqlite")
+        journal = Journal(settings.state / "journal.sqlite")
+        term = journal.next_term()
     except ChangeoverError as error:
-        log.critical("%s", error.message)
-        sys.exit(_EXIT_CONFIGURATION)
+        log.critical("%s [%s]", error.message, error.reason)
+        # Where versions serve already they go on without a controller, and the next one finds the disk mended.
+        os._exit(1 if any(page.words) else _EXIT_CONFIGURATION)  # at once: a link that ends first looks like a hang
     with journal:
         try:
-            uvloop.run(_run(link, welcome, settings, journal))
+            uvloop.run(_run(link, welcome, journal, page, term))
         except InvalidRequest as error:
             log.critical("%s; trying again", error.message)  # its files were well when the server started
             sys.exit(1)
@@ -76,18 +78,11 @@ def _give_way() -> None:
         ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 
 
-def _prepared_state(settings: Settings) -> Path:
-    """The state folder with all its rooms."""
-    for name in ("artifacts", "cache", "empty", "incoming"):
-        (settings.state / name).mkdir(parents=True, exist_ok=True)
-    return settings.state
-
-
-async def _run(link: Link, welcome: Frame, settings: Settings, journal: Journal) -> None:
-    """Take office as the next term, then serve the API until killed."""
-    control, page, store, known = welcome.fds
-    term = journal.next_term()
-    fleet = Fleet(RoutePage(page, writable=True), TableStore(store, writable=True), _sender(link), term)
+async def _run(link: Link, welcome: Frame, journal: Journal, page: RoutePage, term: int) -> None:
+    """Take office as this term, then serve the API until killed."""
+    control, _, store, known = welcome.fds
+    settings = Settings(**welcome.json()["settings"])
+    fleet = Fleet(page, TableStore(store, writable=True), _sender(link), term)
     body = welcome.json()
     for gateway in body["gateways"]:
         fleet.gateways[gateway["member"]] = GatewayState(gateway["member"], gateway["pid"], ready=gateway["ready"])

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from changeover.errors import Internal
 from changeover.records.schema import APPLICATION_ID, MIGRATIONS
 
+T = TypeVar("T")
 _CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _UNWRITABLE: Final = frozenset(
@@ -33,6 +36,9 @@ _UNWRITABLE: Final = frozenset(
         sqlite3.SQLITE_PERM,
     }
 )
+
+_NO_TEXT: Final = "Could not decode to UTF-8"
+"""What the sqlite3 module says of a text whose bytes are none; it gives no code."""
 
 
 class Database:
@@ -46,6 +52,7 @@ class Database:
                 (another process has it), `journal_unwritable` (folder missing, no permission, disk full).
         """
         self.path = path
+        _require_files(path)
         self._lock = threading.RLock()
         self._depth = 0
         self._doomed = False
@@ -99,6 +106,18 @@ class Database:
         with self._lock, self._translated():
             return self._connection.execute(sql, values).fetchall()
 
+    def read_as(self, make: Callable[[tuple[Any, ...]], T], sql: str, values: Sequence[object] = ()) -> list[T]:
+        """The same as records.
+
+        Raises:
+            Internal: `journal_corrupt`: a row holds what no journal of ours holds.
+        """
+        rows = self.read(sql, values)
+        try:
+            return [make(row) for row in rows]
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise corrupt(self.path, f"a record cannot be read: {error}") from error
+
     def _begin(self) -> None:
         if self._depth == 0:
             self._doomed = False
@@ -134,7 +153,7 @@ class Database:
         execute("PRAGMA foreign_keys=ON")
         found = execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise self._corrupt(f"SQLite says: {found}")
+            raise corrupt(self.path, f"SQLite says: {' '.join(found.split())}")
         self._migrate()
 
     def _recognise(self) -> None:
@@ -142,7 +161,7 @@ class Database:
         execute = self._connection.execute
         tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise self._corrupt("it is an SQLite file of another program")
+            raise corrupt(self.path, "it is an SQLite file of another program")
 
     def _migrate(self) -> None:
         applied = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -169,8 +188,8 @@ class Database:
 
     def _in_our_words(self, error: sqlite3.Error) -> Internal:
         code = (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
-        if code in _CORRUPT:
-            return self._corrupt(f"SQLite says: {error}")
+        if code in _CORRUPT or str(error).startswith(_NO_TEXT):
+            return corrupt(self.path, f"SQLite says: {error}")
         if code in _BUSY:
             return Internal(
                 f"The journal {self.path} is in use by another process: one server per --state-dir.",
@@ -185,10 +204,18 @@ class Database:
             )
         return Internal(f"The journal {self.path} refused a statement: {error}.", reason="journal_defect")
 
-    def _corrupt(self, why: str) -> Internal:
-        return Internal(
-            f"{self.path} is not a sound journal ({why}). Move it aside, with its -wal file, and put back a "
-            f"copy, or "
-            "start without it: the repository's versions are then rolled out anew.",
-            reason="journal_corrupt",
-        )
+
+def corrupt(path: Path, why: str) -> Internal:
+    """The error for a journal that says what none of ours says (reason `journal_corrupt`)."""
+    return Internal(
+        f"{path} is not a sound journal ({why}). Move it aside, with its -wal and -mark files, and put back a copy, or "
+        "start without it: the repository's versions are then rolled out anew.",
+        reason="journal_corrupt",
+    )
+
+
+def _require_files(path: Path) -> None:
+    """A folder or device in the place of one of the files is told by its name."""
+    for name in (path, path.with_name(path.name + "-wal")):
+        if name.exists() and not name.is_file():
+            raise corrupt(path, f"{name.name} is no file")

@@ -15,12 +15,13 @@ from typing import Any, Final
 from changeover.clock import utc_now
 from changeover.errors import Internal
 from changeover.records.database import Database
+from changeover.records.mark import Mark
 from changeover.records.versions import add_model
 
 _KEPT: Final = 32
 """Decided tables kept for each model; older rows only had history to tell, which the events tell too."""
 
-_COLUMNS = "model, epoch, term, state, routes, intended, committed, stored"
+_COLUMNS = "model, epoch, term, state, routes, intended, committed"
 
 
 class EpochState(enum.StrEnum):
@@ -42,8 +43,7 @@ class EpochRecord:
     Attributes:
         term: of the controller that intended it.
         table: the routing table's bytes.
-        intended: time of the intention; `committed` of the decision, `stored` of the store in the page, or
-            `None`.
+        intended: time of the intention; `committed` of the decision, or `None`.
     """
 
     model: str
@@ -53,14 +53,14 @@ class EpochRecord:
     table: bytes = field(repr=False)
     intended: str
     committed: str | None
-    stored: str | None
 
 
 class Epochs:
     """Rows of `epochs`, and each model's next number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, mark: Mark) -> None:
         self._database = database
+        self._mark = mark
 
     def allocate(self, model: str, count: int = 1) -> list[int]:
         """Take the next numbers of a model, rising by one: used up once this returns, whatever follows."""
@@ -92,6 +92,7 @@ class Epochs:
             Internal: `epoch_not_intended`, or `epoch_in_past` when a higher one is decided already.
         """
         self._decide(model, epoch, EpochState.COMMITTED)
+        self._mark.write(self.decisions())
 
     def record_owed(self, model: str, epoch: int, table: bytes, *, term: int) -> None:
         """Record an epoch that the page holds already: its decision was owed. Needs no earlier intention.
@@ -105,27 +106,30 @@ class Epochs:
             if self.get(model, epoch) is None:
                 self._insert(model, epoch, table, term=term)
             self._decide(model, epoch, EpochState.OWED)
+        self._mark.write(self.decisions())
 
-    def mark_stored(self, model: str, epoch: int, stored: str) -> None:
-        """Add the time of the store in the page, RFC 3339 text."""
-        self._database.write("UPDATE epochs SET stored = ? WHERE model = ? AND epoch = ?", (stored, model, epoch))
+    def decisions(self) -> int:
+        """Decisions ever recorded, of all models."""
+        rows = self._database.read("SELECT value FROM counters WHERE name = 'decisions'")
+        return int(rows[0][0]) if rows else 0
 
     def committed(self, model: str) -> EpochRecord | None:
         """The highest decided epoch: the table that must serve after a restart. `None` before the first."""
-        rows = self._database.read(
+        rows = self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM epochs WHERE model = ? AND state != 'intended' "  # noqa: S608
             "ORDER BY epoch DESC LIMIT 1",
             (model,),
         )
-        return _record(rows[0]) if rows else None
+        return rows[0] if rows else None
 
     def intents(self, model: str) -> list[EpochRecord]:
         """Epochs that were intended and never decided, by number."""
-        rows = self._database.read(
+        return self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM epochs WHERE model = ? AND state = 'intended' ORDER BY epoch",  # noqa: S608
             (model,),
         )
-        return [_record(row) for row in rows]
 
     def discard_intents(self, model: str) -> int:
         """Drop them; how many there were. Their numbers stay used up."""
@@ -133,11 +137,12 @@ class Epochs:
 
     def get(self, model: str, epoch: int) -> EpochRecord | None:
         """One epoch, or `None` when it has no table, or its row was dropped."""
-        rows = self._database.read(
+        rows = self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM epochs WHERE model = ? AND epoch = ?",  # noqa: S608
             (model, epoch),
         )
-        return _record(rows[0]) if rows else None
+        return rows[0] if rows else None
 
     def _insert(self, model: str, epoch: int, table: bytes, *, term: int) -> None:
         self._database.insert(
@@ -161,6 +166,8 @@ class Epochs:
             )
             if not changed:
                 raise Internal(f"Epoch {epoch} of {model} was never intended.", reason="epoch_not_intended")
+            self._database.write("INSERT OR IGNORE INTO counters (name, value) VALUES ('decisions', 0)")
+            self._database.write("UPDATE counters SET value = value + 1 WHERE name = 'decisions'")
             self._prune(model, epoch)
 
     def _prune(self, model: str, epoch: int) -> None:

@@ -19,12 +19,17 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from changeover.records.database import Database
+import msgspec
+
+from changeover.errors import ChangeoverError, Internal
+from changeover.records.database import Database, corrupt
 from changeover.records.epochs import Epochs
 from changeover.records.events import Events
 from changeover.records.loadings import Loadings
+from changeover.records.mark import Mark
 from changeover.records.rollouts import Rollouts
 from changeover.records.versions import Versions
+from changeover.transport.control import RoutingTable
 
 
 class Journal:
@@ -45,14 +50,43 @@ class Journal:
             path: of the file; its folder must exist.
 
         Raises:
-            Internal: `journal_corrupt`, `journal_too_new`, `journal_in_use`, `journal_unwritable`.
+            Internal: `journal_corrupt`, `journal_forgetful` (it has lost decisions), `journal_too_new`,
+                `journal_in_use`, `journal_unwritable`.
         """
+        mark = Mark(path.with_name(path.name + "-mark"))
         self._database = Database(path)
         self.versions = Versions(self._database)
         self.loadings = Loadings(self._database)
-        self.epochs = Epochs(self._database)
+        self.epochs = Epochs(self._database, mark)
         self.rollouts = Rollouts(self._database)
         self.events = Events(self._database)
+        try:
+            self._require_whole(mark)
+        except ChangeoverError:
+            self.close()
+            raise
+
+    def _require_whole(self, mark: Mark) -> None:
+        """Nothing that was decided is missing, and what a next controller goes by can be read."""
+        known, told = self.epochs.decisions(), mark.read()
+        if known < told:
+            raise Internal(
+                f"The journal {self._database.path} has lost decisions: it knows {known}, and {mark.path.name} counts "
+                f"{told}; a damaged or missing -wal file does that. Put back all three files from one copy, or remove "
+                f"{mark.path} to accept what the journal still knows.",
+                reason="journal_forgetful",
+            )
+        try:
+            for model in self.versions.models():
+                decided = self.epochs.committed(model)
+                if decided is not None:
+                    table = msgspec.json.decode(decided.table, type=RoutingTable)
+                    if (table.model, table.epoch) != (model, decided.epoch):
+                        raise corrupt(self._database.path, f"epoch {decided.epoch} of {model} has another's table")
+                self.loadings.of(model)
+            self.rollouts.unfinished()
+        except msgspec.MsgspecError as error:
+            raise corrupt(self._database.path, f"a record cannot be read: {error}") from error
 
     def next_term(self) -> int:
         """Take the next term: 1 for the first controller, one more for each that follows, never reused."""

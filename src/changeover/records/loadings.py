@@ -100,25 +100,17 @@ class Loadings:
         Raises:
             NotFound: no loading has this id.
         """
-        rows = self._database.read(f"SELECT {_COLUMNS} FROM loadings WHERE id = ?", (loading,))  # noqa: S608
+        rows = self._database.read_as(_record, f"SELECT {_COLUMNS} FROM loadings WHERE id = ?", (loading,))  # noqa: S608
         if not rows:
             raise NotFound(f"There is no loading {loading}.", reason="loading_not_found")
-        return _record(rows[0])
+        return rows[0]
 
     def of(self, model: str, *, limit: int = 100) -> list[LoadingRecord]:
         """The newest loadings of a model, newest first."""
-        rows = self._database.read(
+        return self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM loadings WHERE model = ? ORDER BY id DESC LIMIT ?",  # noqa: S608
             (model, limit),
-        )
-        return [_record(row) for row in rows]
-
-    def end_unfinished(self, reason: str, detail: str) -> int:
-        """After a restart: every loading that was under way has failed; how many there were."""
-        return self._database.write(
-            "UPDATE loadings SET state = 'failed', reason = ?, detail = ?, updated = ? "
-            "WHERE state NOT IN ('failed', 'released')",
-            (reason, detail, utc_now()),
         )
 
 

@@ -120,35 +120,36 @@ class Rollouts:
         Raises:
             NotFound: no rollout has this id.
         """
-        rows = self._database.read(
+        rows = self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM rollouts WHERE id = ?",  # noqa: S608
             (_number(rollout),),
         )
         if not rows:
             raise _unknown(rollout)
-        return _record(rows[0])
+        return rows[0]
 
     def of(self, model: str, *, limit: int = 100) -> list[RolloutRecord]:
         """The newest rollouts of a model, newest first."""
-        rows = self._database.read(
+        return self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM rollouts WHERE model = ? ORDER BY id DESC LIMIT ?",  # noqa: S608
             (model, limit),
         )
-        return [_record(row) for row in rows]
 
     def unfinished(self) -> list[RolloutRecord]:
         """Rollouts without a terminal phase, oldest first: to be gone on with after a restart."""
-        rows = self._database.read(f"SELECT {_COLUMNS} FROM rollouts WHERE ended IS NULL ORDER BY id")  # noqa: S608
-        return [_record(row) for row in rows]
+        return self._database.read_as(_record, f"SELECT {_COLUMNS} FROM rollouts WHERE ended IS NULL ORDER BY id")  # noqa: S608
 
     def latest_for(self, model: str, target: VersionRef) -> RolloutRecord | None:
         """The newest rollout that was for exactly these bytes, or `None`: tells what was tried before."""
-        rows = self._database.read(
+        rows = self._database.read_as(
+            _record,
             f"SELECT {_COLUMNS} FROM rollouts WHERE model = ? AND to_version = ? AND to_digest = ? "  # noqa: S608
             "ORDER BY id DESC LIMIT 1",
             (model, target.version, target.digest),
         )
-        return _record(rows[0]) if rows else None
+        return rows[0] if rows else None
 
 
 def _name(number: int) -> str:

@@ -72,20 +72,21 @@ class Versions:
                 "INSERT OR IGNORE INTO versions (model, version, digest, source, created) VALUES (?, ?, ?, ?, ?)",
                 (model, version, digest, source, utc_now()),
             )
-            rows = self._database.read(
+            rows = self._database.read_as(
+                _record,
                 "SELECT model, version, digest, source, created FROM versions "
                 "WHERE model = ? AND version = ? AND digest = ?",
                 (model, version, digest),
             )
-        return _record(rows[0])
+        return rows[0]
 
     def of(self, model: str) -> list[VersionRecord]:
         """All versions of a model by number, then by the time they were first seen."""
-        rows = self._database.read(
+        return self._database.read_as(
+            _record,
             "SELECT model, version, digest, source, created FROM versions WHERE model = ? ORDER BY version, created",
             (model,),
         )
-        return [_record(row) for row in rows]
 
     def uses(self) -> list[VersionUse]:
         """All versions of all models with their last use, for the choice of what is kept."""
@@ -99,15 +100,6 @@ class Versions:
             "GROUP BY v.model, v.version, v.digest ORDER BY v.model, v.version"
         )
         return [VersionUse(model, version, digest, used, bool(served)) for model, version, digest, used, served in rows]
-
-    def latest(self, model: str, version: int) -> VersionRecord | None:
-        """The bytes last seen under a number, or `None` when the number is unknown."""
-        rows = self._database.read(
-            "SELECT model, version, digest, source, created FROM versions WHERE model = ? AND version = ? "
-            "ORDER BY created DESC LIMIT 1",
-            (model, version),
-        )
-        return _record(rows[0]) if rows else None
 
     def next_number(self, model: str) -> int:
         """One above the highest number recorded: for a push that names none."""

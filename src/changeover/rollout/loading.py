@@ -146,7 +146,11 @@ class Loader:
     def on_status(self, status: WorkerStatus) -> None:
         """Follow a worker's progress; the replacement of a ready one passes the states again, and changes nothing."""
         loading = self.live.get(status.loading)
-        if loading is not None and loading.entry is None and status.state != LoadingState.FAILED:
+        if loading is None:
+            return
+        if loading.entry is not None and status.state == LoadingState.FAILED:
+            log.error("a new worker of %r refuses to serve: %s", loading, status.detail)
+        elif loading.entry is None and status.state != LoadingState.FAILED:
             loading.state = LoadingState(status.state)
 
     async def release(self, loading: Loading) -> bool:

@@ -37,7 +37,8 @@ log = logging.getLogger("changeover.controller")
 async def recover(driver: Driver) -> None:
     """Bring one model back to what was decided."""
     journal, model = driver.journal, driver.model
-    await _tolerantly(driver, asyncio.to_thread(journal.epochs.discard_intents, model))
+    if await asyncio.to_thread(journal.epochs.intents, model):
+        await _tolerantly(driver, asyncio.to_thread(journal.epochs.discard_intents, model))
     committed = await asyncio.to_thread(journal.epochs.committed, model)
     unfinished = [r for r in await asyncio.to_thread(journal.rollouts.unfinished) if r.model == model]
     table = await _table_in_force(driver, committed)

@@ -113,6 +113,7 @@ class Family:
             return None
         member.pid = pid
         if pid in self._unclaimed:
+            member.reaped = True  # before anybody writes to it, and kills it for not being there
             return member, self._unclaimed.pop(pid)
         return None
 

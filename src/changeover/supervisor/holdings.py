@@ -13,14 +13,16 @@ import logging
 import os
 import resource
 import socket
+from pathlib import Path
 
-from changeover.errors import Conflict
+from changeover.errors import Conflict, Internal
 from changeover.settings import Settings
 from changeover.supervisor.family import listen
 from changeover.transport import page
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENOUGH_DESCRIPTORS = 65_536
+_ROOMS = ("artifacts", "cache", "empty", "incoming")
 log = logging.getLogger("changeover.supervisor")
 
 
@@ -29,14 +31,14 @@ class Holdings:
 
     Raises:
         Conflict: another server uses the state folder (`state_dir_in_use`), or a port is taken (`port_taken`).
+        Internal: the state folder cannot be used (`state_unusable`).
     """
 
     def __init__(self, settings: Settings) -> None:
         os.environ.update({"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"})
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        settings.state.mkdir(parents=True, exist_ok=True)
         self._settings = settings
-        self._lock = _lock(settings)
+        self._lock = _lock(_prepared_state(settings.state))
         self.http = _listen(settings.host, settings.http_port, "--http-port")
         self._control = _listen(settings.host, settings.control_port, "--control-port")
         self._page, self._store = page.create_page(), page.create_store()
@@ -58,8 +60,11 @@ class Holdings:
         http, control = self.http.getsockname()[1], self._control.getsockname()[1]
         path = state / "server.json"
         body = {"pid": os.getpid(), "host": host, "http_port": http, "control_port": control, "scheme": scheme}
-        path.with_suffix(".tmp").write_text(json.dumps(body))
-        path.with_suffix(".tmp").rename(path)
+        try:
+            path.with_suffix(".tmp").write_text(json.dumps(body))
+            path.with_suffix(".tmp").rename(path)
+        except OSError as error:
+            raise _unusable(state, error) from error
         log.info("serving on %s://%s:%d, control on %s://%s:%d", scheme, host, http, scheme, host, control)
 
 
@@ -87,15 +92,36 @@ def _listen(host: str, port: int, flag: str) -> socket.socket:
         ) from error
 
 
-def _lock(settings: Settings) -> int:
+def _prepared_state(state: Path) -> Path:
+    """The state folder with all its rooms."""
+    try:
+        for name in _ROOMS:
+            (state / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(state, error) from error
+    return state
+
+
+def _unusable(state: Path, error: OSError) -> Internal:
+    return Internal(
+        f"the state folder {state} cannot be used ({error.strerror}: {error.filename}); mend its permissions, "
+        "free disk space, remove what is in the way, or give another --state-dir",
+        reason="state_unusable",
+    )
+
+
+def _lock(state: Path) -> int:
     """One server a state folder."""
-    fd = os.open(settings.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(state, error) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
         raise Conflict(
-            f"the state folder {settings.state} belongs to a running server; stop it or give another --state-dir",
+            f"the state folder {state} belongs to a running server; stop it or give another --state-dir",
             reason="state_dir_in_use",
         ) from None
     return fd

@@ -31,7 +31,7 @@ class CacheEntry:
     def usable(self) -> bool:
         """Whether the entry is there and is what was published; asking counts as a use, for the cache's limit."""
         try:
-            found = self._digest_file.read_text() == _digest(self.path)
+            found = self._digest_file.read_bytes() == _digest(self.path).encode()
         except OSError:
             return False
         with contextlib.suppress(OSError):

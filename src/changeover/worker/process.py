@@ -16,7 +16,7 @@ import numpy as np
 from setproctitle import setproctitle
 
 from changeover.errors import ChangeoverError, Internal
-from changeover.lifecycle import verify
+from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature
 from changeover.tensors import TensorSpec
 from changeover.transport import channel
@@ -105,6 +105,7 @@ class Loader:
     def _load(self, how: quiet.Quiet | None) -> session.Session:
         spec, started = self._spec, time.perf_counter()
         serving = _limit(spec)
+        artifacts.verify_sealed(Path(spec.path).parents[2], spec.digest)  # a replacement too: disks change
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
             self._declared = verify.verify(Path(spec.path).parent)
