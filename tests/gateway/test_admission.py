@@ -132,6 +132,16 @@ def test_a_queue_is_bounded_by_count_and_by_time(
     assert (shed.value.reason, shed.value.retry_after) == (reason, retry_after)
 
 
+def test_the_bodies_of_a_queue_are_bounded_too() -> None:
+    """So that they leave room for other models' bodies; a single one of any size is taken."""
+    room = Room(1024, 1.0, body_bytes=1000)
+    room.check_bytes("m", 0, 5000)
+    room.check_bytes("m", 600, 400)
+    with pytest.raises(Overloaded) as shed:
+        room.check_bytes("m", 600, 401)
+    assert shed.value.reason == "queue_full"
+
+
 def test_a_model_may_have_limits_of_its_own() -> None:
     """One, both or none; what is not said stays the server's."""
     room = Room(1024, 1.0)

@@ -41,12 +41,14 @@ def test_a_full_queue_sheds_with_a_time_to_come_again() -> None:
             assert (shed.status, shed.json()["reason"]) == (503, "queue_full")
             assert b"retry-after: 1\r\n" in shed.head
             assert here.models.targets[7].counter.shed == 1
+            assert here.models.by_name["m"].held == sum(len(r.body) for r in kept)
             await worker.serve_one(2.0)
             await here.answered(*kept)
             again = here.ask(question())
             await worker.serve_one(2.0)
             await here.answered(again)
             assert again.status == 200
+            assert here.models.by_name["m"].held == 0
 
     asyncio.run(scenario())
 
@@ -119,7 +121,7 @@ def test_a_refused_request_leaves_nothing_behind() -> None:
             assert here.ask(Request(b"{")).status == 400
             target = here.models.targets[7]
             assert (here.pipeline.in_flight, target.leases, target.counter.failed) == (0, 0, 0)
-            assert here.models.by_name["m"].tickets == 0
+            assert (here.models.by_name["m"].tickets, here.models.by_name["m"].held) == (0, 0)
 
     asyncio.run(scenario())
 

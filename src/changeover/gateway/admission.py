@@ -8,6 +8,7 @@ from math import ceil
 from typing import Final
 
 from changeover.errors import InvalidRequest, Overloaded
+from changeover.gateway.door.limits import Limits
 from changeover.protocol.oip import InferRequest
 from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, split_bytes
 
@@ -45,16 +46,18 @@ class Room:
     Attributes:
         requests: waiting or running.
         seconds: longest expected wait.
+        body_bytes: of all their bodies; half of what the door has for all models. One request is always taken.
     """
 
     requests: int
     seconds: float
+    body_bytes: int = Limits().gateway_bytes // 2
 
     def own(self, requests: int | None, seconds: float | None) -> Room:
         """The same with what a model's plan says itself."""
         if requests is None and seconds is None:
             return self
-        return Room(requests or self.requests, seconds or self.seconds)
+        return Room(requests or self.requests, seconds or self.seconds, self.body_bytes)
 
     def check(self, name: str, requests: int, wait: float) -> None:
         """Is there room behind `requests` others, when all of them and one more take `wait` seconds?
@@ -74,6 +77,17 @@ class Room:
                 f"{self.seconds:g} s; retry later",
                 reason="queue_delay",
                 retry_after=_retry_after(wait),
+            )
+
+    def check_bytes(self, name: str, held: int, more: int) -> None:
+        """Is there room for a body of `more` bytes beside the `held` ones?
+
+        Raises:
+            Overloaded: no (`queue_full`).
+        """
+        if held and held + more > self.body_bytes:
+            raise Overloaded(
+                f"the requests that wait for model {name!r} hold {held >> 20} MiB; retry later", reason="queue_full"
             )
 
 

@@ -1,4 +1,4 @@
-"""The way of an inference request: decode → admit → route → batch → (worker) → encode (DESIGN §4).
+"""The way of an inference request: route → room → decode → admit → batch → (worker) → encode (DESIGN §4).
 
 All of it is synchronous and on the event loop; a request waits only in its loading's batcher. Errors of any
 station become one answer through `fail`.
@@ -77,9 +77,9 @@ class Pipeline:
         ticket.deadline = deadline(request.received, {}, header, self._default_timeout)
         wait = target.batcher.pace.wait(target.leases)
         try:
-            self._room.own(target.entry.queue_limit, target.entry.max_queue_delay).check(
-                model.name, model.tickets, wait
-            )
+            room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
+            room.check(model.name, model.tickets, wait)
+            room.check_bytes(model.name, model.held, len(request.body))
             check_time(model.name, wait, ticket.deadline - monotonic())
             ticket.asked = asked = _decoded(request)
             if header is None and "timeout" in asked.parameters:
@@ -95,6 +95,7 @@ class Pipeline:
         self._check_outputs(ticket)
         ticket.request.abandoned = lambda: self._abandoned(ticket)
         ticket.model.tickets += 1
+        ticket.model.held += len(ticket.request.body)
         self._live.add(ticket)
         target.batcher.put(ticket)
 
@@ -184,6 +185,7 @@ class Pipeline:
         ticket.answered = True
         ticket.request.abandoned = None  # it holds the ticket, which holds the request: no work for the collector
         ticket.model.tickets -= 1
+        ticket.model.held -= len(ticket.request.body)
         self._live.discard(ticket)
 
 

@@ -82,6 +82,7 @@ class Model:
         self.table: Table | None = None
         self.prepared: dict[int, Table] = {}
         self.tickets = 0  # requests waiting or running, for the queue limit
+        self.held = 0  # bytes of their bodies
         self.on_change: Callable[[Model], None] = lambda _: None
         self.on_missing: Callable[[int, int], None] = lambda _word, _epoch: None
         self.last_pick_ns = 0

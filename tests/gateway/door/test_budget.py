@@ -30,12 +30,27 @@ def test_queue_is_first_come() -> None:
     budget = Budget(8 * MIB)
     assert budget.take(5 * MIB)
     first, second = Waiter(), Waiter()
-    budget.wait(first, 4 * MIB)
-    budget.wait(second, 1 * MIB)
+    budget.wait(first, 4 * MIB, "/a")
+    budget.wait(second, 1 * MIB, "/a")
     assert not budget.take(1 * MIB)
     budget.give(5 * MIB)
     assert (first.got, second.got) == (1, 1)
     assert budget.used == 5 * MIB
+
+
+def test_lines_take_turns() -> None:
+    """Whoever waits for one path stands behind no more than one of each other path's crowd."""
+    budget = Budget(8 * MIB)
+    assert budget.take(6 * MIB)
+    crowd = [Waiter() for _ in range(50)]
+    for one in crowd:
+        budget.wait(one, 1 * MIB, "/a")
+    other = Waiter()
+    budget.wait(other, 1 * MIB, "/b")
+    budget.give(2 * MIB)
+    assert (sum(w.got for w in crowd), other.got) == (1, 1)
+    budget.give(6 * MIB)
+    assert [w.got for w in crowd[:8]] == [1, 1, 1, 1, 1, 1, 1, 0]
 
 
 def test_leaving_the_queue_lets_the_next_in() -> None:
@@ -43,8 +58,8 @@ def test_leaving_the_queue_lets_the_next_in() -> None:
     budget = Budget(8 * MIB)
     budget.take(4 * MIB)
     first, second = Waiter(), Waiter()
-    budget.wait(first, 5 * MIB)
-    budget.wait(second, 1 * MIB)
+    budget.wait(first, 5 * MIB, "/a")
+    budget.wait(second, 1 * MIB, "/a")
     budget.forget(first)
     budget.forget(first)
     assert (first.got, second.got) == (0, 1)
@@ -73,7 +88,7 @@ def test_the_account_balances(moves: list[tuple[bool, int]]) -> None:
         else:
             waiter = Waiter()
             waiting.append((waiter, amount))
-            budget.wait(waiter, amount)
+            budget.wait(waiter, amount, f"/{amount % 3}")
         for waiter, size in [entry for entry in waiting if entry[0].got]:
             waiting.remove((waiter, size))
             held.append(size)

@@ -19,22 +19,26 @@ from changeover.gateway.door.listener import DoorServer
 from tests.gateway.door.served import Bench, Client, Served, get, post, serving
 
 
-def test_one_connection_per_readiness(door: Served) -> None:
-    """However many connections wait, one is taken per turn of the loop, so that other processes get theirs."""
+@pytest.mark.parametrize(("shared", "most"), [(True, 1), (False, 7)])
+def test_connections_per_readiness(door: Served, shared: bool, most: int) -> None:
+    """One per turn of the loop where other processes want theirs; else a crowd need not wait for as many turns."""
+    sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+    server = DoorServer(Bench(), sock, Limits(), shared=shared)
     counts: list[int] = []
 
     async def watch() -> None:
-        await asyncio.sleep(0)
         with contextlib.ExitStack() as stack:
-            for _ in range(10):
-                stack.enter_context(socket.create_connection(("127.0.0.1", door.port)))
+            for _ in range(7):
+                stack.enter_context(socket.create_connection(sock.getsockname()))
+            server.start()
             for _ in range(40):
-                counts.append(door.server.counts.accepted)
+                counts.append(server.counts.accepted)
                 await asyncio.sleep(0)
+        await server.stop(1.0, duck_seconds=0.0)
 
     door.wait(watch())
-    assert counts[-1] == 10
-    assert max(after - before for before, after in itertools.pairwise(counts)) == 1
+    assert counts[-1] == 7
+    assert max(after - before for before, after in itertools.pairwise(counts)) == most
 
 
 def test_a_crowd_is_shared_in_turns(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,7 @@ class Http1Door(asyncio.Protocol):
         self._phase = _WAITING
         self.deadline = gate.now + gate.limits.wait_seconds
         self._wire.pause()
-        gate.budget.wait(self, amount)
+        gate.budget.wait(self, amount, self._intake.head.path)
         return False
 
     def _await_more(self) -> None:

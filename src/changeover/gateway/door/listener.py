@@ -25,6 +25,7 @@ DUCK_SECONDS: Final = 1.0
 
 _SETTLE_SECONDS: Final = 0.1
 _POLL_SECONDS: Final = 0.02
+_AT_ONCE: Final = 32
 _TURN_CONNECTIONS: Final = 8
 _TURN_SECONDS: Final = 0.001
 _SO_ATTACH_FILTER: Final = 26
@@ -34,8 +35,8 @@ _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 class DoorServer:
     """Serves HTTP/1.1 on an inherited listening socket.
 
-    It takes one connection per readiness, so that several gateways on one socket share them evenly. All
-    methods belong to the event loop's thread.
+    From a shared socket it takes one connection per readiness, so that several gateways share them evenly.
+    All methods belong to the event loop's thread.
 
     Args:
         app: called with each whole request.
@@ -137,10 +138,16 @@ class DoorServer:
     def _listen(self) -> None:
         if self._listening and not self._accepting and self._has_room():
             self._accepting = True
-            self._loop.add_reader(self._sock.fileno(), self._accept)
+            self._loop.add_reader(self._sock.fileno(), self._accept_some)
 
     def _has_room(self) -> bool:
         return len(self._gate.connections) + len(self._adopting) < self._gate.limits.connections
+
+    def _accept_some(self) -> None:
+        """One connection a readiness where other processes want some too, else several: a turn may be long."""
+        for _ in range(1 if self._shared else _AT_ONCE):
+            if not self._accept():
+                return
 
     def _accept(self) -> bool:
         """Take one connection; returns whether there was one."""
