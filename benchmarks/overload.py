@@ -185,9 +185,9 @@ def main(seconds: float) -> None:
     other = small()
     with Server({"cnn": model(), other.name: other.versions[0]}) as server:
         spec = worker_bound(server.port)
-        found = capacity(replace(spec, headers=()))
-        say(f"overload: capacity {found:.0f}/s")
         for factor in (2, 5):
+            found = capacity(replace(spec, headers=()))  # anew each time: a shared machine is not always as fast
+            say(f"overload: capacity {found:.0f}/s")
             flood(server, spec, found, factor, seconds)
         fairness(server, spec, found)
         bad_company(server, spec, found)
