@@ -41,27 +41,25 @@ def write_tokens(path: Path, text: str) -> None:
 class GuardedServer(Server):
     """A server that a test must show something to."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, encrypted: bool = True, **settings: object) -> None:
+        self._encrypted = encrypted
         self.authority = Authority(folder)
         self.pair = self.authority.issue("server")
         self.client_pair = self.authority.issue("client")
         self.tokens = folder / "tokens"
         write_tokens(self.tokens, f"infer {INFER} shop\nadmin {ADMIN} deploy\n")
-        super().__init__(
-            folder,
-            token_file=self.tokens,
-            tls_cert=self.pair.cert,
-            tls_key=self.pair.key,
-            tls_client_ca=self.authority.cert,
-            **settings,
-        )
+        if encrypted:
+            settings |= {"tls_cert": self.pair.cert, "tls_key": self.pair.key, "tls_client_ca": self.authority.cert}
+        super().__init__(folder, token_file=self.tokens, **settings)
 
     def ask(
         self, port: int, method: str, path: str, body: bytes | None = None, *, token: str = "", pair: Pair | None = None
     ) -> Reply:
-        """One request over TLS."""
-        context = self.authority.client_context(pair)
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
+        """One request, over TLS if the server has it."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        if self._encrypted:
+            context = self.authority.client_context(pair)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
         try:
             connection.request(method, path, body, {"authorization": f"Bearer {token}"} if token else {})
             answer = connection.getresponse()
@@ -276,3 +274,20 @@ def test_tokens_change_without_a_restart(server: GuardedServer) -> None:
         write_tokens(server.tokens, before)
         wait_for(lambda: status(server.http_port, "/v2", INFER) == 200, "the old token")
         wait_for(lambda: status(server.control_port, "/v1/models", ADMIN) == 200, "the old token")
+
+
+def test_tokens_without_tls_on_loopback(tmp_path: Path) -> None:
+    """Two gateways ask for a token each; the load generator shows one, and is refused without."""
+    with GuardedServer(tmp_path, encrypted=False, gateways=2) as server:
+        server.deploy("double", onnx_models.scale(2).SerializeToString())
+        for token, status in ((INFER, 200), (ADMIN, 403), ("", 401)):
+            statuses = {server.ask(server.http_port, "POST", PATH, QUESTION, token=token).status for _ in range(20)}
+            assert statuses == {status}
+        command = [sys.executable, "-m", "changeover.cli", "bench", "double", "--requests", "200", "--connections", "4"]
+        command += ["--url", f"http://127.0.0.1:{server.http_port}", "-o", "json"]
+        good = run([*command, "--token-file", str(server.tokens)])
+        assert good.returncode == 0, good.stderr
+        assert json.loads(good.stdout)["failed"] == 0
+        refused = run(command)
+        assert refused.returncode == 1
+        assert "[unauthenticated]" in refused.stderr

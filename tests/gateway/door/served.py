@@ -56,7 +56,7 @@ class Client:
         self.sock.settimeout(WAIT_SECONDS)
         self.sock.connect(("127.0.0.1", port))
         if tls is not None:
-            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
         self._got = b""
 
     def __enter__(self) -> Client:

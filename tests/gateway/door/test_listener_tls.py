@@ -132,6 +132,17 @@ def test_a_slow_reader_of_a_last_answer_gets_all(server_tls: ssl.SSLContext, aut
         door.until(lambda: door.server.connections == 0 and door.server.budget_used == 0, "the end")
 
 
+def test_a_last_answer_that_only_the_transport_holds_arrives(server_tls: ssl.SSLContext, authority: Authority) -> None:
+    """What the transport took and the kernel did not is not counted any more, and is not cut off by the close."""
+    with serving(server_tls, linger_seconds=0.2) as door:
+        door.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of its connections
+        with door.client(4096, authority.client_context()) as client:
+            client.send(get("/large?60000", "connection: close"))
+            time.sleep(1.5)
+            assert client.answer().body == b"L" * 60_000
+            assert client.ended()
+
+
 def test_a_reader_that_never_reads_is_cut(server_tls: ssl.SSLContext, authority: Authority) -> None:
     """After the time for an unsent answer, and its bytes go back to the budget."""
     limits = {"write_seconds": 0.5, "byte_rate": 1 << 30}
@@ -144,7 +155,9 @@ def test_a_reader_that_never_reads_is_cut(server_tls: ssl.SSLContext, authority:
 
 
 @pytest.mark.parametrize("way", ["goodbye", "end of file", "reset"])
-def test_a_client_that_stops_sending_is_gone(door: Served, authority: Authority, way: str) -> None:
+def test_a_client_that_stops_sending_is_gone(
+    door: Served, authority: Authority, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """TLS knows no half-closed connection: the application is told at once."""
     client = door.client(tls=authority.client_context())
     client.send(get("/hold"))
@@ -161,6 +174,18 @@ def test_a_client_that_stops_sending_is_gone(door: Served, authority: Authority,
     client.sock.close()
     door.until(lambda: door.app.abandoned == ["/hold"], "the news")
     door.until(lambda: door.server.connections == 0, "the end")
+    assert caplog.text == ""
+
+
+def test_half_a_handshake_does_not_hold_up_a_stop(server_tls: ssl.SSLContext) -> None:
+    """It has a second, as a young connection has for its first request, and not the time of a head."""
+    with serving(server_tls, header_seconds=30.0) as door, door.client() as half:
+        half.send(b"\x16\x03\x01")
+        door.until(lambda: door.server.counts.accepted == 1, "the connection")
+        began = time.monotonic()
+        assert door.wait(door.server.stop(8.0, duck_seconds=0.1)) == 0
+        assert 0.5 < time.monotonic() - began < 5.0
+        assert half.ended()
 
 
 def test_the_lame_duck_answers_and_leaves(door: Served, authority: Authority) -> None:
