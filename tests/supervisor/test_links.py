@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,14 @@ class House:
         self.supervisor = Supervisor(Settings(state_dir=str(folder)))
         self.ends: dict[int, Link] = {}
 
+    def close(self) -> None:
+        for member in list(self.supervisor.family.members.values()):
+            self.supervisor.links.mute(member)
+            self.supervisor.family.remove(member)
+        for end in self.ends.values():
+            end.close()
+        self.supervisor.links.close()
+
     def member(self, role: Role) -> Member:
         ours, theirs = pair()
         made = self.supervisor.family._add(role, Link(ours))
@@ -34,10 +43,12 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """A house in which `kill` only notes itself."""
     monkeypatch.setattr(Member, "kill", lambda member, cause="": setattr(member, "reaped", True))
-    return House(tmp_path)
+    made = House(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize(

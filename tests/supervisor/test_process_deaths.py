@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,15 @@ class House:
         self.refuse = 0
         monkeypatch.setattr(self.supervisor, "_start", self._start)
         monkeypatch.setattr(self.supervisor.timers, "later", self._later)
+
+    def close(self) -> None:
+        for member in list(self.supervisor.family.members.values()):
+            self.supervisor.links.mute(member)
+            self.supervisor.family.remove(member)
+        for end in self.ends.values():
+            end.close()
+        self.supervisor.links.close()
+        self.holdings.http.close()
 
     def member(self, role: Role, index: int = 0) -> Member:
         ours, theirs = pair()
@@ -71,9 +80,11 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """A house without processes."""
-    return House(tmp_path, monkeypatch)
+    made = House(tmp_path, monkeypatch)
+    yield made
+    made.close()
 
 
 def test_a_successor_takes_the_place_of_the_dead(house: House) -> None:

@@ -137,6 +137,13 @@ class Links:
         else:
             self._family.send(self._family.members.get(message.target), message)
 
+    def close(self) -> None:
+        """Hear nothing any more."""
+        self._selector.close()
+        if self._signals is not None:
+            signal.set_wakeup_fd(-1)
+            self._signals.close()
+
     def _kill_if_alive(self, member: Member) -> None:
         if member.number in self._family.members:
             member.kill()

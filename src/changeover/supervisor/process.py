@@ -80,6 +80,7 @@ class Supervisor:
         while self._exit is None:
             self.links.turn()
         self.family.end()
+        self.links.close()
         return self._exit
 
     # -- start ---------------------------------------------------------------------------------------------

@@ -1,0 +1,376 @@
+"""Several gateways on one socket: they come and go under load, and only what a dead one held breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pytest
+
+from changeover.testing import Server, wait_for
+from tests import onnx_models
+from tests.conftest import Serve
+from tests.traffic import Traffic
+
+FACTORS = {str(v): float(v + 1) for v in range(1, 60)}
+SCALE = onnx_models.scale(FACTORS["1"]).SerializeToString()
+BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]})
+
+
+def gateways(server: Server) -> list[psutil.Process]:
+    """The gateway processes that live."""
+    found: list[psutil.Process] = []
+    for process in server.processes():
+        with contextlib.suppress(psutil.Error):
+            title = " ".join(process.cmdline()).strip()
+            if title == "changeover: gateway" and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def in_service(server: Server, count: int) -> list[psutil.Process]:
+    """Wait until so many gateways accept connections, as the controller knows it."""
+
+    def all_ready() -> list[psutil.Process]:
+        try:
+            told = server.control("GET", "/v1/health")["gateways"]
+        except (OSError, http.client.HTTPException, AssertionError):
+            return []  # the controller is being replaced
+        ready = {g["pid"] for g in told if g["ready"]}
+        found = [p for p in gateways(server) if p.pid in ready]
+        return found if len(found) == count == len(told) else []
+
+    return wait_for(all_ready, f"{count} gateways in service")
+
+
+def held_by(process: psutil.Process) -> set[int]:
+    """The clients' ports of the connections that a gateway holds."""
+    return {c.raddr.port for c in process.net_connections("tcp4") if c.raddr and c.status != "LISTEN"}
+
+
+@dataclass
+class Crowd:
+    """Clients that each send on one kept connection, and on the next when that one is gone.
+
+    Attributes:
+        broken: the own port of each connection that broke with a request in flight, or before one was sent.
+        refused: connections that could not be made.
+        wrong: what was no good answer.
+    """
+
+    port: int
+    clients: int
+    answered: int = 0
+    broken: list[int] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.clients)]
+        for thread in self._threads:
+            thread.start()
+        self.wait_for_answers(2 * self.clients)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a client hangs"
+
+    def wait_for_answers(self, more: int) -> None:
+        """Wait until so many further requests were answered."""
+        target = self.answered + more
+        wait_for(lambda: self.answered >= target, f"{more} more answers", 60.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                sock = socket.create_connection(("127.0.0.1", self.port), 30)
+            except OSError as error:
+                self.refused.append(repr(error))
+                return
+            with sock:
+                self._send_on(sock)
+
+    def _send_on(self, sock: socket.socket) -> None:
+        """One request after another until the connection ends."""
+        port = sock.getsockname()[1]
+        head = f"POST /v2/models/m/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {len(BODY)}\r\n\r\n"
+        while not self._stop.is_set():
+            try:
+                sock.sendall((head + BODY).encode())
+                answer = http.client.HTTPResponse(sock, method="POST")
+                answer.begin()
+                body = answer.read()
+            except (OSError, http.client.HTTPException):
+                self.broken.append(port)
+                return
+            if answer.status != 200:
+                self.wrong.append(f"{answer.status} {body!r}")
+                return
+            told = json.loads(body)
+            values = [v * FACTORS[told["model_version"]] for v in (1.0, 2.0, 3.0, 4.0)]
+            if told["outputs"][0]["data"] != values:
+                self.wrong.append(body.decode())
+            self.answered += 1
+            if answer.will_close:
+                return
+            time.sleep(0.005)  # an open connection, not a flood
+
+
+def clean(traffic: Traffic) -> None:
+    """Nothing failed, nobody was refused, all values were right."""
+    report = traffic.report
+    assert (report.failed, report.refused, report.wrong) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_gateways_share_the_connections(serve: Serve, count: int) -> None:
+    """A crowd that connects at once is spread over all of them, and each serves what it took."""
+    server = serve(gateways=count)
+    server.deploy("m", SCALE)
+    processes = in_service(server, count)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.http_port))) for _ in range(60)]
+        wait_for(lambda: sum(len(held_by(p)) for p in processes) >= 60, "all to be accepted")
+        shares = sorted(len(held_by(p)) for p in processes)
+        assert shares[0] >= 60 // count // 4, shares
+        for client in clients:
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: t\r\n\r\n")
+        for client in clients:
+            client.settimeout(30)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.slow
+def test_changeovers_with_two_gateways(serve: Serve) -> None:
+    """Ten under load: 0 failed, 0 wrong, 0 stale, and every certificate has both acknowledgements and all requests."""
+    server = serve(gateways=2, drain_deadline=10.0)
+    server.plan("m", "rollout: {undo_window: 0}")
+    server.deploy("m", SCALE, 1)
+    in_service(server, 2)
+    with Traffic(server.http_port, "m", FACTORS, rate=200, fresh=0.5) as traffic:
+        for version in range(2, 12):
+            model = onnx_models.scale(FACTORS[str(version)]).SerializeToString()
+            assert server.deploy("m", model, version)["phase"] in ("watching", "succeeded")
+            traffic.wait_for_version(str(version))
+    clean(traffic)
+    assert [traffic.report.stale(str(v - 1), str(v)) for v in range(2, 12)] == [0] * 10
+    assert len({a.epoch for a in traffic.report.answers}) >= 10
+
+
+@pytest.mark.slow
+def test_a_certificate_sums_over_the_gateways(serve: Serve) -> None:
+    """The requests that a certificate counts are those that the clients sent, whichever gateway took them."""
+    server = serve(gateways=2)
+    server.plan("m", "rollout: {undo_window: 0}")
+    server.deploy("m", SCALE, 1)
+    in_service(server, 2)
+    with Traffic(server.http_port, "m", FACTORS, rate=150, fresh=1.0) as traffic:
+        rollout = server.deploy("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)["id"]
+        traffic.wait_for_answers(150 * 7)
+
+        def certificate() -> dict[str, Any] | None:
+            with contextlib.suppress(AssertionError):
+                return dict(server.control("GET", f"/v1/rollouts/{rollout}/certificate"))
+            return None
+
+        told = wait_for(certificate, "the certificate")
+    clean(traffic)
+    assert (told["switch"]["gateways"], told["switch"]["stale_picks"]) == (2, 0)
+    after = told["latency"]["after"]
+    assert after["requests"] / after["window_s"] == pytest.approx(150, rel=0.35), after
+
+
+@pytest.mark.slow
+def test_only_the_connections_of_a_killed_gateway_break(serve: Serve) -> None:
+    """Ten times SIGKILL under load: nobody is refused, and whatever broke was held by the victim."""
+    server = serve(gateways=2)
+    server.deploy("m", SCALE)
+    generator = random.Random(3)
+    with Crowd(server.http_port, clients=12) as crowd:
+        for _ in range(10):
+            victim = generator.choice(in_service(server, 2))
+            before = len(crowd.broken)
+            victim.suspend()  # so that what it holds does not change any more
+            held = held_by(victim)
+            victim.kill()
+            wait_for(lambda gone=victim: not gone.is_running(), "its end")  # type: ignore[misc]
+            crowd.wait_for_answers(60)
+            assert set(crowd.broken[before:]) <= held
+    assert (crowd.refused, crowd.wrong) == ([], [])
+
+
+def when(server: Server, moment: str) -> None:
+    """Wait until the server's log tells of a moment."""
+    size = server.log.stat().st_size
+    wait_for(lambda: moment in server.log.read_text(errors="replace")[size:], moment)
+
+
+@contextlib.contextmanager
+def frozen(process: psutil.Process) -> Iterator[None]:
+    """A process that does not run, until it is killed or this ends."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def one_of_two(server: Server) -> psutil.Process:
+    """A gateway that is to die."""
+    return in_service(server, 2)[0]
+
+
+@pytest.mark.slow
+def test_a_gateway_that_falls_silent_before_a_commit(serve: Serve) -> None:
+    """Frozen when it is asked to prepare: it is killed after half a second, and the changeover goes on."""
+    server = serve(gateways=2)
+    server.deploy("m", SCALE, 1)
+    with Crowd(server.http_port, clients=6) as crowd:
+        victim = one_of_two(server)
+        with frozen(victim):
+            held = held_by(victim)
+            rollout = server.deploy("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)
+            assert rollout["phase"] == "watching"
+            assert not victim.is_running()
+        in_service(server, 2)
+        crowd.wait_for_answers(60)
+    assert (crowd.refused, crowd.wrong) == ([], [])
+    assert set(crowd.broken) <= held
+
+
+KILLS: dict[str, Callable[[Server], None]] = {
+    "while it loads": lambda server: when(server, "validating"),
+    "while it switches": lambda server: when(server, "promoting"),
+    "while the old one drains": lambda server: when(server, "watching"),
+    "a little later": lambda server: time.sleep(0.05),
+}
+
+
+@pytest.mark.slow
+def test_a_gateway_killed_at_each_moment_of_a_changeover(serve: Serve) -> None:
+    """Every one of them ends with the new version in force, and the old worker is released."""
+    server = serve(gateways=2)
+    server.plan("m", "rollout: {undo_window: 0}")
+    server.deploy("m", SCALE, 1)
+    version = 1
+    with Crowd(server.http_port, clients=8) as crowd:
+        for moment in KILLS.values():
+            version += 1
+            victim = one_of_two(server)
+            moves = threading.Thread(target=lambda m=moment, v=victim: (m(server), v.kill()))  # type: ignore[misc]
+            moves.start()
+            pushed = server.push("m", onnx_models.scale(FACTORS[str(version)]).SerializeToString(), version)
+            assert server.settled(pushed["rollout"])["phase"] in ("watching", "succeeded")
+            moves.join(30)
+            wait_for(lambda: server.model("m")["rollout"]["phase"] == "succeeded", "the release")
+            assert server.model("m")["active"] == str(version)
+            crowd.wait_for_answers(40)
+    assert (crowd.refused, crowd.wrong) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
+    """Its lease on the old version ends with it; the other gateway's long request is answered all the same."""
+    server = serve(gateways=2, drain_deadline=60.0)
+    server.plan("m", "{rollout: {undo_window: 0}, runtime: {max_batch: 1}}")
+    server.deploy("m", onnx_models.slow(250, factor=FACTORS["1"]).SerializeToString(), 1)
+    processes = in_service(server, 2)
+    with contextlib.ExitStack() as stack:
+        asked: dict[int, socket.socket] = {}
+        while len(asked) < 2:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.http_port), 60))
+            port = client.getsockname()[1]
+            owner = wait_for(lambda: [p.pid for p in processes if port in held_by(p)], "its owner")[0]  # noqa: B023
+            asked.setdefault(owner, client)
+        for client in asked.values():
+            head = f"POST /v2/models/m/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {len(BODY)}\r\n\r\n"
+            client.sendall((head + BODY).encode())
+        pushed = server.push("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)
+        assert server.settled(pushed["rollout"])["phase"] in ("watching", "succeeded")
+        victim, other = processes
+        victim.kill()
+        answer = http.client.HTTPResponse(asked[other.pid], method="POST")
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["model_version"]) == (200, "1")
+        wait_for(lambda: server.model("m")["rollout"]["phase"] == "succeeded", "the release")
+        asked[victim.pid].settimeout(10)
+        with contextlib.suppress(OSError):
+            assert asked[victim.pid].recv(1) == b""
+    in_service(server, 2)
+
+
+def taken_by_a_successor(server: Server, old: set[int]) -> bool:
+    """Connect once, be answered, and see whether a gateway that is not among the old ones did it."""
+    with socket.create_connection(("127.0.0.1", server.http_port), 30) as client:
+        client.sendall(b"GET /v2/models/m/ready HTTP/1.1\r\nhost: t\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        port = client.getsockname()[1]
+        return any(port in held_by(p) for p in gateways(server) if p.pid not in old)
+
+
+@pytest.mark.slow
+def test_a_gateway_joins_while_no_controller_lives(serve: Serve) -> None:
+    """Page and store are all it needs; the next controller knows it, and changes over with it."""
+    server = serve(gateways=2)
+    server.deploy("m", SCALE, 1)
+    in_service(server, 2)
+    with Crowd(server.http_port, clients=8) as crowd:
+        controller = server.named("controller")
+        with frozen(controller):  # the supervisor would replace a dead one at once
+            for victim in gateways(server):  # both, one after the other
+                before = {p.pid for p in gateways(server)}
+                victim.kill()
+                wait_for(lambda gone=victim: not gone.is_running(), "its end")  # type: ignore[misc]
+                wait_for(lambda old=before: taken_by_a_successor(server, old), "its successor to serve")  # type: ignore[misc]
+            controller.kill()
+        in_service(server, 2)
+        assert server.deploy("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)["phase"] == "watching"
+        crowd.wait_for_answers(60)
+    assert (crowd.refused, crowd.wrong) == ([], [])
+
+
+def test_sigterm_with_two_gateways_loses_nothing(serve: Serve) -> None:
+    """Kept and fresh connections at an open loop, over both: every request that was sent is answered."""
+    server = serve(gateways=2, lame_duck=1.0, drain_deadline=10.0)
+    server.deploy("m", SCALE)
+    in_service(server, 2)
+    with Traffic(server.http_port, "m", FACTORS, rate=200, fresh=0.5) as traffic:
+        traffic.wait_for_answers(150)
+        code = server.stop(patience=30)
+    assert (code, traffic.report.failed, traffic.report.wrong) == (0, [], 0)
+    assert traffic.report.refused > 0, "after the end nobody listens"
+
+
+def test_a_gateway_killed_during_the_stop_takes_no_other_along(serve: Serve) -> None:
+    """The other answers what it holds; the exit code tells of the dead one."""
+    server = serve(gateways=2, lame_duck=1.0, drain_deadline=20.0)
+    server.deploy("m", SCALE)
+    processes = in_service(server, 2)
+    with Crowd(server.http_port, clients=8) as crowd:
+        server.signal(signal.SIGTERM)
+        wait_for(lambda: "stopping" in server.tail(), "the signal to be heard")
+        victim = processes[0]
+        victim.suspend()
+        held = held_by(victim)
+        victim.kill()
+        assert server.wait(30) == 1
+    assert set(crowd.broken) <= held
+    assert crowd.wrong == []
