@@ -158,13 +158,13 @@ class Stage:
         """Workers that the gateway wants killed."""
         return [body["member"] for body in self.heard(Kind.KILL)]
 
-    def connect(self, loading: int) -> FakeWorker:
+    def connect(self, loading: int, **more: Any) -> FakeWorker:
         """A channel to the next incarnation of a loading's worker."""
         memory, gateway, worker = channel.create(SIZE)
         self._next += 1
         size = [SIZE.slots, SIZE.input_bytes, SIZE.output_bytes]
         made = FakeWorker(worker, memory, self._next)
-        body = {"loading": loading, "worker": self._next, "gateway": 1, "size": size}
+        body = {"loading": loading, "worker": self._next, "gateway": 1, "size": size, **more}
         self.models.on_channel(frame(Kind.CHANNEL, body, fds=[memory, gateway.detach()]))
         return made
 

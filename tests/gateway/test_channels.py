@@ -229,14 +229,18 @@ def test_one_of_two_runners_stuck_is_silence() -> None:
             (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4, max_batch=1))
             here.ask(question())
             await worker.take()
-            for _ in range(200):
+            other = asyncio.create_task(worker.serve(2.0))
+            answered = 0
+            for _ in range(500):
+                request = here.ask(question())
+                await asyncio.sleep(0.01)
+                answered += request.status == 200
                 if here.denounced:
                     break
-                request = here.ask(question())
-                await worker.serve_one(2.0)
-                await here.answered(request)
-                await asyncio.sleep(0.01)
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
             assert here.denounced == [worker.member]
+            assert answered > 5
 
     asyncio.run(scenario())
 
@@ -259,6 +263,26 @@ def test_a_request_in_hand_at_three_deaths_is_refused_and_no_other() -> None:
             serving.cancel()
             assert (poison.status, poison.json()["reason"]) == (500, "worker_crashed")
             assert [r.status for r in others] == [200] * 6
+
+    asyncio.run(scenario())
+
+
+def test_kills_from_outside_blame_nobody() -> None:
+    """A request may be in hand at any number of them, and runs with others as before."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            requests = [here.ask(question([n, 0, 0, 0])) for n in range(2)]
+            for death in range(6):
+                header, (part,) = await worker.take()
+                assert len(worker.rows(header, part)) == 2
+                worker.sock.close()
+                await here.until(lambda n=death: len(here.heard(Kind.OPEN)) == n + 2, "the next OPEN")  # type: ignore[misc]
+                worker = here.connect(7, blameless=True)
+            await worker.serve_one(2.0)
+            await here.answered(*requests)
+            assert [r.values[0] for r in requests] == [0, 2]
 
     asyncio.run(scenario())
 

@@ -171,8 +171,13 @@ def test_an_open_circuit_tries_one_worker_a_period_and_a_stable_one_closes_it(ho
 def test_kills_from_outside_open_no_circuit(house: House) -> None:
     """A hundred SIGKILLs are no sign of a bad model: each worker is replaced within 0.2 s."""
     house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    house.workers.open(house.gateway, 1, None)
     for pid in range(100):
-        house.workers.died(house.up(1, 5000 + pid), -9)
+        worker = house.up(1, 5000 + pid)
+        told = [body["blameless"] for kind, body in house.heard(house.gateway) if kind is Kind.CHANNEL]
+        assert told == [pid > 0]  # the requests that the last one had in hand
+        house.workers.died(worker, -9)
+        house.workers.open(house.gateway, 1, worker.number)
         delay, start = house.timers[-1]
         assert delay <= 0.2
         start()

@@ -70,6 +70,7 @@ class Batcher:
         self._queue: deque[Ticket] = deque()
         self._scheduled = False
         self._suspect: Batch | None = None  # out, and nothing may be beside it
+        self._in_hand: list[Ticket] = []  # of the worker that died last
         self._batchable = entry.signature.batchable
         self._one_run = not self._batchable and any(e.datatype == "BYTES" for e in entry.signature.inputs)
 
@@ -190,38 +191,45 @@ class Batcher:
         if why is not None and lost is not None:
             self._denounce(lost, why)
         self.channel = self._suspect = None
+        self._in_hand += [ticket for batch in in_hand for ticket in batch.tickets]
         for batch in waiting:
             for ticket in batch.tickets:
                 ticket.attempts -= 1  # it had no part in the death
         batches = sorted([*in_hand, *waiting], key=lambda b: b.number)
         for ticket in reversed([t for batch in batches for t in batch.tickets]):
-            self._take_back(ticket)
+            if ticket.answered:
+                ticket.release()
+            else:
+                ticket.running = False
+                self._queue.appendleft(ticket)
         if not self.gone:
             self._reopen(self.entry.loading, lost)
 
-    def _take_back(self, ticket: Ticket) -> None:
-        """Queue a lost ticket again, in front.
+    def _judge(self, *, blameless: bool) -> None:
+        """What comes of those that were in hand at a death.
 
-        A first death is most likely none of its doing, so it runs as before. After a second it runs alone: whoever
-        kills workers shall not take others along.
+        A first death is most likely none of their doing, so they run as before. After a second each runs alone:
+        whoever kills workers shall not take others along.
         """
-        if ticket.answered:
-            ticket.release()
-        elif ticket.attempts >= _MAX_ATTEMPTS:
-            detail = f"{_MAX_ATTEMPTS} workers died with this request in hand"
-            self._desk.fail(ticket, ModelRunFailed(detail, reason="worker_crashed"))
-            ticket.release()
-        else:
-            ticket.alone = ticket.alone or ticket.attempts == _MAX_ATTEMPTS - 1
-            ticket.running = False
-            self._queue.appendleft(ticket)
+        judged, self._in_hand = self._in_hand, []
+        for ticket in judged:
+            if blameless:
+                ticket.attempts -= 1
+            elif ticket.attempts == _MAX_ATTEMPTS - 1:
+                ticket.alone = True
+            elif ticket.attempts >= _MAX_ATTEMPTS and not ticket.answered:
+                self.withdraw(ticket)
+                detail = f"{_MAX_ATTEMPTS} workers died with this request in hand"
+                self._desk.fail(ticket, ModelRunFailed(detail, reason="worker_crashed"))
+                ticket.release()
 
     # -- channel -------------------------------------------------------------------------------------------
 
-    def opened(self, channel: WorkerChannel) -> None:
-        """A channel to the loading's worker is here."""
+    def opened(self, channel: WorkerChannel, *, blameless: bool = False) -> None:
+        """A channel to the loading's worker is here. `blameless`: the last one was killed from outside."""
         if self.channel is not None:
             self.channel.close()
+        self._judge(blameless=blameless)
         self.channel = channel
         self.connected = True
         self._barred_until = None

@@ -160,7 +160,7 @@ class Models:
             sock.close()
             asyncio.get_running_loop().call_later(_AGAIN, self._open, target.loading)
             return
-        target.batcher.opened(opened)
+        target.batcher.opened(opened, blameless=body.get("blameless", False))
         self._arrived(target.loading, None)
 
     def on_refused(self, message: Frame) -> None:

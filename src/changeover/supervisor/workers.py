@@ -217,6 +217,7 @@ class Workers:
             "worker": worker.number,
             "gateway": gateway.number,
             "size": [size.slots, size.input_bytes, size.output_bytes],
+            "blameless": loading.circuit.cause is Cause.KILLED,  # whatever the last worker had in hand
         }
         self._family.send(worker, frame(Kind.CHANNEL, body, fds=[memory, theirs.fileno()]))
         self._family.send(gateway, frame(Kind.CHANNEL, body, fds=[memory, ours.fileno()]))
