@@ -1,0 +1,83 @@
+"""A real controller, and a real server, killed at system calls spread over a version's life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.durability import crash_points
+from tests.durability.crash_points import Call, CannotTrace, Point, Promise, broken
+from tests.durability.order import violations
+
+SAMPLE = 9
+FEWEST_CALLS = 120
+"""A life has more; a tracer that misses some would make the points a matter of luck."""
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+    """One life, undisturbed."""
+    try:
+        return crash_points.record(tmp_path_factory.mktemp("recorded"), certificate=False)
+    except CannotTrace as error:
+        pytest.skip(f"no process can be traced here: {error}")
+
+
+def test_all_kinds_of_calls_are_seen(calls: list[Call]) -> None:
+    """Numbered without a gap, for the journal, the sealed artifacts and the other processes."""
+    assert len(calls) >= FEWEST_CALLS
+    assert [call.number for call in calls] == list(range(1, len(calls) + 1))
+    assert {"mkdir", "openat", "write", "fsync", "rename", "pwrite64", "fdatasync", "sendmsg"} <= {
+        c.name for c in calls
+    }
+    assert {"journal.sqlite-wal", "artifacts", "parent"} <= {call.path for call in calls}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_killed_at_points_spread_over_a_life(calls: list[Call], tmp_path: Path) -> None:
+    """No request fails or is answered wrongly, what was acknowledged holds, and every rollout ends by its rule."""
+    every = [point for point in crash_points.points(calls) if not point.after or point.number % 2]
+    step = len(every) // SAMPLE
+    chosen = [Point(p.number, p.after, cold=n % 4 == 3) for n, p in enumerate(every[step // 2 :: step])]
+    outcomes = list(crash_points.sweep(tmp_path, chosen))
+    assert not [(str(o.point), o.call, o.problems) for o in outcomes if o.problems]
+    assert sum(o.call is not None for o in outcomes) >= SAMPLE - 2
+
+
+def test_the_order_of_writes(calls: list[Call]) -> None:
+    """Synchronised before it is renamed, renamed for good before it is recorded, recorded before it is told."""
+    assert violations(calls) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "complaint"),
+    [
+        ("fsync", "model.onnx", "model.onnx was not synchronised before"),
+        ("fsync", "manifest.json", "manifest.json was not synchronised before"),
+        ("fsync", "files", "files was not synchronised before"),
+        ("fsync", "artifacts", "before its rename is durable"),
+        ("fdatasync", "journal.sqlite-wal", "tells what the journal has not synchronised"),
+    ],
+)
+def test_a_missing_sync_is_noticed(calls: list[Call], name: str, path: str, complaint: str) -> None:
+    """The same trace without one kind of synchronisation."""
+    doctored = [call for call in calls if not (call.name == name and call.path.split("/")[-1] == path)]
+    assert len(doctored) < len(calls)
+    assert any(complaint in sentence for sentence in violations(doctored))
+
+
+@pytest.mark.parametrize(
+    ("promise", "phase"),
+    [
+        (Promise(2, good=True, rollout="r-1"), "failed"),
+        (Promise(2, good=True, rollout="r-1"), "rolled_back"),
+        (Promise(2, good=True, rollout="r-1", undo_asked=True, undone=True), "succeeded"),
+        (Promise(2, good=False, rollout="r-1"), "watching"),
+        (Promise(3, good=True, rollout="r-1"), "watching"),
+    ],
+)
+def test_a_broken_promise_is_noticed(promise: Promise, phase: str) -> None:
+    """A wrong end, or a rollout that is lost."""
+    assert broken(promise, [{"to": "2", "phase": phase, "reason": None}])
