@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from changeover.transport.control import Signature, TensorEntry
-from changeover.transport.link import Frame, Kind, frame
+from changeover.transport.link import Kind, frame
 from tests.gateway.stage import entry, question, stage
 
 
@@ -208,53 +208,6 @@ def test_requests_of_a_loading_that_is_gone_choose_again() -> None:
             await following.serve_one(5.0)
             await here.answered(waiting)
             assert (waiting.json()["model_version"], waiting.values) == ("2", [5, 10, 15, 20])
-
-    asyncio.run(scenario())
-
-
-def health(circuit: str, wait: float) -> Frame:
-    """What the supervisor tells of loading 7."""
-    return frame(Kind.HEALTH, {"loading": 7, "circuit": circuit, "deaths": 5, "wait": wait})
-
-
-def test_an_open_circuit_refuses_at_once_until_a_worker_is_there() -> None:
-    """Who waits and who comes gets 503 with the time of the next try; the next worker's channel ends it."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1"))
-            waiting = here.ask(question())
-            await worker.take()
-            worker.sock.close()
-            await here.until(lambda: len(here.heard(Kind.OPEN)) == 2, "the next OPEN")
-            here.models.on_health(health("closed", 0.4))
-            assert waiting.status == 0
-            here.models.on_health(health("open", 9.5))
-            coming = here.ask(question())
-            for request in (waiting, coming):
-                assert (request.status, request.json()["reason"]) == (503, "worker_crash_loop")
-                assert b"retry-after: 10\r\n" in request.head
-            assert (here.models.targets[7].leases, here.pipeline.in_flight) == (0, 0)
-            successor = here.connect(7)
-            request = here.ask(question())
-            await successor.serve_one(2.0)
-            await here.answered(request)
-            assert request.status == 200
-
-    asyncio.run(scenario())
-
-
-def test_news_of_a_circuit_that_come_late_do_no_harm() -> None:
-    """A worker that answers is worth more than what was told before it came."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1"))
-            here.models.on_health(health("open", 10.0))
-            request = here.ask(question())
-            await worker.serve_one(2.0)
-            await here.answered(request)
-            assert request.status == 200
 
     asyncio.run(scenario())
 

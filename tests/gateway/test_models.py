@@ -73,6 +73,24 @@ def test_a_worker_that_is_being_replaced_does_not_hold_up_a_switch() -> None:
     asyncio.run(scenario())
 
 
+def test_a_crash_loop_does_not_hold_up_a_switch_or_a_join() -> None:
+    """A table may name a loading whose workers die again and again: the way out of it is such a table."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, entry(7, "1"), entry(8, "2"))
+            here.models.on_prepare(Prepare(WORD, [1]))
+            here.connect(7)
+            here.models.on_health(frame(Kind.HEALTH, {"loading": 8, "circuit": "open", "wait": 10.0}))
+            assert here.heard(Kind.PREPARED) == [{"word": WORD, "epochs": [1], "error": None}]
+            here.publish(2, entry(7, "1"), entry(8, "2"))
+            here.models.on_prepare(Prepare(WORD, [2]))
+            assert [told["error"] for told in here.heard(Kind.PREPARED)] == [None, None]
+            assert here.models.unopened({7, 8}) == set()
+
+    asyncio.run(scenario())
+
+
 def test_a_table_that_is_not_in_the_store_is_an_error() -> None:
     """Nothing is guessed."""
 

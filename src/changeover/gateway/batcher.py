@@ -190,6 +190,12 @@ class Batcher:
         lost = self.channel.member if self.channel is not None else None
         if why is not None and lost is not None:
             self._denounce(lost, why)
+        self._queue_again(in_hand, waiting)
+        if not self.gone:
+            self._reopen(self.entry.loading, lost)
+
+    def _queue_again(self, in_hand: list[Batch], waiting: list[Batch]) -> None:
+        """What a channel had goes back to the front of the queue, in its order."""
         self.channel = self._suspect = None
         self._in_hand += [ticket for batch in in_hand for ticket in batch.tickets]
         for batch in waiting:
@@ -202,8 +208,6 @@ class Batcher:
             else:
                 ticket.running = False
                 self._queue.appendleft(ticket)
-        if not self.gone:
-            self._reopen(self.entry.loading, lost)
 
     def _judge(self, *, blameless: bool) -> None:
         """What comes of those that were in hand at a death.
@@ -228,7 +232,7 @@ class Batcher:
     def opened(self, channel: WorkerChannel, *, blameless: bool = False) -> None:
         """A channel to the loading's worker is here. `blameless`: the last one was killed from outside."""
         if self.channel is not None:
-            self.channel.close()
+            self._queue_again(*self.channel.close())
         self._judge(blameless=blameless)
         self.channel = channel
         self.connected = True
