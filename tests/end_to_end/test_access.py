@@ -152,7 +152,8 @@ def test_the_control_port_takes_a_certificate_and_a_token(server: GuardedServer)
 
 
 def test_plain_http_gets_no_answer(server: GuardedServer) -> None:
-    """On neither port."""
+    """On neither port, and `server.json` says how to ask."""
+    assert json.loads((server.state / "server.json").read_text())["scheme"] == "https"
     for port in (server.http_port, server.control_port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.request("GET", "/v2/health/live")
