@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from changeover.bench.breaks import Told, tell_apart
@@ -32,6 +33,7 @@ STABLE_S = 10.5
 WORKER_EVERY = 2.8
 MOST_S = 330.0
 VERSIONS = 8000
+OUT = Path("bench-results")
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ def main(count: int, gateways: int, seed: int) -> None:
     subject = small()
     arguments = ["--gateways", str(gateways)] if gateways else []
     with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
+        server.keep_log = OUT / "kills.log"
         household = Household(server.process.pid, server.port)
         spec = spec_for(subject, server.port, VERSIONS)
         rate = SHARE * capacity(spec)

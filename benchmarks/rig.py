@@ -55,6 +55,8 @@ class Server:
         self, models: dict[str, bytes], plans: dict[str, str] | None = None, arguments: Sequence[str] = ()
     ) -> None:
         self._arguments = arguments
+        self.keep_log: Path | None = None
+        """Where the server's log is to be found after its end."""
         self.folder = Path(tempfile.mkdtemp(prefix="changeover-bench-"))
         for name, data in models.items():
             version = self.folder / "repository" / name / "1"
@@ -98,6 +100,9 @@ class Server:
         finally:
             self.process.kill()
             self.log.close()
+            if self.keep_log:
+                self.keep_log.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.folder / "log", self.keep_log)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def get(self, path: str) -> Any:

@@ -5,7 +5,7 @@
 Traffic goes over kept and fresh connections, and every answer is checked by value. In the first part, at most half of
 the time, up to 1,000 changeovers go by and nothing is killed: what lasts must not grow. In the second part workers,
 controller, gateways and zygote are killed while changeovers go on. Figures come as JSON lines; the report is
-FOLDER/soak.json and FOLDER/soak.html. Ctrl-C ends it early, with the report of what was seen.
+FOLDER/soak.json and soak.html, the log of the server beside it. Ctrl-C ends it early, with the report so far.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ OVERTIME = 60.0
 class Soak:
     """One run: its server, load and evidence."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, folder: Path) -> None:
         self.evidence = evidence
+        self._folder = folder
         self._random = random.Random(evidence.seed)
         self._gateways = evidence.gateways
         self._bench: BenchProcess | None = None
@@ -70,6 +71,7 @@ class Soak:
         subject = small()
         arguments = ["--gateways", str(self._gateways)] if self._gateways else []
         with Server({subject.name: subject.versions[0]}, arguments=arguments) as server, ExitStack() as stack:
+            server.keep_log = self._folder / "soak.log"
             self._household = Household(server.process.pid, server.port)
             self._name = subject.name
             self.evidence.gateways = len(self._household.pids("gateway"))
@@ -251,7 +253,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     evidence = Evidence(arguments.duration, arguments.seed, arguments.gateways, environment(), rate=arguments.rate)
     try:
-        Soak(evidence).run()
+        Soak(evidence, arguments.out).run()
     except KeyboardInterrupt:
         evidence.stopped_early = True
         say("soak: ended early; the report is of what was seen so far")
