@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py [--duration 20m] [--gateways N] [--seed N] [--rate R] [--out FOLDER]
 
-Traffic goes over kept and fresh connections, and every answer is checked by value. In the first part, at most half of
-the time, up to 1,000 changeovers go by and nothing is killed: what lasts must not grow. In the second part workers,
+Traffic goes over kept and fresh connections, and every answer is checked by value. In the first part, at most 0.6 of
+the time, up to 1,100 changeovers go by and nothing is killed: what lasts must not grow. In the second part workers,
 controller, gateways and zygote are killed while changeovers go on. Figures come as JSON lines; the report is
 FOLDER/soak.json and soak.html, the log of the server beside it. Ctrl-C ends it early, with the report so far.
 """
@@ -46,8 +46,11 @@ SHARE = 0.9
 KILL_EVERY = 30.0
 RETRIES = 5
 CONNECTIONS = 256
-PATIENT_S = 60.0
-"""A request that waits longer than this has failed."""
+PATIENT_S = 120.0
+"""A request that waits longer than this has failed. The server gives up after 30 s by itself; this leaves room for a
+machine that has become slower than when its capacity was measured, so that its backlog is no failure of the server."""
+WARM = 0.1
+"""Changeovers before the first footprint: thread pools fill up, and windows of minutes; neither grows for ever."""
 BEHIND_MS = 500.0
 """With a latency above this the next changeover waits: at 0.9 of capacity a backlog needs time to go away."""
 MOST_WAIT = 5.0
@@ -121,9 +124,10 @@ class Soak:
         evidence, start = self.evidence, self.evidence.started
         end = start + evidence.duration_s
         wanted = round(CHANGEOVERS * evidence.share)
-        self._changeovers(max(3, wanted // 50), start + evidence.duration_s * 0.25, 0.1)  # warm
+        warm = max(3, round(wanted * WARM))
+        self._changeovers(warm, start + evidence.duration_s * 0.15, 0.1)
         evidence.footprints["before"] = self._quiet_footprint()
-        self._changeovers(wanted, start + evidence.duration_s * 0.5, 0.1)
+        self._changeovers(warm + wanted, start + evidence.duration_s * 0.6, 0.1)
         evidence.undisturbed = len(self._changer.changes)
         evidence.footprints["after"] = self._quiet_footprint()
         killer = threading.Thread(target=self._kill, args=(end,), name="killer", daemon=True)

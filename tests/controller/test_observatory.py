@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from time import monotonic_ns
 
 import pytest
@@ -153,3 +154,19 @@ def test_old_reports_are_thinned_and_nothing_is_miscounted(start: int) -> None:
     assert near == 16
     kept = sum(len(series.old) + len(series.recent) for series in observatory._series.values())
     assert kept < 200
+
+
+def test_what_is_kept_is_packed(start: int) -> None:
+    """A thousand reports of full histograms, as changeovers without a pause leave behind, take less than 6 MB."""
+    observatory = Observatory()
+    tracemalloc.start()
+    try:
+        for loading in range(1000):
+            latency = {bucket: 300 + bucket + loading for bucket in range(200)}
+            seen = Observed(loading, "m", 60_000, 0, 0, latency)
+            observatory.record(1, Observations(start + loading * SECOND // 10, [seen]))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 6_000_000
+    assert observatory.window("m", start - SECOND, start + 50 * SECOND).requests > 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain, product
+
+import msgspec
 
 from changeover.records.certificate import Requests, Window
 from changeover.telemetry.observations import difference, merged, percentile
@@ -19,8 +22,29 @@ _COARSE_NS = 2 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class _Point:
+    """A report as it is kept: thousands of them for a model that changes over all the time, so packed.
+
+    Attributes:
+        seen: the report without its histogram.
+        buckets: numbers of the histogram's buckets, two bytes each.
+        counts: what is in them, eight bytes each.
+    """
+
     at_ns: int
     seen: Observed
+    buckets: bytes
+    counts: bytes
+
+    @classmethod
+    def of(cls, at_ns: int, seen: Observed) -> _Point:
+        """Pack a report."""
+        buckets, counts = array("H", seen.latency.keys()), array("Q", seen.latency.values())
+        return cls(at_ns, msgspec.structs.replace(seen, latency={}), buckets.tobytes(), counts.tobytes())
+
+    @property
+    def latency(self) -> dict[int, int]:
+        """The histogram."""
+        return dict(zip(array("H", self.buckets), array("Q", self.counts), strict=True))
 
 
 @dataclass(slots=True)
@@ -75,8 +99,8 @@ class Observatory:
             series = self._series.setdefault(key, _Series())
             if key in self._inherited:
                 self._inherited.discard(key)
-                series.add(_Point(0, seen))
-            series.add(_Point(report.at_ns, seen))
+                series.add(_Point.of(0, seen))
+            series.add(_Point.of(report.at_ns, seen))
         if report.at_ns > self._swept_ns + _COARSE_NS:
             self._swept_ns = report.at_ns
             self._sweep(report.at_ns)
@@ -101,7 +125,7 @@ class Observatory:
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Requests of a model that were answered between two times (to the nearest report, 0.25 s)."""
         spans = [s.between(start_ns, end_ns) for s in self._series.values() if s.last.seen.model == model]
-        histogram = merged([difference(b.seen.latency, a.seen.latency if a else {}) for a, b in spans if b is not None])
+        histogram = merged([difference(b.latency, a.latency if a else {}) for a, b in spans if b is not None])
         seconds = _covered([(a, b) for a, b in spans if b is not None], start_ns, end_ns)
         p50, p99 = percentile(histogram, 0.5), percentile(histogram, 0.99)
         return Window(
