@@ -56,7 +56,7 @@ class Plan:
     budget_s: float
 
 
-FULL = Plan(rounds=3, seconds=3, changes=10, restarts=3, budget_s=600.0)
+FULL = Plan(rounds=3, seconds=3, changes=10, restarts=3, budget_s=540.0)
 QUICK = Plan(rounds=1, seconds=1, changes=2, restarts=0, budget_s=140.0)
 
 

@@ -29,6 +29,7 @@ SHARE = 0.6
 WINDOW = 2.0
 PERIOD = 6.0  # from one command to the next, at least
 SETTLE = 1.0  # after a window, until the time counts as steady again
+LONGEST = 120.0  # after this long no further change of a peer is begun
 REACH = 1.2
 RELATIVE = 1e-2  # difference up to which values are equal; the versions' answers differ by their own size
 
@@ -36,7 +37,7 @@ Spans = Sequence[tuple[float, float]]
 
 
 def measure(peer: Peer, changes: int, cores: str) -> None:
-    """Start the load on a running peer, change `changes` times, print."""
+    """Start the load on a running peer, change at most `changes` times within `LONGEST`, print."""
     assert peer.tree is not None
     spec = _spec(peer, changes)
     found = _capacity(spec)
@@ -45,7 +46,7 @@ def measure(peer: Peer, changes: int, cores: str) -> None:
     before = peer.tree.pss_mb()
     with BenchProcess(load) as bench:
         time.sleep(PERIOD - WINDOW)
-        commands = [_change(peer, number + 2) for number in range(changes)]
+        commands = _changes(peer, changes)
         time.sleep(SETTLE)
         assert peer.tree is not None
         after = peer.tree.pss_mb()
@@ -57,7 +58,7 @@ def measure(peer: Peer, changes: int, cores: str) -> None:
     clean = values["failed"] == 0 and values["wrong"] == 0 and values["wrong_version"] == 0
     met = peer.key != "changeover" or (clean and values["ratio"] is not None and values["ratio"] <= REACH)
     emit("peers_changeover", met=met, peer=peer.title, model=peer.model.name, cores=cores, form=peer.forms[-1],
-         changed_by=peer.change_by, changes=changes, foreign_cpu=share, reach=REACH, **values)  # fmt: skip
+         changed_by=peer.change_by, changes=len(commands), foreign_cpu=share, reach=REACH, **values)  # fmt: skip
 
 
 def _spec(peer: Peer, changes: int) -> LoadSpec:
@@ -71,6 +72,15 @@ def _capacity(spec: LoadSpec) -> float:
     """Requests per second of the best of a few closed loops."""
     with BenchProcess(replace(spec, mode="closed", duration_s=2.0), capacity=True) as bench:
         return float(bench.result(30 + 12 * len(CALLERS))["capacity"])
+
+
+def _changes(peer: Peer, most: int) -> list[tuple[float, float]]:
+    """Change again and again; when each was commanded and when it was done."""
+    until = time.monotonic() + LONGEST
+    commands = [_change(peer, 2)]
+    while len(commands) < most and time.monotonic() < until:
+        commands.append(_change(peer, len(commands) + 2))
+    return commands
 
 
 def _change(peer: Peer, version: int) -> tuple[float, float]:

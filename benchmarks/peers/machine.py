@@ -50,6 +50,6 @@ def describe() -> dict[str, object]:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "cpus": os.cpu_count(),
         "processor": processor or platform.machine(),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
     }
