@@ -14,6 +14,7 @@ FULL = (
     ("replacement.py", "5"),
     ("changeovers.py", "100"),
     ("kills.py", "100"),
+    ("crash_points.py", "330"),
     ("felt.py", "30"),
 )
 QUICK = (
@@ -21,6 +22,7 @@ QUICK = (
     ("replacement.py", "1"),
     ("changeovers.py", "10"),
     ("kills.py", "3"),
+    ("crash_points.py", "30"),
     ("felt.py", "3"),
 )
 

@@ -90,3 +90,16 @@ def test_an_undo_needs_no_disk(serve: Serve, how: str) -> None:
         assert server.deploy("m", model(3), 3)["phase"] == "watching"
         traffic.wait_for_version("3")
     assert (traffic.report.failed, traffic.report.refused, traffic.report.wrong) == ([], 0, 0)
+
+
+def test_a_version_found_meanwhile_is_taken_later(serve: Serve) -> None:
+    """It lies in the repository while nothing can be recorded: no verdict is passed on it, and it serves in the end."""
+    server = serve()
+    server.deploy("m", model(1), 1)
+    with failing(server, "fdatasync:error=EIO"):
+        folder = server.repository / "m" / "2"
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(model(2))
+        wait_for(lambda: "m/2 cannot be taken yet" in server.log.read_text(), "the attempt")
+    wait_for(lambda: server.model("m")["active"] == "2", "the next attempt")
+    assert [r["phase"] for r in server.control("GET", "/v1/models/m/rollouts")["rollouts"]] == ["watching", "succeeded"]

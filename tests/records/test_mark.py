@@ -34,6 +34,17 @@ def test_it_counts_decisions(tmp_path: Path) -> None:
         assert mark.read() == 4
 
 
+def test_it_never_counts_what_may_be_undone(tmp_path: Path) -> None:
+    """A decision inside a larger commit is marked with the next one."""
+    mark = Mark(tmp_path / "journal.db-mark")
+    with Journal(tmp_path / "journal.db") as journal:
+        with journal.together():
+            decide(journal)
+            assert mark.read() == 0
+        decide(journal)
+        assert mark.read() == 2
+
+
 @pytest.mark.parametrize("garbage", [b"", b"1", b"x" * 21, b"-0000000000000000001\n", b"\xff" * 21])
 def test_garbage_counts_nothing(tmp_path: Path, garbage: bytes) -> None:
     """As if there was no mark."""

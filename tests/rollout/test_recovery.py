@@ -254,6 +254,27 @@ def test_a_lost_artifact_leaves_the_standby(stage: Stage, fleet: MemoryFleet) ->
     recovered(stage, nobody, "one.sqlite", lambda driver: check(driver, nobody, None))
 
 
+def test_a_living_worker_outlives_its_artifact(stage: Stage, fleet: MemoryFleet) -> None:
+    """Its sealed copy is lost, and the controller dies: it serves on and is managed, a next version can follow it."""
+    offers = offers_of(stage)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offers[1])
+        await driver.idle()
+
+    async def second(driver: Driver) -> None:
+        await driver.taken_over.wait()
+        await driver.idle()
+        check(driver, fleet, "1")
+        await driver.offer(offers[4])
+        await driver.idle()
+        check(driver, fleet, "4")
+
+    lived(stage, fleet, first)
+    discard(offers[1].artifact.path)
+    lived(stage, fleet, second)
+
+
 def test_what_once_served_may_serve_again_when_nothing_does(stage: Stage, fleet: MemoryFleet) -> None:
     """Its artifact was lost, its folder is still in the repository: found again, it is no old news."""
     offer = stage.offer(1)

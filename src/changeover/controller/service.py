@@ -26,6 +26,8 @@ from changeover.settings import Settings
 from changeover.transport.control import RoutingTable
 from changeover.transport.page import SERVER_WORD, WORDS
 
+_AGAIN = 5.0
+"""Seconds until a version that the disk did not take is tried again."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -118,8 +120,18 @@ class Service:
                 async with self._sweeper.arriving():
                     await self._take(model, version)
             except ChangeoverError as error:
+                if error.fault == "server":
+                    self._take_later(model, version, error)
+                    continue
                 log.error("repository: %s/%d is refused: %s", model, version, error.message)  # noqa: TRY400
                 await self._refuse(model, version, error)
+
+    def _take_later(self, model: str, version: int, error: ChangeoverError) -> None:
+        """A sick disk is no verdict on a version: it is tried again, as one that has just settled."""
+        log.error("repository: %s/%d cannot be taken yet: %s", model, version, error.message)
+        again = Observation(settled=((model, version),))
+        loop = asyncio.get_running_loop()
+        loop.call_later(_AGAIN, lambda: self._tasks.create_task(self._observe(again)))
 
     async def _refuse(self, model: str, version: int, error: ChangeoverError) -> None:
         """Put a refusal on record; a journal that cannot be written must not end the controller."""

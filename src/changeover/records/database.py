@@ -64,6 +64,11 @@ class Database:
                 self._connection.close()
                 raise
 
+    @property
+    def writing(self) -> bool:
+        """Whether a transaction is under way, so that what is read may not be committed yet."""
+        return self._depth > 0
+
     def close(self) -> None:
         """Close the file; calling it twice is allowed, any other use afterwards is an error."""
         with self._lock:

@@ -92,7 +92,7 @@ class Epochs:
             Internal: `epoch_not_intended`, or `epoch_in_past` when a higher one is decided already.
         """
         self._decide(model, epoch, EpochState.COMMITTED)
-        self._mark.write(self.decisions())
+        self._note()
 
     def record_owed(self, model: str, epoch: int, table: bytes, *, term: int) -> None:
         """Record an epoch that the page holds already: its decision was owed. Needs no earlier intention.
@@ -106,7 +106,12 @@ class Epochs:
             if self.get(model, epoch) is None:
                 self._insert(model, epoch, table, term=term)
             self._decide(model, epoch, EpochState.OWED)
-        self._mark.write(self.decisions())
+        self._note()
+
+    def _note(self) -> None:
+        """Mark what is committed, never what may yet be undone."""
+        if not self._database.writing:
+            self._mark.write(self.decisions())
 
     def decisions(self) -> int:
         """Decisions ever recorded, of all models."""

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from changeover.errors import ChangeoverError, InvalidPlan
+from changeover.errors import ChangeoverError, InvalidPlan, ModelRejected
 from changeover.lifecycle import artifacts
 from changeover.lifecycle.artifacts import Artifact
+from changeover.lifecycle.manifest import manifest_of
 from changeover.lifecycle.states import LoadingState
 from changeover.records.epochs import EpochRecord
 from changeover.records.rollouts import RolloutRecord
@@ -92,12 +93,21 @@ async def _roll_forward(driver: Driver, epoch: int) -> None:
 def _adopt(driver: Driver, table: RoutingTable) -> None:
     """The workers named by the table in force go on; their loadings are known again."""
     for entry in table.loadings:
-        artifact = artifacts.open_artifact(driver.store, entry.digest)
+        artifact = _artifact(driver, entry.digest)
         loading = driver.loader.adopt(entry, artifact, _plan(driver, artifact))
         if entry.loading == table.active:
             driver.commands.active = loading
         elif entry.loading == table.standby:
             driver.commands.standby = loading
+
+
+def _artifact(driver: Driver, digest: str) -> Artifact:
+    """What a living worker was loaded from; one that is damaged since then is noticed when it is loaded again."""
+    try:
+        return artifacts.open_artifact(driver.store, digest)
+    except ModelRejected as error:
+        log.error("%s: %s What was loaded from it serves on.", driver.model, error.message)  # noqa: TRY400
+        return Artifact(digest, driver.store / digest, manifest_of([]))
 
 
 def _plan(driver: Driver, artifact: Artifact) -> Plan:
