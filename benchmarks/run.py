@@ -16,6 +16,8 @@ FULL = (
     ("kills.py", "100"),
     ("crash_points.py", "330"),
     ("felt.py", "30"),
+    ("overload.py", "10"),
+    ("many_models.py", "1", "10", "25", "50"),
 )
 QUICK = (
     ("throughput.py", "1"),
@@ -24,14 +26,16 @@ QUICK = (
     ("kills.py", "3"),
     ("crash_points.py", "30"),
     ("felt.py", "3"),
+    ("overload.py", "4"),
+    ("many_models.py", "1", "10"),
 )
 
 
 def main() -> int:
     """Run; the exit code is the number of benches that failed."""
     failed = 0
-    for script, argument in QUICK if "--quick" in sys.argv else FULL:
-        command = [sys.executable, str(Path(__file__).parent / script), argument]
+    for script, *arguments in QUICK if "--quick" in sys.argv else FULL:
+        command = [sys.executable, str(Path(__file__).parent / script), *arguments]
         failed += subprocess.run(command, check=False).returncode != 0
     return failed
 
