@@ -71,8 +71,20 @@ class Triton(Peer):
         command = [str(self._home / "bin" / "tritonserver"), "--model-repository", str(self.folder / "repository")]
         command += ["--backend-directory", str(self._home / "backends")]
         command += ["--model-control-mode", "explicit", "--load-model", "*"]
+        command += ["--backend-config", f"python,shm-region-prefix-name={self._regions}"]
         command += ["--http-address", "127.0.0.1", "--http-port", str(self.port)]
         return [*command, "--allow-grpc", "false", "--allow-metrics", "false"]
+
+    @property
+    def _regions(self) -> str:
+        return f"changeover-peers-{os.getpid()}-{self.port}-"
+
+    def stop(self) -> None:
+        """Also remove the shared memory that the backend leaves behind when it is ended by force."""
+        super().stop()
+        if hasattr(self, "port"):
+            for region in Path("/dev/shm").glob(f"{self._regions}*"):  # noqa: S108 - where POSIX shared memory is
+                region.unlink(missing_ok=True)
 
     def apply(self, version: int) -> None:
         """Load again: the newest version folder is taken, the one before is unloaded."""
