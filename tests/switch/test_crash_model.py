@@ -59,6 +59,7 @@ def test_no_promise_can_be_broken(crashes: int, deaths: int, failures: int) -> N
         ("join_loads_later_tables", World(0, 1, 0), "the page names a table that a gateway has not got"),
         ("commit_waits_for_joining", World(0, 1, 0), "the page names a table that a gateway has not got"),
         ("drain_by_acknowledgements", World(0, 0, 0), "a released version has a lease"),
+        ("drain_waits_for_joining", World(0, 1, 0), "a released version has a lease"),
         ("acknowledge_between_picks", World(0, 0, 0), "a released version has a lease"),
         ("dead_gateways_are_seen", World(0, 1, 0), "a released version's worker still had a dead gateway's requests"),
         ("epochs_are_never_reused", World(1, 0, 0), "a gateway has another table under the page's epoch"),
