@@ -279,7 +279,7 @@ def broken(promise: Promise, rollouts: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def unsound(state: Path) -> list[str]:
-    """What is wrong in the state folder of a dead server: each sealed artifact whole, each decision's bytes there."""
+    """What is wrong in the state folder of a dead server: each sealed artifact whole, all that is in use there."""
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ("journal.sqlite", "journal.sqlite-wal"):
@@ -293,15 +293,15 @@ def unsound(state: Path) -> list[str]:
             highest = max((intent.epoch for intent in journal.epochs.intents(MODEL)), default=0)
             if journal.epochs.allocate(MODEL)[0] <= max(committed.epoch, highest):
                 problems.append("an epoch would be used twice")
-            recorded = {version.digest for version in journal.versions.of(MODEL)}
+            begun = {rollout.target.digest for rollout in journal.rollouts.unfinished()}
     sealed = set(artifacts.digests(state / "artifacts"))
     for digest in sealed:
         try:
             artifacts.verify_sealed(state / "artifacts", digest)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             problems.append(f"half an artifact has its digest's name: {error}")
-    missing = (recorded | {entry["digest"] for entry in decided}) - sealed
-    return problems + [f"artifact {digest} is recorded and not there" for digest in missing]
+    missing = (begun | {entry["digest"] for entry in decided}) - sealed  # of others the oldest are removed
+    return problems + [f"artifact {digest} is in use and not there" for digest in missing]
 
 
 # -- many points -----------------------------------------------------------------------------------------------

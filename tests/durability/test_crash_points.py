@@ -10,7 +10,7 @@ from tests.durability import crash_points
 from tests.durability.crash_points import Call, CannotTrace, Point, Promise, broken
 from tests.durability.order import violations
 
-SAMPLE = 9
+SAMPLE = 8
 FEWEST_CALLS = 120
 """A life has more; a tracer that misses some would make the points a matter of luck."""
 
