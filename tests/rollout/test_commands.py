@@ -24,7 +24,7 @@ class Room:
     def __init__(self, stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
         self.stage, self.fleet, self.journal = stage, fleet, journal
         self.loader = Loader(MODEL, fleet, journal, stage.folder, 0.05)
-        self.switch = Switch(MODEL, WORD, fleet, journal, journal.next_term())
+        self.switch = Switch(MODEL, WORD, fleet, journal, journal.next_term(), beside=asyncio.create_task)
         self.clocks: list[Current] = []
         self.again: list[Callable[[], Awaitable[object]]] = []
         self.beside: list[asyncio.Task[None]] = []

@@ -39,7 +39,7 @@ def manned(fleet: MemoryFleet) -> MemoryFleet:
 
 @pytest.fixture
 def switch(fleet: MemoryFleet, journal: ScriptedJournal) -> Switch:
-    return Switch(MODEL, WORD, manned(fleet), journal, journal.next_term())
+    return Switch(MODEL, WORD, manned(fleet), journal, journal.next_term(), beside=asyncio.create_task)
 
 
 async def both(switch: Switch) -> Prepared:
@@ -235,7 +235,7 @@ def test_epochs_are_never_used_twice(fleet: MemoryFleet, stage: Stage) -> None:
     taken: list[int] = []
     for _ in range(3):
         with stage.journal() as journal:
-            switch = Switch(MODEL, WORD, fleet, journal, journal.next_term())
+            switch = Switch(MODEL, WORD, fleet, journal, journal.next_term(), beside=asyncio.create_task)
             for _ in range(2):
                 prepared = asyncio.run(both(switch))
                 assert prepared.back is not None

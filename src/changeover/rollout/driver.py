@@ -47,7 +47,7 @@ class Driver:
         self.settings = settings
         self.store = settings.state / "artifacts"
         self.loader = Loader(model, fleet, journal, settings.state, settings.load_timeout)
-        self.switch = Switch(model, word, fleet, journal, term)
+        self.switch = Switch(model, word, fleet, journal, term, beside=self._beside)
         self.taken_over = asyncio.Event()
         """Set when recovery has read what the last term left open: only then may this term open rollouts."""
         self.commands = Commands(
@@ -288,8 +288,8 @@ class Driver:
     def _again(self, call: Callable[[], Awaitable[object]]) -> None:
         asyncio.get_running_loop().call_later(_AGAIN, self._inbox.put_nowait, call)
 
-    def _beside(self, coroutine: Coroutine[None, None, None]) -> None:
-        self._tasks.create_task(coroutine)
+    def _beside(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        return self._tasks.create_task(coroutine)
 
     def _start_clock(self, current: Current) -> None:
         if current.clock is None:

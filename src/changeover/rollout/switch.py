@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic_ns
 
@@ -21,6 +21,9 @@ from changeover.transport.page import TableRecord
 _JOURNAL_PATIENCE = 0.05
 _DEBT_PAUSE = 1.0
 log = logging.getLogger("changeover.controller")
+
+Beside = Callable[[Coroutine[None, None, None]], asyncio.Task[None]]
+"""Starts a coroutine among the driver's tasks, whose failure ends the controller: nothing may be owed unseen."""
 
 Draw = Callable[[int], RoutingTable]
 """Makes the table of an epoch."""
@@ -57,15 +60,20 @@ class Switched:
 
 
 class Switch:
-    """Moves one model's traffic. Only one switch of a model runs at a time (its driver sees to that)."""
+    """Moves one model's traffic. Only one switch of a model runs at a time (its driver sees to that).
 
-    def __init__(self, model: str, word: int, fleet: Fleet, journal: Journal, term: int) -> None:
+    Args:
+        beside: runs a coroutine beside the driver: the writing of an owed record.
+    """
+
+    def __init__(self, model: str, word: int, fleet: Fleet, journal: Journal, term: int, *, beside: Beside) -> None:
         self.model = model
         self.word = word
         self.table: RoutingTable | None = None
         self._fleet = fleet
         self._journal = journal
         self.term = term
+        self._beside = beside
         self._debts: set[asyncio.Task[None]] = set()
 
     @property
@@ -145,7 +153,7 @@ class Switch:
             table: of the epoch.
             commit: a write that is under way.
         """
-        task = asyncio.get_running_loop().create_task(self._pay(table, commit))
+        task = self._beside(self._pay(table, commit))
         self._debts.add(task)
         task.add_done_callback(self._debts.discard)
 
