@@ -186,8 +186,10 @@ class Driver:
 
     def can_undo(self, rollout: str) -> bool:
         """Whether `undo` would undo this rollout."""
-        current = self.current
-        return current is not None and current.id == rollout and current.rollout.phase is Phase.WATCHING
+        return (current := self.current) is not None and (current.id, current.rollout.phase) == (
+            rollout,
+            Phase.WATCHING,
+        )
 
     def role(self, loading: Loading) -> str:
         """Derived from the table in force, never stored."""
@@ -237,8 +239,8 @@ class Driver:
     def take_in_hand(self, rollout_id: str, offer: Offer, source: Loading | None) -> Current:
         """Make a rollout from a loading to an offer the current one."""
         rollout = Rollout(self.model, str(source.version) if source else None, str(offer.version))
-        receipt = Receipt(self.model, rollout_id, offer, source, self.fleet)
-        self.current = Current(rollout_id, offer, rollout, receipt, offer.plan.rollout.undo_window)
+        receipt, window = Receipt(self.model, rollout_id, offer, source, self.fleet), offer.plan.rollout.undo_window
+        self.current = Current(rollout_id, offer, rollout, receipt, window)
         return self.current
 
     async def resume(self, current: Current, event: Event) -> None:
