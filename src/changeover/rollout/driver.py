@@ -1,7 +1,6 @@
 """The driver of one model: feeds the rollout machine with what happens, and has its commands executed.
 
-One rollout at a time; versions offered meanwhile queue. Every phase is journalled before its commands act. A new
-rollout first ends a running undo window.
+One rollout at a time; versions offered meanwhile queue. Every phase is journalled before its commands act.
 """
 
 from __future__ import annotations
@@ -186,10 +185,8 @@ class Driver:
 
     def can_undo(self, rollout: str) -> bool:
         """Whether `undo` would undo this rollout."""
-        return (current := self.current) is not None and (current.id, current.rollout.phase) == (
-            rollout,
-            Phase.WATCHING,
-        )
+        current = self.current
+        return current is not None and current.id == rollout and current.rollout.phase is Phase.WATCHING
 
     def role(self, loading: Loading) -> str:
         """Derived from the table in force, never stored."""
