@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -69,6 +70,7 @@ class Server:
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.folder / "repository")]
         command += ["--http-port", "0", "--control-port", "0", "--state-dir", str(self.folder / "state")]
         command += self._arguments
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leaving the block ends the server
         self.log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, process_group=0
