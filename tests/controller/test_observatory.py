@@ -156,6 +156,20 @@ def test_old_reports_are_thinned_and_nothing_is_miscounted(start: int) -> None:
     assert kept < 200
 
 
+def test_what_has_ended_is_thinned_without_reports_of_its_own(start: int) -> None:
+    """A loading that served for a second leaves a few points behind, not one a report."""
+    observatory = Observatory()
+    short, long = Gateway(1, observatory, loading=1), Gateway(1, observatory, loading=2)
+    for i in range(8):
+        short.report(start + i * SECOND // 4, 0.001)
+    observatory.forget(1)
+    kept = observatory._series[1, 1]
+    for i in range(10):
+        long.report(start + 20 * SECOND + i * SECOND, 0.001)
+    assert len(kept.old) + len(kept.recent) <= 3
+    assert observatory.requests("m", start - SECOND, start + 60 * SECOND).total == 18
+
+
 def test_what_is_kept_is_packed(start: int) -> None:
     """A thousand reports of full histograms, as changeovers without a pause leave behind, take less than 6 MB."""
     observatory = Observatory()

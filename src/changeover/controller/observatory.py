@@ -60,11 +60,15 @@ class _Series:
 
     def add(self, point: _Point) -> None:
         self.recent.append(point)
-        while len(self.recent) > 1 and self.recent[0].at_ns < point.at_ns - _FINE_NS:
+        self.thin(point.at_ns)
+
+    def thin(self, now_ns: int) -> None:
+        """Keep less of what is no longer recent; the last report stays."""
+        while len(self.recent) > 1 and self.recent[0].at_ns < now_ns - _FINE_NS:
             leaving = self.recent.popleft()
             if not self.old or leaving.at_ns - self.old[-1].at_ns >= _COARSE_NS:
                 self.old.append(leaving)
-        while len(self.old) > 1 and self.old[1].at_ns < point.at_ns - _KEPT_NS:
+        while len(self.old) > 1 and self.old[1].at_ns < now_ns - _KEPT_NS:
             self.old.popleft()
 
     def between(self, start_ns: int, end_ns: int) -> tuple[_Point | None, _Point | None]:
@@ -114,10 +118,13 @@ class Observatory:
         self._ended.add(loading)
 
     def _sweep(self, now_ns: int) -> None:
-        """Drop what has ended and is too old to matter."""
+        """Thin what has ended, for no report will do it; drop what is too old to matter."""
         old = now_ns - _KEPT_NS
         for key, series in list(self._series.items()):
-            if (key[0] in self._dead or key[1] in self._ended) and series.last.at_ns < old:
+            if key[0] not in self._dead and key[1] not in self._ended:
+                continue
+            series.thin(now_ns)
+            if series.last.at_ns < old:
                 del self._series[key]
         self._dead &= {gateway for gateway, _ in self._series}
         self._ended &= {loading for _, loading in self._series}

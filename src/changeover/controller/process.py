@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 import uvloop
@@ -33,6 +34,8 @@ from changeover.transport.link import Frame, Link, LinkClosed
 from changeover.transport.page import RoutePage, TableStore
 
 _EXIT_CONFIGURATION = 78
+_THREADS = 4
+"""For files and the journal: the default grows with the cores, and each thread keeps memory of its own."""
 _NICE = 10
 _SLICE_NS = 100_000
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
@@ -80,6 +83,7 @@ def _give_way() -> None:
 
 async def _run(link: Link, welcome: Frame, journal: Journal, page: RoutePage, term: int) -> None:
     """Take office as this term, then serve the API until killed."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "files"))
     control, _, store, known = welcome.fds
     settings = Settings(**welcome.json()["settings"])
     fleet = Fleet(page, TableStore(store, writable=True), _sender(link), term)
