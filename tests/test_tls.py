@@ -61,7 +61,7 @@ def test_client_certificates_are_verified(authority: Authority, pair: Pair, dema
     files = TlsFiles(str(pair.cert), str(pair.key), str(authority.cert))
     context = server_context(files, demand=demand)
     assert context.verify_mode is mode
-    assert context.num_tickets == 0
+    assert (context.num_tickets, context.minimum_version) == (0, ssl.TLSVersion.TLSv1_3)
     shake_hands(context, authority.client_context(authority.issue("client")))
     if demand:
         with pytest.raises(ssl.SSLError):
@@ -92,6 +92,15 @@ def test_files_that_cannot_be_used_are_told(authority: Authority, pair: Pair, tm
             server_context(files, demand=True)
         assert words in refused.value.message
         assert refused.value.reason == "tls_file"
+
+
+def test_a_key_that_becomes_readable_is_noticed(authority: Authority, tmp_path: Path) -> None:
+    """A changed mode or owner is a change of the file, although its bytes and their time are the same."""
+    path = tmp_path / "key.pem"
+    path.write_bytes(b"key")
+    before = tls._stamp(str(path))
+    path.chmod(0o600)
+    assert tls._stamp(str(path)) != before
 
 
 def test_without_settings_there_is_no_context(pair: Pair) -> None:

@@ -114,8 +114,9 @@ def _verify_clients(context: ssl.SSLContext, client_ca: str, demand: bool) -> No
     except ssl.SSLError as error:
         raise _wrong(f"{client_ca} holds no CA certificate: {_words(error)}") from None
     context.verify_mode = ssl.CERT_REQUIRED if demand else ssl.CERT_OPTIONAL
-    # A resumed session would not be verified again: every connection shows its certificate.
-    context.options |= ssl.OP_NO_TICKET
+    # A resumed session would not be verified again: every connection shows its certificate. TLS 1.2 would resume
+    # by the server's own memory of sessions too, which cannot be switched off from here.
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
 
 
@@ -141,7 +142,7 @@ def _stamp(path: str | None) -> object:
         found = os.stat(path)
     except OSError as error:
         return error.errno
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def _words(error: Exception) -> str:

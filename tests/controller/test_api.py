@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import re
@@ -14,8 +15,9 @@ import pytest
 from starlette.routing import Route
 
 from changeover.access import Scope, guard_of
-from changeover.controller.api import Endpoint, endpoints, make_app
+from changeover.controller.api import Endpoint, _store, endpoints, make_app
 from changeover.controller.service import Service
+from changeover.errors import Internal
 from changeover.testing import Server, exchange
 from tests import onnx_models
 
@@ -193,3 +195,15 @@ def ask(app: Any, row: Endpoint, authorization: bytes | None) -> tuple[int, dict
 
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), json.loads(sent[1]["body"])
+
+
+def test_a_push_that_the_disk_does_not_take() -> None:
+    """It is the server's fault, in one sentence, also while the body is still on its way."""
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(Internal) as caught:
+        asyncio.run(_store(Full(), b"x" * (9 << 20)))
+    assert caught.value.reason == "artifacts_unwritable"

@@ -11,7 +11,7 @@ import pytest
 from changeover.controller import sweeper
 from changeover.controller.service import Service
 from changeover.lifecycle import artifacts
-from tests.controller.test_service import MODEL_FILE, Client, House
+from tests.controller.test_service import MODEL_FILE, Client, House, serves
 from tests.rollout.memory_fleet import Fate
 from tests.rollout.stage import MODEL, Stage, until
 
@@ -39,7 +39,7 @@ async def pushed(client: Client, number: int, name: str = MODEL) -> str:
 async def deployed(service: Service, client: Client, number: int) -> str:
     """Push, and wait until it serves."""
     digest = await pushed(client, number)
-    await until(lambda: service.model(MODEL)["active"] == str(number))
+    await until(lambda: serves(service, MODEL, str(number)))
     return digest
 
 
@@ -53,11 +53,11 @@ def test_only_what_is_kept_is_left(house: House) -> None:
     async def script(service: Service, client: Client) -> None:
         digests = [await deployed(service, client, number) for number in range(1, 9)]
         await until(lambda: sealed(house) == set(digests[-2:]))
-        states = {row["version"]: row["state"] for row in service.model(MODEL)["versions"]}
+        states = {row["version"]: row["state"] for row in (await service.model(MODEL))["versions"]}
         assert [states[str(n)] for n in range(1, 9)] == ["removed"] * 6 + ["ready"] * 2
-        assert len(service.rollouts(MODEL)) == 8
+        assert len(await service.rollouts(MODEL)) == 8
         assert (await client.call("POST", f"/v1/models/{MODEL}/rollout/undo")).json()["phase"] == "rolled_back"
-        assert service.model(MODEL)["active"] == "7"
+        assert (await service.model(MODEL))["active"] == "7"
         told = [("artifact_removed", str(n)) for n in range(1, 7)]
         await until(lambda: sorted((e.kind, e.body["version"]) for e in house.journal.events.after()) == told)
 
@@ -73,7 +73,7 @@ def test_a_removed_version_comes_again(house: House) -> None:
         body = MODEL_FILE + b"\x12\x00"
         again = (await client.call("POST", f"/v1/models/{MODEL}/versions", body, "version=1")).json()
         assert again["digest"] == digests[0]
-        await until(lambda: service.model(MODEL)["active"] == "1")
+        await until(lambda: serves(service, MODEL, "1"))
         await until(lambda: sealed(house) == {digests[0], digests[3]})
 
     house.run(script)
@@ -87,7 +87,7 @@ def test_refused_versions_count_apart(house: House) -> None:
         house.fleet.fates.update({str(n): Fate.FAILS for n in range(3, 7)})
         bad = [await pushed(client, number) for number in range(3, 7)]
         await until(lambda: sealed(house) == {*good, *bad[-2:]})
-        assert service.model(MODEL)["active"] == "2"
+        assert (await service.model(MODEL))["active"] == "2"
 
     house.run(script)
 
@@ -101,8 +101,8 @@ def test_a_restart_loads_what_was_kept(house: House) -> None:
         await until(lambda: len(sealed(house)) == 2)
 
     async def second(service: Service, _: Client) -> None:
-        assert service.model(MODEL)["active"] == "5"
-        assert service.model(MODEL)["versions"][0]["state"] == "ready"
+        assert (await service.model(MODEL))["active"] == "5"
+        assert (await service.model(MODEL))["versions"][0]["state"] == "ready"
 
     house.run(first)
     house.fleet = type(house.fleet)()
@@ -129,7 +129,7 @@ def test_a_kill_while_something_is_removed(house: House, monkeypatch: pytest.Mon
         assert sealed(house) == set(digests[1:])
 
     async def second(service: Service, _: Client) -> None:
-        assert service.model(MODEL)["active"] == "3"
+        assert (await service.model(MODEL))["active"] == "3"
         assert not [name for name in os.listdir(house.stage.store) if name.startswith(artifacts.TEMPORARY_PREFIX)]
 
     house.run(first)

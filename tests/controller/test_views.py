@@ -15,6 +15,7 @@ import pytest
 
 from changeover.controller import views
 from changeover.controller.fleet import Fleet, WorkerState
+from changeover.lifecycle import artifacts
 from changeover.rollout.driver import Driver
 from changeover.transport.control import WorkerHealth
 from tests.rollout.memory_fleet import Fate, MemoryFleet
@@ -22,6 +23,11 @@ from tests.rollout.stage import MODEL, Stage, play, until
 
 Shown = dict[str, Any]
 Script = Callable[[Driver, Callable[[], Shown]], Awaitable[None]]
+
+
+def known(driver: Driver) -> views.Recorded:
+    """What the journal and the store say now."""
+    return views.recorded(driver.model, driver.journal, frozenset(artifacts.digests(driver.store)))
 
 
 def shown_while(tmp_path: Path, fleet: MemoryFleet, offered: list[tuple[int, float]], script: Script) -> None:
@@ -39,7 +45,7 @@ def shown_while(tmp_path: Path, fleet: MemoryFleet, offered: list[tuple[int, flo
             await driver.offer(offer)
         if Fate.SILENT not in fleet.fates.values():
             await driver.idle()
-        await script(driver, lambda: views.model(driver, driver.journal, processes()))
+        await script(driver, lambda: views.model(driver, known(driver), processes()))
 
     with stage.journal() as journal:
         play(stage.driver(fleet, journal), whole)
@@ -85,7 +91,7 @@ def test_a_crash_loop_is_shown(tmp_path: Path, fleet: MemoryFleet) -> None:
         number = driver.active.number
         worker = WorkerState(number, MODEL, health=(told, monotonic_ns() - 8_000_000_000))
         processes = cast(Fleet, SimpleNamespace(workers={number: worker}))
-        seen = views.model(driver, driver.journal, processes)
+        seen = views.model(driver, known(driver), processes)
         assert seen["state"] == "crash_loop"
         row = seen["versions"][0]["worker"]
         assert (row["pid"], row["circuit"], row["deaths"]) == (None, "open", 5)

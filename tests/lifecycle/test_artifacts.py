@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from changeover.errors import ModelRejected
+from changeover.lifecycle import artifacts
 from changeover.lifecycle.artifacts import TEMPORARY_PREFIX, Artifact, digests, remove, sweep, verify_sealed
+from changeover.lifecycle.manifest import SealedFile
 from changeover.lifecycle.seal import seal_folder
 from tests.lifecycle.onnx_files import linear, write
 
@@ -116,3 +118,11 @@ def test_sweeping_deletes_what_was_interrupted(artifact: Artifact, store: Path) 
 def test_repr_is_short(artifact: Artifact) -> None:
     """An operator sees digest, number of files and size."""
     assert repr(artifact) == f"<Artifact {artifact.digest[:12]} 2 files {artifact.manifest.size} bytes>"
+
+
+def test_a_file_that_cannot_be_read_has_no_digest() -> None:
+    """A bad sector under a sealed file is damage like changed bytes, so that the previous version is tried."""
+    unreadable = Path("/proc/self/mem")  # its first page gives EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        unreadable.read_bytes()
+    assert artifacts._hash(unreadable, SealedFile("model.onnx", 0, "0" * 64)) is None

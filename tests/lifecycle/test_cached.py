@@ -80,3 +80,11 @@ def test_what_dead_workers_were_writing_is_swept(tmp_path: Path) -> None:
         made.path.name,
         made.path.with_suffix(".sha256").name,
     }
+
+
+def test_what_is_no_entry_is_left_alone(tmp_path: Path) -> None:
+    """A copy that somebody made beside an entry is neither counted nor in the way."""
+    made = published(tmp_path, "a")
+    made.path.rename(made.path.with_suffix(".bak"))
+    made.path.with_suffix(".sha256").unlink()
+    assert cached.graphs(tmp_path) == []

@@ -145,9 +145,12 @@ def play(driver: Driver, script: Script) -> None:
     assert died is None, died
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
     """Wait for something that has no event of its own."""
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        now = condition()
+        if now if isinstance(now, bool) else await now:
+            return
         assert time.monotonic() < end, "it did not come true"
         await asyncio.sleep(0.002)

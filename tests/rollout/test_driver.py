@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from changeover.errors import Conflict, Internal
+from changeover.rollout.current import Current
 from changeover.rollout.driver import Driver
-from changeover.rollout.machine import Phase
+from changeover.rollout.machine import Phase, Rollout
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
 
@@ -345,3 +347,30 @@ def test_a_repr_of_the_roles(stage: Stage, fleet: MemoryFleet, journal: Scripted
         assert driver.current.rollout.phase is Phase.FAILED
 
     play(stage.driver(fleet, journal), script)
+
+
+def test_a_slow_disk_does_not_hold_up_an_undo(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that hangs is waited for 50 ms: the traffic moves before it is written, and it comes all the same."""
+    hangs, record = threading.Event(), Driver._record_phase
+
+    def slowly(driver: Driver, current: Current, rollout: Rollout) -> None:
+        if rollout.phase is Phase.ROLLING_BACK:
+            assert hangs.wait(10)
+        record(driver, current, rollout)
+
+    async def script(driver: Driver) -> None:
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.offer(2, window=60))
+        await driver.idle()
+        old = fleet.epoch(WORD)
+        undoing = asyncio.create_task(driver.undo())
+        await until(lambda: fleet.epoch(WORD) > old)
+        assert not hangs.is_set()
+        hangs.set()
+        assert (await undoing).phase == "rolled_back"
+
+    monkeypatch.setattr(Driver, "_record_phase", slowly)
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken

@@ -22,3 +22,12 @@ def test_the_plan_that_counts(stage: Stage) -> None:
     (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}\n")
     with pytest.raises(InvalidPlan, match=r"model\.yaml line 1: rollout\.undo_windw"):
         plan_for(plain, MODEL, settings)
+
+
+def test_a_plan_that_cannot_be_read(stage: Stage) -> None:
+    """It is refused like a wrong one, with the file's name: not ignored, and no end of the controller."""
+    repository = stage.folder / "models"
+    (repository / MODEL / "model.yaml").mkdir(parents=True)
+    settings = Stage(stage.folder, repository=str(repository)).settings
+    with pytest.raises(InvalidPlan, match=r"model\.yaml cannot be read"):
+        plan_for(stage.artifact(1), MODEL, settings)

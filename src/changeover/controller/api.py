@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from typing import IO, Any, NamedTuple
@@ -18,6 +19,7 @@ from changeover.errors import (
     ChangeoverError,
     Conflict,
     Forbidden,
+    Internal,
     InvalidRequest,
     ModelError,
     NotFound,
@@ -101,10 +103,10 @@ class _Api:
         self._service = service
 
     async def models(self, _: Request) -> Response:
-        return _json({"models": self._service.models()})
+        return _json({"models": await self._service.models()})
 
     async def model(self, request: Request) -> Response:
-        return _json(self._service.model(request.path_params["model"]))
+        return _json(await self._service.model(request.path_params["model"]))
 
     async def push(self, request: Request) -> Response:
         """The ONNX file as the body, or a tar stream when there is more than one file."""
@@ -116,19 +118,19 @@ class _Api:
         return _json(pushed, 202)
 
     async def rollout(self, request: Request) -> Response:
-        return _json(self._service.rollout_of(request.path_params["model"]))
+        return _json(await self._service.rollout_of(request.path_params["model"]))
 
     async def undo(self, request: Request) -> Response:
         return _json(await self._service.undo(request.path_params["model"]))
 
     async def rollouts(self, request: Request) -> Response:
-        return _json({"rollouts": self._service.rollouts(request.path_params["model"])})
+        return _json({"rollouts": await self._service.rollouts(request.path_params["model"])})
 
     async def rollout_by_id(self, request: Request) -> Response:
-        return _json(self._service.rollout(request.path_params["rollout"]))
+        return _json(await self._service.rollout(request.path_params["rollout"]))
 
     async def certificate(self, request: Request) -> Response:
-        return _json(self._service.certificate(request.path_params["rollout"]))
+        return _json(await self._service.certificate(request.path_params["rollout"]))
 
     async def health(self, _: Request) -> Response:
         return _json(self._service.health())
@@ -141,12 +143,26 @@ async def _receive(request: Request, spool: IO[bytes]) -> None:
         size += len(chunk)
         if size > _MAX_PUSH:
             raise TooLarge("a pushed version may have 8 GiB at most")
-        spool.write(chunk)
+        await _store(spool, chunk)
     if not size:
         raise InvalidRequest(
             "the body is empty; send the ONNX file, or a tar stream with model.onnx in it", reason="empty_body"
         )
     spool.seek(0)
+
+
+async def _store(spool: IO[bytes], chunk: bytes) -> None:
+    """Append; what goes to the disk goes by a thread."""
+    try:
+        if spool.tell() + len(chunk) <= _SPOOL:
+            spool.write(chunk)
+        else:
+            await asyncio.to_thread(spool.write, chunk)
+    except OSError as error:
+        raise Internal(
+            f"the pushed version cannot be stored ({error.strerror}); free some space and push again",
+            reason="artifacts_unwritable",
+        ) from None
 
 
 def _version(text: str | None) -> int | None:

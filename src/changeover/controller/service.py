@@ -13,7 +13,7 @@ from changeover.controller import views
 from changeover.controller.fleet import Fleet
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import ChangeoverError, InvalidRequest, NotFound
-from changeover.lifecycle import seal
+from changeover.lifecycle import artifacts, seal
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.certificate import VersionRef
@@ -28,6 +28,8 @@ from changeover.transport.page import SERVER_WORD, WORDS
 
 _AGAIN = 5.0
 """Seconds until a version that the disk did not take is tried again."""
+_SEALING = 2
+"""Versions copied and hashed at a time: threads are left for the journal, however large the versions are."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -41,6 +43,7 @@ class Service:
         self._fleet = fleet
         self._term = term
         self._drivers: dict[str, Driver] = {}
+        self._sealing = asyncio.Semaphore(_SEALING)
         self._sweeper = Sweeper(settings, journal, fleet, self._drivers.values)
         self._tasks: asyncio.TaskGroup
         self._words = _words_in_use(fleet)
@@ -54,8 +57,8 @@ class Service:
         """Recover what the journal knows, then follow the repository."""
         async with asyncio.TaskGroup() as self._tasks:
             await asyncio.to_thread(self._sweeper.leftovers)
-            for model in self._journal.versions.models():
-                self._driver(model)
+            for model in await asyncio.to_thread(self._journal.versions.models):
+                self._recover(model)
             for driver in list(self._drivers.values()):
                 await driver.taken_over.wait()
             self.taken_over.set()
@@ -96,6 +99,22 @@ class Service:
             self._drivers[model] = driver
             self._tasks.create_task(driver.run())
         return driver
+
+    def _recover(self, model: str) -> None:
+        """A model that the journal knows; one too many does not keep the others from serving."""
+        try:
+            self._driver(model)
+        except InvalidRequest as error:
+            log.error("model %s is not served: %s", model, error.message)  # noqa: TRY400
+
+    def _check_word(self, model: str) -> None:
+        """Is there a place for this model? Asked before anything of it is recorded.
+
+        Raises:
+            InvalidRequest: no (`too_many_models`).
+        """
+        if model not in self._words:
+            _free_word(self._words)
 
     def _known(self, model: str) -> Driver:
         if model not in self._drivers:
@@ -155,6 +174,7 @@ class Service:
     async def _take(self, model: str, version: int) -> None:
         """A settled folder becomes an artifact and an offer."""
         folder = version_folder(Path(self._settings.repository or ""), model, version)
+        self._check_word(model)
         artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
         plan = plan_for(artifact, model, self._settings)
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "repository")
@@ -179,7 +199,9 @@ class Service:
             return await self._push(model, version, source, tar=tar)
 
     async def _push(self, model: str, version: int | None, source: IO[bytes], *, tar: bool) -> dict[str, Any]:
-        artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
+        self._check_word(model)
+        async with self._sealing:
+            artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
         plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
         if model not in self._drivers:  # nothing is to be seen of a model that cannot be recorded
             added = await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
@@ -196,35 +218,45 @@ class Service:
         """
         return views.rollout(await self._known(model).undo(), self._known(model))
 
-    def models(self) -> list[dict[str, Any]]:
+    async def models(self) -> list[dict[str, Any]]:
         """All models, as `GET /v1/models` shows them."""
-        return [views.model(d, self._journal, self._fleet) for _, d in sorted(self._drivers.items())]
+        return await self._shown(sorted(self._drivers))
 
-    def model(self, name: str) -> dict[str, Any]:
+    async def model(self, name: str) -> dict[str, Any]:
         """One model."""
-        return views.model(self._known(name), self._journal, self._fleet)
+        (shown,) = await self._shown([self._known(name).model])
+        return shown
 
-    def rollout_of(self, model: str) -> dict[str, Any]:
+    async def _shown(self, names: list[str]) -> list[dict[str, Any]]:
+        def read() -> list[views.Recorded]:
+            sealed = frozenset(artifacts.digests(self._store))
+            return [views.recorded(name, self._journal, sealed) for name in names]
+
+        known = await asyncio.to_thread(read)
+        return [views.model(self._drivers[n], k, self._fleet) for n, k in zip(names, known, strict=True)]
+
+    async def rollout_of(self, model: str) -> dict[str, Any]:
         """The model's newest rollout."""
         driver = self._known(model)
-        found = self._journal.rollouts.of(model, limit=1)
+        found = await asyncio.to_thread(self._journal.rollouts.of, model, limit=1)
         if not found:
             raise NotFound(f"model {model!r} has had no rollout yet", reason="rollout_not_found")
         return views.rollout(found[0], driver)
 
-    def rollouts(self, model: str) -> list[dict[str, Any]]:
+    async def rollouts(self, model: str) -> list[dict[str, Any]]:
         """The model's rollouts, newest first."""
         driver = self._known(model)
-        return [views.rollout(r, driver) for r in self._journal.rollouts.of(model)]
+        found = await asyncio.to_thread(self._journal.rollouts.of, model)
+        return [views.rollout(r, driver) for r in found]
 
-    def rollout(self, rollout: str) -> dict[str, Any]:
+    async def rollout(self, rollout: str) -> dict[str, Any]:
         """One rollout by its id."""
-        found = self._journal.rollouts.get(rollout)
+        found = await asyncio.to_thread(self._journal.rollouts.get, rollout)
         return views.rollout(found, self._known(found.model))
 
-    def certificate(self, rollout: str) -> Any:
+    async def certificate(self, rollout: str) -> Any:
         """The certificate of a rollout."""
-        found = self._journal.rollouts.get(rollout)
+        found = await asyncio.to_thread(self._journal.rollouts.get, rollout)
         if found.certificate is None:
             raise NotFound(
                 f"rollout {rollout} is {found.phase} and has no certificate (yet): it is written 5 s after the switch",

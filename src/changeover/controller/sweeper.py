@@ -63,10 +63,13 @@ class Sweeper:
 
     def leftovers(self) -> None:
         """Delete what an earlier controller left half done; for the start only, before anything is taken in."""
-        artifacts.sweep(self._store)
-        for folder, delete in ((self._cache, cached.sweep), (self._settings.state / "incoming", _empty)):
-            if folder.is_dir():
-                delete(folder)
+        incoming = self._settings.state / "incoming"
+        for folder, delete in ((self._store, artifacts.sweep), (self._cache, cached.sweep), (incoming, _empty)):
+            try:
+                if folder.is_dir():
+                    delete(folder)
+            except OSError as error:
+                log.error("retention: leftovers in %s stay: %s", folder, error)  # noqa: TRY400
 
     @asynccontextmanager
     async def arriving(self) -> AsyncIterator[None]:
@@ -197,4 +200,5 @@ def _named(table: bytes) -> set[str]:
 def _empty(folder: Path) -> None:
     """Delete the files of pushes whose controller died."""
     for path in folder.iterdir():
-        path.unlink(missing_ok=True)
+        if not path.is_dir():  # a mount's own, such as lost+found
+            path.unlink(missing_ok=True)

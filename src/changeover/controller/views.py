@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
 
@@ -9,20 +10,36 @@ import msgspec
 import psutil
 
 from changeover.controller.fleet import Fleet
-from changeover.lifecycle import artifacts
 from changeover.records.journal import Journal
 from changeover.records.loadings import LoadingRecord
 from changeover.records.rollouts import RolloutRecord
+from changeover.records.versions import VersionRecord
 from changeover.rollout.driver import Driver
 from changeover.rollout.loading import Loading
 from changeover.transport.control import WorkerHealth
 
 
-def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the journal knows of a model, and the digests of the artifacts that are there."""
+
+    rollout: RolloutRecord | None
+    loadings: list[LoadingRecord]
+    versions: list[VersionRecord]
+    sealed: frozenset[str]
+
+
+def recorded(model: str, journal: Journal, sealed: frozenset[str]) -> Recorded:
+    """Read it. Not on the event loop: a commit on a slow disk holds the journal for as long as it takes."""
+    newest = journal.rollouts.of(model, limit=1)
+    loadings, versions = journal.loadings.of(model, limit=1000), journal.versions.of(model)
+    return Recorded(newest[0] if newest else None, loadings, versions, sealed)
+
+
+def model(driver: Driver, known: Recorded, fleet: Fleet) -> dict[str, Any]:
     """One model with its versions, newest first."""
     active, standby, candidate = driver.active, driver.standby, driver.candidate
     signature = active.entry.signature if active and active.entry else None
-    newest = journal.rollouts.of(driver.model, limit=1)
     return {
         "name": driver.model,
         "state": _state(driver, fleet),
@@ -30,10 +47,10 @@ def model(driver: Driver, journal: Journal, fleet: Fleet) -> dict[str, Any]:
         "active": str(active.version) if active else None,
         "standby": str(standby.version) if standby else None,
         "candidate": str(candidate.version) if candidate else None,
-        "versions": _versions(driver, journal, fleet),
+        "versions": _versions(driver, known, fleet),
         "inputs": msgspec.to_builtins(signature.inputs) if signature else [],
         "outputs": msgspec.to_builtins(signature.outputs) if signature else [],
-        "rollout": rollout(newest[0], driver) if newest else None,
+        "rollout": rollout(known.rollout, driver) if known.rollout else None,
     }
 
 
@@ -67,12 +84,12 @@ def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
     }
 
 
-def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, Any]]:
+def _versions(driver: Driver, known: Recorded, fleet: Fleet) -> list[dict[str, Any]]:
     """Every version ever seen, with the state of its newest loading; `removed` when its artifact is no more."""
-    loadings = {(r.version, r.digest): r for r in reversed(journal.loadings.of(driver.model, limit=1000))}
-    sealed, rows = set(artifacts.digests(driver.store)), []
+    loadings = {(r.version, r.digest): r for r in reversed(known.loadings)}
+    rows = []
     living = {(loading.version, loading.digest): loading for loading in driver.loader.live.values()}
-    for record in reversed(journal.versions.of(driver.model)):
+    for record in reversed(known.versions):
         live = living.get((record.version, record.digest))
         last = loadings.get((record.version, record.digest))
         rows.append(
@@ -82,7 +99,7 @@ def _versions(driver: Driver, journal: Journal, fleet: Fleet) -> list[dict[str, 
                 "name": f"{record.version}@{record.digest[:4]}",
                 "source": record.source,
                 "role": driver.role(live) if live else "none",
-                "state": _version_state(live, last, sealed=record.digest in sealed),
+                "state": _version_state(live, last, sealed=record.digest in known.sealed),
                 "reason": last.reason if last and not live else None,
                 "detail": last.detail if last and not live else None,
                 "worker": _worker(live, fleet) if live else None,

@@ -125,18 +125,17 @@ def discard(folder: Path) -> None:
 
 
 def _hash(path: Path, sealed: SealedFile) -> str | None:
-    """SHA-256 of a regular file of the size told, or `None` when it is not one."""
+    """SHA-256 of a regular file of the size told, or `None` when it is not one, or cannot be read."""
     digest = hashlib.sha256()
     try:
-        descriptor = os.open(path, _READ)
+        with open(os.open(path, _READ), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size != sealed.size or status.st_nlink != 1:
+                return None
+            while block := file.read(_BLOCK):
+                digest.update(block)
     except OSError:
         return None
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != sealed.size or status.st_nlink != 1:
-            return None
-        while block := file.read(_BLOCK):
-            digest.update(block)
     return digest.hexdigest()
 
 

@@ -25,8 +25,9 @@ def graphs(folder: Path) -> list[Graph]:
     for name in {path.stem for path in folder.iterdir() if _ENTRY.fullmatch(path.stem)}:
         with contextlib.suppress(OSError):  # another one went, or is just being replaced
             stats = [path.stat() for path in _files(folder, name) if path.exists()]
-            used = max(status.st_mtime_ns for status in stats)
-            found.append(Graph(name, sum(status.st_size for status in stats), used))
+            used = max((status.st_mtime_ns for status in stats), default=None)
+            if used is not None:
+                found.append(Graph(name, sum(status.st_size for status in stats), used))
     return found
 
 

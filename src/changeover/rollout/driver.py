@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from changeover.errors import ChangeoverError, Conflict, Internal
 from changeover.lifecycle.artifacts import Artifact
@@ -28,10 +28,13 @@ from changeover.rollout.recovery import recover
 from changeover.rollout.switch import Switch
 from changeover.settings import Settings
 
+_PATIENCE = 0.05
+"""Seconds that the way back waits for its record (DESIGN §5.6)."""
 _AGAIN = 1.0
 """Seconds until what a sick journal or gateway refused is tried once more."""
 _GIVEN_UP: Final = {Phase.VALIDATING: Event.REFUSED, Phase.PROMOTING: Event.NOT_SWITCHED}
 """Phases that must be on record before they act. What comes after the switch goes on, and is recorded late."""
+T = TypeVar("T")
 log = logging.getLogger("changeover.controller")
 
 
@@ -261,15 +264,19 @@ class Driver:
 
     async def _journal_phase(self, current: Current, rollout: Rollout) -> Happened | None:
         """Record a phase; what comes of it when that cannot be done."""
-        if current.rollout is not rollout:
-            return None  # a later phase was recorded before this one's turn came again
+        if rollout.phase is Phase.ROLLING_BACK:  # a disk that is slow does not hold up the way back
+            await asyncio.wait([self._beside(self._put_on_record(current, rollout))], timeout=_PATIENCE)
+            return None
+        return await self._put_on_record(current, rollout)
+
+    async def _put_on_record(self, current: Current, rollout: Rollout) -> Happened | None:
         try:
             await asyncio.to_thread(self._record_phase, current, rollout)
         except ChangeoverError as error:
             if rollout.phase in _GIVEN_UP:
                 return Happened(_GIVEN_UP[rollout.phase], error)
             log.error("%r is not on record yet: %s", rollout, error.message)  # noqa: TRY400
-            self._again(lambda: self._journal_phase(current, rollout))
+            self._again(lambda: self._put_on_record(current, rollout))
         return None
 
     def _record_phase(self, current: Current, rollout: Rollout) -> None:
@@ -277,6 +284,8 @@ class Driver:
         body = {**current.receipt.record(), "reason": rollout.reason, "detail": rollout.detail}
         phase, offer, candidate = rollout.phase, current.offer, current.candidate
         with self.journal.together():
+            if current.rollout is not rollout:
+                return  # a later phase is recorded instead, before this one's turn came
             self.journal.rollouts.move(current.id, phase, record=body, ended=phase.terminal)
             if phase is Phase.VALIDATING:
                 candidate = self.loader.record_new(offer.version, offer.artifact, offer.plan)
@@ -287,7 +296,7 @@ class Driver:
     def _again(self, call: Callable[[], Awaitable[object]]) -> None:
         asyncio.get_running_loop().call_later(_AGAIN, self._inbox.put_nowait, call)
 
-    def _beside(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _beside(self, coroutine: Coroutine[None, None, T]) -> asyncio.Task[T]:
         return self._tasks.create_task(coroutine)
 
     def _start_clock(self, current: Current) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from changeover.errors import InvalidPlan
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import PLAN_FILE
 from changeover.records.certificate import VersionRef
@@ -32,14 +33,19 @@ def plan_for(artifact: Artifact, model: str, settings: Settings) -> Plan:
     """The plan that came with a version, else the model's in the repository, else the defaults.
 
     Raises:
-        InvalidPlan: of the file that counts.
+        InvalidPlan: of the file that counts; it cannot be read.
     """
     places = [artifact.folder / PLAN_FILE]
     if settings.repository is not None:
         places.append(Path(settings.repository) / model / PLAN_FILE)
     for place in places:
-        if place.is_file():
-            return _parsed(place.read_bytes(), place.name)
+        try:
+            text = place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InvalidPlan(f"{place} cannot be read ({error.strerror})", reason="invalid_plan") from None
+        return _parsed(text, place.name)
     return Plan()
 
 
