@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.applications import Starlette
@@ -75,7 +76,7 @@ def make_app(service: Service, guard: Guard | None = None, *, certified: bool = 
         certified: the port takes only connections with a verified client certificate.
     """
     routes = [
-        Route(e.path, _guarded(e, guard, certified) if guard else e.answer, methods=[e.method])
+        Route(e.path, _guarded(e, guard, certified) if guard else _own(e), methods=[e.method])
         for e in endpoints(service)
     ]
     return Starlette(routes=routes, exception_handlers={ChangeoverError: _on_error, 404: _on_404, 405: _on_405})
@@ -85,6 +86,18 @@ def _guarded(endpoint: Endpoint, guard: Guard, certified: bool) -> Handler:
     async def answer(request: Request) -> Response:
         authorization = request.headers.get("authorization")
         guard.check(endpoint.scope, None if authorization is None else authorization.encode("latin-1"), certified)
+        return await endpoint.answer(request)
+
+    return answer
+
+
+def _own(endpoint: Endpoint) -> Handler:
+    """Without a guard: a page of another site, open in an operator's browser, may not command the server."""
+
+    async def answer(request: Request) -> Response:
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            raise Forbidden(f"a page from {origin} may not use this control port", reason="foreign_origin")
         return await endpoint.answer(request)
 
     return answer
