@@ -19,6 +19,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipt, "_REPORT_SLACK", 0.001)
     monkeypatch.setattr(switch, "_DEBT_PAUSE", 0.01)
     monkeypatch.setattr(driver, "_AGAIN", 0.01)
+    monkeypatch.setattr(driver, "_FOUND_AGAIN", 0.01)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from changeover.lifecycle.artifacts import Artifact
 from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.records.rollouts import RolloutRecord
+from changeover.rollout import found
 from changeover.rollout.commands import Commands, Happened
 from changeover.rollout.current import Current
 from changeover.rollout.fleet import Fleet
@@ -32,6 +33,8 @@ _PATIENCE = 0.05
 """Seconds that the way back waits for its record (DESIGN §5.6)."""
 _AGAIN = 1.0
 """Seconds until what a sick journal or gateway refused is tried once more."""
+_FOUND_AGAIN = 5.0
+"""Seconds until a version found, whose rollout the disk did not take, is considered again."""
 _GIVEN_UP: Final = {Phase.VALIDATING: Event.REFUSED, Phase.PROMOTING: Event.NOT_SWITCHED}
 """Phases that must be on record before they act. What comes after the switch goes on, and is recorded late."""
 T = TypeVar("T")
@@ -111,11 +114,7 @@ class Driver:
         return offer, rollout
 
     async def offer_found(self, offer: Offer) -> None:
-        """A version lies in the repository: roll out to it if it is news.
-
-        Not news are the active version, what was tried before (with these bytes), and lower numbers than the
-        active one's. While no version serves, a lower one is, and so is one that once served.
-        """
+        """A version lies in the repository: roll out to it if it is news, see `found.is_news`."""
         self.waiting.append(offer)
         self._inbox.put_nowait(lambda: self._consider(offer))
 
@@ -209,21 +208,13 @@ class Driver:
         return VersionRef(self.active.version, self.active.digest) if self.active else None
 
     async def _consider(self, offer: Offer) -> None:
-        try:
-            await self._begin_if_news(offer)
-        finally:
-            self.waiting.remove(offer)
+        if await found.consider(self, offer, self._begin_found):
+            loop = asyncio.get_running_loop()
+            loop.call_later(_FOUND_AGAIN, self._inbox.put_nowait, lambda: self._consider(offer))
 
-    async def _begin_if_news(self, offer: Offer) -> None:
-        active = self.active
-        if active is not None and (active.version, active.digest) == (offer.version, offer.artifact.digest):
-            return
-        tried = await asyncio.to_thread(self.journal.rollouts.latest_for, self.model, offer.ref)
-        if tried is not None and (active is not None or tried.phase != Phase.SUCCEEDED):
-            log.info("%s/%d was tried before (%s is %s)", self.model, offer.version, tried.id, tried.phase)
-        elif active is None or offer.version >= active.version:
-            # At once, so that the next lower version found is compared with what serves then.
-            await self._begin(await self._open(offer), offer)
+    async def _begin_found(self, offer: Offer) -> None:
+        # At once, so that the next lower version found is compared with what serves then.
+        await self._begin(await self._open(offer), offer)
 
     async def _begin(self, rollout_id: str, offer: Offer) -> None:
         """Take the next rollout in hand and carry it as far as it goes without waiting for time or people."""
