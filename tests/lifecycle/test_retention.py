@@ -39,6 +39,18 @@ def test_refused_versions_count_apart() -> None:
     assert gone(good + bad, set(), 3) == sorted(f"m{n}" for n in range(4, 11))
 
 
+def test_the_highest_of_the_never_tried_are_kept() -> None:
+    """A first start records folder 20 first and folder 1 last: what is kept are the highest numbers all the same."""
+    known = [*uses(("m", 20, "t00", True)), *uses(*[("m", n, f"t{20 - n:02}", False) for n in range(1, 20)])]
+    assert gone(known, {"m20"}, 5) == sorted(f"m{n}" for n in range(1, 15))
+
+
+def test_of_one_number_that_never_served_the_last_bytes_are_kept() -> None:
+    """The same number, refused three times with other bytes."""
+    known = [VersionUse("m", 3, digest, used, served=False) for digest, used in (("b", "t2"), ("c", "t3"), ("a", "t1"))]
+    assert gone(known, set(), 1) == ["a", "b"]
+
+
 def test_each_model_has_its_own_places() -> None:
     """A busy model costs a quiet one nothing; bytes that two models share stay for either of them."""
     known = [*uses(*[("busy", n, f"t{n}", True) for n in range(1, 5)], ("quiet", 1, "t0", True))]

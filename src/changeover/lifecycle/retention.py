@@ -34,9 +34,10 @@ class Graph:
 def expendable(uses: Iterable[VersionUse], present: Collection[str], in_use: Collection[str], keep: int) -> list[str]:
     """Digests of artifacts that may go.
 
-    Each model keeps what is in use and, counted with that, the `keep` versions that served last; apart from these the
-    `keep` that were refused, taken back or never tried last. What no version is known for may go, too: a push that
-    was cut short left it.
+    Each model keeps what is in use and, counted with that, the `keep` versions that served last; apart from these, of
+    what was refused, taken back or never tried, the `keep` with the highest numbers: the moment at which they were
+    recorded says little, since a first start takes the folders of a repository from the highest number down. What no
+    version is known for may go, too: a push that was cut short left it.
 
     Args:
         uses: of all models.
@@ -47,13 +48,18 @@ def expendable(uses: Iterable[VersionUse], present: Collection[str], in_use: Col
     kept = set(in_use)
     key = _model_and_kind
     for _, group in groupby(sorted(uses, key=key), key=key):
-        newest = sorted(group, key=lambda use: (use.digest in in_use, use.used, use.version), reverse=True)
-        kept.update(use.digest for use in newest[:keep])
+        first = sorted(group, key=lambda use: (use.digest in in_use, *_rank(use)), reverse=True)
+        kept.update(use.digest for use in first[:keep])
     return sorted(set(present) - kept)
 
 
 def _model_and_kind(use: VersionUse) -> tuple[str, bool]:
     return use.model, use.served
+
+
+def _rank(use: VersionUse) -> tuple[str, int, str]:
+    """The higher, the sooner it is wanted again; only for versions of one kind."""
+    return use.used if use.served else "", use.version, use.used
 
 
 def least_used(graphs: Iterable[Graph], limit: int) -> list[Graph]:
