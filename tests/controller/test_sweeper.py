@@ -10,7 +10,7 @@ import pytest
 
 from changeover.controller import sweeper
 from changeover.controller.service import Service
-from changeover.lifecycle import artifacts
+from changeover.lifecycle import artifacts, seal
 from tests.controller.test_service import MODEL_FILE, Client, House, serves
 from tests.rollout.memory_fleet import Fate
 from tests.rollout.stage import MODEL, Stage, until
@@ -208,3 +208,53 @@ def test_the_cache_is_trimmed(house: House) -> None:
         assert (cache / f"{'b' * 40}.onnx").exists()
 
     house.run(script)
+
+
+def test_what_was_removed_is_not_sealed_again_at_every_start(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six folders, two kept: a restart seals none of the removed ones, and removes nothing; new bytes are news."""
+
+    async def first(service: Service, _: Client) -> None:
+        await until(lambda: service.model(MODEL)["active"] == "6")
+        await until(lambda: len(sealed(house)) == 3)  # the active one, and two that were never tried
+
+    async def second(service: Service, _: Client) -> None:
+        assert service.model(MODEL)["active"] == "6"
+        assert sorted(numbers) == [4, 5, 6]
+        assert sealed(house) == kept
+        assert house.journal.events.last() == told
+        house.put(2, MODEL_FILE + b"\x12\x00" * 99)
+        await until(lambda: sorted(numbers) == [2, 4, 5, 6])
+        assert service.model(MODEL)["active"] == "6"
+
+    for number in range(1, 7):
+        house.put(number, MODEL_FILE + b"\x12\x00" * number)
+    house.run(first)
+    kept, numbers, really = sealed(house), list[int](), seal.seal_folder
+    with house.stage.journal() as journal:
+        told = journal.events.last()
+
+    def counted(folder: Path, store: Path) -> artifacts.Artifact:
+        numbers.append(int(folder.name))
+        return really(folder, store)
+
+    monkeypatch.setattr(seal, "seal_folder", counted)
+    house.fleet = type(house.fleet)()
+    house.run(second)
+
+
+def test_a_removed_version_that_is_wanted_is_sealed_again(house: House) -> None:
+    """Nothing serves, because its artifacts are lost: what once served is news, and comes back from its folder."""
+
+    async def first(service: Service, _: Client) -> None:
+        await until(lambda: service.model(MODEL)["active"] == "1")
+
+    async def second(service: Service, _: Client) -> None:
+        await until(lambda: service.model(MODEL)["active"] == "1")
+
+    house.put(1)
+    house.run(first)
+    for digest in sealed(house):
+        artifacts.remove(house.stage.store, digest)
+    house.fleet = type(house.fleet)()
+    house.run(second)
+    assert len(sealed(house)) == 1

@@ -13,7 +13,8 @@ import pytest
 
 from changeover.errors import Internal, ModelRejected
 from changeover.lifecycle.artifacts import digests, verify_sealed
-from changeover.lifecycle.seal import DEFAULT_LIMITS, SealLimits, seal_file, seal_folder, seal_tar
+from changeover.lifecycle.contents import DEFAULT_LIMITS, SealLimits
+from changeover.lifecycle.seal import seal_file, seal_folder, seal_tar
 from tests.lifecycle.onnx_files import linear, write
 from tests.small_disk import small_disk
 

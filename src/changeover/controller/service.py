@@ -13,11 +13,12 @@ from changeover.controller import views
 from changeover.controller.fleet import Fleet
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import ChangeoverError, InvalidRequest, NotFound
-from changeover.lifecycle import artifacts, seal
+from changeover.lifecycle import artifacts, contents, seal
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
+from changeover.rollout import found
 from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import Death
 from changeover.rollout.machine import Phase
@@ -172,14 +173,33 @@ class Service:
         await asyncio.to_thread(record)
 
     async def _take(self, model: str, version: int) -> None:
-        """A settled folder becomes an artifact and an offer."""
+        """A settled folder becomes an artifact and an offer, unless it was one that nobody needs any more."""
         folder = version_folder(Path(self._settings.repository or ""), model, version)
         self._check_word(model)
+        if await self._had_its_turn(model, version, folder):
+            log.info("repository: %s/%d was removed by retention and is no news: it is left alone", model, version)
+            return
         artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
         plan = plan_for(artifact, model, self._settings)
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "repository")
         if plan.rollout.auto:
             await self._driver(model).offer_found(Offer(version, artifact, plan, "repository"))
+
+    async def _had_its_turn(self, model: str, version: int, folder: Path) -> bool:
+        """Whether these bytes are known, their artifact is gone and nobody wants it back.
+
+        Sealing them again, at every start, would fill the disk with what the next sweep removes.
+        """
+        removed = await asyncio.to_thread(self._removed, model, version)
+        if not removed or model not in self._drivers:
+            return False  # nothing to compare with: not read twice
+        ref = VersionRef(version, await asyncio.to_thread(contents.digest_of, folder))
+        return ref.digest in removed and not await found.is_news(self._drivers[model], ref)
+
+    def _removed(self, model: str, version: int) -> set[str]:
+        """What a number stood for and is no longer there."""
+        known = {record.digest for record in self._journal.versions.of(model) if record.version == version}
+        return known - set(artifacts.digests(self._store))
 
     # -- the API -------------------------------------------------------------------------------------------
 
