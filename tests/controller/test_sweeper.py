@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from pathlib import Path
 
@@ -258,3 +259,27 @@ def test_a_removed_version_that_is_wanted_is_sealed_again(house: House) -> None:
     house.fleet = type(house.fleet)()
     house.run(second)
     assert len(sealed(house)) == 1
+
+
+def test_it_waits_for_a_calm_moment_but_not_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a version loads nothing is removed; after the most that is waited it is, except for what is loading."""
+    orphan = house.stage.artifact(77).digest
+
+    async def script(service: Service, client: Client) -> None:
+        active = await deployed(service, client, 1)
+        await until(lambda: orphan not in sealed(house))
+        monkeypatch.setattr(sweeper, "_CALM", 0.1)
+        house.fleet.fates["2"] = Fate.SILENT
+        candidate = await pushed(client, 2)
+        await until(lambda: service.model(MODEL)["candidate"] == "2")
+        late = house.stage.artifact(78).digest
+        service._sweeper.wanted.set()
+        await asyncio.sleep(0.25)
+        assert late in sealed(house)
+        await until(lambda: late not in sealed(house))
+        assert service.model(MODEL)["candidate"] == "2"
+        assert sealed(house) == {active, candidate}
+
+    house.stage.settings = dataclasses.replace(house.stage.settings, load_timeout=30.0)
+    monkeypatch.setattr(sweeper, "_MOST_WAITS", 5)
+    house.run(script)

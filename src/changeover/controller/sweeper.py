@@ -1,8 +1,9 @@
 """Removes what nobody can need any more: sealed artifacts, cached graphs, leftovers of processes that died.
 
-At calm times: some seconds after a rollout's end and after the start, and never while a rollout loads or switches.
-What may go is decided in `lifecycle/retention.py`; here it is found out what is in use. Everything that makes an
-artifact needed begins with its sealing, and that excludes a sweep (`arriving`); so what was found free stays free.
+At calm times: some seconds after a rollout's end and after the start, when no rollout loads or switches. Two minutes
+without such a moment are the most that is waited: then it is done beside a rollout, at the lowest priority. What may go
+is decided in `lifecycle/retention.py`; here it is found out what is in use. Everything that makes an artifact needed
+begins with its sealing, and that excludes a sweep (`arriving`); so what was found free stays free.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from changeover.transport.control import RoutingTable
 _CALM = 5.0
 """Seconds without a rollout's end before a sweep: past the writing of its certificate."""
 _MOST_WAITS = 24
-"""Where rollouts follow one another without a pause, one has to do."""
+"""Pauses without a calm moment, two minutes of them: where rollouts follow one another at once, any has to do."""
 _BUSY = (Phase.PENDING, Phase.VALIDATING, Phase.PROMOTING, Phase.ROLLING_BACK)
 _LOWEST = 19
 T = TypeVar("T")
