@@ -283,3 +283,19 @@ def test_it_waits_for_a_calm_moment_but_not_for_ever(house: House, monkeypatch: 
     house.stage.settings = dataclasses.replace(house.stage.settings, load_timeout=30.0)
     monkeypatch.setattr(sweeper, "_MOST_WAITS", 5)
     house.run(script)
+
+
+def test_old_events_are_removed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest stay; while the journal cannot be written all do, and the next sweep makes up for it."""
+    monkeypatch.setattr(sweeper, "_EVENTS", 3)
+
+    async def script(service: Service, _: Client) -> None:
+        ids = [house.journal.events.add("something_happened").id for _ in range(5)]
+        house.journal.fail()
+        await service._sweeper.sweep()
+        assert [event.id for event in house.journal.events.after()] == ids
+        house.journal.heal()
+        service._sweeper.wanted.set()
+        await until(lambda: [event.id for event in house.journal.events.after()] == ids[2:])
+
+    house.run(script)

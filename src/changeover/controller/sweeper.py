@@ -1,4 +1,4 @@
-"""Removes what nobody can need any more: sealed artifacts, cached graphs, leftovers of processes that died.
+"""Removes what nobody can need any more: sealed artifacts, cached graphs, old events, leftovers of dead processes.
 
 At calm times: some seconds after a rollout's end and after the start, when no rollout loads or switches. Two minutes
 without such a moment are the most that is waited: then it is done beside a rollout, at the lowest priority. What may go
@@ -34,6 +34,8 @@ _MOST_WAITS = 24
 """Pauses without a calm moment, two minutes of them: where rollouts follow one another at once, any has to do."""
 _BUSY = (Phase.PENDING, Phase.VALIDATING, Phase.PROMOTING, Phase.ROLLING_BACK)
 _LOWEST = 19
+_EVENTS = 10_000
+"""The newest of the journal's events that are kept."""
 T = TypeVar("T")
 log = logging.getLogger("changeover.controller")
 
@@ -112,6 +114,7 @@ class Sweeper:
             models = [driver.model for driver in self._drivers()]
             for digest, names in await asyncio.to_thread(self._expendable, held, models):
                 await self._remove(digest, names)
+        await self._prune_events()
 
     def _busy(self) -> bool:
         return any(driver.current and driver.current.rollout.phase in _BUSY for driver in self._drivers())
@@ -132,6 +135,15 @@ class Sweeper:
             await asyncio.to_thread(self._record, digest, names)
         except ChangeoverError as error:  # it is gone all the same, and the folder says so
             log.error("retention: that %s was removed cannot be recorded: %s", told, error.message)  # noqa: TRY400
+
+    async def _prune_events(self) -> None:
+        try:
+            pruned = await asyncio.to_thread(self._journal.events.prune, _EVENTS)
+        except ChangeoverError as error:
+            log.error("retention: old events cannot be removed: %s", error.message)  # noqa: TRY400
+            return
+        if pruned:
+            log.info("retention: the %d oldest events were removed, %d are kept", pruned, _EVENTS)
 
     # -- in a thread ---------------------------------------------------------------------------------------
 
