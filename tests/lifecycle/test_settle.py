@@ -61,6 +61,19 @@ def test_changed_content_is_taken_again() -> None:
     assert followed.observe(WHOLE, 6) == [("m", 1)]
 
 
+def test_what_is_forgotten_settles_anew() -> None:
+    """The same content is told again, but not before it has been still; half written by now, it is not."""
+    followed = settler()
+    followed.observe(WHOLE, 0)
+    assert followed.observe(WHOLE, 1) == [("m", 1)]
+    followed.forget("m", 1)
+    followed.forget("m", 2)
+    assert [followed.observe(WHOLE, now) for now in (2, 2.4, 2.5, 9)] == [[], [], [("m", 1)], []]
+    followed.forget("m", 1)
+    unfinished = snapshot(("model.onnx", 10), ("w.data.part", 3))
+    assert [followed.observe(unfinished, now) for now in (10, 11, 100)] == [[], [], []]
+
+
 @pytest.mark.parametrize(
     "name", ["model.onnx.tmp", "w.part", "model.onnx~", "x/w.data.partial", ".model.onnx.swp", "a.TMP"]
 )

@@ -106,6 +106,24 @@ def test_a_slow_copy_is_taken_only_when_it_is_whole(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_what_could_not_be_taken_is_told_again(tmp_path: Path) -> None:
+    """Once, and soon, though nothing in its folder changed; one that is gone by then is not."""
+
+    async def scenario() -> None:
+        write(tmp_path / "m" / "1", MODEL)
+        anew: set[tuple[str, int]] = set()
+        stop = asyncio.Event()
+        stream = watch(tmp_path, stop, settle=0.2, rescan=60.0, anew=anew)
+        assert await following(stream) == Observation(settled=(("m", 1),))
+        anew |= {("m", 1), ("m", 2)}
+        assert await following(stream) == Observation(settled=(("m", 1),))
+        assert not anew
+        await silence(stream, 0.6)
+        stop.set()
+
+    asyncio.run(scenario())
+
+
 def test_a_repository_that_comes_later_is_found(tmp_path: Path) -> None:
     """A missing folder is told, and watched for."""
 

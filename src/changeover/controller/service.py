@@ -28,7 +28,7 @@ from changeover.transport.control import RoutingTable
 from changeover.transport.page import SERVER_WORD, WORDS
 
 _AGAIN = 5.0
-"""Seconds until a version that the disk did not take is tried again."""
+"""Seconds until a version that the disk did not take has to settle anew, to be tried again."""
 _SEALING = 2
 """Versions copied and hashed at a time: threads are left for the journal, however large the versions are."""
 log = logging.getLogger("changeover.controller")
@@ -49,6 +49,7 @@ class Service:
         self._tasks: asyncio.TaskGroup
         self._words = _words_in_use(fleet)
         self._stop = asyncio.Event()
+        self._anew: set[tuple[str, int]] = set()
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
         fleet.on_status = self._on_status
@@ -70,7 +71,8 @@ class Service:
                 self._sweeper.wanted.set()
                 return
             first = True
-            async for observation in watch(Path(self._settings.repository), self._stop, settle=self._settings.settle):
+            folder, settle = Path(self._settings.repository), self._settings.settle
+            async for observation in watch(folder, self._stop, settle=settle, anew=self._anew):
                 await self._observe(observation)
                 if first:
                     first = False
@@ -147,11 +149,9 @@ class Service:
                 await self._refuse(model, version, error)
 
     def _take_later(self, model: str, version: int, error: ChangeoverError) -> None:
-        """A sick disk is no verdict on a version: it is tried again, as one that has just settled."""
+        """A sick disk is no verdict on a version: it is tried again, once what lies there then has settled."""
         log.error("repository: %s/%d cannot be taken yet: %s", model, version, error.message)
-        again = Observation(settled=((model, version),))
-        loop = asyncio.get_running_loop()
-        loop.call_later(_AGAIN, lambda: self._tasks.create_task(self._observe(again)))
+        asyncio.get_running_loop().call_later(_AGAIN, self._anew.add, (model, version))
 
     async def _refuse(self, model: str, version: int, error: ChangeoverError) -> None:
         """Put a refusal on record; a journal that cannot be written must not end the controller."""

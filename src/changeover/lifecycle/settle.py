@@ -75,6 +75,10 @@ class Settler:
             del self._watched[gone]
         return [key for key, stamps in folders.items() if self._settled(key, stamps, now)]
 
+    def forget(self, model: str, version: int) -> None:
+        """Have a folder settle anew, whatever was told of it; not while a snapshot is being taken in."""
+        self._watched.pop((model, version), None)
+
     @property
     def waiting(self) -> bool:
         """Whether some folder could settle without a further change, so that looking again soon makes sense."""

@@ -45,7 +45,12 @@ class Observation:
 
 
 async def watch(
-    repository: Path, stop: asyncio.Event, *, settle: float = SETTLE_SECONDS, rescan: float = RESCAN_SECONDS
+    repository: Path,
+    stop: asyncio.Event,
+    *,
+    settle: float = SETTLE_SECONDS,
+    rescan: float = RESCAN_SECONDS,
+    anew: set[tuple[str, int]] | None = None,
 ) -> AsyncIterator[Observation]:
     """Yield an observation whenever there is something to tell, until `stop` is set.
 
@@ -58,6 +63,8 @@ async def watch(
         stop: ends the generator.
         settle: seconds without a change after which a folder is taken.
         rescan: seconds between two readings without notices.
+        anew: (model, version) pairs that could not be taken when they were told; taken out of it, they are told again
+            when they settle again, as they are then.
     """
     settler = Settler(
         lambda model, version, stamps: inspect(version_folder(repository, model, version), stamps), settle
@@ -67,8 +74,10 @@ async def watch(
     first_by = time.monotonic() + _FIRST_LOOKS * settle
     async for noticed in _notices(repository, stop, settle / 2):
         now = time.monotonic()
-        if not (noticed or settler.waiting or now >= due):
+        if not (noticed or settler.waiting or anew or now >= due):
             continue
+        while anew:
+            settler.forget(*anew.pop())
         due = now + rescan
         snapshot = await asyncio.to_thread(scan, repository)
         settled = await asyncio.to_thread(settler.observe, snapshot, now)
