@@ -246,18 +246,15 @@ def test_what_was_removed_is_not_sealed_again_at_every_start(house: House, monke
 def test_a_removed_version_that_is_wanted_is_sealed_again(house: House) -> None:
     """Nothing serves, because its artifacts are lost: what once served is news, and comes back from its folder."""
 
-    async def first(service: Service, _: Client) -> None:
-        await until(lambda: service.model(MODEL)["active"] == "1")
-
-    async def second(service: Service, _: Client) -> None:
+    async def script(service: Service, _: Client) -> None:
         await until(lambda: service.model(MODEL)["active"] == "1")
 
     house.put(1)
-    house.run(first)
+    house.run(script)
     for digest in sealed(house):
         artifacts.remove(house.stage.store, digest)
     house.fleet = type(house.fleet)()
-    house.run(second)
+    house.run(script)
     assert len(sealed(house)) == 1
 
 
