@@ -116,6 +116,11 @@ async def serves(service: Service, model: str, version: str) -> bool:
     return bool((await service.model(model))["active"] == version)
 
 
+async def knows_some(service: Service) -> bool:
+    """Whether any model is known."""
+    return bool(await service.models())
+
+
 async def is_watching(service: Service, model: str) -> bool:
     """Whether the newest rollout has switched, and can be undone."""
     return bool((await service.rollout_of(model))["phase"] == "watching")
@@ -289,7 +294,7 @@ def test_one_model_too_many_is_never_recorded(house: House, monkeypatch: pytest.
     """It is refused before the journal knows it; one that the journal knows all the same costs the others nothing."""
 
     async def first(service: Service, client: Client) -> None:
-        monkeypatch.setattr("changeover.controller.service.WORDS", SERVER_WORD + 2)
+        monkeypatch.setattr("changeover.controller.words.WORDS", SERVER_WORD + 2)
         answer = await client.call("POST", "/v1/models/other/versions", MODEL_FILE + b"\x12\x00")
         assert (answer.status, answer.json()["reason"]) == (400, "too_many_models")
         house.put(1, name="third")

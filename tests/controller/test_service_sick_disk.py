@@ -12,7 +12,7 @@ from changeover.controller.service import Service
 from changeover.errors import Internal
 from changeover.lifecycle import seal
 from changeover.lifecycle.artifacts import Artifact
-from tests.controller.test_service import MODEL_FILE, Client, House
+from tests.controller.test_service import MODEL_FILE, Client, House, knows_some, serves
 from tests.rollout.stage import MODEL, until
 
 REALLY = seal.seal_folder
@@ -51,12 +51,12 @@ def test_a_version_that_the_disk_did_not_take(house: House, disk: FullDisk) -> N
     async def script(service: Service, _: Client) -> None:
         await until(lambda: disk.tries >= 3)
         disk.full = False
-        await until(lambda: bool(service.models()))
-        await until(lambda: service.model(MODEL)["active"] == "1")
+        await until(lambda: knows_some(service))
+        await until(lambda: serves(service, MODEL, "1"))
         assert house.serving() == {"mnist/1": "succeeded"}
         tries = disk.tries
         house.put(2, MODEL_FILE + b"\x12\x00")
-        await until(lambda: service.model(MODEL)["active"] == "2")
+        await until(lambda: serves(service, MODEL, "2"))
         assert disk.tries == tries + 1
 
     house.put(1)
@@ -73,8 +73,8 @@ def test_it_is_not_taken_half_written(house: House, disk: FullDisk) -> None:
         os.unlink(folder / "model.onnx")
         disk.full, tries = False, disk.tries
         house.put(2, name="other")  # is settled later than the other would have been tried again
-        await until(lambda: bool(service.models()))
-        assert [found["name"] for found in service.models()] == ["other"]
+        await until(lambda: knows_some(service))
+        assert [found["name"] for found in await service.models()] == ["other"]
         assert disk.tries == tries + 1
         (folder / "model.onnx.tmp").write_bytes(MODEL_FILE)
         os.rename(folder / "model.onnx.tmp", folder / "model.onnx")

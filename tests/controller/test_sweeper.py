@@ -44,6 +44,11 @@ async def deployed(service: Service, client: Client, number: int) -> str:
     return digest
 
 
+async def proves(service: Service, version: str) -> bool:
+    """Whether it is the candidate."""
+    return bool((await service.model(MODEL))["candidate"] == version)
+
+
 def sealed(house: House) -> set[str]:
     return set(artifacts.digests(house.stage.store))
 
@@ -215,17 +220,17 @@ def test_what_was_removed_is_not_sealed_again_at_every_start(house: House, monke
     """Six folders, two kept: a restart seals none of the removed ones, and removes nothing; new bytes are news."""
 
     async def first(service: Service, _: Client) -> None:
-        await until(lambda: service.model(MODEL)["active"] == "6")
+        await until(lambda: serves(service, MODEL, "6"))
         await until(lambda: len(sealed(house)) == 3)  # the active one, and two that were never tried
 
     async def second(service: Service, _: Client) -> None:
-        assert service.model(MODEL)["active"] == "6"
+        assert (await service.model(MODEL))["active"] == "6"
         assert sorted(numbers) == [4, 5, 6]
         assert sealed(house) == kept
         assert house.journal.events.last() == told
         house.put(2, MODEL_FILE + b"\x12\x00" * 99)
         await until(lambda: sorted(numbers) == [2, 4, 5, 6])
-        assert service.model(MODEL)["active"] == "6"
+        assert (await service.model(MODEL))["active"] == "6"
 
     for number in range(1, 7):
         house.put(number, MODEL_FILE + b"\x12\x00" * number)
@@ -247,7 +252,7 @@ def test_a_removed_version_that_is_wanted_is_sealed_again(house: House) -> None:
     """Nothing serves, because its artifacts are lost: what once served is news, and comes back from its folder."""
 
     async def script(service: Service, _: Client) -> None:
-        await until(lambda: service.model(MODEL)["active"] == "1")
+        await until(lambda: serves(service, MODEL, "1"))
 
     house.put(1)
     house.run(script)
@@ -268,13 +273,13 @@ def test_it_waits_for_a_calm_moment_but_not_for_ever(house: House, monkeypatch: 
         monkeypatch.setattr(sweeper, "_CALM", 0.1)
         house.fleet.fates["2"] = Fate.SILENT
         candidate = await pushed(client, 2)
-        await until(lambda: service.model(MODEL)["candidate"] == "2")
+        await until(lambda: proves(service, "2"))
         late = house.stage.artifact(78).digest
         service._sweeper.wanted.set()
         await asyncio.sleep(0.25)
         assert late in sealed(house)
         await until(lambda: late not in sealed(house))
-        assert service.model(MODEL)["candidate"] == "2"
+        assert (await service.model(MODEL))["candidate"] == "2"
         assert sealed(house) == {active, candidate}
 
     house.stage.settings = dataclasses.replace(house.stage.settings, load_timeout=30.0)

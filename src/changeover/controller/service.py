@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import msgspec
 
-from changeover.controller import views
+from changeover.controller import views, words
 from changeover.controller.fleet import Fleet
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import ChangeoverError, InvalidRequest, NotFound
@@ -24,8 +24,7 @@ from changeover.rollout.fleet import Death
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer, plan_for
 from changeover.settings import Settings
-from changeover.transport.control import RoutingTable
-from changeover.transport.page import SERVER_WORD, WORDS
+from changeover.transport.page import SERVER_WORD
 
 _AGAIN = 5.0
 """Seconds until a version that the disk did not take has to settle anew, to be tried again."""
@@ -47,7 +46,7 @@ class Service:
         self._sealing = asyncio.Semaphore(_SEALING)
         self._sweeper = Sweeper(settings, journal, fleet, self._drivers.values)
         self._tasks: asyncio.TaskGroup
-        self._words = _words_in_use(fleet)
+        self._words = words.in_use(fleet)
         self._stop = asyncio.Event()
         self._anew: set[tuple[str, int]] = set()
         self.taken_over = asyncio.Event()
@@ -95,7 +94,7 @@ class Service:
     def _driver(self, model: str) -> Driver:
         driver = self._drivers.get(model)
         if driver is None:
-            word = self._words.get(model) or _free_word(self._words)
+            word = self._words.get(model) or words.free(self._words)
             self._words[model] = word
             driver = Driver(model, word, self._fleet, self._journal, self._term, self._settings)
             driver.on_end = self._sweeper.wanted.set
@@ -117,7 +116,7 @@ class Service:
             InvalidRequest: no (`too_many_models`).
         """
         if model not in self._words:
-            _free_word(self._words)
+            words.free(self._words)
 
     def _known(self, model: str) -> Driver:
         if model not in self._drivers:
@@ -296,19 +295,3 @@ class Service:
 def _on_death(death: Death) -> None:
     if death.restarts:
         log.warning("the worker of loading %d died with %d and is replaced", death.loading, death.code)
-
-
-def _words_in_use(fleet: Fleet) -> dict[str, int]:
-    """Which word belongs to which model, as an earlier term left it in the store."""
-    words: dict[str, int] = {}
-    for record in fleet.tables():
-        words[msgspec.json.decode(record.data, type=RoutingTable).model] = record.word
-    return words
-
-
-def _free_word(words: dict[str, int]) -> int:
-    used = set(words.values())
-    for word in range(SERVER_WORD + 1, WORDS):
-        if word not in used:
-            return word
-    raise InvalidRequest(f"this server has {WORDS - 1} models, which is its limit", reason="too_many_models")
