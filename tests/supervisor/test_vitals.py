@@ -41,6 +41,17 @@ def test_a_name_may_hold_anything(tmp_path: os.PathLike[str]) -> None:
             child.kill()
 
 
+def test_a_name_may_be_no_text() -> None:
+    """A worker runs other people's files, and one may give its process a name of any bytes."""
+    code = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'\\xff\\xfe', 0, 0, 0); "
+    code += "print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert not vitals.is_stopped(child.pid)
+        child.communicate()
+
+
 def test_private_memory_is_what_a_process_has_to_itself() -> None:
     """64 MiB that it filled are seen; a file that it maps is not."""
     with subprocess.Popen([sys.executable, "-c", _HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:

@@ -111,6 +111,20 @@ def test_it_looks_only_while_there_is_somebody(post: Post) -> None:
     assert len(post.timers) == 1
 
 
+def test_a_look_that_fails_ends_nothing(
+    post: Post, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever one worker does to be unreadable, the watch goes on."""
+
+    def unreadable(_: int) -> bool:
+        raise ValueError("no such state")
+
+    monkeypatch.setattr(vitals, "is_stopped", unreadable)
+    post.second()
+    assert "could not be looked at" in caplog.text
+    assert len(post.timers) == 1
+
+
 def test_causes_by_exit_code(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL that nobody here sent is the kernel's when its count of victims rose, else somebody's outside."""
     monkeypatch.setattr(vitals, "oom_kills", lambda: 0)

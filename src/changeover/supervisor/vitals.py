@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_STOPPED = "T"
+_STOPPED = b"T"[0]
 
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped it; False when it is gone."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text()
+        told = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    return told[told.rindex(")") + 2] == _STOPPED  # the name between the brackets may hold anything
+    return told[told.rindex(b")") + 2] == _STOPPED  # the name between the brackets may hold anything, no text even
 
 
 def private_bytes(pid: int) -> int:

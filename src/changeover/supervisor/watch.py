@@ -49,7 +49,10 @@ class Watch:
         before, self._stopped = self._stopped, set()
         for loading in self._loadings.values():
             if loading.member is not None and loading.member.pid is not None:
-                self._look_at(loading, loading.member, loading.member.pid, before)
+                try:
+                    self._look_at(loading, loading.member, loading.member.pid, before)
+                except Exception:
+                    log.exception("%r could not be looked at", loading.member)  # its own doing: the others are well
 
     def _look_at(self, loading: Loading, member: Member, pid: int, stopped_before: set[int]) -> None:
         """Twice stopped, a second apart: whoever stops the whole family and lets it go on is not meant."""
