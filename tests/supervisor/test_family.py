@@ -67,6 +67,18 @@ def test_a_worker_reaped_before_it_was_named_keeps_its_status(family: Family) ->
     theirs.close()
 
 
+@pytest.mark.parametrize("pid", [-1, 0, 1])
+def test_a_pid_that_is_nobodys_is_refused(family: Family, pid: int) -> None:
+    """A signal to pid 0 would kill the supervisor's own group, to -1 all there is."""
+    ours, theirs = pair()
+    worker = family._add(Role.WORKER, Link(ours))
+    with pytest.raises(ValueError, match=f"pid {pid}"):
+        family.named(worker.number, pid)
+    assert worker.pid is None
+    worker.link.close()
+    theirs.close()
+
+
 def test_listening_twice_on_a_port_is_refused() -> None:
     """The kernel says so; nothing is shared by accident."""
     with listen("127.0.0.1", 0) as sock, pytest.raises(OSError, match="in use"):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import psutil
+import pytest
 
 from changeover.testing import wait_for
+from changeover.transport.link import Link, pair
+from changeover.worker import zygote
 from tests import onnx_models
 from tests.conftest import Serve
 
@@ -17,18 +21,18 @@ def test_the_zygote_has_one_thread(serve: Serve) -> None:
     """More would make its forks unsafe; it opens no socket either."""
     server = serve()
     server.deploy("m", SCALE)
-    zygote = server.named("zygote")
-    assert zygote.num_threads() == 1
-    assert zygote.net_connections() == []
+    only = server.named("zygote")
+    assert only.num_threads() == 1
+    assert only.net_connections() == []
 
 
 def test_workers_outlive_their_zygote(serve: Serve) -> None:
     """They are the supervisor's children by adoption, and the next zygote makes the next ones."""
     server = serve()
     server.deploy("m", SCALE)
-    zygote, worker = server.named("zygote"), server.named("worker m/1")
-    zygote.kill()
-    wait_for(lambda: not zygote.is_running(), "the zygote's end")
+    first, worker = server.named("zygote"), server.named("worker m/1")
+    first.kill()
+    wait_for(lambda: not first.is_running(), "the zygote's end")
     assert worker.is_running()
     assert worker.ppid() == server.pid
     server.deploy("m", onnx_models.scale(3).SerializeToString())
@@ -53,3 +57,20 @@ def test_a_worker_takes_little_memory_of_its_own(serve: Serve) -> None:
     worker: psutil.Process = server.named("worker m/1")
     info = worker.memory_full_info()
     assert info.uss < info.rss / 2
+
+
+def test_a_fork_that_fails_ends_the_zygote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no pid to tell, and 0 would be the supervisor's own group."""
+    ours, theirs = pair()
+    real = os.fork
+
+    def fork() -> int:
+        """The next one is the process between's, which dies of it."""
+        monkeypatch.setattr(os, "fork", lambda: os._exit(1))
+        return real()
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(SystemExit, match="could not be forked"):
+        zygote._fork(Link(ours), theirs.fileno(), os.getpid(), low=False)
+    ours.close()
+    theirs.close()

@@ -107,7 +107,13 @@ class Family:
         return member
 
     def named(self, number: int, pid: int) -> tuple[Member, int] | None:
-        """The zygote told a worker's pid; returns the member and its status when it is dead already."""
+        """The zygote told a worker's pid; returns the member and its status when it is dead already.
+
+        Raises:
+            ValueError: no process of ours has that pid, and a signal to it would meet others.
+        """
+        if pid <= 1:
+            raise ValueError(f"a worker with pid {pid}")
         member = self.members.get(number)
         if member is None:
             return None

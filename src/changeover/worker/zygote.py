@@ -45,7 +45,11 @@ def main() -> None:
 
 
 def _fork(link: Link, fd: int, supervisor: int, *, low: bool) -> int:
-    """Fork a worker on the link `fd`; returns its pid. The process between exits at once."""
+    """Fork a worker on the link `fd`; returns its pid. The process between exits at once.
+
+    Raises:
+        OSError, SystemExit: the machine has no room for another process; the next zygote finds out anew.
+    """
     reader, writer = os.pipe()
     between = os.fork()
     if between == 0:
@@ -63,6 +67,8 @@ def _fork(link: Link, fd: int, supervisor: int, *, low: bool) -> int:
     os.waitpid(between, 0)
     pid = int.from_bytes(os.read(reader, 8), "little")
     os.close(reader)
+    if not pid:
+        sys.exit("zygote: a worker could not be forked")
     return pid
 
 
