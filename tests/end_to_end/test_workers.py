@@ -59,7 +59,7 @@ def test_a_candidate_that_is_hurt_on_its_way(serve: Serve, state: str) -> None:
         stopped = number is signal.SIGSTOP
         assert rollout["reason"] == ("worker_stopped" if stopped else "worker_crashed"), rollout
         died = "SIGKILL" if stopped else number.name
-        assert f"died by signal {died} while it was {state}" in rollout["detail"]
+        assert f"died by {died} while it was {state}" in rollout["detail"]
     assert server.infer("m", rows(1, 1, 1, 1)).json()["outputs"][0]["data"] == [2.0] * 4
 
 

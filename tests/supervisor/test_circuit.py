@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.supervisor.circuit import Cause, Circuit, State, backoff, how
+from changeover.supervisor.circuit import Cause, Circuit, State, backoff
 
 
 def test_backoff_grows_to_its_limit() -> None:
@@ -65,11 +65,3 @@ def test_a_kill_of_the_tried_worker_keeps_the_circuit_as_it_is() -> None:
     circuit.tried()
     circuit.died(1.0, Cause.KILLED, -9)
     assert (circuit.state, circuit.deaths, circuit.wait) == (State.HALF_OPEN, 5, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("code", "text"), [(0, "exit code 0"), (-11, "SIGSEGV"), (-9, "SIGKILL"), (-200, "signal 200")]
-)
-def test_exit_codes_in_words(code: int, text: str) -> None:
-    """As an operator would say it."""
-    assert how(code) == text

@@ -30,10 +30,10 @@ from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
 from changeover.transport.child import arguments, introduce
+from changeover.transport.exits import EXIT_CONFIGURATION
 from changeover.transport.link import Frame, Link, LinkClosed
 from changeover.transport.page import RoutePage, TableStore
 
-_EXIT_CONFIGURATION = 78
 _THREADS = 4
 """For files and the journal: the default grows with the cores, and each thread keeps memory of its own."""
 _NICE = 10
@@ -59,7 +59,7 @@ def main() -> None:
     except ChangeoverError as error:
         log.critical("%s [%s]", error.message, error.reason)
         # Where versions serve already they go on without a controller, and the next one finds the disk mended.
-        os._exit(1 if any(page.words) else _EXIT_CONFIGURATION)  # at once: a link that ends first looks like a hang
+        os._exit(1 if any(page.words) else EXIT_CONFIGURATION)  # at once: a link that ends first looks like a hang
     with journal:
         try:
             uvloop.run(_run(link, welcome, journal, page, term))

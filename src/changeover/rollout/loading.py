@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic_ns
@@ -26,6 +25,7 @@ from changeover.transport.control import (
     WorkerSpec,
     WorkerStatus,
 )
+from changeover.transport.exits import how
 
 _RELEASE_GRACE = 2.0
 _GONE_PATIENCE = 5.0
@@ -251,10 +251,7 @@ def _gate_of(state: LoadingState) -> str:
 
 def _death(loading: Loading, death: Death) -> ModelRejected:
     """A worker that was never ready died: the version is refused for it."""
-    how = f"exit code {death.code}"
-    if death.code < 0:
-        how = f"signal {signal.Signals(-death.code).name}"
-    sentence = f"the worker of version {loading.name} died by {how} while it was {loading.state}"
+    sentence = f"the worker of version {loading.name} died by {how(death.code)} while it was {loading.state}"
     if death.cause == "stopped":
         return ModelRejected(f"{sentence}, because it was stopped (SIGSTOP)", reason="worker_stopped")
     if death.cause == "memory_limit":

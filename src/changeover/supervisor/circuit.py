@@ -7,7 +7,6 @@ A SIGKILL that nobody here sent is no sign of a bad model, and does not count.
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -44,16 +43,6 @@ class State(StrEnum):
 def backoff(deaths: int) -> float:
     """Seconds to wait before the replacement after so many quick deaths: none, then 0.1 s doubling to 10 s."""
     return 0.0 if deaths <= 1 else min(0.1 * 2.0 ** (deaths - 2), _MAX_DELAY)
-
-
-def how(code: int) -> str:
-    """An exit code as people say it: `SIGSEGV`, `exit code 1`."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
 
 
 @dataclass(slots=True)

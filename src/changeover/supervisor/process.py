@@ -19,10 +19,9 @@ from changeover.supervisor.holdings import Holdings, memory
 from changeover.supervisor.links import Links
 from changeover.supervisor.timers import Timers
 from changeover.supervisor.workers import Workers
+from changeover.transport.exits import EXIT_CONFIGURATION
 from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 
-EXIT_CONFIGURATION = 78
-"""A child's exit code that says: starting me again will not help (its reason is on stderr)."""
 _GATEWAY_BACKOFF = 1.0
 """Seconds that a gateway's successor is held back at most: clients wait in the listening socket for it."""
 _LAST_GATEWAYS = 3

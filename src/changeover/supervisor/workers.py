@@ -15,12 +15,13 @@ from time import monotonic
 from typing import Any
 
 from changeover.supervisor import vitals
-from changeover.supervisor.circuit import STABLE_AFTER, Cause, State, how
+from changeover.supervisor.circuit import STABLE_AFTER, Cause, State
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.loading import STATES, Loading
 from changeover.supervisor.watch import Watch
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
+from changeover.transport.exits import how
 from changeover.transport.link import CONTROLLER, Frame, Kind, frame
 
 _DYING = 0.2
