@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -246,6 +248,40 @@ def test_a_zygote_that_just_died_does_not_take_the_supervisor_along(house: House
     house.zygote.pid = None
     house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
     assert house.workers.loadings[1].member is not None
+
+
+def out_of_descriptors(*_: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_worker_that_finds_no_room_is_forked_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors: the supervisor lives, nothing is left behind, and a second later there is room."""
+    members = len(house.family.members)
+    with monkeypatch.context() as full:
+        full.setattr("changeover.transport.link.os.dup", out_of_descriptors)
+        house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    assert len(house.family.members) == members
+    assert house.workers.loadings[1].member is None
+    delay, start = house.timers[-1]
+    start()
+    assert delay == 1.0
+    assert [kind for kind, _ in house.heard(house.zygote)] == [Kind.FORK]
+
+
+def test_a_channel_that_finds_no_room_is_made_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for its descriptors nor for their copies; whoever waits for it gets it a second later."""
+    worker = house.ready(1)
+    before = len(os.listdir("/proc/self/fd"))
+    for place in ("workers.channel.create", "family.Link.send"):
+        with monkeypatch.context() as full:
+            full.setattr(f"changeover.supervisor.{place}", out_of_descriptors)
+            house.workers.open(house.gateway, 1, None)
+        delay, again = house.timers.pop()
+        assert delay == 1.0
+        assert len(os.listdir("/proc/self/fd")) == before
+        again()
+        assert [(k, b["worker"]) for k, b in house.heard(house.gateway)] == [(Kind.CHANNEL, worker.number)]
+        before = len(os.listdir("/proc/self/fd"))
 
 
 def test_a_status_goes_on_to_the_controller(house: House) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -156,3 +157,22 @@ def test_a_frame_over_the_limit_is_refused(ends: tuple[Link, Link]) -> None:
     ends[0].send(frame(Kind.STATUS, "x" * link.MAX_FRAME))
     with pytest.raises(Internal, match="malformed"):
         ends[1].receive()
+
+
+def test_descriptors_without_room_are_not_sent_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copies that were made are closed, and the peer hears nothing."""
+    ours, theirs = (Link(end) for end in pair())
+    before, real = len(os.listdir("/proc/self/fd")), os.dup
+
+    def dup(fd: int) -> int:
+        if fd == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(fd)
+
+    monkeypatch.setattr(os, "dup", dup)
+    with pytest.raises(OSError, match="Too many"):
+        ours.send(frame(Kind.CHANNEL, {}, fds=[0, 1]))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert theirs.receive() is None
+    ours.close()
+    theirs.close()

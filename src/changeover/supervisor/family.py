@@ -91,19 +91,31 @@ class Family:
         child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
         member = self._add(role, Link(ours))
         member.pid, member.popen = child.pid, child
-        self._welcome(member, body, fds)  # before the last copy of its end is closed: it may be dead already
+        try:
+            self._welcome(member, body, fds)  # before the last copy of its end is closed: it may be dead already
+        except (OSError, LinkClosed):
+            member.kill()  # its death brings its successor
         theirs.close()
         return member
 
     def fork(self, zygote: Member, loading: int, spec: dict[str, Any]) -> Member:
-        """A worker, forked by the zygote; its pid comes with `named`. Only a replacement's life begins in a hurry."""
+        """A worker, forked by the zygote; its pid comes with `named`. Only a replacement's life begins in a hurry.
+
+        Raises:
+            OSError, LinkClosed: there is no room for its link now; nothing is left of it.
+        """
         ours, theirs = pair()
         member = self._add(Role.WORKER, Link(ours))
         member.loading = loading
-        self._welcome(member, {"spec": spec}, [])
         fork = {"member": member.number, "quiet": spec.get("signature") is None}
-        self.send(zygote, frame(Kind.FORK, fork, fds=[theirs.fileno()]))
-        theirs.close()
+        try:
+            self._welcome(member, {"spec": spec}, [])
+            self.send(zygote, frame(Kind.FORK, fork, fds=[theirs.fileno()]))
+        except (OSError, LinkClosed):
+            self.remove(member)
+            raise
+        finally:
+            theirs.close()
         return member
 
     def named(self, number: int, pid: int) -> tuple[Member, int] | None:

@@ -100,8 +100,10 @@ class Supervisor:
         else:
             known = memory(self._loadings())
             body = {"settings": settings, "gateways": self._gateways()}
-            member = self.family.spawn(role, body, self._holdings.for_controller(known))
-            os.close(known)
+            try:
+                member = self.family.spawn(role, body, self._holdings.for_controller(known))
+            finally:
+                os.close(known)
         member.index = index
         log.info("started %r", member)
 

@@ -22,10 +22,12 @@ from changeover.supervisor.watch import Watch
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
 from changeover.transport.exits import how
-from changeover.transport.link import CONTROLLER, Frame, Kind, frame
+from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed, frame
 
 _DYING = 0.2
 """Seconds between the end of a worker's channels and its death, at most."""
+_AGAIN = 1.0
+"""Seconds until what the machine had no room for is tried again."""
 log = logging.getLogger("changeover.supervisor")
 
 
@@ -185,7 +187,12 @@ class Workers:
             return
         loading.reached, loading.ready_at = -1, None
         loading.base = vitals.private_bytes(zygote.pid) if zygote.pid else 0
-        member = loading.member = self._family.fork(zygote, number, loading.spec)
+        try:
+            member = loading.member = self._family.fork(zygote, number, loading.spec)
+        except (OSError, LinkClosed) as error:
+            log.error("no worker of %r can be started (%r); trying again", loading, error)  # noqa: TRY400
+            self._later(_AGAIN, lambda: self._start(number))
+            return
         if loading.ready_once:
             self._later(loading.patience, lambda: self._give_up(loading, member))
         if loading.circuit.state is State.OPEN:
@@ -211,8 +218,7 @@ class Workers:
         loading.waiting = []
 
     def _connect(self, gateway: Member, loading: Loading, worker: Member, size: ChannelSize) -> None:
-        """A fresh channel for this pair of incarnations; no copy stays here."""
-        memory, ours, theirs = channel.create(size)
+        """A fresh channel for this pair of incarnations; no copy stays here. Without room the gateway waits on."""
         body = {
             "loading": loading.number,
             "worker": worker.number,
@@ -220,11 +226,19 @@ class Workers:
             "size": [size.slots, size.input_bytes, size.output_bytes],
             "blameless": loading.circuit.cause is Cause.KILLED,  # whatever the last worker had in hand
         }
-        self._family.send(worker, frame(Kind.CHANNEL, body, fds=[memory, theirs.fileno()]))
-        self._family.send(gateway, frame(Kind.CHANNEL, body, fds=[memory, ours.fileno()]))
-        os.close(memory)
-        ours.close()
-        theirs.close()
+        try:
+            memory, ours, theirs = channel.create(size)
+            try:
+                self._family.send(worker, frame(Kind.CHANNEL, body, fds=[memory, theirs.fileno()]))
+                self._family.send(gateway, frame(Kind.CHANNEL, body, fds=[memory, ours.fileno()]))
+            finally:
+                os.close(memory)
+                ours.close()
+                theirs.close()
+        except OSError as error:
+            log.error("no channel from %r to %r can be made (%s); trying again", gateway, worker, error.strerror)  # noqa: TRY400
+            loading.waiting.append(gateway.number)
+            self._later(_AGAIN, lambda: self._serve_waiting(loading))
 
     def _kill_if_alive(self, member: Member) -> None:
         if member.number in self._family.members:

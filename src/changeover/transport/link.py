@@ -108,6 +108,7 @@ class Link:
 
         Raises:
             LinkClosed: the peer is gone or over 4,096 frames behind.
+            OSError: there is no room for another descriptor; nothing was sent.
         """
         if len(self._backlog) >= _MAX_BACKLOG:
             raise LinkClosed
@@ -118,7 +119,7 @@ class Link:
                 message.term,
                 message.source,
                 message.target,
-                [os.dup(fd) for fd in message.fds],
+                _copies(message.fds),
             )
         self._backlog.append(message)
         self.flush()
@@ -181,6 +182,19 @@ def pair() -> tuple[socket.socket, socket.socket]:
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_FRAME)
     return ours, theirs
+
+
+def _copies(fds: Sequence[int]) -> list[int]:
+    """A copy of each, or of none."""
+    copies: list[int] = []
+    try:
+        for fd in fds:
+            copies.append(os.dup(fd))  # noqa: PERF401 - those made before an error are closed
+    except OSError:
+        for copy in copies:
+            os.close(copy)
+        raise
+    return copies
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
