@@ -170,6 +170,34 @@ def test_an_open_circuit_tries_one_worker_a_period_and_a_stable_one_closes_it(ho
     assert house.timers[-1][0] == 0.0
 
 
+def test_a_replacement_gets_nothing_to_do_before_it_is_ready(house: House) -> None:
+    """A load that takes longer than a run may would be taken for a worker that is stuck, and killed for ever."""
+    house.workers.died(house.ready(1), -11)
+    house.timers[-1][1]()
+    replacement = house.worker(1)
+    replacement.pid = 4712
+    house.workers.open(house.gateway, 1, None)
+    house.workers.named(replacement)
+    assert house.heard(house.gateway) == []
+    house.up(1, 4712)
+    assert [(k, b["worker"]) for k, b in house.heard(house.gateway)] == [(Kind.CHANNEL, replacement.number)]
+
+
+def test_nobody_waits_for_a_worker_that_is_only_tried(house: House) -> None:
+    """Half open, a gateway that asks is told to refuse, as long as the worker is not ready."""
+    house.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    crash(house, 5)
+    house.heard(house.gateway)
+    tried = house.worker(1)
+    tried.pid = 4800
+    house.workers.named(tried)
+    house.workers.open(house.gateway, 1, None)
+    assert house.workers.loadings[1].circuit.state == "half_open"
+    assert [(k, b["circuit"]) for k, b in house.heard(house.gateway)] == [(Kind.HEALTH, "open")]
+    house.up(1, 4800)
+    assert [k for k, _ in house.heard(house.gateway)] == [Kind.CHANNEL]
+
+
 def test_kills_from_outside_open_no_circuit(house: House) -> None:
     """A hundred SIGKILLs are no sign of a bad model: each worker is replaced within 0.2 s."""
     house.workers.spawn({"loading": 1, "spec": {"model": "m"}})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from changeover.supervisor.circuit import Circuit
+from changeover.supervisor.circuit import Circuit, State
 from changeover.supervisor.family import Member
 from changeover.transport.channel import ChannelSize
 
@@ -81,6 +81,10 @@ class Loading:
     def health(self) -> dict[str, Any]:
         """How its workers fare, for controller and gateways; `wait` counts from now."""
         return {"loading": self.number, **self.circuit.to_dict(max(0.0, self.due - monotonic()))}
+
+    def refusal(self) -> dict[str, Any]:
+        """What gateways are told while the circuit is not closed: nobody waits for a worker that is only tried."""
+        return {**self.health(), "circuit": State.OPEN}
 
     def snapshot(self) -> dict[str, Any]:
         """What a new controller needs to know."""

@@ -71,7 +71,9 @@ class Workers:
         return loading is not None and loading.retiring
 
     def open(self, gateway: Member, number: int, lost: int | None) -> None:
-        """A gateway wants a channel; it waits while the worker is being replaced.
+        """A gateway wants a channel; it waits until there is a worker that is ready.
+
+        None is given before: what a worker that still loads has been sent would look as if it were stuck on it.
 
         `lost` is the worker whose channel it saw end: dead, though perhaps not reaped yet. If it lives all the
         same, it has left the protocol and is killed.
@@ -79,10 +81,10 @@ class Workers:
         loading = self.loadings.get(number)
         if loading is None or loading.retiring:
             self._family.send(gateway, frame(Kind.REFUSED, {"loading": number}))
-        elif loading.member is None or loading.member.pid is None or loading.size is None:
+        elif loading.member is None or loading.ready_at is None or loading.size is None:
             loading.waiting.append(gateway.number)
-            if loading.circuit.state is State.OPEN:
-                self._family.send(gateway, frame(Kind.HEALTH, loading.health()))
+            if loading.circuit.state is not State.CLOSED:
+                self._family.send(gateway, frame(Kind.HEALTH, loading.refusal()))
         elif loading.member.number == lost:
             member = loading.member
             loading.waiting.append(gateway.number)
@@ -91,7 +93,7 @@ class Workers:
             self._connect(gateway, loading, loading.member, loading.size)
 
     def named(self, member: Member) -> None:
-        """A worker's pid is known: tell the controller, serve the gateways that wait for it."""
+        """A worker's pid is known: tell the controller."""
         loading = self.loadings.get(member.loading or -1)
         if loading is None or loading.member is not member:
             return
@@ -102,7 +104,6 @@ class Workers:
             Kind.UP,
             {"role": Role.WORKER, "member": member.number, "pid": member.pid, "loading": loading.number},
         )
-        self._serve_waiting(loading)
 
     def status(self, member: Member, message: Frame) -> None:
         """A worker reports; the controller gets the same report.
@@ -172,7 +173,7 @@ class Workers:
         """The controller shows it; a gateway refuses at once what an open circuit could only let wait."""
         self._tell(Kind.HEALTH, loading.health())
         for gateway in self._family.of(Role.GATEWAY) if gateways else ():
-            self._family.send(gateway, frame(Kind.HEALTH, loading.health()))
+            self._family.send(gateway, frame(Kind.HEALTH, loading.refusal()))
 
     def _start(self, number: int) -> None:
         loading = self.loadings.get(number)
