@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from changeover.supervisor import family as families
+from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Family, Role, listen
 from changeover.testing import wait_for
 from changeover.transport.link import Kind, Link, frame, pair
@@ -65,6 +66,23 @@ def test_a_worker_reaped_before_it_was_named_keeps_its_status(family: Family) ->
     worker.kill()
     worker.link.close()
     theirs.close()
+
+
+def test_who_is_killed_here_has_a_cause(family: Family) -> None:
+    """One that closed its link and lives; but one that had ended by then was killed by somebody else."""
+    causes = []
+    for ends_first in (False, True):
+        member = family.spawn(Role.GATEWAY, {}, [])
+        assert member.pid is not None
+        if ends_first:
+            os.kill(member.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, member.pid, os.WEXITED | os.WNOWAIT)
+        family.kill_if_alive(member, Cause.MALFORMED)
+        wait_for(lambda: list(family.reap()), "the death")
+        family.remove(member)
+        family.kill_if_alive(member, Cause.DENOUNCED)
+        causes.append(member.cause)
+    assert causes == [Cause.MALFORMED, ""]
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 1])

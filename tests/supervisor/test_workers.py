@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from changeover.errors import Internal
+from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.workers import Workers
 from changeover.transport.link import Frame, Kind, Link, frame, pair
@@ -23,7 +24,7 @@ class House:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.workers = Workers(self.family, lambda delay, call: self.timers.append((delay, call)))
         self.ends: dict[int, Link] = {}
-        self.killed: list[int] = []
+        self.killed: list[tuple[int, str]] = []
         self.zygote = self.member(Role.ZYGOTE, ready=True)
         self.controller = self.member(Role.CONTROLLER)
         self.gateway = self.member(Role.GATEWAY)
@@ -45,7 +46,7 @@ class House:
     def worker(self, loading: int) -> Member:
         found = self.workers.loadings[loading].member
         assert found is not None
-        found.kill = lambda cause="": self.killed.append(found.number)  # type: ignore[method-assign]
+        found.kill = lambda cause="": self.killed.append((found.number, cause))  # type: ignore[method-assign]
         return found
 
     def ready(self, loading: int, pid: int = 4711) -> Member:
@@ -224,7 +225,7 @@ def test_a_replacement_that_never_gets_ready_is_given_up(house: House) -> None:
     replacement = house.worker(1)
     assert delay == 10.0
     give_up()
-    assert house.killed == [replacement.number]
+    assert house.killed == [(replacement.number, Cause.LOAD_TIMEOUT)]
 
 
 def test_a_worker_that_never_was_ready_is_not_replaced(house: House) -> None:
@@ -245,7 +246,7 @@ def test_a_gateway_that_lost_the_present_worker_does_not_get_it_again(house: Hou
     house.workers.open(house.gateway, 1, worker.number)
     assert house.heard(house.gateway) == []
     house.timers[-1][1]()
-    assert house.killed == [worker.number]
+    assert house.killed == [(worker.number, Cause.DENOUNCED)]
 
 
 def test_retiring_a_worker_between_two_lives_ends_the_loading(house: House) -> None:
@@ -267,7 +268,7 @@ def test_retiring_a_worker_that_has_no_name_yet_kills_it_when_it_has(house: Hous
     worker = house.worker(1)
     worker.pid = 4711
     house.workers.named(worker)
-    assert house.killed == [worker.number]
+    assert house.killed == [(worker.number, "")]
 
 
 def test_a_zygote_that_just_died_does_not_take_the_supervisor_along(house: House) -> None:

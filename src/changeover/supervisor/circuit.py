@@ -29,7 +29,7 @@ class Cause(StrEnum):
     STOPPED = "stopped"  # SIGSTOP, or the like
     LOAD_TIMEOUT = "load_timeout"  # a replacement that was not ready in time
     DENOUNCED = "denounced"  # a gateway or the controller found it silent or breaking the rules
-    MALFORMED = "malformed"  # it sent the supervisor what makes no sense
+    MALFORMED = "malformed"  # it sent the supervisor what makes no sense, or left its link
 
 
 class State(StrEnum):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from time import monotonic, sleep
 from typing import Any
 
+from changeover.supervisor.circuit import Cause
 from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame, pair
 
 
@@ -61,10 +62,12 @@ class Member:
     def kill(self, cause: str = "") -> None:
         """SIGKILL; its death arrives by `Family.reap`. One that was reaped has no pid any more: it may be another's.
 
-        `cause` is a word of `circuit.Cause`: the first one stays.
+        `cause` is a word of `circuit.Cause`: the first one stays, and one that has ended already died of none.
         """
+        if self.reaped or (self.pid is not None and _has_ended(self.pid)):
+            return
         self.cause = self.cause or cause
-        if self.pid is not None and not self.reaped:
+        if self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)
 
 
@@ -176,9 +179,14 @@ class Family:
         try:
             member.link.send(message)
         except LinkClosed:
-            member.kill()
+            member.kill(Cause.MALFORMED)
             return False
         return True
+
+    def kill_if_alive(self, member: Member, cause: Cause) -> None:
+        """SIGKILL for one that was given time to end."""
+        if member.number in self.members:
+            member.kill(cause)
 
     def _add(self, role: Role, link: Link) -> Member:
         member = Member(self._next, role, link)
@@ -188,6 +196,14 @@ class Family:
 
     def _welcome(self, member: Member, body: dict[str, Any], fds: list[int]) -> None:
         member.link.send(frame(Kind.WELCOME, {**body, "member": member.number, "parent": os.getpid()}, fds=fds))
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child waits to be reaped."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -96,7 +96,7 @@ class Links:
                     self._handle(member, message)
         except LinkClosed:
             self.mute(member)
-            self._timers.later(_DYING, lambda: self._kill_if_alive(member))
+            self._timers.later(_DYING, lambda: self._family.kill_if_alive(member, Cause.MALFORMED))
         except _NONSENSE as error:
             log.error("%r sent nonsense and is killed: %s", member, error)  # noqa: TRY400 - no trace: the child is at fault
             member.kill(Cause.MALFORMED)
@@ -143,7 +143,3 @@ class Links:
         if self._signals is not None:
             signal.set_wakeup_fd(-1)
             self._signals.close()
-
-    def _kill_if_alive(self, member: Member) -> None:
-        if member.number in self._family.members:
-            member.kill()

@@ -63,7 +63,7 @@ class Workers:
             return
         member = loading.member
         self._family.send(member, frame(Kind.STOP))
-        self._later(grace, lambda: self._kill_if_alive(member))
+        self._later(grace, lambda: self._family.kill_if_alive(member, Cause.DENOUNCED))
 
     def is_retiring(self, member: Member) -> bool:
         """Whether a worker's end was asked for, or is the controller's to judge."""
@@ -88,7 +88,7 @@ class Workers:
         elif loading.member.number == lost:
             member = loading.member
             loading.waiting.append(gateway.number)
-            self._later(_DYING, lambda: self._kill_if_alive(member))
+            self._later(_DYING, lambda: self._family.kill_if_alive(member, Cause.DENOUNCED))
         else:
             self._connect(gateway, loading, loading.member, loading.size)
 
@@ -240,10 +240,6 @@ class Workers:
             log.error("no channel from %r to %r can be made (%s); trying again", gateway, worker, error.strerror)  # noqa: TRY400
             loading.waiting.append(gateway.number)
             self._later(_AGAIN, lambda: self._serve_waiting(loading))
-
-    def _kill_if_alive(self, member: Member) -> None:
-        if member.number in self._family.members:
-            member.kill()
 
     def _tell(self, kind: Kind, body: dict[str, Any]) -> None:
         self._family.send(self._family.one(Role.CONTROLLER), Frame(kind, json.dumps(body).encode(), target=CONTROLLER))
