@@ -129,9 +129,13 @@ def test_causes_by_exit_code(post: Post, monkeypatch: pytest.MonkeyPatch) -> Non
     """SIGKILL that nobody here sent is the kernel's when its count of victims rose, else somebody's outside."""
     monkeypatch.setattr(vitals, "oom_kills", lambda: 0)
     post.second()
+    post.second()
     assert post.watch.cause(post.member, -11) is Cause.CRASHED
     assert post.watch.cause(post.member, 0) is Cause.CRASHED
     assert post.watch.cause(post.member, -9) is Cause.KILLED
     monkeypatch.setattr(vitals, "oom_kills", lambda: 1)
-    assert post.watch.cause(post.member, -9) is Cause.OUT_OF_MEMORY
+    post.second()  # counts the victim before it is reaped
+    for _ in range(2):  # two victims at once
+        assert post.watch.cause(post.member, -9) is Cause.OUT_OF_MEMORY
+    post.second()
     assert post.watch.cause(post.member, -9) is Cause.KILLED

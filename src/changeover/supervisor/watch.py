@@ -22,30 +22,33 @@ class Watch:
         self._later = later
         self._stopped: set[int] = set()
         self._running = False
-        self._oom_kills = 0
+        self._oom_kills = self._oom_kills_before = 0  # at the last look, and at the one before
 
     def begin(self) -> None:
         """There is a loading: look from now on."""
         if not self._running:
             self._running = True
-            self._oom_kills = vitals.oom_kills()
+            self._oom_kills = self._oom_kills_before = vitals.oom_kills()
             self._later(_PERIOD, self._look)
 
     def cause(self, member: Member, code: int) -> Cause:
-        """Why a worker died that ended with `code`."""
+        """Why a worker died that ended with `code`.
+
+        The kernel counts its victims, and does not name them: a SIGKILL is taken for its own when the count rose in
+        the last one or two seconds, since a victim may be reaped after a look that counted it.
+        """
         if member.cause:
             return Cause(member.cause)
-        before, self._oom_kills = self._oom_kills, vitals.oom_kills()
         if code != -9:
             return Cause.CRASHED
-        return Cause.OUT_OF_MEMORY if self._oom_kills > before else Cause.KILLED
+        return Cause.OUT_OF_MEMORY if vitals.oom_kills() > self._oom_kills_before else Cause.KILLED
 
     def _look(self) -> None:
         self._running = bool(self._loadings)
         if not self._running:
             return
         self._later(_PERIOD, self._look)
-        self._oom_kills = vitals.oom_kills()
+        self._oom_kills_before, self._oom_kills = self._oom_kills, vitals.oom_kills()
         before, self._stopped = self._stopped, set()
         for loading in self._loadings.values():
             if loading.member is not None and loading.member.pid is not None:
