@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from changeover.worker import quiet
@@ -32,12 +34,24 @@ def test_a_refused_change_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) ->
     assert busy.written == ["19", "0"]
 
 
-def test_a_kernel_that_never_takes_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the patience the error is the caller's."""
-    monkeypatch.setattr(quiet, "_AUTOGROUP", Busy(10**9))
+def test_a_kernel_that_never_takes_it_costs_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the patience the load is kept to one core instead, and has all of them again afterwards."""
+    busy = Busy(10**9)
+    monkeypatch.setattr(quiet, "_AUTOGROUP", busy)
     monkeypatch.setattr(quiet, "_AUTOGROUP_PATIENCE", 0.02)
-    with pytest.raises(BlockingIOError):
-        quiet.run_quietly(lambda: 42, Quiet.AUTOGROUP)
+    before = os.sched_getaffinity(0)
+    assert len(quiet.run_quietly(lambda: os.sched_getaffinity(0), Quiet.AUTOGROUP)) == 1
+    assert os.sched_getaffinity(0) == before
+    assert busy.written == []
+
+
+def test_the_way_back_is_asked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has said that it is ready by then: it is late, but it serves."""
+    busy = Busy(0)
+    monkeypatch.setattr(quiet, "_AUTOGROUP", busy)
+    monkeypatch.setattr(quiet, "_AUTOGROUP_PATIENCE", 0.0)
+    assert quiet.run_quietly(lambda: setattr(busy, "_left", 10), Quiet.AUTOGROUP) is None
+    assert busy.written == ["19", "0"]
 
 
 def test_without_privilege_the_autogroup_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ niceness 19 for a single-threaded load; one core only.
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import threading
@@ -82,8 +83,9 @@ def run_quietly(call: Callable[[], T], how: Quiet) -> T:
 
 @contextmanager
 def _process_low(how: Quiet) -> Iterator[None]:
-    if how is Quiet.AUTOGROUP:
-        _set_autogroup(_LOW)
+    """Low inside, normal after; where others take every turn with the autogroup, one core must do."""
+    if how is Quiet.AUTOGROUP and not _set_autogroup(_LOW, _AUTOGROUP_PATIENCE):
+        how = Quiet.AFFINITY
     cores = os.sched_getaffinity(0)
     if how is Quiet.AFFINITY:
         os.sched_setaffinity(0, {max(cores)})
@@ -91,27 +93,27 @@ def _process_low(how: Quiet) -> Iterator[None]:
         yield
     finally:
         if how is Quiet.AUTOGROUP:
-            _set_autogroup(0)
+            _set_autogroup(0, math.inf)  # a worker that stayed low would never serve well
         for task in os.listdir("/proc/self/task"):
             _restore(int(task), how, cores)
 
 
-def _set_autogroup(niceness: int) -> None:
+def _set_autogroup(niceness: int, patience: float) -> bool:
     """Ask until the kernel takes it: from all unprivileged processes together it takes one change in 100 ms.
 
-    Raises:
-        BlockingIOError: others took every turn for 10 s.
+    Returns:
+        False when others took every turn for `patience` seconds.
     """
-    until = time.monotonic() + _AUTOGROUP_PATIENCE
+    until = time.monotonic() + patience
     while True:
         try:
             _AUTOGROUP.write_text(str(niceness))
         except BlockingIOError:
             if time.monotonic() > until:
-                raise
+                return False
             time.sleep(_AUTOGROUP_PAUSE)
         else:
-            return
+            return True
 
 
 def _lower(task: int) -> None:
