@@ -185,3 +185,19 @@ def test_a_new_term_counts_from_where_the_last_one_was(house: House) -> None:
         house.says(1, Kind.OBSERVED, Observations(at, seen))
     assert house.fleet.requests("m", 0, 30).total == 3 + 103
     assert house.fleet.window("m", 0, 30).requests == 3 + 103
+
+
+def test_a_report_that_cannot_be_read_holds_up_no_new_term(house: House) -> None:
+    """The supervisor keeps what a worker said unread; its loading is taken over without it."""
+    known = {"loading": 5, "retiring": False, "model": "m", "pid": 1, "member": 3}
+    house.fleet.take_over([{**known, "status": {"loading": "five"}}])
+    assert house.fleet.workers[5].status is None
+
+
+def test_a_loading_that_ends_between_two_workers_has_a_cause(house: House) -> None:
+    """The supervisor names none when no worker has died yet."""
+    house.fleet.spawn(6, spec(6))
+    house.dies("worker", member=0, loading=6, restart=False, cause=None)
+    death = house.fleet.workers[6].death
+    assert death is not None
+    assert death.cause == "crashed"

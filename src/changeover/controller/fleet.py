@@ -190,7 +190,10 @@ class Fleet:
     def take_over(self, snapshots: list[dict[str, Any]]) -> None:
         """The workers that live already, as the supervisor tells a new term."""
         for known in snapshots:
-            status = msgspec.convert(known["status"], WorkerStatus) if known["status"] else None
+            try:
+                status = msgspec.convert(known["status"], WorkerStatus) if known["status"] else None
+            except msgspec.ValidationError:
+                status = None  # the supervisor keeps a worker's words unread
             if not known["retiring"]:
                 number = known["loading"]
                 self.workers[number] = WorkerState(number, known["model"], known["pid"], known["member"], status)
@@ -265,7 +268,7 @@ class Fleet:
             self.observatory.gateway_died(body["member"])
         elif body["role"] == "worker" and body["loading"] in self.workers:
             worker = self.workers[body["loading"]]
-            death = Death(body["loading"], body["code"], restarts=body["restart"], cause=body.get("cause", "crashed"))
+            death = Death(body["loading"], body["code"], restarts=body["restart"], cause=body.get("cause") or "crashed")
             worker.pid = None
             if not death.restarts:
                 worker.death = death
