@@ -127,7 +127,7 @@ class Loader:
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             inherited_bytes=_inherited(),
         )
-        resource.setrlimit(resource.RLIMIT_AS, (serving, serving))
+        resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
         size = channels(signature, spec.max_batch, spec.instances)
         status = WorkerStatus(
             spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
@@ -184,6 +184,7 @@ class _Server:
             elif message.kind is Kind.CHANNEL:
                 memory, doorbell = message.fds
                 size = ChannelSize(*message.json()["size"])
+                _make_room(size.total)
                 runner = Runner(self._session, socket.socket(fileno=doorbell), memory, size)
                 self._runners[doorbell] = runner
                 self._epoll.register(doorbell, select.EPOLLIN)
@@ -252,8 +253,17 @@ def _limit(spec: WorkerSpec) -> int:
         return resource.getrlimit(resource.RLIMIT_AS)[0]
     most = _address_space() + spec.memory_limit
     serving = most + spec.memory_limit + (spec.instances - 1) * _STACK
-    resource.setrlimit(resource.RLIMIT_AS, (most, serving))
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
     return serving
+
+
+def _make_room(size: int) -> None:
+    """Raise a limit of the address space by a channel's size: the gateways' number must not count against a model."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY:
+        return
+    more = soft + size if hard == resource.RLIM_INFINITY else min(soft + size, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (more, hard))
 
 
 def _address_space() -> int:
