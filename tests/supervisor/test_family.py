@@ -68,6 +68,17 @@ def test_a_worker_reaped_before_it_was_named_keeps_its_status(family: Family) ->
     theirs.close()
 
 
+def test_an_orphans_status_is_soon_forgotten(family: Family) -> None:
+    """A live worker that has its pid later is not taken for dead."""
+    ours, theirs = pair()
+    worker = family._add(Role.WORKER, Link(ours))
+    family._unclaimed[4711] = 7, families.monotonic() - 6.0
+    assert family.named(worker.number, 4711) is None
+    assert family._unclaimed == {}
+    worker.link.close()
+    theirs.close()
+
+
 def test_who_is_killed_here_has_a_cause(family: Family) -> None:
     """One that closed its link and lives; but one that had ended by then was killed by somebody else."""
     causes = []

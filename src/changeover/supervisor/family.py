@@ -27,6 +27,8 @@ class Role(StrEnum):
 
 
 _REAP_PATIENCE = 1.0
+_UNCLAIMED_FOR = 5.0
+"""Seconds that a worker's status is kept for the zygote to name it."""
 _MODULES = {
     Role.CONTROLLER: "changeover.controller.process",
     Role.GATEWAY: "changeover.gateway.process",
@@ -77,7 +79,7 @@ class Family:
     def __init__(self) -> None:
         self.members: dict[int, Member] = {}
         self._next = 1
-        self._unclaimed: dict[int, int] = {}  # status by pid, of workers reaped before the zygote named them
+        self._unclaimed: dict[int, tuple[int, float]] = {}  # status and time, of workers reaped before they were named
 
     def of(self, role: Role) -> list[Member]:
         """The living members of a role."""
@@ -133,9 +135,10 @@ class Family:
         if member is None:
             return None
         member.pid = pid
+        self._forget_orphans()
         if pid in self._unclaimed:
             member.reaped = True  # before anybody writes to it, and kills it for not being there
-            return member, self._unclaimed.pop(pid)
+            return member, self._unclaimed.pop(pid)[0]
         return None
 
     def reap(self) -> Iterator[tuple[Member, int]]:
@@ -150,12 +153,18 @@ class Family:
             code = os.waitstatus_to_exitcode(status)
             member = next((m for m in self.members.values() if m.pid == pid), None)
             if member is None:
-                self._unclaimed[pid] = code
+                self._forget_orphans()
+                self._unclaimed[pid] = code, monotonic()
                 continue
             member.reaped = True
             if member.popen is not None:
                 member.popen.returncode = code
             yield member, code
+
+    def _forget_orphans(self) -> None:
+        """Of what nobody named in time: an orphan of somebody else's, whose pid may be a worker's next."""
+        oldest = monotonic() - _UNCLAIMED_FOR
+        self._unclaimed = {pid: dead for pid, dead in self._unclaimed.items() if dead[1] > oldest}
 
     def end(self) -> None:
         """SIGKILL for all that are left; none stays behind as a zombie."""
