@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -300,6 +301,7 @@ def test_a_worker_that_finds_no_room_is_forked_later(house: House, monkeypatch: 
 def test_a_channel_that_finds_no_room_is_made_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither for its descriptors nor for their copies; whoever waits for it gets it a second later."""
     worker = house.ready(1)
+    gc.collect()  # what other tests left behind
     before = len(os.listdir("/proc/self/fd"))
     for place in ("workers.channel.create", "family.Link.send"):
         with monkeypatch.context() as full:
@@ -311,6 +313,18 @@ def test_a_channel_that_finds_no_room_is_made_later(house: House, monkeypatch: p
         again()
         assert [(k, b["worker"]) for k, b in house.heard(house.gateway)] == [(Kind.CHANNEL, worker.number)]
         before = len(os.listdir("/proc/self/fd"))
+
+
+def test_a_zygote_that_forks_nobody_is_killed(house: House) -> None:
+    """Stopped or hung: its successor forks. One that told the worker's pid in time is left alone."""
+    house.zygote.kill = lambda cause="": house.killed.append((house.zygote.number, cause))  # type: ignore[method-assign]
+    for loading, pid in ((1, 4711), (2, None)):
+        house.workers.spawn({"loading": loading, "spec": {"model": "m"}})
+        house.worker(loading).pid = pid
+        delay, look = house.timers[-1]
+        look()
+        assert delay == 5.0
+        assert house.killed == ([] if pid else [(house.zygote.number, Cause.STOPPED)])
 
 
 def test_a_status_goes_on_to_the_controller(house: House) -> None:

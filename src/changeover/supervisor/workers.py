@@ -28,6 +28,8 @@ _DYING = 0.2
 """Seconds between the end of a worker's channels and its death, at most."""
 _AGAIN = 1.0
 """Seconds until what the machine had no room for is tried again."""
+_NAMELESS = 5.0
+"""Seconds that a zygote may take for a fork; it needs milliseconds."""
 log = logging.getLogger("changeover.supervisor")
 
 
@@ -194,11 +196,18 @@ class Workers:
             log.error("no worker of %r can be started (%r); trying again", loading, error)  # noqa: TRY400
             self._later(_AGAIN, lambda: self._start(number))
             return
+        self._later(_NAMELESS, lambda: self._expect_name(zygote, member))
         if loading.ready_once:
             self._later(loading.patience, lambda: self._give_up(loading, member))
         if loading.circuit.state is State.OPEN:
             loading.circuit.tried()
             self._tell_health(loading, gateways=False)
+
+    def _expect_name(self, zygote: Member, member: Member) -> None:
+        """A zygote that is stopped or hangs forks nobody; its death takes those it owes along."""
+        if member.pid is None and member.number in self._family.members:
+            log.error("%r has not forked %r after %.0f s: killed", zygote, member, _NAMELESS)
+            self._family.kill_if_alive(zygote, Cause.STOPPED)
 
     def _give_up(self, loading: Loading, member: Member) -> None:
         """A replacement that is still not ready will not be."""
