@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from changeover.gateway.models import Models
-from changeover.transport.control import Committed, Prepare
+from changeover.transport.control import Committed, Prepare, Signature, TensorEntry
 from changeover.transport.link import Kind, frame
 from changeover.transport.page import RoutePage, TableStore
 from tests.gateway.stage import WORD, Stage, entry, question, stage
@@ -98,6 +98,23 @@ def test_a_table_that_is_not_in_the_store_is_an_error() -> None:
         async with stage() as here:
             here.models.on_prepare(Prepare(WORD, [9]))
             assert "9" in here.heard(Kind.PREPARED)[0]["error"]
+
+    asyncio.run(scenario())
+
+
+def test_a_table_that_cannot_be_built_is_an_error_and_harms_no_other() -> None:
+    """The controller is told, a gateway that joins goes on without it, and the table before serves."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "1"))
+            nonsense = Signature([TensorEntry("x", "X", [-1, 4])], [], True)
+            here.publish(2, entry(8, "2", signature=nonsense))
+            here.models.on_prepare(Prepare(WORD, [2]))
+            assert "[2] make no table" in here.heard(Kind.PREPARED)[-1]["error"]
+            models, _, waiting = joined(here)
+            assert waiting == {7}
+            assert sorted(models.by_name["m"].prepared) == [1]
 
     asyncio.run(scenario())
 

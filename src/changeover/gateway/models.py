@@ -98,13 +98,13 @@ class Models:
     def on_prepare(self, message: Prepare) -> None:
         """Load tables and open channels; PREPARED follows when all are open, or one is refused."""
         records = [r for r in self._store.read() if r.word == message.word and r.epoch in message.epochs]
-        missing = set(message.epochs) - {r.epoch for r in records}
-        if missing:
-            self._tell(
-                Kind.PREPARED, Prepared(message.word, message.epochs, f"epochs {sorted(missing)} are not in the store")
-            )
-            return
         tables = self._take(records)
+        missing = set(message.epochs) - {table.epoch for table in tables}
+        if missing:
+            unread = missing & {r.epoch for r in records}
+            what = f"epochs {sorted(missing)} " + ("make no table" if unread else "are not in the store")
+            self._tell(Kind.PREPARED, Prepared(message.word, message.epochs, what))
+            return
         targets = [t for table in tables for t in table.targets.values()]
         waiting = {t.loading for t in targets if not t.batcher.connected and not t.batcher.barred}
         preparation = _Preparation(message, waiting)
@@ -113,14 +113,21 @@ class Models:
         self._settle(preparation)
 
     def _take(self, records: Iterable[TableRecord]) -> list[Table]:
+        """The tables of these records; one that makes no table is left out, for the others serve on."""
         tables: list[Table] = []
         for record in sorted(records, key=lambda r: r.epoch):
-            routing = msgspec.json.decode(record.data, type=RoutingTable)
-            model = self._model(routing)
-            table = Table(routing, {e.loading: self._target(e, routing.word) for e in routing.loadings})
-            model.prepared[routing.epoch] = table
-            tables.append(table)
+            try:
+                tables.append(self._table(record))
+            except (KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
+                log.error("epoch %d of word %d makes no table: %r", record.epoch, record.word, error)  # noqa: TRY400
         return tables
+
+    def _table(self, record: TableRecord) -> Table:
+        routing = msgspec.json.decode(record.data, type=RoutingTable)
+        model = self._model(routing)
+        table = Table(routing, {e.loading: self._target(e, routing.word) for e in routing.loadings})
+        model.prepared[routing.epoch] = table
+        return table
 
     def _model(self, routing: RoutingTable) -> Model:
         model = self._by_word.get(routing.word)

@@ -17,6 +17,8 @@ from changeover.lifecycle.states import LoadingState, move
 from changeover.records.journal import Journal
 from changeover.rollout.fleet import Death, Fleet
 from changeover.rollout.plan import Plan
+from changeover.tensors import Datatype
+from changeover.transport.channel import MAX_DIMS
 from changeover.transport.control import (
     GateResult,
     LoadingEntry,
@@ -194,6 +196,8 @@ class Loader:
             raise _death(loading, answer)
         if answer.state == LoadingState.FAILED:
             raise ModelRejected(answer.detail or "the worker failed", reason=answer.reason or "worker_failed")
+        if answer.signature is not None:
+            _require_sound(answer.signature)
         return answer
 
     def _check_signature(self, loading: Loading, status: WorkerStatus, active: Loading | None) -> None:
@@ -237,6 +241,28 @@ class Loader:
             runtime.queue_limit,
             runtime.max_queue_delay,
         )
+
+
+def _require_sound(told: Signature) -> None:
+    """Gateways build their tables of it, and the worker that told it may be hostile.
+
+    Raises:
+        ModelRejected: no model has such inputs and outputs (`signature_unsound`).
+    """
+    for entry in (*told.inputs, *told.outputs):
+        if entry.datatype not in Datatype.__members__:
+            raise _unsound(f"{entry.name!r} is {entry.datatype!r}, which is no datatype of the protocol")
+        if len(entry.shape) > MAX_DIMS or any(size < -1 for size in entry.shape):
+            raise _unsound(f"{entry.name!r} has an impossible shape")
+    for entries in (told.inputs, told.outputs):
+        if len({entry.name for entry in entries}) < len(entries):
+            raise _unsound("a name comes twice")
+    if told.batchable and not (told.inputs and all(entry.shape[:1] == [-1] for entry in told.inputs)):
+        raise _unsound("it is said to take batches, and not every input has a free first dimension")
+
+
+def _unsound(what: str) -> ModelRejected:
+    return ModelRejected(f"the signature that the worker told is unsound: {what}"[:500], reason="signature_unsound")
 
 
 def _signature(told: Signature) -> ModelSignature:
