@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
 from changeover.transport.control import Signature, TensorEntry
 from changeover.transport.link import Kind, frame
-from tests.gateway.stage import entry, question, stage
+from tests.gateway.stage import Request, entry, question, stage
 
 
 def test_what_arrives_in_one_turn_goes_together() -> None:
@@ -254,5 +255,27 @@ def test_a_large_batch_that_finds_no_memory_is_answered(monkeypatch: pytest.Monk
             await worker.serve_one(2.0)
             await here.answered(request)
             assert request.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_cannot_be_sent_costs_one_request_and_keeps_no_lease() -> None:
+    """No memory for one client's answer: what was with it in the batch runs again on the next worker."""
+
+    class Unlucky(Request):
+        def respond(self, *_: Any, **__: Any) -> None:
+            raise MemoryError
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            first = question()
+            here.ask(Unlucky(first.body))
+            second = here.ask(question())
+            await worker.serve_one(2.0)
+            await here.until(lambda: here.denounced, "the loss of the channel")
+            await here.connect(7).serve_one(2.0)
+            await here.answered(second)
+            assert (second.status, here.models.targets[7].leases, here.pipeline.in_flight) == (200, 0, 0)
 
     asyncio.run(scenario())

@@ -186,3 +186,20 @@ def test_the_last_lease_of_a_drained_version_may_end_with_its_hung_worker() -> N
             await new.take()
 
     asyncio.run(scenario())
+
+
+def test_a_defect_on_the_way_in_keeps_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised before the request is in the queue; the door answers it."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "1"))
+            monkeypatch.setattr("changeover.gateway.pipeline.admit", broken)
+            with pytest.raises(MemoryError):
+                here.ask(question())
+            assert (here.models.targets[7].leases, here.models.by_name["m"].held) == (0, 0)
+
+    asyncio.run(scenario())

@@ -82,3 +82,20 @@ def test_rows_that_a_model_lost_run_again_alone() -> None:
             assert here.denounced == []
 
     asyncio.run(scenario())
+
+
+def test_a_failure_told_in_half_a_character_is_answered_all_the_same() -> None:
+    """JSON can write half a surrogate pair, which UTF-8 cannot: the request is answered, and holds nothing."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            request = here.ask(question())
+            header, _ = await worker.take()
+            told = Header(Message.FAILED, header.slot, header.batch, 1)
+            worker.ring(channel.pack(told, b'{"reason": "run_failed", "detail": "half \\ud800"}', 0))
+            await here.answered(request)
+            assert (request.status, request.json()["error"]) == (500, "half ?")
+            assert (here.models.targets[7].leases, here.models.by_name["m"].held) == (0, 0)
+
+    asyncio.run(scenario())

@@ -121,7 +121,13 @@ class Batcher:
         """Answer all of a batch that runs nowhere."""
         self._suspect = None
         for ticket in batch.tickets:
+            self._fail(ticket, error)
+
+    def _fail(self, ticket: Ticket, error: ChangeoverError) -> None:
+        """Answer with an error; whatever comes of that, the lease ends."""
+        try:
             self._desk.fail(ticket, error)
+        finally:
             ticket.release()
 
     def _gather(self, channel: WorkerChannel) -> Batch | None:
@@ -163,9 +169,11 @@ class Batcher:
         self._suspect = None
         self.pace.answered(batch.sent, monotonic(), len(batch.tickets), crowded=batch.crowded)
         for ticket, tensors in zip(batch.tickets, outputs, strict=True):
-            if not ticket.answered:
-                self._desk.answer(ticket, tensors)
-            ticket.release()
+            try:
+                if not ticket.answered:
+                    self._desk.answer(ticket, tensors)
+            finally:
+                ticket.release()
         self._schedule()
 
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:
@@ -181,8 +189,7 @@ class Batcher:
                 ticket.attempts -= 1
                 self._queue.appendleft(ticket)
             else:
-                self._desk.fail(ticket, error)
-                ticket.release()
+                self._fail(ticket, error)
         self._schedule()
 
     def on_loss(self, in_hand: list[Batch], waiting: list[Batch], why: str | None) -> None:
@@ -224,8 +231,7 @@ class Batcher:
             elif ticket.attempts >= _MAX_ATTEMPTS and not ticket.answered:
                 self.withdraw(ticket)
                 detail = f"{_MAX_ATTEMPTS} workers died with this request in hand"
-                self._desk.fail(ticket, ModelRunFailed(detail, reason="worker_crashed"))
-                ticket.release()
+                self._fail(ticket, ModelRunFailed(detail, reason="worker_crashed"))
 
     # -- channel -------------------------------------------------------------------------------------------
 
@@ -267,8 +273,7 @@ class Batcher:
             f"the workers of version {self.entry.version} die again and again; the next one is tried in {seconds} s, "
             "see `changeover status`"
         )
-        self._desk.fail(ticket, ModelNotReady(detail, reason="worker_crash_loop", retry_after=seconds))
-        ticket.release()
+        self._fail(ticket, ModelNotReady(detail, reason="worker_crash_loop", retry_after=seconds))
 
     def close(self) -> None:
         """No lease is left: let the worker see the end of this channel."""

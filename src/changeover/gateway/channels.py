@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 
 _KEPT_LAYOUTS = 512
+log = logging.getLogger("changeover.gateway")
 
 
 class Owner(Protocol):
@@ -180,6 +182,9 @@ class WorkerChannel:
                 pass
         except Internal as error:
             self._lose(error.message)
+        except Exception:
+            log.exception("an answer of worker %d cannot be handled", self.member)
+            self._lose("its answer cannot be handled")
 
     def _receive(self) -> bool:
         try:

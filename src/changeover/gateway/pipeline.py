@@ -51,9 +51,11 @@ class Pipeline:
             ticket = self._ticket(request, name, version)
             self._admit(ticket)
             self._enter(ticket)
-        except ChangeoverError as error:
-            if ticket is not None:
-                ticket.release()
+        except Exception as error:
+            if ticket is not None and ticket not in self._live:
+                ticket.release()  # one that is in is answered at its deadline at the latest, and ends its lease there
+            if not isinstance(error, ChangeoverError):
+                raise  # a defect: the door logs and answers it
             error_answer(request, error)
 
     def _ticket(self, request: HttpRequest, name: str, version: str | None) -> Ticket:
@@ -148,8 +150,10 @@ class Pipeline:
             ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
             self._check_outputs(ticket)
         except ChangeoverError as error:
-            self.fail(ticket, error)
-            ticket.release()
+            try:
+                self.fail(ticket, error)
+            finally:
+                ticket.release()
             return
         target.batcher.put(ticket)
 

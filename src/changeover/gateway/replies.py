@@ -93,9 +93,14 @@ def failure(body: bytes) -> ModelRunFailed:
     """What a worker tells of a run that failed."""
     try:
         told = json.loads(body)
-        return ModelRunFailed(str(told["detail"]), reason=str(told["reason"]))
+        return ModelRunFailed(_text(told["detail"]), reason=_text(told["reason"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Internal("a failure that tells nothing", reason="channel_malformed") from None
+
+
+def _text(told: object) -> str:
+    """JSON may hold halves of surrogate pairs, which no answer can be written with."""
+    return str(told).encode("utf-8", "replace").decode()
 
 
 def _elements(data: bytes, count: int) -> bytes:

@@ -50,7 +50,11 @@ class HttpRequest:
         door = self._door
         if door is not None:
             self._door = None
-            door.answer(status, head, body, close)
+            try:
+                door.answer(status, head, body, close)
+            except BaseException:  # such as no memory: the client must not wait for the rest
+                door.abort()
+                raise
 
     def abandon(self) -> None:
         """The client is gone (called by the door): tell the application, unless it has answered."""
