@@ -49,3 +49,15 @@ def test_a_change_of_pace_is_followed_within_some_batches() -> None:
         if number == 85:
             assert 0.005 < pace.interval < 0.01
     assert pace.interval == pytest.approx(0.01, rel=0.05)
+
+
+def test_an_answer_at_low_load_corrects_a_pace_of_bad_times() -> None:
+    """No request takes longer than its batch did; a slower answer at low load changes nothing."""
+    pace = Pace()
+    pace.answered(0.0, 3.5, 10, crowded=True)
+    pace.answered(10.0, 10.01, 1, crowded=False)
+    assert pace.interval == pytest.approx(0.01)
+    pace.answered(20.0, 20.5, 1, crowded=False)
+    assert pace.interval == pytest.approx(0.01)
+    pace.answered(30.0, 30.1, 10, crowded=True)
+    assert pace.interval == pytest.approx(0.01)

@@ -110,6 +110,26 @@ def test_who_has_too_little_time_is_shed_at_once(in_header: bool) -> None:
     asyncio.run(scenario())
 
 
+def test_a_pace_of_bad_times_locks_nobody_out() -> None:
+    """A worker that was slow once: on an idle server a hasty request is taken, also by the worker after it."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", max_batch=1))
+            await measured(here, worker, 0.1)
+            hasty = here.ask(question(headers={b"changeover-timeout": b"60ms"}))
+            assert not hasty.status
+            await worker.serve_one(2.0)
+            await here.answered(hasty)
+            assert here.models.targets[7].batcher.pace.interval < 0.06
+            worker.sock.close()
+            await here.until(lambda: here.models.targets[7].batcher.channel is None, "the loss")
+            here.connect(7)
+            assert here.models.targets[7].batcher.pace.interval == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_refused_request_leaves_nothing_behind() -> None:
     """No ticket, no lease, no count as a failure of the version."""
 

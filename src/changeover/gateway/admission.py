@@ -92,7 +92,9 @@ class Room:
 
 
 def check_time(name: str, wait: float, left: float) -> None:
-    """Can a request be answered in the `left` seconds that it has, when its answer is expected in `wait` seconds?
+    """Can a request be answered in the `left` seconds that it has, when those before it take `wait` seconds?
+
+    Its own run is not counted: with nobody before it each is taken, so a wrong pace can always be put right.
 
     Raises:
         Overloaded: hardly (`queue_delay`).

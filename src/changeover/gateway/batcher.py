@@ -241,6 +241,7 @@ class Batcher:
             self._queue_again(*self.channel.close())
         self._judge(blameless=blameless)
         self.channel = channel
+        self.pace = Pace()  # the next worker's own: what the last one took may have been its dying
         self.connected = True
         self._barred_until = None
         channel.attach(self)

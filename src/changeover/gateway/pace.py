@@ -1,8 +1,9 @@
 """How fast a loading takes requests out of its queue, and so how long a new one would wait (pure).
 
-Only batches that left somebody behind are measured: then the worker is the limit, and the time between two answers
+Batches that left somebody behind are measured: then the worker is the limit, and the time between two answers
 is what the requests in between cost it, whatever the batch size, the number of runner threads and the share that
-other gateways take. At low load an answer's time says nothing about the queue, because larger batches would go faster.
+other gateways take. At low load an answer's time is only a limit from above, because larger batches would go faster:
+it corrects a pace that was measured in bad times, and never makes one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class Pace:
             self._seconds = _KEPT * self._seconds + now - begun
             self._requests = _KEPT * self._requests + requests
             self.interval = self._seconds / self._requests
+        elif self.interval and (took := (now - sent) / requests) < self.interval:
+            self.interval = took
+            self._seconds = took * self._requests
 
     def wait(self, requests: int) -> float:
         """Seconds in which so many requests are answered; 0 when that was never measured."""

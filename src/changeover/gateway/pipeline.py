@@ -77,16 +77,17 @@ class Pipeline:
         request, target, model = ticket.request, ticket.target, ticket.model
         header = request.headers.get(b"changeover-timeout")
         ticket.deadline = deadline(request.received, {}, header, self._default_timeout)
-        wait = target.batcher.pace.wait(target.leases)
+        pace = target.batcher.pace
+        wait, ahead = pace.wait(target.leases), pace.wait(target.leases - 1)  # the lease of this one counts in the first
         try:
             room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
             room.check(model.name, model.tickets, wait)
             room.check_bytes(model.name, model.held, len(request.body))
-            check_time(model.name, wait, ticket.deadline - monotonic())
+            check_time(model.name, ahead, ticket.deadline - monotonic())
             ticket.asked = asked = _decoded(request)
             if header is None and "timeout" in asked.parameters:
                 ticket.deadline = deadline(request.received, asked.parameters, None, self._default_timeout)
-                check_time(model.name, wait, ticket.deadline - monotonic())
+                check_time(model.name, ahead, ticket.deadline - monotonic())
         except Overloaded:
             target.counter.shed += 1
             raise
