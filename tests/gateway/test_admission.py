@@ -66,13 +66,16 @@ def test_what_does_not_fit_is_refused(tensors: list[Tensor], reason: str) -> Non
     assert refused.value.reason == reason
 
 
-def test_texts_that_are_not_utf8_are_refused_before_they_can_spoil_a_batch() -> None:
-    """One bad element would fail everybody's run."""
+@pytest.mark.parametrize("bad", [[b"ok", b"\xff"], [b"\xc3", b"\xbc"], [b"\xbc", b""], [b"x" * 200, b"\xe2\x82"]])
+def test_texts_that_are_not_utf8_are_refused_before_they_can_spoil_a_batch(bad: list[bytes]) -> None:
+    """One bad element would fail everybody's run; also one that would be whole with the next one."""
     spec = [TensorSpec("t", Datatype.BYTES, (-1,))]
-    good = Tensor("t", Datatype.BYTES, (2,), join_bytes(["ünï", ""]))
-    assert admit(asked(good), spec, {"t": 0}, batchable=True).rows == 2
+    for texts in (["ünï", ""], ["a", "b"], ["ü" * 200, "€" * 70_000], ["", ""], ["a\0b", "\0"]):
+        good = Tensor("t", Datatype.BYTES, (2,), join_bytes(texts))
+        assert admit(asked(good), spec, {"t": 0}, batchable=True).rows == 2
+        assert good.data == join_bytes(texts)
     with pytest.raises(InvalidRequest) as refused:
-        admit(asked(Tensor("t", Datatype.BYTES, (2,), join_bytes([b"ok", b"\xff"]))), spec, {"t": 0}, batchable=True)
+        admit(asked(Tensor("t", Datatype.BYTES, (2,), join_bytes(bad))), spec, {"t": 0}, batchable=True)
     assert refused.value.reason == "bytes_not_utf8"
 
 

@@ -176,13 +176,15 @@ def test_a_wrong_header_length_is_the_callers_fault(length: bytes) -> None:
 
 
 def test_json_beyond_its_limit_is_refused_before_it_is_parsed() -> None:
-    """Parsing would keep all others waiting."""
+    """Parsing would keep all others waiting; a header of a body in binary form is JSON too."""
 
     async def scenario() -> None:
         async with stage() as here:
             here.serve(1, entry(7, "1"))
-            request = here.ask(Request(b" " * ((16 << 20) + 1)))
-            assert (request.status, request.json()["reason"]) == (413, "json_too_large")
+            body = b" " * ((4 << 20) + 1)
+            for headers in ({}, {b"inference-header-content-length": b"%d" % len(body)}):
+                request = here.ask(Request(body, headers))
+                assert (request.status, request.json()["reason"]) == (413, "json_too_large")
 
     asyncio.run(scenario())
 

@@ -22,6 +22,12 @@ def _input(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not ...}
 
 
+def _halves(name: str) -> dict[str, Any]:
+    """A binary input with a little more than half of the elements that all together may have."""
+    count = MAX_BYTES_ELEMENTS // 2 + 1
+    return _input(name=name, datatype="BYTES", shape=[count], data=..., parameters={"binary_data_size": 4 * count})
+
+
 def _request(*inputs: Any, **members: Any) -> bytes:
     return json.dumps({"inputs": list(inputs) or [_input()], **members}).encode()
 
@@ -182,6 +188,7 @@ _SIZE = {"binary_data_size": 8}
         (_request(outputs=[{"name": str(i)} for i in range(MAX_TENSORS + 1)]), "too_many_tensors", "outputs"),
         (_request(parameters={str(i): i for i in range(MAX_PARAMETERS + 1)}), "too_many_parameters", "at most 256"),
         (_request(_input(datatype="BYTES", shape=[MAX_BYTES_ELEMENTS + 1])), "too_many_elements", "BYTES"),
+        (_request(*[_halves(name) for name in "ab"]), "too_many_elements", "inputs[1].shape: all BYTES"),
         (_request(_input(data=[1, 1e39])), "value_out_of_range", "inputs[0].data[1]"),
         (_request(_input(data=CUT_OUT)), "wrong_type", "inputs[0].data: expected a list"),
         (_request(_input(name="a"), _input(data=CUT_OUT)), "wrong_type", "inputs[1].data: expected a list"),

@@ -21,7 +21,7 @@ Reasons a request is refused with (`InvalidRequest`, unless marked as `TooLarge`
 | `bytes_not_utf8` | an output of BYTES cannot be written as JSON: ask for it in binary form |
 | `too_many_tensors` | (`TooLarge`) over `MAX_TENSORS` inputs or outputs |
 | `too_many_parameters` | (`TooLarge`) over `MAX_PARAMETERS` in one object |
-| `too_many_elements` | (`TooLarge`) over `MAX_BYTES_ELEMENTS` in a BYTES tensor |
+| `too_many_elements` | (`TooLarge`) over `MAX_BYTES_ELEMENTS` in the BYTES tensors together |
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_DEPTH = 64  # nesting of JSON; a tensor has at most MAX_RANK dimensions, so 
 MAX_RANK = 60  # numpy stops at 64; the header itself nests four deep
 MAX_TENSORS = 1024  # inputs, or outputs asked for: each costs microseconds whatever its size
 MAX_PARAMETERS = 256  # of a request, an input or an output
-MAX_BYTES_ELEMENTS = 1 << 20  # elements of a BYTES tensor are walked one by one, about 60 ns each
+MAX_BYTES_ELEMENTS = 1 << 20  # in all BYTES tensors of a request: they are walked one by one, about 60 ns each
 
 SHOWN = 60  # characters of a caller's own text repeated in an error
 

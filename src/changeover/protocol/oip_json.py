@@ -96,9 +96,11 @@ def _inputs(value: object) -> tuple[tuple[InputHead, ...], int]:
     if value is None:
         raise _missing("inputs", "request")
     heads: dict[str, InputHead] = {}
-    size = 0
+    size = elements = 0
     for where, members in _objects(value, _INPUT_MEMBERS, "inputs"):
-        head = _input(members, where, size)
+        head = _input(members, where, size, MAX_BYTES_ELEMENTS - elements)
+        if head.datatype is _BYTES:
+            elements += math.prod(head.shape)
         if head.name in heads:
             message = f"{where}.name: the input {describe(head.name)} is given twice"
             raise InvalidRequest(message, reason="duplicate_input")
@@ -107,12 +109,12 @@ def _inputs(value: object) -> tuple[tuple[InputHead, ...], int]:
     return tuple(heads.values()), size
 
 
-def _input(members: Mapping[str, object], where: str, at: int) -> InputHead:
-    """One input; its raw bytes, if they come behind the header, begin at `at`."""
+def _input(members: Mapping[str, object], where: str, at: int, room: int) -> InputHead:
+    """One input; its raw bytes, if they come behind the header, begin at `at`. `room`: elements of BYTES left."""
     name, datatype, shape = _text(members, "name", where), _datatype(members, where), _shape(members, where)
     count = math.prod(shape)
-    if datatype is _BYTES and count > MAX_BYTES_ELEMENTS:
-        message = f"{where}.shape: a BYTES tensor has at most {MAX_BYTES_ELEMENTS} elements, not {count}"
+    if datatype is _BYTES and count > room:
+        message = f"{where}.shape: all BYTES tensors together have at most {MAX_BYTES_ELEMENTS} elements"
         raise TooLarge(message, reason="too_many_elements")
     parameters = _parameters(members, where)
     _refuse_shared_memory(parameters, where)
