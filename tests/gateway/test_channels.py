@@ -106,6 +106,13 @@ ATTACKS: dict[str, Attack] = {
     "a failure without a reason": lambda w, h, r: w.ring(
         channel.pack(Header(Message.FAILED, h.slot, h.batch, 1), b'{"detail": 1}', 0)
     ),
+    "outputs that overlap": lambda w, h, r: w.ring(
+        channel.pack(
+            Header(Message.ANSWER, h.slot, h.batch, 1),
+            channel.pack_parts([Part(n, 11, (1, 4), 0, 16, 64) for n in range(300)]),
+            300,
+        )
+    ),
     "unsealed memory": with_memory(unsealed),
     "empty memory": with_memory(empty),
     "no memory": with_memory(no_memory),

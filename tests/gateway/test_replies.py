@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
+from typing import cast
 
 import numpy as np
 import pytest
 
-from changeover.tensors import join_bytes
-from changeover.transport import channel
+from changeover.errors import ModelRunFailed
+from changeover.gateway.replies import Replies
+from changeover.gateway.ticket import Batch, Ticket
+from changeover.tensors import Datatype, TensorSpec, join_bytes
+from changeover.transport import channel, page
 from changeover.transport.channel import Header, Message, Part
 from changeover.transport.control import Signature, TensorEntry
+from changeover.transport.link import Kind
 from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
 
+SIZE = 1 << 40
 ROW = np.ones((1, 4), np.float32)
 
 
@@ -99,3 +106,38 @@ def test_a_failure_told_in_half_a_character_is_answered_all_the_same() -> None:
             assert (here.models.targets[7].leases, here.models.by_name["m"].held) == (0, 0)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("rows", [(1,), (1, 1)])
+def test_an_answer_larger_than_any_honest_one_is_not_copied(rows: tuple[int, ...]) -> None:
+    """Sealed memory of a terabyte costs its maker nothing; each of its requests fails for itself."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            declared = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "UINT8", [-1])], True)
+            (worker,) = here.serve(1, entry(7, "1", signature=declared))
+            requests = [here.ask(question(parameters={"binary_data_output": True})) for _ in rows]
+            for _ in range(len(rows) if len(rows) == 1 else len(rows) + 1):
+                header, _ = await worker.take()
+                memory = page.sealed_memfd("changeover-test", SIZE)
+                told = Header(Message.ANSWER, header.slot, header.batch, 1)
+                part = Part(0, 2, (SIZE,), 0, SIZE, SIZE)
+                worker.ring(channel.pack(told, channel.pack_parts([part]), 1), [memory])
+                os.close(memory)
+            await here.answered(*requests)
+            assert here.heard(Kind.KILL) == []
+            assert {(r.status, r.json()["reason"]) for r in requests} == {(500, "output_too_large")}
+            assert here.models.targets[7].leases == 0
+
+    asyncio.run(scenario())
+
+
+def test_too_many_texts_are_not_walked() -> None:
+    """An empty text has four bytes, so a slot may hold millions."""
+    replies = Replies([TensorSpec("y", Datatype.BYTES, (-1,))])
+    count = (1 << 22) + 1
+    memory = memoryview(bytes(4 * count))
+    parts = replies.parts(channel.pack_parts([Part(0, 13, (count,), 0, 4 * count, 64)]), 1, 1, len(memory))
+    with pytest.raises(ModelRunFailed) as caught:
+        replies.cut(Batch([cast("Ticket", None)], 1, 1), parts, memory)
+    assert caught.value.reason == "output_too_large"

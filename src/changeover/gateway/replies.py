@@ -18,6 +18,10 @@ from changeover.transport.channel import Part
 from changeover.transport.page import is_sealed
 
 _KEPT_LAYOUTS = 512
+_MAX_MEMORY = 1 << 30
+"""Bytes of an answer's own memory: what goes out is copied, and sealed memory may be larger than the machine's."""
+_MAX_ELEMENTS = 1 << 22
+"""Elements of a BYTES output: they are walked one by one, about 60 ns each."""
 
 
 class Replies:
@@ -33,6 +37,8 @@ class Replies:
         parts = self._checked.get(key)
         if parts is None:
             parts = channel.unpack_parts(body, count)
+            if sum(part.nbytes for part in parts) * runs > limit:
+                raise Internal("outputs that overlap", reason="channel_malformed")
             if len(parts) != len(self._outputs):
                 raise Internal(f"{len(parts)} outputs for {len(self._outputs)}", reason="channel_malformed")
             for position, (part, spec) in enumerate(zip(parts, self._outputs, strict=True)):
@@ -46,7 +52,13 @@ class Replies:
         return parts
 
     def cut(self, batch: Batch, parts: list[Part], memory: memoryview) -> list[list[Tensor]]:
-        """Each ticket's outputs, as views."""
+        """Each ticket's outputs, as views.
+
+        Raises:
+            ModelRunFailed: `output_too_large`; `output_undeclared`, see `_rows`.
+        """
+        if len(memory) > _MAX_MEMORY:
+            raise _too_large(f"an answer of {len(memory)} bytes; {_MAX_MEMORY} are the limit")
         if len(batch.tickets) == 1:
             return [[self._tensor(p, memory, 0) for p in parts]]
         if batch.runs > 1:
@@ -60,7 +72,10 @@ class Replies:
         start = part.offset + run * part.stride
         data: Raw = memory[start : start + part.nbytes]
         if spec.datatype is Datatype.BYTES:
-            data = _elements(bytes(data), prod(part.shape))  # a copy: checked lengths must not change afterwards
+            count = prod(part.shape)
+            if count > _MAX_ELEMENTS:
+                raise _too_large(f"{count} elements in the BYTES output {spec.name!r}; {_MAX_ELEMENTS} are the limit")
+            data = _elements(bytes(data), count)  # a copy: checked lengths must not change afterwards
         return Tensor(spec.name, spec.datatype, part.shape, data)
 
     def _rows(self, part: Part, memory: memoryview, rows: int, counts: list[int]) -> list[Tensor]:
@@ -96,6 +111,10 @@ def failure(body: bytes) -> ModelRunFailed:
         return ModelRunFailed(_text(told["detail"]), reason=_text(told["reason"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Internal("a failure that tells nothing", reason="channel_malformed") from None
+
+
+def _too_large(what: str) -> ModelRunFailed:
+    return ModelRunFailed(what, reason="output_too_large")
 
 
 def _text(told: object) -> str:
