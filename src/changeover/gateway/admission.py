@@ -205,7 +205,7 @@ def _check_utf8(tensor: Tensor) -> None:
         return
     # With zeros for their lengths the elements are UTF-8 all together if, and only if, each is: nothing reaches
     # over a zero.
-    starts = np.array(bytes_offsets(raw, element_count(tensor.shape))[:-1], np.int64)
+    starts = np.array(bytes_offsets(tensor.data, element_count(tensor.shape))[:-1], np.int64)
     flat = np.frombuffer(raw, np.uint8)
     for byte in range(4):
         flat[starts + byte] = 0
