@@ -107,6 +107,17 @@ def test_drained_means_no_lease_anywhere(house: House) -> None:
     asyncio.run(scenario())
 
 
+def test_a_loading_that_was_never_committed_is_drained(house: House) -> None:
+    """A table was prepared and given up: no gateway can have picked from it, so none is asked."""
+
+    async def scenario() -> None:
+        house.publish(6, 5)
+        assert await house.fleet.drained(5, 0.05)
+        assert house.asked(Kind.COMMITTED) == []
+
+    asyncio.run(scenario())
+
+
 def spec(loading: int) -> WorkerSpec:
     """What a worker gets."""
     return WorkerSpec(loading, "m", "1", "d", "p", "c", "e")

@@ -148,7 +148,7 @@ class Fleet:
             False when the deadline (seconds) passes first.
         """
         word = self._words.get(loading)
-        if word is None:  # no table ever named it
+        if word is None or not self.epoch(word):  # no table ever named it, or none that was in force
             return True
         asked = question.committed(word, self.epoch(word), joining=True)
 

@@ -12,6 +12,7 @@ from time import monotonic_ns
 
 import msgspec
 
+from changeover.errors import ChangeoverError
 from changeover.gateway.batcher import Batcher, Desk
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.router import Model, Table, Target
@@ -222,7 +223,11 @@ class Models:
         model = self._by_word.get(message.word)
         if model is None:
             return
-        epoch = model.refresh().epoch
+        try:
+            epoch = model.refresh().epoch
+        except ChangeoverError as error:
+            log.error("epoch %d of word %d: %s", message.epoch, message.word, error.message)  # noqa: TRY400
+            return
         self.on_report()  # what was counted until now belongs to the table before
         leases = {t.loading: t.leases for t in self.targets.values() if t.word == message.word}
         acknowledged = Acknowledged(message.word, epoch, leases, monotonic_ns(), model.last_old_pick_ns)
