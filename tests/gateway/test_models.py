@@ -211,6 +211,42 @@ def test_a_commit_of_an_unknown_word_is_no_error() -> None:
     asyncio.run(scenario())
 
 
+def test_a_commit_of_no_table_is_no_error() -> None:
+    """The model's first table was prepared and given up."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, entry(7, "1"))
+            here.models.on_prepare(Prepare(WORD, [1]))
+            here.models.on_committed(Committed(WORD, 0))
+            assert here.heard(Kind.ACKNOWLEDGED) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_loading_that_is_named_again_is_kept_beyond_its_last_lease() -> None:
+    """Left out by one table while a request runs there, named by the next one before that ends."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (old,) = here.serve(1, entry(7, "1"))
+            request = here.ask(question())
+            header, (part,) = await old.take()
+            here.serve(2, entry(8, "2"))
+            here.publish(3, entry(7, "1"))
+            here.models.on_prepare(Prepare(WORD, [3]))
+            old.give(header, old.rows(header, part))
+            await here.answered(request)
+            assert set(here.models.targets) == {7, 8}
+            here.commit(3)
+            again = here.ask(question())
+            await old.serve_one(2.0)
+            await here.answered(again)
+            assert again.status == 200
+
+    asyncio.run(scenario())
+
+
 def test_a_channel_for_a_loading_that_is_gone_is_closed() -> None:
     """The worker sees its end, and no descriptor is kept."""
 

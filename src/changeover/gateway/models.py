@@ -145,6 +145,7 @@ class Models:
             batcher = Batcher(entry, self._desk, self._open, self._denounce)
             target = self.targets[entry.loading] = Target(entry, word, batcher)
             self._open(entry.loading)
+        target.on_idle = None  # named again, perhaps after a table that did not
         return target
 
     # -- channels ------------------------------------------------------------------------------------------
