@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from changeover.transport.channel import Header, Part
 from changeover.transport.link import Frame, Kind, frame
@@ -207,5 +208,42 @@ def test_news_of_a_circuit_that_come_late_do_no_harm() -> None:
             await worker.serve_one(2.0)
             await here.answered(request)
             assert request.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_waits_unread_is_no_silence() -> None:
+    """A gateway that was held up reads first, and judges then."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.2))
+            request = here.ask(question())
+            header, (part,) = await worker.take()
+            await asyncio.sleep(0.03)  # it is seen in hand
+            worker.give(header, worker.rows(header, part))
+            here.models.targets[7].batcher.check(time.monotonic() + 1.0)
+            assert (request.status, here.denounced) == (200, [])
+
+    asyncio.run(scenario())
+
+
+def test_a_request_of_three_deaths_is_not_routed_to_a_fourth_worker() -> None:
+    """Also when the loading gets no worker after the third, and another version has the traffic."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            poison = here.ask(question([666, 0, 0, 0]))
+            here.serve(2, entry(8, "2"))
+            for death in range(3):
+                await worker.take()
+                worker.sock.close()
+                await here.until(lambda n=death: len(here.heard(Kind.OPEN)) == n + 3, "the next OPEN")  # type: ignore[misc]
+                if death < 2:
+                    worker = here.connect(7)
+            here.models.on_refused(frame(Kind.REFUSED, {"loading": 7}))
+            await here.answered(poison)
+            assert (poison.status, poison.json()["reason"]) == (500, "worker_crashed")
 
     asyncio.run(scenario())

@@ -91,10 +91,8 @@ class Batcher:
 
     def withdraw(self, ticket: Ticket) -> None:
         """Take a ticket that nobody waits for out of the queue, if it is in it."""
-        try:
+        if ticket in self._queue:
             self._queue.remove(ticket)
-        except ValueError:
-            pass
 
     def _pump(self) -> None:
         """Send as long as there are rows and slots."""
@@ -104,7 +102,7 @@ class Batcher:
             batch = self._gather(channel)
             if batch is None:
                 continue
-            if batch.tickets[0].attempts == _MAX_ATTEMPTS:
+            if batch.tickets[0].attempts >= _MAX_ATTEMPTS:
                 self._suspect = batch
             try:
                 channel.send(batch)
@@ -115,7 +113,7 @@ class Batcher:
         """Whether a suspect is out, or is next while others are: whose fault its worker's death is must be plain."""
         if self._suspect is not None:
             return True
-        return self._queue[0].attempts == _MAX_ATTEMPTS - 1 and bool(channel.batches)
+        return self._queue[0].attempts >= _MAX_ATTEMPTS - 1 and bool(channel.batches)
 
     def _refuse(self, batch: Batch, error: ChangeoverError) -> None:
         """Answer all of a batch that runs nowhere."""
@@ -217,10 +215,9 @@ class Batcher:
                 self._queue.appendleft(ticket)
 
     def _judge(self, *, blameless: bool) -> None:
-        """What comes of those that were in hand at a death.
+        """What comes of those in hand at a death: the first is most likely none of their doing, so they run as before.
 
-        A first death is most likely none of their doing, so they run as before. After a second each runs alone:
-        whoever kills workers shall not take others along.
+        After a second each runs alone: whoever kills workers shall not take others along.
         """
         judged, self._in_hand = self._in_hand, []
         for ticket in judged:
@@ -230,8 +227,8 @@ class Batcher:
                 ticket.alone = True
             elif ticket.attempts >= _MAX_ATTEMPTS and not ticket.answered:
                 self.withdraw(ticket)
-                detail = f"{_MAX_ATTEMPTS} workers died with this request in hand"
-                self._fail(ticket, ModelRunFailed(detail, reason="worker_crashed"))
+                died = f"{_MAX_ATTEMPTS} workers died with this request in hand"
+                self._fail(ticket, ModelRunFailed(died, reason="worker_crashed"))
 
     # -- channel -------------------------------------------------------------------------------------------
 
@@ -250,6 +247,7 @@ class Batcher:
     def refused(self) -> None:
         """There will be no worker any more: whoever waits is routed again."""
         self.gone = True
+        self._judge(blameless=False)
         waiting, self._queue = self._queue, deque()
         for ticket in waiting:
             self._desk.reroute(ticket)
@@ -270,10 +268,8 @@ class Batcher:
 
     def _turn_away(self, ticket: Ticket, until: float) -> None:
         seconds = max(1, math.ceil(until - monotonic()))
-        detail = (
-            f"the workers of version {self.entry.version} die again and again; the next one is tried in {seconds} s, "
-            "see `changeover status`"
-        )
+        detail = f"the workers of version {self.entry.version} die again and again; the next one is tried in "
+        detail += f"{seconds} s, see `changeover status`"
         self._fail(ticket, ModelNotReady(detail, reason="worker_crash_loop", retry_after=seconds))
 
     def close(self) -> None:
@@ -286,11 +282,15 @@ class Batcher:
     def check(self, now: float) -> None:
         """Give up a worker that has been silent longer than the model's run timeout."""
         channel = self.channel
-        since = channel.busy_since(now) if channel is not None else None
-        if channel is None or since is None or now - since < self.entry.run_timeout:
-            return
-        why = f"silent for {now - since:.1f} s with a batch in hand (runtime.run_timeout)"
-        self.on_loss(*channel.close(), why)
+        if channel is not None and self._silence(channel, now):
+            channel.readable()  # the answer may have come while this process was held up
+            if self.channel is channel and (seconds := self._silence(channel, now)):
+                self.on_loss(*channel.close(), f"silent for {seconds:.1f} s with a batch in hand (runtime.run_timeout)")
+
+    def _silence(self, channel: WorkerChannel, now: float) -> float:
+        """Seconds of silence, 0 while there is nothing wrong with them."""
+        since = channel.busy_since(now)
+        return now - since if since is not None and now - since >= self.entry.run_timeout else 0.0
 
     def _schedule(self) -> None:
         if not self._scheduled and self._queue and self.channel is not None:

@@ -81,7 +81,7 @@ class WorkerChannel:
     def attach(self, owner: Owner) -> None:
         """Start listening for answers."""
         self._owner = owner
-        asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
+        asyncio.get_running_loop().add_reader(self._sock.fileno(), self.readable)
 
     def close(self) -> tuple[list[Batch], list[Batch]]:
         """Stop; returns the batches without an answer: those that the worker had begun, and those that waited."""
@@ -175,7 +175,7 @@ class WorkerChannel:
 
     # -- back ----------------------------------------------------------------------------------------------
 
-    def _readable(self) -> None:
+    def readable(self) -> None:
         """Answers, at most as many as batches are out: what comes beyond has no batch and breaks the channel."""
         try:
             while self._owner is not None and self._receive():

@@ -79,7 +79,7 @@ class Pipeline:
         header = request.headers.get(b"changeover-timeout")
         ticket.deadline = deadline(request.received, {}, header, self._default_timeout)
         pace = target.batcher.pace
-        wait, ahead = pace.wait(target.leases), pace.wait(target.leases - 1)  # the lease of this one counts in the first
+        wait, ahead = pace.wait(target.leases), pace.wait(target.leases - 1)  # this one holds a lease too
         try:
             room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
             room.check(model.name, model.tickets, wait)
