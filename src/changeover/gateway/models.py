@@ -61,7 +61,7 @@ class Models:
         self._store = store
         self._send = send
         self._desk: Desk
-        self.on_report: Callable[[], None] = lambda: None
+        self.on_report: Callable[[int], None] = lambda _: None
         self.departed: list[Target] = []
         """Loadings forgotten since the last report, whose last counts it still owes."""
         self._pending: list[_Preparation] = []
@@ -229,7 +229,7 @@ class Models:
         except ChangeoverError as error:
             log.error("epoch %d of word %d: %s", message.epoch, message.word, error.message)  # noqa: TRY400
             return
-        self.on_report()  # what was counted until now belongs to the table before
+        self.on_report(message.word)  # what was counted until now belongs to the table before
         leases = {t.loading: t.leases for t in self.targets.values() if t.word == message.word}
         acknowledged = Acknowledged(message.word, epoch, leases, monotonic_ns(), model.last_old_pick_ns)
         self._tell(Kind.ACKNOWLEDGED, acknowledged)

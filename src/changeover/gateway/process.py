@@ -27,6 +27,7 @@ from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
+from changeover.gateway.router import Target
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
@@ -80,7 +81,6 @@ class Gateway:
         app, several = HttpApp(self._pipeline, self._models, guard), settings.gateways > 1
         self._door = DoorServer(app, socket.socket(fileno=http), limits, shared=several, tls=tls)
         self._stop = asyncio.Event()
-        self._joined = asyncio.Event()
         self._term = 0
         self._reported: dict[int, tuple[int, int, int]] = {}
         self._handlers: dict[Kind, Callable[[Frame], Any]] = {
@@ -145,27 +145,25 @@ class Gateway:
             self._link.flush()
             self._report_now()
 
-    def _report_now(self) -> None:
-        changed = [o for o in self._observed() if self._is_news(o)]
+    def _report_now(self, word: int | None = None) -> None:
+        """Tell what is new, of one model or of all. Histograms are long: only those with news are looked through."""
+        targets = [t for t in self._models.targets.values() if word is None or t.word == word]
+        changed = [t for t in (*self._models.departed, *targets) if self._is_news(t)]
+        self._models.departed.clear()
         self._reported = {n: counts for n, counts in self._reported.items() if n in self._models.targets}
         for at in range(0, len(changed), _IN_A_FRAME):
-            body = encode(Observations(monotonic_ns(), changed[at : at + _IN_A_FRAME]))
-            self._send(Frame(Kind.OBSERVED, body, target=CONTROLLER))
+            seen = [self._observed(t) for t in changed[at : at + _IN_A_FRAME]]
+            self._send(Frame(Kind.OBSERVED, encode(Observations(monotonic_ns(), seen)), target=CONTROLLER))
 
-    def _observed(self) -> list[Observed]:
-        seen = [*self._models.departed, *self._models.targets.values()]
-        self._models.departed.clear()
-        targets = [(self._models.name_of(t.word), t) for t in seen]
-        return [
-            Observed(t.loading, name, t.counter.requests, t.counter.failed, t.counter.shed, t.counter.sparse())
-            for name, t in targets
-        ]
+    def _observed(self, target: Target) -> Observed:
+        name, counter = self._models.name_of(target.word), target.counter
+        return Observed(target.loading, name, counter.requests, counter.failed, counter.shed, counter.sparse())
 
-    def _is_news(self, seen: Observed) -> bool:
-        counts = (seen.requests, seen.failed, seen.shed)
-        if self._reported.get(seen.loading) == counts:
+    def _is_news(self, target: Target) -> bool:
+        counts = (target.counter.requests, target.counter.failed, target.counter.shed)
+        if self._reported.get(target.loading) == counts:
             return False
-        self._reported[seen.loading] = counts
+        self._reported[target.loading] = counts
         return True
 
 
