@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import resource
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -249,3 +251,20 @@ def _hammer(port: int, number: int, answered: list[int], lost: list[str]) -> Non
                 answered[number] += 1
                 if answer.headers.get("connection") == "close":
                     break
+
+
+@pytest.mark.parametrize("number", [errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH])
+def test_a_connection_that_the_network_lost_is_none(door: Served, number: int) -> None:
+    """Accept reports errors of the connection itself; they end neither the listening nor the leaving."""
+
+    class Lossy(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
+            raise OSError(number, os.strerror(number))
+
+    async def leave() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as made:
+            server = DoorServer(Bench(), Lossy(fileno=made.detach()), Limits())
+        server.start()
+        return await server.stop(1.0, duck_seconds=0.0)
+
+    assert door.wait(leave()) == 0

@@ -29,6 +29,11 @@ _AT_ONCE: Final = 32
 _TURN_CONNECTIONS: Final = 8
 _TURN_SECONDS: Final = 0.001
 _SO_ATTACH_FILTER: Final = 26
+_LOST: Final = frozenset((
+    errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
+    errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM,
+))  # fmt: skip
+"""Errors of the one connection, not of the socket that listens: accept(2)."""
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -159,6 +164,8 @@ class DoorServer:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False  # another gateway was faster, or the client has left again
         except OSError as error:
+            if error.errno in _LOST:
+                return False
             if error.errno not in _NO_ROOM:
                 raise
             _logger.warning("no connection can be taken: %s", os.strerror(error.errno or 0))
