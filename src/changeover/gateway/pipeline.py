@@ -81,7 +81,9 @@ class Pipeline:
         pace = target.batcher.pace
         wait, ahead = pace.wait(target.leases), pace.wait(target.leases - 1)  # this one holds a lease too
         try:
-            room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
+            room = target.room
+            if room is None:
+                room = target.room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
             room.check(model.name, model.tickets, wait)
             room.check_bytes(model.name, model.held, len(request.body))
             check_time(model.name, ahead, ticket.deadline - monotonic())

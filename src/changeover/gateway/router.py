@@ -14,6 +14,7 @@ from itertools import accumulate
 from time import monotonic_ns
 
 from changeover.errors import ModelNotReady, NotFound
+from changeover.gateway.admission import Room
 from changeover.gateway.batcher import Batcher
 from changeover.telemetry.observations import Counter
 from changeover.tensors import TensorSpec
@@ -38,6 +39,8 @@ class Target:
         self.batcher = batcher
         self.counter = Counter()
         self.leases = 0
+        self.room: Room | None = None
+        """Of its queue; set at the first request, for the server's limits are the pipeline's to know."""
         self.on_idle: Callable[[Target], None] | None = None
         """Set when no table in force names this loading any more; called at the last lease's end."""
 
