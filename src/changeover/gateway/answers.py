@@ -18,7 +18,7 @@ from changeover.errors import (
     TooLarge,
     Unauthenticated,
 )
-from changeover.gateway.door.http1 import HttpRequest
+from changeover.gateway.door.request import HttpRequest
 
 JSON: Final = b"content-type: application/json\r\n"
 _STATUS: Final = (

@@ -9,7 +9,7 @@ from changeover import __version__
 from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, NotFound
 from changeover.gateway.answers import JSON, error_answer, json_answer
-from changeover.gateway.door.http1 import HttpRequest
+from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.router import Model, Target

@@ -12,7 +12,7 @@ from time import monotonic
 from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, NotFound, Overloaded, TooLarge
 from changeover.gateway.admission import Room, admit, check_time, deadline
 from changeover.gateway.answers import error_answer, infer_head
-from changeover.gateway.door.http1 import HttpRequest
+from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.models import Models
 from changeover.gateway.ticket import Ticket
 from changeover.protocol.oip import InferRequest
