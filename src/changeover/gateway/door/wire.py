@@ -162,13 +162,7 @@ class Wire:
         return True
 
     def deadline(self, otherwise: float) -> float:
-        """When what is unsent must have been sent; `otherwise` seconds from now when nothing is.
-
-        A TLS transport that is closing has its own time-out and tells nobody of its last bytes: it is looked at
-        again soon (`sending`).
-        """
-        if self.secure and self._closing and not self._backlog:
-            return self._gate.now + otherwise
+        """When what is unsent must have been sent; `otherwise` seconds from now when nothing is."""
         unsent = self._pending()
         return self._gate.now + (self._gate.limits.write_time(unsent) if unsent else otherwise)
 
