@@ -39,8 +39,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_backlog", "_closing", "_gate", "_probed", "_socket", "_unsent", "certified", "ended", "paused", "secure",
-        "stuck", "transport",
+        "_backlog", "_closing", "_gate", "_probed", "_socket", "_unsent", "_was_sending", "certified", "ended",
+        "paused", "secure", "stuck", "transport",
     )  # fmt: skip
 
     def __init__(self, gate: Gate, transport: asyncio.Transport) -> None:
@@ -50,6 +50,7 @@ class Wire:
         self._socket = cast("socket.socket", transport.get_extra_info("socket"))
         self._unsent = 0
         self._probed = self._closing = False
+        self._was_sending = True
         self._backlog: deque[memoryview] = deque()
         self.transport = transport
         self.secure = transport.get_extra_info("ssl_object") is not None
@@ -74,8 +75,14 @@ class Wire:
         return self._queued(termios.FIONREAD)
 
     def sending(self) -> bool:
-        """Whether bytes are on their way that a transport with TLS does not count any more."""
-        return self.secure and self._queued(termios.TIOCOUTQ) > 0
+        """Whether bytes may be on their way that a transport with TLS does not count any more.
+
+        Between two pieces the kernel has none of them, so only two looks in a row that find none say no.
+        """
+        if not self.secure:
+            return False
+        before, self._was_sending = self._was_sending, self._queued(termios.TIOCOUTQ) > 0
+        return before or self._was_sending
 
     def _queued(self, direction: int) -> int:
         try:
