@@ -20,7 +20,7 @@ def test_wakes_at_the_moment_and_again() -> None:
         assert epoll.poll(1.0) == [(timer.fileno(), select.EPOLLIN)]
         late.append(time.monotonic() - at)
     assert min(late) >= 0
-    assert sorted(late)[4] < 0.005  # on a busy machine most wake-ups are late
+    assert sorted(late)[10] < 0.002
     epoll.close()
     timer.close()
 

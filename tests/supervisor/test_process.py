@@ -124,7 +124,7 @@ def test_killed_in_its_first_second_it_takes_everything_along(tmp_path: Path) ->
             server.processes()
         server.processes()
         server.signal(signal.SIGKILL)
-        server.assert_nothing_outlives(10.0)
+        server.assert_nothing_outlives(1.0)
         server.wait()
 
 
