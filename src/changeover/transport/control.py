@@ -69,7 +69,12 @@ class RoutingTable(msgspec.Struct, frozen=True):
         word: index of the model's word in the route page.
         buckets: runs of (count, loading) that sum to 10,000.
         loadings: every loading the table names in any way; a loading not named here may be drained.
-        active, standby, candidate: loading numbers.
+        active, standby, candidate: loading numbers. The candidate's buckets are the first ones, contiguous, so that a
+            ramp only adds; a holdback on the old version has the last ones.
+        shield: a routed request that the candidate fails is replayed on the active version.
+        finite: an answer of the candidate with NaN or an infinity is a failure.
+        mirror: of 10,000 routed requests, how many are copied to the candidate; 0 for none.
+        step: of the plan, such as `shadow` or `25%`; empty outside of a rollout.
     """
 
     model: str
@@ -80,6 +85,10 @@ class RoutingTable(msgspec.Struct, frozen=True):
     active: int
     standby: int | None = None
     candidate: int | None = None
+    shield: bool = False
+    finite: bool = False
+    mirror: int = 0
+    step: str = ""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
