@@ -9,7 +9,7 @@ from pathlib import Path
 
 from changeover.lifecycle import cached
 from changeover.lifecycle.retention import least_used
-from changeover.worker.cache import CacheEntry, entry
+from changeover.runtime.cache import CacheEntry, entry
 
 
 def published(folder: Path, name: str, size: int = 100) -> CacheEntry:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from changeover.runtime import session
 from changeover.tensors import Datatype
 from changeover.testing import wait_for
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 from changeover.transport.control import WorkerSpec
-from changeover.worker import session
 from changeover.worker.crew import Crew
 from changeover.worker.runner import Runner
 from tests import onnx_models

@@ -14,12 +14,12 @@ import onnx
 import pytest
 
 from changeover.errors import Internal
+from changeover.runtime import session
 from changeover.tensors import Datatype, flat_bytes, join_bytes, split_bytes
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 from changeover.transport.control import WorkerSpec
 from changeover.transport.page import is_sealed
-from changeover.worker import session
 from changeover.worker.runner import ChannelClosed, Runner
 from tests import onnx_models
 

@@ -117,7 +117,7 @@ def seals() -> Finding:
 
 def quiet_loading() -> Finding:
     """Say how a loading would be kept from the live traffic."""
-    from changeover.worker.quiet import Quiet, method
+    from changeover.runtime.quiet import Quiet, method
 
     how = method()
     if how in (Quiet.NICENESS, Quiet.AUTOGROUP):

@@ -1,6 +1,6 @@
 """The folder of the optimised-graph cache as the control plane sees it: how full it is, and what goes.
 
-Workers write and read it (`worker/cache.py`), several at a time and without locks. Anything may be removed at any
+Workers write and read it (`runtime/cache.py`), several at a time and without locks. Anything may be removed at any
 moment: an entry counts only with its digest beside it, a worker that loses one while it loads takes the model's own
 file instead, and a graph that is loaded was read whole.
 """

@@ -32,7 +32,7 @@ _UNCLAIMED_FOR = 5.0
 _MODULES = {
     Role.CONTROLLER: "changeover.controller.process",
     Role.GATEWAY: "changeover.gateway.process",
-    Role.ZYGOTE: "changeover.worker.zygote",
+    Role.ZYGOTE: "changeover.zygote",
 }
 
 

@@ -18,6 +18,7 @@ from setproctitle import setproctitle
 from changeover.errors import ChangeoverError, Internal
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature
+from changeover.runtime import memory, quiet, session, warmup
 from changeover.tensors import TensorSpec
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
@@ -33,15 +34,11 @@ from changeover.transport.control import (
     encode,
 )
 from changeover.transport.link import Frame, Kind, Link
-from changeover.worker import quiet, session, warmup
 from changeover.worker.crew import Crew
 from changeover.worker.runner import ChannelClosed, Runner
 
 _SPARE_SLOTS = 2
 """Slots beyond one for each runner: while all of them run, the next batches are there already."""
-_STACK = 8 << 20
-"""Address space of a runner thread's stack."""
-_CPU = "CPUExecutionProvider"
 _FREE_DIMENSION = 256
 """Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
 _MAX_RUNS = 16
@@ -104,7 +101,7 @@ class Loader:
 
     def _load(self, how: quiet.Quiet | None) -> session.Session:
         spec, started = self._spec, time.perf_counter()
-        serving = _limit(spec)
+        serving = memory.limit(spec)
         artifacts.verify_sealed(Path(spec.path).parents[2], spec.digest)  # a replacement too: disks change
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
@@ -123,9 +120,9 @@ class Loader:
             load_s=round(at_load - verified, 4),
             warmup_s=round(time.perf_counter() - at_load, 4),
             run_ms=round(run_ms, 4),
-            rss_bytes=_resident(),
+            rss_bytes=memory.resident(),
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            inherited_bytes=_inherited(),
+            inherited_bytes=memory.inherited(),
         )
         resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
         size = channels(signature, spec.max_batch, spec.instances)
@@ -182,10 +179,10 @@ class _Server:
             if message.kind is Kind.STOP:
                 self._stopping = True
             elif message.kind is Kind.CHANNEL:
-                memory, doorbell = message.fds
+                slots, doorbell = message.fds
                 size = ChannelSize(*message.json()["size"])
-                _make_room(size.total)
-                runner = Runner(self._session, socket.socket(fileno=doorbell), memory, size)
+                memory.make_room(size.total)
+                runner = Runner(self._session, socket.socket(fileno=doorbell), slots, size)
                 self._runners[doorbell] = runner
                 self._epoll.register(doorbell, select.EPOLLIN)
 
@@ -241,40 +238,3 @@ def _entries(specs: list[TensorSpec]) -> list[TensorEntry]:
 
 def _report(link: Link, status: WorkerStatus) -> None:
     link.send(Frame(Kind.STATUS, encode(status)))
-
-
-def _limit(spec: WorkerSpec) -> int:
-    """Limit the address space while loading; returns the limit while serving.
-
-    Then the supervisor watches what is really in use, and this stops only what would outrun it. Never with CUDA,
-    which reserves address space without end.
-    """
-    if not spec.memory_limit or set(spec.providers) != {_CPU}:
-        return resource.getrlimit(resource.RLIMIT_AS)[0]
-    most = _address_space() + spec.memory_limit
-    serving = most + spec.memory_limit + (spec.instances - 1) * _STACK
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    return serving
-
-
-def _make_room(size: int) -> None:
-    """Raise a limit of the address space by a channel's size: the gateways' number must not count against a model."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == resource.RLIM_INFINITY:
-        return
-    more = soft + size if hard == resource.RLIM_INFINITY else min(soft + size, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (more, hard))
-
-
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def _inherited() -> int:
-    """Anonymous bytes that the zygote's other children still share with this process."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Shared_Dirty:")) * 1024

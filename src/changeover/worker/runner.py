@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from changeover.errors import ModelError, ModelRunFailed
+from changeover.runtime.session import Array, Session
 from changeover.tensors import Datatype, flat_bytes, join_bytes, split_bytes
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
-from changeover.worker.session import Array, Session
 
 _KEPT_LAYOUTS = 256
 _DATATYPES = {int(d): d for d in Datatype}

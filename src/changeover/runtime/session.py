@@ -18,9 +18,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from changeover.errors import ModelRejected, ModelRunFailed
+from changeover.runtime import cache
 from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.control import WorkerSpec
-from changeover.worker import cache
 
 Array = npt.NDArray[Any]
 _LEVELS = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from changeover.worker import quiet
-from changeover.worker.quiet import Quiet
+from changeover.runtime import quiet
+from changeover.runtime.quiet import Quiet
 
 METHODS = [m for m in Quiet if m is not Quiet.AUTOGROUP or quiet._autogroup_works()]
 
@@ -55,7 +55,7 @@ def test_threads_started_meanwhile_are_set_back() -> None:
     if not quiet._may_renice():
         pytest.skip("raising a thread's priority again is not allowed here")
     code = (
-        "import os, threading, changeover.worker.quiet as q\n"
+        "import os, threading, changeover.runtime.quiet as q\n"
         "stop = threading.Event()\n"
         "threads = []\n"
         "def load():\n"
@@ -74,7 +74,7 @@ def test_a_process_that_began_low_serves_normal() -> None:
     if not quiet._may_renice():
         pytest.skip("raising a thread's priority again is not allowed here")
     code = (
-        "import os, changeover.worker.quiet as q\n"
+        "import os, changeover.runtime.quiet as q\n"
         "def now(): return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)\n"
         "q.begin_low(); low = now()\n"
         "q.run_quietly(lambda: None, q.Quiet.NICENESS); print(*low, *now())\n"

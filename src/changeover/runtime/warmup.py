@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from changeover.errors import ModelRejected, ModelRunFailed
+from changeover.runtime.session import Array, Session
 from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.control import GateResult
-from changeover.worker.session import Array, Session
 
 _SEED = 20
 _FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64)

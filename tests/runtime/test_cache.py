@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from changeover.worker.cache import CacheEntry, entry
+from changeover.runtime.cache import CacheEntry, entry
 
 
 def published(folder: Path, content: bytes = b"graph") -> CacheEntry:

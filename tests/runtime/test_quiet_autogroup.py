@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from changeover.worker import quiet
-from changeover.worker.quiet import Quiet
+from changeover.runtime import quiet
+from changeover.runtime.quiet import Quiet
 
 
 class Busy:

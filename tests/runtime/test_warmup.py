@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from changeover.errors import ModelRejected
+from changeover.runtime import session, warmup
 from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.control import WorkerSpec
-from changeover.worker import session, warmup
 from tests import onnx_models
 
 Loaded = Callable[[onnx.ModelProto], session.Session]

@@ -16,9 +16,9 @@ import onnx
 import pytest
 
 from changeover.errors import ModelRejected, ModelRunFailed
+from changeover.runtime import session
 from changeover.tensors import Datatype
 from changeover.transport.control import WorkerSpec
-from changeover.worker import session
 from tests import onnx_models
 
 Spec = Callable[..., WorkerSpec]

@@ -8,9 +8,9 @@ import time
 import psutil
 import pytest
 
+from changeover import zygote
 from changeover.testing import wait_for
 from changeover.transport.link import Link, pair
-from changeover.worker import zygote
 from tests import onnx_models
 from tests.conftest import Serve
 

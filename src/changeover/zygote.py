@@ -15,9 +15,10 @@ import traceback
 
 from setproctitle import setproctitle
 
+from changeover.runtime import quiet
 from changeover.transport.child import arguments, introduce
 from changeover.transport.link import Kind, Link, LinkClosed, frame
-from changeover.worker import process, quiet
+from changeover.worker import process
 
 
 def main() -> None:

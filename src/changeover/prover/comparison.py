@@ -1,0 +1,168 @@
+"""How much two answers to one request differ: the active version's and the candidate's. Pure numpy.
+
+Four measures, because each misses something: a top-1 flip says whether a client that takes the best class would have
+acted otherwise; the largest absolute and relative errors are what a tolerance is about; the cosine is about direction,
+for embeddings; the *bounded error* lies in [0, 1] for any model whatever, so that a mean of it can be judged without an
+assumption on the outputs (it is the Bray-Curtis dissimilarity of numbers, and the share of other elements of texts).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from changeover.tensors import Datatype, TensorSpec
+
+Array = npt.NDArray[Any]
+STEPS: Final = 1000
+"""Steps of a histogram of bounded errors: step 0 holds exactly 0, step i all over (i - 1) / 1,000 up to i / 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two answers, or two outputs, differ by.
+
+    Attributes:
+        flip: the top-1 class of any row differs; None where no output has classes.
+        max_abs, max_rel: largest error of any element; relative to the active version's, infinite over its zero.
+        cosine: smallest of any row, in [-1, 1]; 1 where there are no numbers.
+        error: bounded, in [0, 1]: the largest of any output.
+    """
+
+    flip: bool | None
+    max_abs: float
+    max_rel: float
+    cosine: float
+    error: float
+
+
+_EQUAL: Final = Comparison(flip=None, max_abs=0.0, max_rel=0.0, cosine=1.0, error=0.0)
+_OTHER: Final = Comparison(flip=True, max_abs=math.inf, max_rel=math.inf, cosine=-1.0, error=1.0)
+"""Two answers that cannot even be laid side by side."""
+
+
+def compare(specs: Sequence[TensorSpec], active: Sequence[Array], candidate: Sequence[Array]) -> Comparison:
+    """Compare two answers.
+
+    Args:
+        specs: of the outputs, in the order of the arrays; shapes declared by the active version.
+        active: one array an output, BF16 as raw 16 bits, BYTES as objects.
+        candidate: the same outputs of the candidate.
+    """
+    found = [compare_output(s, a, c) for s, a, c in zip(specs, active, candidate, strict=True)]
+    if not found:
+        return _EQUAL
+    flips = [one.flip for one in found if one.flip is not None]
+    return Comparison(
+        flip=any(flips) if flips else None,
+        max_abs=max(one.max_abs for one in found),
+        max_rel=max(one.max_rel for one in found),
+        cosine=min(one.cosine for one in found),
+        error=max(one.error for one in found),
+    )
+
+
+def compare_output(spec: TensorSpec, active: Array, candidate: Array) -> Comparison:
+    """Compare one output of two answers."""
+    if active.shape != candidate.shape:
+        return _OTHER
+    if not active.size:
+        return _EQUAL
+    if active.dtype == object or candidate.dtype == object:
+        other = float(np.mean(active != candidate))
+        return Comparison(flip=other > 0, max_abs=0.0, max_rel=0.0, cosine=1.0, error=other)
+    before, after = numbers(spec, active), numbers(spec, candidate)
+    gone = np.isnan(before) & np.isnan(after)
+    same = (before == after) | gone
+    with np.errstate(all="ignore"):
+        distance = np.where(same, 0.0, np.abs(after - before))
+        relative = np.where(same, 0.0, distance / np.abs(before))
+    return Comparison(
+        flip=_flip(spec, before, after),
+        max_abs=_largest(distance),
+        max_rel=_largest(relative),
+        cosine=_cosine(before, after),
+        error=_bounded(before, after, distance),
+    )
+
+
+def numbers(spec: TensorSpec, array: Array) -> npt.NDArray[np.float64]:
+    """An output as 64-bit numbers; the raw bits of BF16 become what they stand for."""
+    if spec.datatype is Datatype.BF16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float64)
+
+
+def classes(spec: TensorSpec, array: Array) -> Array | None:
+    """The class that each row of an output names: its own value where it is a label, else the best of its scores.
+
+    Args:
+        spec: of the output.
+        array: rows on the first axis.
+
+    Returns:
+        One value a row; None where an output is neither: a single number a row, or a picture.
+    """
+    rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+    if spec.datatype not in (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16):
+        return rows[:, 0] if rows.shape[1] == 1 else None
+    if rows.shape[1] < 2 or sum(size != 1 for size in array.shape[1:]) != 1:  # scores lie on one axis
+        return None
+    best: Array = np.argmax(np.nan_to_num(numbers(spec, rows), nan=-np.inf), axis=1)
+    return best
+
+
+def step(error: float) -> int:
+    """The place of a bounded error in a histogram of `STEPS` steps; rounded up, so that a sum is never too low."""
+    return STEPS if math.isnan(error) else min(max(math.ceil(error * STEPS), 0), STEPS)
+
+
+def _flip(spec: TensorSpec, before: Array, after: Array) -> bool | None:
+    plain = TensorSpec(spec.name, Datatype.FP64, spec.shape) if spec.datatype is Datatype.BF16 else spec
+    ours, theirs = classes(plain, before), classes(plain, after)
+    return None if ours is None or theirs is None else bool(np.any(ours != theirs))
+
+
+def _largest(values: Array) -> float:
+    top = float(np.max(np.nan_to_num(values, nan=np.inf, posinf=np.inf)))
+    return top if top >= 0 else 0.0
+
+
+def _cosine(before: Array, after: Array) -> float:
+    rows = before.shape[0] if before.ndim else 1
+    ours, theirs = before.reshape(rows, -1), after.reshape(rows, -1)
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return 1.0 if np.array_equal(ours, theirs, equal_nan=True) else -1.0
+    # Scaled first: squares of large numbers would overflow.
+    ours, theirs = (_scaled(part) for part in (ours, theirs))
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    both_none = ~ours.any(axis=1) & ~theirs.any(axis=1)
+    dots = np.einsum("ij,ij->i", ours, theirs)
+    found = np.where(both_none, 1.0, np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0))
+    return float(np.clip(found, -1.0, 1.0).min())
+
+
+def _scaled(rows: Array) -> Array:
+    top = np.abs(rows).max(axis=1, keepdims=True)
+    scaled: Array = np.divide(rows, top, out=np.zeros_like(rows), where=top > 0)
+    return scaled
+
+
+def _bounded(before: Array, after: Array, distance: Array) -> float:
+    """Bray-Curtis: the sum of distances over the sum of sizes; 1 where one side only is not finite."""
+    odd = ~(np.isfinite(before) & np.isfinite(after))
+    lost = float(np.mean(odd & (distance != 0)))
+    if lost:
+        return 1.0
+    fine = ~odd
+    top = max(float(np.abs(before[fine]).max(initial=0.0)), float(np.abs(after[fine]).max(initial=0.0)))
+    if not top:
+        return 0.0
+    apart = float((distance[fine] / top).sum())
+    sizes = float((np.abs(before[fine]) / top).sum() + (np.abs(after[fine]) / top).sum())
+    return min(apart / sizes, 1.0) if sizes else 0.0

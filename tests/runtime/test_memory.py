@@ -1,0 +1,23 @@
+"""Memory of this process, and the limit of its address space."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_ROOM = """
+import mmap, resource
+from changeover.runtime import memory
+limit = memory.address_space() + (16 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+held = []
+for _ in range(8):
+    memory.make_room(64 << 20)
+    held.append(mmap.mmap(-1, 64 << 20))
+"""
+
+
+def test_channels_do_not_count_against_the_memory_limit() -> None:
+    """Eight gateways bring half a gigabyte of channels to a model that may have little of its own."""
+    done = subprocess.run([sys.executable, "-c", _ROOM], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
