@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-INSTANT = "rollout: {undo_window: 0s}\n"
+INSTANT = "rollout: {strategy: instant, undo_window: 0s}\n"
 READY_WITHIN = 60.0
 STOP_WITHIN = 60.0
 

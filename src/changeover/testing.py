@@ -31,6 +31,8 @@ import changeover
 T = TypeVar("T")
 PATIENCE = 30.0
 """Seconds that anything may take on a busy machine before a test gives up."""
+INSTANT = "rollout: {strategy: instant}\n"
+"""The plan of models that a test has said nothing of: it has no seconds for a canary."""
 _PAUSE = 0.01
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written
 _SOURCE = Path(changeover.__file__).parent.parent
@@ -276,7 +278,12 @@ class Server:
         (folder / "model.yaml").write_text(text)
 
     def push(self, model: str, onnx: bytes, version: int | None = None) -> dict[str, Any]:
-        """Push a version; returns the answer, whose `rollout` names the rollout that began."""
+        """Push a version; returns the answer, whose `rollout` names the rollout that began.
+
+        Without a plan of its own (`plan`) the model's rollouts are instant.
+        """
+        if not (self.repository / model / "model.yaml").exists():
+            self.plan(model, INSTANT)
         query = f"?version={version}" if version else ""
         pushed: dict[str, Any] = self.control("POST", f"/v1/models/{model}/versions{query}", onnx)
         return pushed

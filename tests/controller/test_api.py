@@ -82,7 +82,7 @@ def test_a_rollout_has_its_gates_and_an_undo_time(shared_server: Server) -> None
 
 def test_a_tar_brings_a_plan_along(shared_server: Server) -> None:
     """`model.yaml` in the archive counts for that version: with an undo window of 0 there is no standby."""
-    plan = b"rollout: {undo_window: 0}"
+    plan = b"rollout: {strategy: instant, undo_window: 0}"
     for factor in (2, 3):
         data = onnx_models.scale(factor).SerializeToString()
         status, pushed = push_tar(shared_server, "api_tar", archive(model_onnx=data, model_yaml=plan))
@@ -96,7 +96,7 @@ def test_a_tar_brings_a_plan_along(shared_server: Server) -> None:
     [
         (b"no archive", 422, None),
         (archive(other_txt=b"x"), 422, None),
-        (archive(model_onnx=SCALE, model_yaml=b"rollout: {strategy: canary}"), 400, "invalid_plan"),
+        (archive(model_onnx=SCALE, model_yaml=b"rollout: {strategy: blue}"), 400, "invalid_plan"),
         (archive(model_onnx=SCALE, model_yaml=b"\xff\xfe"), 400, "invalid_plan"),
     ],
 )

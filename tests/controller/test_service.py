@@ -27,6 +27,8 @@ from changeover.errors import (
     Overloaded,
     TooLarge,
 )
+from changeover.lifecycle.source import PLAN_FILE
+from changeover.testing import INSTANT
 from changeover.transport.page import SERVER_WORD
 from tests.lifecycle.onnx_files import linear, write
 from tests.rollout.memory_fleet import Fate, MemoryFleet
@@ -88,6 +90,7 @@ class House:
 
     def put(self, version: int, model: bytes = MODEL_FILE, name: str = MODEL) -> None:
         write(self.repository / name / str(version), model)
+        (self.repository / name / PLAN_FILE).write_text(INSTANT)
 
     def run(self, script: Callable[[Service, Client], Awaitable[None]]) -> None:
         """One term of it, until the script is done; the service must survive."""

@@ -16,7 +16,7 @@ from tests.controller.test_service import MODEL_FILE, Client, House, serves
 from tests.rollout.memory_fleet import Fate
 from tests.rollout.stage import MODEL, Stage, until
 
-PLAN = "rollout: {undo_window: 60s}\n"
+PLAN = "rollout: {strategy: instant, undo_window: 60s}\n"
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_both_versions_can_be_named_while_the_window_is_open(serve: Serve) -> No
 def test_the_old_worker_is_gone_after_the_window(serve: Serve) -> None:
     """With an undo window of 0 the old worker ends after its drain, under load, without a loss."""
     server = serve()
-    server.plan("m", "rollout: {undo_window: 0}")
+    server.plan("m", "rollout: {strategy: instant, undo_window: 0}")
     server.deploy("m", model("1"))
     old = server.named("worker m/1")
     with Traffic(server.http_port, "m", FACTORS) as traffic:

@@ -173,7 +173,7 @@ def test_gateways_share_the_connections(serve: Serve, count: int) -> None:
 def test_changeovers_with_two_gateways(serve: Serve) -> None:
     """Ten under load: 0 failed, 0 wrong, 0 stale, and every certificate has both acknowledgements and all requests."""
     server = serve(gateways=2, drain_deadline=10.0)
-    server.plan("m", "rollout: {undo_window: 0}")
+    server.plan("m", "rollout: {strategy: instant, undo_window: 0}")
     server.deploy("m", SCALE, 1)
     in_service(server, 2)
     with Traffic(server.http_port, "m", FACTORS, rate=200, fresh=0.5) as traffic:
@@ -190,7 +190,7 @@ def test_changeovers_with_two_gateways(serve: Serve) -> None:
 def test_a_certificate_sums_over_the_gateways(serve: Serve) -> None:
     """The requests that a certificate counts are those that the clients sent, whichever gateway took them."""
     server = serve(gateways=2)
-    server.plan("m", "rollout: {undo_window: 0}")
+    server.plan("m", "rollout: {strategy: instant, undo_window: 0}")
     server.deploy("m", SCALE, 1)
     in_service(server, 2)
     with Traffic(server.http_port, "m", FACTORS, rate=150, fresh=1.0) as traffic:
@@ -280,7 +280,7 @@ KILLS: dict[str, Callable[[Server], None]] = {
 def test_a_gateway_killed_at_each_moment_of_a_changeover(serve: Serve) -> None:
     """Every one of them ends with the new version in force, and the old worker is released."""
     server = serve(gateways=2)
-    server.plan("m", "rollout: {undo_window: 0}")
+    server.plan("m", "rollout: {strategy: instant, undo_window: 0}")
     server.deploy("m", SCALE, 1)
     version = 1
     with Crowd(server.http_port, clients=8) as crowd:
@@ -302,7 +302,7 @@ def test_a_gateway_killed_at_each_moment_of_a_changeover(serve: Serve) -> None:
 def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
     """Its lease on the old version ends with it; the other gateway's long request is answered all the same."""
     server = serve(gateways=2, drain_deadline=60.0)
-    server.plan("m", "{rollout: {undo_window: 0}, runtime: {max_batch: 1}}")
+    server.plan("m", "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1}}")
     server.deploy("m", onnx_models.slow(250, factor=FACTORS["1"]).SerializeToString(), 1)
     processes = in_service(server, 2)
     with contextlib.ExitStack() as stack:

@@ -158,7 +158,7 @@ def test_a_wrong_plan_is_refused_and_later_ones_go_on(serve: Serve, tmp_path: Pa
     reply = exchange(server.control_port, "POST", "/v1/models/m/versions", onnx_models.scale(3).SerializeToString())
     assert (reply.status, reply.json()["reason"]) == (400, "invalid_plan")
     assert "undo_windw" in reply.json()["error"]
-    server.plan("m", "rollout: {undo_window: 10m}")
+    server.plan("m", "rollout: {strategy: instant, undo_window: 10m}")
     assert server.deploy("m", onnx_models.scale(3).SerializeToString())["phase"] == "watching"
 
 

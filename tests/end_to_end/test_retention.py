@@ -26,7 +26,7 @@ def push_all(server: Server, versions: range) -> list[str]:
 def test_eight_pushes_leave_two_versions(tmp_path: Path) -> None:
     """The controller is killed as soon as it removes something; its successor goes on, undo and restart work."""
     with Server(tmp_path, keep_versions=2) as server:
-        server.plan("m", "rollout: {undo_window: 10m}\n")
+        server.plan("m", "rollout: {strategy: instant, undo_window: 10m}\n")
         digests = push_all(server, range(1, 9))
         wait_for(lambda: len(sealed(server)) < 8, "the first removal")
         controller = server.named("controller")

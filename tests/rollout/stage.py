@@ -105,7 +105,7 @@ class Stage:
 
     def offer(self, version: int, window: float = 0.0, flavour: str = "") -> Offer:
         """An offer of a version with an undo window of so many seconds."""
-        text = f"rollout: {{undo_window: {window}}}\n"
+        text = f"rollout: {{strategy: instant, undo_window: {window}}}\n"
         return Offer(version, self.artifact(version, text, flavour), parse_plan(text), "push")
 
     def journal(self, name: str = "journal.sqlite") -> ScriptedJournal:

@@ -13,10 +13,10 @@ def test_the_plan_that_counts(stage: Stage) -> None:
     """The version's own, else the model's in the repository, else the defaults; a wrong one says in which file."""
     repository = stage.folder / "models"
     (repository / MODEL).mkdir(parents=True)
-    plain, own = stage.artifact(1), stage.artifact(2, "rollout: {undo_window: 7s}\n")
+    plain, own = stage.artifact(1), stage.artifact(2, "rollout: {strategy: instant, undo_window: 7s}\n")
     settings = Stage(stage.folder, repository=str(repository)).settings
     assert plan_for(plain, MODEL, settings).rollout.undo_window == 600
-    (repository / MODEL / "model.yaml").write_text("rollout: {undo_window: 9s}\n")
+    (repository / MODEL / "model.yaml").write_text("rollout: {strategy: instant, undo_window: 9s}\n")
     assert plan_for(plain, MODEL, settings).rollout.undo_window == 9
     assert plan_for(own, MODEL, settings).rollout.undo_window == 7
     (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}\n")

@@ -9,13 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.errors import InvalidPlan
-from changeover.rollout.plan import Optimization, Plan, Strategy, parse_plan, plan_of
+from changeover.rollout.plan import Optimization, Plan, parse_plan, plan_of
+from changeover.rollout.plan_gates import AccuracyGate
+from changeover.rollout.plan_rollout import LimitsPlan, OnInconclusive, Strategy
 
 WHOLE = """
 rollout:
-  strategy: instant
+  strategy: canary
   auto: false
+  steps: [shadow, 0.5%, {weight: 5%, hold: 1m, min_requests: 1000}, 100%]
+  hold: 20s
+  min_requests: 150
+  max_hold: 1h
+  on_inconclusive: rollback
   undo_window: 90s
+  holdback: 2%
+  prove: true
+  supersede: true
+  limits: {latency_increase: 20%, error_rate: 0.5%, memory: 70%, disagreement: 3%}
+  shield: false
+private: true
 runtime:
   instances: 1
   intra_op_threads: 4
@@ -28,6 +41,9 @@ runtime:
   max_queue_delay: 200ms
 gates:
   warmup: {finite: false}
+  accuracy: {metric: top1, min: 97%, tolerance: 1e-3}
+  performance: {max_ratio: 2}
+  resources: {max_memory: 60%}
 """
 
 
@@ -59,6 +75,28 @@ def test_every_field_is_read() -> None:
     assert plan.runtime.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert (plan.runtime.run_timeout, plan.gates.warmup.finite) == (0.5, False)
     assert (plan.runtime.queue_limit, plan.runtime.max_queue_delay) == (50, 0.2)
+    assert plan.private
+
+
+def test_every_field_of_the_rollout_is_read() -> None:
+    """Shares as fractions, steps as values, each with its own hold where it has one."""
+    rollout = parse_plan(WHOLE).rollout
+    assert (rollout.strategy, rollout.on_inconclusive) == (Strategy.CANARY, OnInconclusive.ROLLBACK)
+    assert (rollout.hold, rollout.min_requests, rollout.max_hold, rollout.held_back) == (20, 150, 3600, 200)
+    assert (rollout.prove, rollout.supersede, rollout.shield) == (True, True, False)
+    assert rollout.limits == LimitsPlan(latency_increase=0.2, error_rate=0.005, memory=0.7, disagreement=0.03)
+    assert [(s.name, s.buckets, s.hold, s.min_requests) for s in rollout.ladder] == [
+        ("shadow", 0, 20, 150),
+        ("0.5%", 50, 20, 150),
+        ("5%", 500, 60, 1000),
+    ]
+
+
+def test_every_field_of_the_gates_is_read() -> None:
+    """Thresholds of each gate."""
+    gates = parse_plan(WHOLE).gates
+    assert gates.accuracy == AccuracyGate(metric="top1", min=0.97, tolerance=1e-3)
+    assert (gates.performance.max_ratio, gates.resources.max_memory) == (2, 0.6)
 
 
 def test_a_plan_may_come_inline() -> None:
@@ -87,6 +125,45 @@ def test_a_plan_may_come_inline() -> None:
         ("runtime:\n  providers:\n  - CPU", "model.yaml line 3: runtime.providers[0]: Invalid enum value 'CPU'."),
         ("runtime: {optimization: fast}", "model.yaml line 1: runtime.optimization: Invalid enum value 'fast'."),
         ("rollout: {auto: on}", "model.yaml line 1: rollout.auto: Expected `bool`, got `str`."),
+        ("rollout: {strategy: blue}", "model.yaml line 1: rollout.strategy: Invalid enum value 'blue'."),
+        (
+            "rollout:\n  steps:\n  - shadow\n  - 5 percent",
+            "model.yaml line 4: rollout.steps[1]: '5 percent' is no share such as 5%, 0.1% or 0.05.",
+        ),
+        (
+            "rollout:\n  steps: [1%, shadow]",
+            "model.yaml line 2: rollout.steps[1]: 'shadow' comes before all other steps.",
+        ),
+        (
+            "rollout:\n  steps:\n  - 100%\n  - 5%",
+            "model.yaml line 3: rollout.steps[0]: 100% is the promotion, so no step follows it.",
+        ),
+        (
+            "rollout:\n  steps:\n  - 5",
+            "model.yaml line 3: rollout.steps[0]: a weight is more than 0% and at most 100%; 5 stands for 500%.",
+        ),
+        (
+            "rollout: {steps: [0.015%]}",
+            "model.yaml line 1: rollout.steps[0]: a weight is a multiple of 0.01%, and 0.015% is none.",
+        ),
+        (
+            "rollout:\n  steps:\n  - weight: 5%\n    hold: soon",
+            "model.yaml line 4: rollout.steps[0].hold: 'soon' is no duration such as 500ms, 30s, 10m or 2h.",
+        ),
+        (
+            "rollout:\n  steps:\n  - {weight: 5%, holds: 3s}",
+            "model.yaml line 3: rollout.steps[0].holds: there is no such field.",
+        ),
+        ("rollout: {steps: []}", "model.yaml line 1: rollout.steps: Expected `array` of length >= 1."),
+        (
+            "rollout:\n  limits:\n    error_rat: 1%",
+            "model.yaml line 3: rollout.limits.error_rat: there is no such field.",
+        ),
+        (
+            "rollout:\n  limits:\n    memory: 120%",
+            "model.yaml line 3: rollout.limits.memory: Expected `float` <= 1.0.",
+        ),
+        ("gates:\n  accuracy: {metric: f1}", "model.yaml line 2: gates.accuracy.metric: Invalid enum value 'f1'."),
         ("rollout: 5", "model.yaml line 1: rollout: Expected `object`, got `int`."),
         ("- 1", "model.yaml line 1: Expected `object`, got `array`."),
     ],
@@ -96,12 +173,11 @@ def test_mistakes_are_named_with_line_and_field(text: str, message: str) -> None
     assert refusal(text) == message
 
 
-@pytest.mark.parametrize("strategy", ["canary", "manual"])
-def test_later_strategies_are_refused_with_a_sentence(strategy: str) -> None:
+@pytest.mark.parametrize("section", ["sequence", "interface"])
+def test_later_sections_are_refused_with_a_sentence(section: str) -> None:
     """They are words of the design, but not of this version."""
-    message = refusal(f"rollout:\n  strategy: {strategy}")
-    what = f"strategy '{strategy}' is not part of this version, which has 'instant'"
-    assert message == f"model.yaml line 2: rollout.strategy: {what}."
+    message = refusal(f"rollout: {{}}\n{section}: {{}}")
+    assert message == f"model.yaml line 2: {section}: section '{section}' is not part of this version."
 
 
 @pytest.mark.parametrize(
@@ -147,7 +223,7 @@ def test_options_have_a_digest() -> None:
             st.lists(inner, max_size=3)
             | st.dictionaries(
                 st.sampled_from(
-                    ["rollout", "runtime", "gates", "strategy", "undo_window", "memory_limit", "warmup", "x"]
+                    ["rollout", "runtime", "gates", "strategy", "undo_window", "steps", "weight", "limits", "x"]
                 ),
                 inner,
                 max_size=4,

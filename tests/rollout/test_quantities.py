@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.rollout.quantities import seconds, size_bytes
+from changeover.rollout.quantities import percent, seconds, share, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,25 @@ def test_no_sizes(text: object) -> None:
     """Unknown units and negative numbers."""
     with pytest.raises(ValueError, match="is no size such as"):
         size_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fraction"), [("5%", 0.05), ("0.1 %", 0.001), (0.05, 0.05), (1, 1), (0, 0), ("100%", 1)]
+)
+def test_shares(text: object, fraction: float) -> None:
+    """Percent as text, a fraction as a number."""
+    assert share(text) == pytest.approx(fraction)
+
+
+@pytest.mark.parametrize("text", ["5", "%", "-1%", "5 percent", None, True, float("nan"), "1e2%"])
+def test_what_is_no_share_is_refused(text: object) -> None:
+    """With a sentence that shows how it is written."""
+    with pytest.raises(ValueError, match="share such as"):
+        share(text)
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.05, "5%"), (0.001, "0.1%"), (1.0, "100%"), (0.0001, "0.01%")])
+def test_percent_is_the_way_back(fraction: float, text: str) -> None:
+    """A fraction as a plan has it."""
+    assert percent(fraction) == text
+    assert share(text) == pytest.approx(fraction)

@@ -82,3 +82,9 @@ def test_any_text_gets_a_value_or_a_refusal(text: str) -> None:
     except InvalidPlan:
         return
     assert (line_of(node, "$") is None) is (node is None)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("2E3", 2000.0), ("1.5e+2", 150.0), ("e3", "e3")])
+def test_exponents_are_numbers(text: str, value: object) -> None:
+    """As in YAML 1.2, with and without a point."""
+    assert read_yaml(f"x: {text}", "a.yaml")[0] == {"x": value}

@@ -179,7 +179,7 @@ def test_the_supervisor_keeps_no_channel_and_leaks_no_descriptor(serve: Serve) -
 def test_no_zombie_is_left(serve: Serve) -> None:
     """Workers that were released are reaped, whoever forked them."""
     server = serve()
-    server.plan("m", "rollout: {undo_window: 0}")
+    server.plan("m", "rollout: {strategy: instant, undo_window: 0}")
     for factor in (2, 3, 4):
         server.deploy("m", onnx_models.scale(factor).SerializeToString())
     wait_for(lambda: len(server.processes()) == 5, "the old workers to end")

@@ -16,6 +16,7 @@ from changeover.errors import DeadlineExceeded, Internal
 
 PLAN = """\
 rollout:
+  strategy: instant   # all traffic at once, after the gates
   undo_window: 2s     # short, so that the demo sees the old version released as well
 """
 _READY_WITHIN = 30.0

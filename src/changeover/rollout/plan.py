@@ -9,33 +9,22 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
 import msgspec
 import yaml
 
 from changeover.errors import InvalidPlan
-from changeover.rollout.quantities import seconds, size_bytes
+from changeover.rollout.plan_gates import GatesPlan
+from changeover.rollout.plan_quantities import quantified
+from changeover.rollout.plan_rollout import RolloutPlan
 from changeover.rollout.yaml_text import line_of, read_yaml
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
 """An execution provider of ONNX Runtime; whether it is installed shows when a worker loads."""
 
-_LATER: Final = ("canary", "manual")
+_LATER: Final = ("sequence", "interface")
 _UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(.*)`")
-_QUANTITIES: Final[dict[tuple[str, str], Callable[[object], float]]] = {
-    ("rollout", "undo_window"): seconds,
-    ("runtime", "run_timeout"): seconds,
-    ("runtime", "max_queue_delay"): seconds,
-    ("runtime", "memory_limit"): size_bytes,
-}
-
-
-class Strategy(enum.StrEnum):
-    """How traffic moves to a new version. `INSTANT`: all of it at once, after the gates."""
-
-    INSTANT = "instant"
 
 
 class Optimization(enum.StrEnum):
@@ -45,20 +34,6 @@ class Optimization(enum.StrEnum):
     BASIC = "basic"
     EXTENDED = "extended"
     ALL = "all"
-
-
-class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `rollout`.
-
-    Attributes:
-        strategy: how traffic moves.
-        auto: a new version in the repository starts its rollout by itself.
-        undo_window: seconds for which the previous version is kept warm after the promotion; 0 is legal.
-    """
-
-    strategy: Strategy = Strategy.INSTANT
-    auto: bool = True
-    undo_window: Annotated[float, msgspec.Meta(ge=0, le=30 * 86400)] = 600.0
 
 
 class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,22 +67,6 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
-class WarmupGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Gate `warmup`.
-
-    Attributes:
-        finite: floating-point outputs must hold no NaN and no infinity.
-    """
-
-    finite: bool = True
-
-
-class GatesPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `gates`."""
-
-    warmup: WarmupGate = WarmupGate()
-
-
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole plan.
 
@@ -115,11 +74,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rollout: how a new version takes over.
         runtime: how it runs.
         gates: what it must pass before.
+        private: requests of this model are never kept, so no recent traffic is compared.
     """
 
     rollout: RolloutPlan = RolloutPlan()
     runtime: RuntimePlan = RuntimePlan()
     gates: GatesPlan = GatesPlan()
+    private: bool = False
 
     def to_json(self) -> bytes:
         """The plan with all defaults filled in, durations in seconds and sizes in bytes; `plan_of` reads it."""
@@ -156,30 +117,17 @@ def plan_of(value: object, name: str = "The plan", node: yaml.Node | None = None
         InvalidPlan: `invalid_plan`: field and what is wrong with it.
     """
     try:
-        return msgspec.convert(_quantified(value), Plan)
+        _refuse_later(value)
+        return msgspec.convert(quantified(value), Plan)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name, node) from error
 
 
-def _quantified(value: object) -> object:
-    """The value with durations and sizes as numbers, and a sentence for what this version does not have."""
-    if not isinstance(value, dict):
-        return value
-    copied = {key: dict(part) if isinstance(part, dict) else part for key, part in value.items()}
-    for (section, field), convert in _QUANTITIES.items():
-        part = copied.get(section)
-        if isinstance(part, dict) and part.get(field) is not None:
-            try:
-                part[field] = convert(part[field])
-            except ValueError as error:
-                raise msgspec.ValidationError(f"{error} - at `$.{section}.{field}`") from error
-    rollout = copied.get("rollout")
-    if isinstance(rollout, dict) and rollout.get("strategy") in _LATER:
-        raise msgspec.ValidationError(
-            f"strategy {rollout['strategy']!r} is not part of this version, which has 'instant' "
-            "- at `$.rollout.strategy`"
-        )
-    return copied
+def _refuse_later(value: object) -> None:
+    """A sentence for what this version does not have."""
+    for section in _LATER:
+        if isinstance(value, dict) and section in value:
+            raise msgspec.ValidationError(f"section '{section}' is not part of this version - at `$.{section}`")
 
 
 def _invalid(message: str, name: str, node: yaml.Node | None) -> InvalidPlan:

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them in a plan: `10m`, `500ms`, `2GiB`, `512MB`. Pure."""
+"""Durations, sizes and shares as people write them in a plan: `10m`, `500ms`, `2GiB`, `512MB`, `0.1%`. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
+_PERCENT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%")
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -40,6 +41,23 @@ def size_bytes(value: object) -> int:
         ValueError: with a sentence that says what is expected.
     """
     return int(_quantity(value, _BYTES, "size such as 512MB or 2GiB"))
+
+
+def share(value: object) -> float:
+    """The share as a fraction of one; a number stands for the fraction itself, so 5 % are `5%` or 0.05.
+
+    Raises:
+        ValueError: with a sentence that says what is expected.
+    """
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        return float(match[1]) / 100
+    return _quantity(value, {}, "share such as 5%, 0.1% or 0.05")
+
+
+def percent(fraction: float) -> str:
+    """A fraction as it is written in a plan: `5%`."""
+    return f"{round(fraction * 100, 6):g}%"
 
 
 def _quantity(value: object, units: Mapping[str, float], expected: str) -> float:

@@ -1,7 +1,8 @@
 """YAML text to plain values, strictly, and lines to point at. Pure.
 
-A narrower YAML than PyYAML's: `on`, `off`, `yes` and `no` are words, as in YAML 1.2 (a plan says `optimization: off`),
-dates are text, a key comes once, and there are no anchors, with which a small text unfolds into a huge value.
+A narrower YAML than PyYAML's: `on`, `off`, `yes` and `no` are words and `1e-3` a number, as in YAML 1.2 (a plan says
+`optimization: off`), dates are text, a key comes once, and there are no anchors, with which a
+small text unfolds into a huge value.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
+_EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")  # YAML 1.1 knows no 1e-3
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def read_yaml(text: str, name: str) -> tuple[object, yaml.Node | None]:
