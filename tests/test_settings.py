@@ -58,6 +58,8 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"tls_cert": "c"}, "invalid_setting"),
         ({"tls_key": "k"}, "invalid_setting"),
         ({"tls_client_ca": "a"}, "invalid_setting"),
+        ({"host": "10.0.0.1", "token_file": "t", "insecure": True, "faults": "f"}, "faults_beyond_loopback"),
+        ({"host": "10.0.0.1", "tls_cert": "c", "tls_key": "k", "faults": "f"}, "faults_beyond_loopback"),
     ],
 )
 def test_what_cannot_be_is_refused(flags: dict[str, Any], reason: str) -> None:

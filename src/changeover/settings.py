@@ -47,6 +47,7 @@ class Settings:
         tls_cert: PEM file of the server's certificate chain; with `tls_key` both ports speak TLS.
         tls_client_ca: PEM file of the CA whose client certificates the control port demands.
         insecure: tokens may travel in the clear beyond loopback.
+        faults: JSON file that makes versions go wrong on purpose (`changeover.controller.faults`), for rehearsals.
     """
 
     repository: str | None = None
@@ -71,6 +72,7 @@ class Settings:
     tls_key: str | None = None
     tls_client_ca: str | None = None
     insecure: bool = False
+    faults: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the message that starts a process."""
@@ -96,7 +98,8 @@ def from_sources(
 
     Raises:
         InvalidRequest: a name nobody knows, a value that is no number, or an address that needs access
-            control which is not set up (reasons `invalid_setting`, `address_not_loopback`, `token_in_clear`).
+            control which is not set up (reasons `invalid_setting`, `address_not_loopback`, `token_in_clear`,
+            `faults_beyond_loopback`).
     """
     known = {f.name: f for f in fields(Settings)}
     merged: dict[str, Any] = {}
@@ -155,6 +158,11 @@ def _check_access(settings: Settings) -> None:
         raise InvalidRequest("setting tls_client_ca: it needs tls_cert and tls_key", reason="invalid_setting")
     if _is_loopback(settings.host):
         return
+    if settings.faults is not None:
+        raise InvalidRequest(
+            f"refusing to inject faults on {settings.host}: --faults is for rehearsals on loopback addresses only",
+            reason="faults_beyond_loopback",
+        )
     if settings.token_file is None and settings.tls_client_ca is None:
         raise InvalidRequest(
             f"refusing to listen on {settings.host}: anybody who reaches it could replace models. Give a --token-file, "

@@ -54,6 +54,7 @@ def test_files_that_cannot_be_used_are_refused(
     cases = [
         (["--token-file", "missing"], "missing cannot be read"),
         (["--token-file", tokens(tmp_path, mode=0o640)], "chmod 600"),
+        (["--faults", "missing"], "missing: [Errno 2]"),
     ]
     for options, words in cases:
         assert run(["serve", *options]) == 64

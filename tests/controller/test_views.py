@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from changeover.controller import views
+from changeover.controller.faults import Faults
 from changeover.controller.fleet import Fleet, WorkerState
 from changeover.lifecycle import artifacts
 from changeover.rollout.driver import Driver
-from changeover.transport.control import WorkerHealth
+from changeover.transport.control import Fault, WorkerHealth
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.stage import MODEL, Stage, play, until
 
@@ -36,7 +37,8 @@ def shown_while(tmp_path: Path, fleet: MemoryFleet, offered: list[tuple[int, flo
 
     def processes() -> Fleet:
         workers = {n: WorkerState(n, MODEL, pid=os.getpid(), incarnations=2) for n in fleet.alive}
-        return cast(Fleet, SimpleNamespace(workers=workers))
+        faults = Faults({(MODEL, "2"): (Fault("slow"), Fault("error"))})
+        return cast(Fleet, SimpleNamespace(workers=workers, faults=faults))
 
     async def whole(driver: Driver) -> None:
         for version, window in offered:
@@ -73,6 +75,7 @@ def test_a_model_in_its_undo_window(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert rows[0]["name"] == f"2@{rows[0]['digest'][:4]}"
         assert (rows[0]["worker"]["pid"], rows[0]["worker"]["incarnation"]) == (os.getpid(), 2)
         assert rows[0]["worker"]["rss_bytes"] > 1 << 20
+        assert [r["faults"] for r in rows] == [["slow", "error"], []]
         rollout = told["rollout"]
         assert (rollout["from"], rollout["to"], rollout["phase"]) == ("1", "2", "watching")
         assert rollout["undo_until"] is not None
@@ -90,7 +93,7 @@ def test_a_crash_loop_is_shown(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert driver.active is not None
         number = driver.active.number
         worker = WorkerState(number, MODEL, health=(told, monotonic_ns() - 8_000_000_000))
-        processes = cast(Fleet, SimpleNamespace(workers={number: worker}))
+        processes = cast(Fleet, SimpleNamespace(workers={number: worker}, faults=Faults()))
         seen = views.model(driver, known(driver), processes)
         assert seen["state"] == "crash_loop"
         row = seen["versions"][0]["worker"]

@@ -18,6 +18,7 @@ TABLE = RoutingTable("m", 1, 2**60, [(9_900, 1), (100, 2)], [LoadingEntry(1, "3"
     [
         TABLE,
         control.Spawn(1, control.WorkerSpec(1, "m", "1", "d", "p", "c", "e", signature=SIGNATURE)),
+        control.WorkerSpec(1, "m", "1", "d", "p", "c", "e", faults=(control.Fault("leak", 3, 0.5, bytes=7, when="w"),)),
         control.WorkerStatus(
             1, "ready", signature=SIGNATURE, gates=[control.GateResult("g", "passed", "", {"n": [1]})]
         ),

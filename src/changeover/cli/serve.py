@@ -49,6 +49,9 @@ def serve(
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Let tokens travel in the clear beyond loopback.")
     ] = None,
+    faults: Annotated[
+        str | None, typer.Option(metavar="FILE", help="For rehearsals on loopback: make versions go wrong on purpose.")
+    ] = None,
 ) -> None:
     """Serve the models of a repository and replace them under load.
 
@@ -77,6 +80,7 @@ def serve(
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,
         "insecure": insecure,
+        "faults": faults,
     }
     try:
         settings = from_sources(flags, os.environ, _read_config(config))
@@ -91,17 +95,33 @@ def serve(
     os.execv(sys.executable, command)  # noqa: S606 - the parent of all holds nothing but the standard library
 
 
+def configured() -> Settings:
+    """Return the settings that a server started here would have without any flag.
+
+    Raises:
+        Usage: changeover.yaml or the environment holds what is no setting.
+    """
+    from changeover.settings import from_sources
+
+    try:
+        return from_sources({}, os.environ, _read_config(None))
+    except InvalidRequest as error:
+        raise Usage(error.message) from None
+
+
 def _check_files(settings: Settings) -> None:
     """Read once what gateways and controller will read, so that a mistake is told before anything starts.
 
     Raises:
-        InvalidRequest: the token file, certificate, key or client CA cannot be used.
+        InvalidRequest: the token file, certificate, key, client CA or file of faults cannot be used.
     """
     from changeover.access import read_tokens
+    from changeover.controller.faults import read_faults
     from changeover.tls import context_of
 
     if settings.token_file is not None:
         read_tokens(settings.token_file)
+    read_faults(settings.faults)
     context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=True)
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, Control, Output, speaks_to
-from changeover.cli.output import Format, pairs, show, size, table
+from changeover.cli.output import Format, pairs, say, show, size, table
 
 Document = dict[str, Any]
 
@@ -32,11 +32,20 @@ def status(
     client = ControlClient(control)
     if name is None:
         models = client.models()
+        _warn(models)
         show({"models": models}, output, lambda: models_table(models))
     else:
         model = client.model(name)
+        _warn([model])
         show(model, output, lambda: model_table(model))
     return Exit.DONE
+
+
+def _warn(models: list[Document]) -> None:
+    """Say it when versions go wrong on purpose: such a server is for rehearsals, and nobody's traffic belongs there."""
+    faulty = [f"{m['name']}/{v['version']}" for m in models for v in m["versions"] if v.get("faults")]
+    if faulty:
+        say(f"WARNING: this server is a rehearsal: faults are injected into {', '.join(faulty)}")
 
 
 def models_table(models: list[Document]) -> RenderableType:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from changeover.controller import question
+from changeover.controller.faults import Faults
 from changeover.controller.gateways import Gateways
 from changeover.controller.members import GatewayState, WorkerState
 from changeover.controller.news import News
@@ -58,6 +59,7 @@ class Fleet:
         self.observatory = Observatory()
         self.on_status: Callable[[WorkerStatus], None] = lambda _: None
         self.on_death: Callable[[Death], None] = lambda _: None
+        self.faults = Faults()
         self.page = page
         self._store = store
         self._send = send
@@ -87,7 +89,7 @@ class Fleet:
     def spawn(self, loading: int, spec: WorkerSpec) -> None:
         """Have a worker for this loading from now on."""
         self.workers[loading] = WorkerState(loading, spec.model)
-        self._tell(Kind.SPAWN, Spawn(loading, spec))
+        self._tell(Kind.SPAWN, Spawn(loading, self.faults.into(spec)))
 
     def retire(self, loading: int, grace: float) -> None:
         """Have none any more; SIGKILL after `grace` seconds."""

@@ -21,6 +21,7 @@ from setproctitle import setproctitle
 
 from changeover.access import guard_of
 from changeover.controller.api import make_app
+from changeover.controller.faults import read_faults
 from changeover.controller.fleet import Fleet
 from changeover.controller.members import GatewayState
 from changeover.controller.service import Service
@@ -87,6 +88,11 @@ async def _run(link: Link, welcome: Frame, journal: Journal, page: RoutePage, te
     control, _, store, known = welcome.fds
     settings = Settings(**welcome.json()["settings"])
     fleet = Fleet(page, TableStore(store, writable=True), _sender(link), term)
+    fleet.faults = read_faults(settings.faults)
+    if settings.faults is not None:
+        log.warning(
+            "THIS IS A REHEARSAL: faults are injected on purpose, as %s says: %s", settings.faults, fleet.faults
+        )
     body = welcome.json()
     for gateway in body["gateways"]:
         fleet.gateways[gateway["member"]] = GatewayState(gateway["member"], gateway["pid"], ready=gateway["ready"])

@@ -85,7 +85,10 @@ def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
 
 
 def _versions(driver: Driver, known: Recorded, fleet: Fleet) -> list[dict[str, Any]]:
-    """Every version ever seen, with the state of its newest loading; `removed` when its artifact is no more."""
+    """Every version ever seen, with the state of its newest loading; `removed` when its artifact is no more.
+
+    `faults` are those that a rehearsal injects; a server of clients has none.
+    """
     loadings = {(r.version, r.digest): r for r in reversed(known.loadings)}
     rows = []
     living = {(loading.version, loading.digest): loading for loading in driver.loader.live.values()}
@@ -103,6 +106,7 @@ def _versions(driver: Driver, known: Recorded, fleet: Fleet) -> list[dict[str, A
                 "reason": last.reason if last and not live else None,
                 "detail": last.detail if last and not live else None,
                 "worker": _worker(live, fleet) if live else None,
+                "faults": [fault.kind for fault in fleet.faults.of(driver.model, str(record.version))],
             }
         )
     return rows

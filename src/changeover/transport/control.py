@@ -6,7 +6,7 @@ the same Structs, though the supervisor sees them as plain values.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -91,6 +91,29 @@ class RoutingTable(msgspec.Struct, frozen=True):
     step: str = ""
 
 
+FaultKind = Literal["slow", "error", "nan", "labels", "leak", "crash", "hang"]
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the runs of a version go wrong, on purpose, in a rehearsal.
+
+    Attributes:
+        kind: slow: a run takes `factor` times its processor time; error: it raises; nan: its floating-point outputs
+            are NaN; labels: its outputs are moved along by one class; leak: it keeps `bytes` for ever; crash: the
+            worker dies by SIGSEGV; hang: the run never ends.
+        after: runs of the worker (warm-up and gates included) that are well before.
+        rate: share of the later runs that go wrong.
+        when: path of a file; without it no run goes wrong. Empty: always.
+    """
+
+    kind: FaultKind
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    factor: Annotated[float, msgspec.Meta(gt=1)] = 3.0
+    bytes: Annotated[int, msgspec.Meta(ge=1)] = 1 << 20
+    when: str = ""
+
+
 class WorkerSpec(msgspec.Struct, frozen=True):
     """All a worker needs to load one version.
 
@@ -101,6 +124,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         instances: runner threads.
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
+        faults: none but in rehearsals.
     """
 
     loading: int
@@ -119,6 +143,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     memory_limit: int = 0
     warmup_finite: bool = True
     signature: Signature | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 class Measured(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import Frame, Kind, Link
 from changeover.worker.crew import Crew
+from changeover.worker.faults import FaultySession
 from changeover.worker.runner import ChannelClosed, Runner
 
 _SPARE_SLOTS = 2
@@ -110,9 +111,10 @@ class Loader:
         verified = time.perf_counter()
         _report(self._link, WorkerStatus(spec.loading, "loading"))
         loaded = session.load(spec)
+        served = FaultySession(loaded.session, spec.faults, spec.loading) if spec.faults else loaded.session
         ctypes.CDLL(None).malloc_trim(0)  # the loader's garbage goes back before the worker serves
         at_load = time.perf_counter()
-        signature, run_ms = self._prove(loaded.session)
+        signature, run_ms = self._prove(served)
         measured = Measured(
             quiet=how or "none",
             cache=loaded.cache,
@@ -130,7 +132,7 @@ class Loader:
             spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
         )
         _report(self._link, status)
-        return loaded.session
+        return served
 
     def _prove(self, loaded: session.Session) -> tuple[Signature, float]:
         """Warm up; a replacement takes over what its predecessor proved."""
