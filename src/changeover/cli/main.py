@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from changeover import __version__
-from changeover.cli import bench, certificate, demo, doctor, model, push, rollout, serve, status, undo
+from changeover.cli import bench, certificate, demo, doctor, model, push, rehearse, rollout, serve, status, undo
 from changeover.cli.exits import Exit, Usage, code_of
 from changeover.cli.output import say
 from changeover.errors import ChangeoverError
@@ -30,6 +30,7 @@ app.command()(push.push)
 app.command()(status.status)
 app.add_typer(rollout.app, name="rollout")
 app.command()(undo.undo)
+app.command()(rehearse.rehearse)
 app.command()(certificate.certificate)
 app.add_typer(model.app, name="model")
 app.command()(bench.bench)

@@ -1,0 +1,61 @@
+"""A rehearsal as people see it: a line a candidate while it goes on, a row a kind at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+
+from changeover.cli.output import pairs, table
+
+if TYPE_CHECKING:
+    from changeover.rehearsal.outcome import Outcome
+
+Document = dict[str, Any]
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """Return what became of one candidate in one line."""
+    why = f" ({outcome.reason})" if outcome.reason else ""
+    end = outcome.phase if outcome.caught_by == "nobody" else f"{outcome.phase}, caught by {outcome.caught_by}{why}"
+    after = "" if outcome.detection_s is None else f" after {outcome.detection_s:.1f} s"
+    counts = (
+        f"{outcome.requests:,} requests, {outcome.exposed:,} exposed, {outcome.shielded:,} shielded, "
+        f"{outcome.errors:,} errors, {outcome.wrong:,} wrong, {outcome.late:,} late"
+    )
+    return f"{'right' if outcome.right else 'WRONG'}: {end}{after}; {counts}"
+
+
+def rehearsal_table(document: Document) -> RenderableType:
+    """Return the rehearsal's rows, and its verdict."""
+    made = table(
+        "candidate", "taken back", "caught by", "reason", "after", "requests", "exposed", "shielded", "errors", "wrong",
+        "late", "all back",
+    )  # fmt: skip
+    for column in made.columns[4:]:
+        column.justify = "right"
+    for row in document["summary"]:
+        made.add_row(*_cells(row))
+    return Group(made, "", pairs([("verdict", _verdict(document))]))
+
+
+def _cells(row: Document) -> list[str]:
+    caught = ", ".join(f"{who}{f' x{n}' if row['runs'] > 1 else ''}" for who, n in row["caught_by"].items())
+    found = row["detection_s"]
+    colour = "green" if row["right"] == row["runs"] else "red"
+    return [
+        row["kind"],
+        f"[{colour}]{row['taken_back']} of {row['runs']}[/]",
+        caught.replace("nobody", "-"),
+        ", ".join(row["reasons"]) or "-",
+        "-" if found is None else f"{found['median']:.1f} s",
+        *(f"{row[name]:,}" for name in ("requests", "exposed", "shielded", "errors", "wrong", "late")),
+        "-" if row["back_ms"] is None else f"{row['back_ms']:.0f} ms",
+    ]
+
+
+def _verdict(document: Document) -> str:
+    wrong = [row["kind"] for row in document["summary"] if row["right"] < row["runs"]]
+    if wrong:
+        return f"[red]the plan does not do: {', '.join(wrong)}[/]"
+    return "[green]every bad candidate was taken back, and no healthy one[/]"

@@ -1,0 +1,193 @@
+"""The stage of a rehearsal: a private server with the model, clients, and one candidate after the other."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from changeover.bench import BenchProcess, LoadSpec
+from changeover.errors import ChangeoverError, NotFound
+from changeover.rehearsal.cases import Case, moment_reached
+from changeover.rehearsal.outcome import Moments, Outcome, outcome, verdict_at
+from changeover.rehearsal.server import PrivateServer
+
+Document = dict[str, Any]
+
+WARM_S = 1.5
+"""Seconds of traffic before a candidate comes and after its end."""
+_POLL_S = 0.1
+_PROMOTED = "watching"
+_ENDS = ("succeeded", "rolled_back", "failed")
+_WATCH_S = 20.0
+"""Seconds of the undo window in which a bad candidate that was promoted may still be taken back."""
+_CERTIFICATE_WITHIN = 10.0
+
+
+class Control(Protocol):
+    """The control port of the private server."""
+
+    def push(self, name: str, body: IO[bytes], content_type: str, version: str | None = None) -> Document:
+        """Store a version and start its rollout."""
+
+    def rollout(self, name: str) -> Document:
+        """Return the model's present or latest rollout."""
+
+    def rollout_by_id(self, rollout: str) -> Document:
+        """Return one rollout."""
+
+    def certificate(self, rollout: str) -> Document:
+        """Return the certificate of an ended rollout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What is rehearsed.
+
+    Attributes:
+        model: its name.
+        cases: the candidates, in the order of their versions, which begin at 2.
+        fill: writes version 1 and the plan into the repository that it is given.
+        body: makes the body of a push of the same bytes, with its content type.
+        memory_limit: bytes of the plan.
+        longest: seconds after which a rollout that has no end is given up.
+    """
+
+    model: str
+    cases: Sequence[Case]
+    fill: Callable[[Path], None]
+    body: Callable[[], AbstractContextManager[tuple[IO[bytes], str]]]
+    memory_limit: int
+    longest: float
+
+
+class Stage:
+    """A running private server, on which the candidates of a play come one after the other.
+
+    with Stage(play, folder) as stage:
+        stage.control = ...            # a client of stage.server.control_url
+        stage.load = LoadSpec(...)     # to stage.server.http_port
+        outcome = stage.act(0)
+    """
+
+    control: Control
+    load: LoadSpec
+
+    def __init__(self, play: Play, folder: Path, on_event: Callable[[str], None] = lambda _: None) -> None:
+        self._play = play
+        self._folder = folder
+        self._on_event = on_event
+        self._stack = ExitStack()
+        self.deadline = 2.0
+        """Seconds that each client gives its request."""
+        self.server = PrivateServer(folder, play.model, ["--faults", str(folder / "faults.json")])
+
+    def __enter__(self) -> Stage:
+        play = self._play
+        faults = {
+            str(2 + number): case.faults(str(self._arming(number)), play.memory_limit)
+            for number, case in enumerate(play.cases)
+        }
+        (self._folder / "faults.json").write_text(json.dumps({"models": {play.model: faults}}))
+        play.fill(self.server.repository)
+        self._stack.enter_context(self.server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def act(self, number: int, run: int = 1) -> Outcome:
+        """Bring candidate `number` under load, and see what becomes of it.
+
+        Raises:
+            ChangeoverError: the server or the load generator broke down.
+        """
+        case, version = self._play.cases[number], str(2 + number)
+        spec = replace(
+            self.load,
+            headers=(*self.load.headers, ("changeover-timeout", f"{self.deadline:g}")),
+            timeout_s=self.deadline + 5.0,
+            duration_s=self._play.longest + 60.0,
+        )
+        with BenchProcess(spec) as bench:
+            time.sleep(WARM_S)
+            rollout, moments = self._bring(case, number, version)
+            time.sleep(WARM_S)
+            bench.stop()
+            bench.result(self.deadline + 60.0)
+            records = bench.records()
+        self._arming(number).unlink(missing_ok=True)
+        shown = self._completed(rollout)
+        return outcome(case, run, moments, shown, (records, version, self.deadline))
+
+    def _bring(self, case: Case, number: int, version: str) -> tuple[Document, Moments]:
+        """Push, arm the fault at its moment, wait for the end."""
+        arming, armed = self._arming(number), None
+        pushed_at = time.monotonic()
+        if case.moment == "load":
+            arming.touch()
+            armed = pushed_at
+        with self._play.body() as (body, content_type):
+            pushed = self.control.push(self._play.model, body, content_type, version)
+        place, deadline = "", pushed_at + self._play.longest
+        promoted: float | None = None
+        while True:
+            rollout = self.control.rollout_by_id(pushed["rollout"])
+            now = time.monotonic()
+            if case.bad and armed is None and moment_reached(case.moment, rollout):
+                arming.touch()
+                armed = time.monotonic()
+                self._on_event(f"{case.name}: the fault begins")
+            if _place(rollout) != place:
+                place = _place(rollout)
+                self._on_event(f"{case.name}: {place}")
+            if rollout["phase"] == _PROMOTED and promoted is None:
+                promoted = now
+            if self._over(case, rollout, promoted, now) or now > deadline:
+                found = verdict_at(rollout, time.time(), time.monotonic())
+                return rollout, Moments(pushed_at, armed, now if found is None else found)
+            time.sleep(_POLL_S)
+
+    def _over(self, case: Case, rollout: Document, promoted: float | None, now: float) -> bool:
+        """A healthy candidate is through with its promotion; a bad one may be taken back afterwards."""
+        if rollout["phase"] in _ENDS:
+            return True
+        return promoted is not None and (not case.bad or now > promoted + _WATCH_S)
+
+    def _completed(self, rollout: Document) -> Document:
+        """The rollout with the count of shielded requests from its certificate, where it does not tell them itself."""
+        arms = rollout.get("arms") or {}
+        if "shielded" in (arms.get("candidate") or {}) or rollout["phase"] not in _ENDS:
+            return rollout
+        deadline = time.monotonic() + _CERTIFICATE_WITHIN
+        while time.monotonic() < deadline:
+            try:
+                counted = self.control.certificate(rollout["id"])["requests"] or {}
+            except NotFound:
+                time.sleep(_POLL_S)
+            except ChangeoverError:
+                break
+            else:
+                return {**rollout, "arms": {"candidate": {"shielded": counted.get("shielded") or 0}}}
+        return rollout
+
+    def _arming(self, number: int) -> Path:
+        return self._folder / f"armed-{2 + number}"
+
+
+def _place(rollout: Document) -> str:
+    """`progressing at 5%`."""
+    step = rollout.get("step") or {}
+    return f"{rollout['phase']} at {step['name']}" if step.get("name") else str(rollout["phase"])
+
+
+@contextmanager
+def folder_of_its_own() -> Any:
+    """A temporary folder for a stage, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="changeover-rehearsal-", ignore_cleanup_errors=True) as made:
+        yield Path(made)

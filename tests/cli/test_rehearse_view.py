@@ -1,0 +1,43 @@
+"""A rehearsal as people see it."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+
+from changeover.bench.records import Records
+from changeover.cli.rehearse_view import outcome_line, rehearsal_table
+from changeover.rehearsal.cases import Case
+from changeover.rehearsal.outcome import Moments, Outcome, outcome, summary
+
+TAKEN = {"phase": "rolled_back", "reason": "error_rate", "arms": {"candidate": {"shielded": 4}}}
+
+
+def made(kind: str, rollout: dict[str, Any]) -> Outcome:
+    """A candidate without any traffic."""
+    return outcome(Case(kind), 1, Moments(0.0, 10.0, 12.5), rollout, (Records(), "2", 2.0))
+
+
+def shown(*outcomes: Outcome) -> str:
+    """The table of these candidates."""
+    screen = StringIO()
+    rows = {"summary": summary(outcomes), "passed": all(o.right for o in outcomes)}
+    Console(width=200, file=screen).print(rehearsal_table(rows))
+    return " ".join(screen.getvalue().split())
+
+
+def test_a_candidate_in_one_line() -> None:
+    """Who caught it, why, when, and what the clients had of it."""
+    line = outcome_line(made("error", TAKEN))
+    assert line.startswith("right: rolled_back, caught by judge (error_rate) after 2.5 s; 0 requests, 4 exposed, 4 sh")
+    assert outcome_line(made("error", {"phase": "watching"})).startswith("WRONG: watching; ")
+
+
+def test_a_row_a_kind_and_a_verdict() -> None:
+    """What the plan does not do is named."""
+    text = shown(made("healthy", {"phase": "succeeded"}), made("error", TAKEN), made("error", TAKEN))
+    assert "error@canary 2 of 2 judge x2 error_rate 2.5 s" in text
+    assert "every bad candidate was taken back, and no healthy one" in text
+    assert "the plan does not do: slow@canary" in shown(made("error", TAKEN), made("slow", {"phase": "succeeded"}))
