@@ -100,6 +100,13 @@ def test_who_caught_it(phase: str, reason: str | None, gates: list[tuple[str, st
     assert caught_by(rollout) == who
 
 
+@pytest.mark.parametrize(("by", "who"), [("judge", "judge"), ("worker", "death"), ("operator", "operator")])
+def test_who_decided_is_in_the_history(by: str, who: str) -> None:
+    """Of the moment at which the way back began."""
+    history = [{"phase": "progressing", "by": "plan"}, {"phase": "rolling_back", "by": by}, {"phase": "rolled_back"}]
+    assert caught_by({"phase": "rolled_back", "reason": "strange", "history": history}) == who
+
+
 def test_the_verdict_is_the_beginning_of_the_way_back() -> None:
     """Its wall time is brought to the clock of the records."""
     history = [

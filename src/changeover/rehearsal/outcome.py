@@ -17,7 +17,6 @@ from changeover.rehearsal.cases import Case
 Document = Mapping[str, Any]
 
 TAKEN_BACK: Final = ("rolled_back", "failed")
-_SHIELD: Final = ("shield_budget", "shield_exhausted", "shield_empty")
 _DEATH: Final = ("crash", "worker", "hang", "hung", "memory")
 
 
@@ -38,7 +37,8 @@ class Outcome:
         kind: of the case.
         run: which one of the kind, from 1.
         phase: of the rollout at the end.
-        caught_by: `gate NAME`, `judge`, `shield` (its budget was spent), `death` or `nobody`.
+        caught_by: `gate NAME`, `judge`, `shield` (its budget was spent), `death` (of the worker, or its memory),
+            `operator` or `nobody`.
         step: of the rollout when its verdict fell.
         detection_s: from the fault's beginning (for one that begins with the load: from the push) to the verdict.
         requests: that the clients sent meanwhile.
@@ -119,16 +119,19 @@ def outcome(case: Case, run: int, moments: Moments, rollout: Document, seen: tup
 
 
 def caught_by(rollout: Document) -> str:
-    """Return who took a candidate back, by the gates and the reason of its rollout."""
+    """Return who took a candidate back: a gate by its name, else by the history, the reason and who decided."""
     if str(rollout["phase"]) not in TAKEN_BACK:
         return "nobody"
     failed = [str(gate["gate"]) for gate in rollout.get("gates") or () if gate["result"] == "failed"]
-    reason = str(rollout.get("reason") or "")
     if failed and rollout["phase"] == "failed":
         return f"gate {failed[-1]}"
-    if any(word in reason for word in _SHIELD):
+    reason, way_back = str(rollout.get("reason") or ""), _way_back(rollout)
+    by = str((way_back or {}).get("by") or "")
+    if "shield" in reason:
         return "shield"
-    return "death" if any(word in reason for word in _DEATH) else "judge"
+    if by not in ("", "judge", "worker"):
+        return by
+    return "death" if by == "worker" or any(word in reason for word in _DEATH) else "judge"
 
 
 def verdict_at(rollout: Document, wall: float, monotonic: float) -> float | None:
@@ -139,10 +142,16 @@ def verdict_at(rollout: Document, wall: float, monotonic: float) -> float | None
         wall: seconds since the epoch, now.
         monotonic: the same moment.
     """
-    for entry in rollout.get("history") or ():
-        if str(entry.get("phase")) in ("rolling_back", *TAKEN_BACK):
-            return monotonic - (wall - datetime.fromisoformat(str(entry["at"])).timestamp())
-    return None
+    entry = _way_back(rollout)
+    if entry is None:
+        return None
+    return monotonic - (wall - datetime.fromisoformat(str(entry["at"])).timestamp())
+
+
+def _way_back(rollout: Document) -> Document | None:
+    """The moment of the history at which the way back began."""
+    moments = (entry for entry in rollout.get("history") or () if entry.get("phase") in ("rolling_back", *TAKEN_BACK))
+    return next(moments, None)
 
 
 def _step(rollout: Document) -> str:

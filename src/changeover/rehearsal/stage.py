@@ -19,8 +19,6 @@ from changeover.rehearsal.server import PrivateServer
 
 Document = dict[str, Any]
 
-WARM_S = 1.5
-"""Seconds of traffic before a candidate comes and after its end."""
 _POLL_S = 0.1
 _PROMOTED = "watching"
 _ENDS = ("succeeded", "rolled_back", "failed")
@@ -85,6 +83,8 @@ class Stage:
         self._stack = ExitStack()
         self.deadline = 2.0
         """Seconds that each client gives its request."""
+        self.warm_s = 1.5
+        """Seconds of traffic before a candidate comes and after its end."""
         self.server = PrivateServer(folder, play.model, ["--faults", str(folder / "faults.json")])
 
     def __enter__(self) -> Stage:
@@ -115,9 +115,9 @@ class Stage:
             duration_s=self._play.longest + 60.0,
         )
         with BenchProcess(spec) as bench:
-            time.sleep(WARM_S)
+            time.sleep(self.warm_s)
             rollout, moments = self._bring(case, number, version)
-            time.sleep(WARM_S)
+            time.sleep(self.warm_s)
             bench.stop()
             bench.result(self.deadline + 60.0)
             records = bench.records()
@@ -160,9 +160,8 @@ class Stage:
         return promoted is not None and (not case.bad or now > promoted + _WATCH_S)
 
     def _completed(self, rollout: Document) -> Document:
-        """The rollout with the count of shielded requests from its certificate, where it does not tell them itself."""
-        arms = rollout.get("arms") or {}
-        if "shielded" in (arms.get("candidate") or {}) or rollout["phase"] not in _ENDS:
+        """The rollout with the count of shielded requests from its certificate; what a gate refused had no requests."""
+        if rollout["phase"] != "rolled_back":
             return rollout
         deadline = time.monotonic() + _CERTIFICATE_WITHIN
         while time.monotonic() < deadline:
