@@ -16,6 +16,8 @@ FULL = (
     ("kills.py", "100"),
     ("crash_points.py", "330"),
     ("felt.py", "30"),
+    ("split.py", "10000"),
+    ("shadow.py", "30"),
     ("overload.py", "10"),
     ("many_models.py", "1", "10", "25", "50"),
 )
@@ -26,6 +28,8 @@ QUICK = (
     ("kills.py", "3"),
     ("crash_points.py", "30"),
     ("felt.py", "3"),
+    ("split.py", "3200"),
+    ("shadow.py", "2"),
     ("overload.py", "4"),
     ("many_models.py", "1", "10"),
 )

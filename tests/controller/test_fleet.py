@@ -11,13 +11,12 @@ from changeover.controller import question
 from changeover.errors import Internal
 from changeover.transport.control import (
     Leases,
-    Observations,
-    Observed,
     Prepared,
     WorkerSpec,
     WorkerStatus,
 )
 from changeover.transport.link import Kind, frame
+from changeover.transport.reports import Observations, Observed, Tallied
 from tests.controller.house import House, acknowledged
 
 
@@ -212,3 +211,27 @@ def test_a_loading_that_ends_between_two_workers_has_a_cause(house: House) -> No
     death = house.fleet.workers[6].death
     assert death is not None
     assert death.cause == "crashed"
+
+
+def tallied(loading: int, requests: int) -> Tallied:
+    """What a gateway has counted in epoch 7."""
+    return Tallied(loading, 7, 90 + loading, requests, 1, 1, 0, {5: requests}, {})
+
+
+def test_the_evidence_of_a_step_is_what_all_gateways_told_since(house: House) -> None:
+    """Both arms, with the table's epoch and weight and the workers that are there now; each count once."""
+    house.publish(7, 5, 6)
+    for loading in (5, 6):
+        house.fleet.spawn(loading, spec(loading))
+        house.fleet.hear(frame(Kind.UP, {"role": "worker", "loading": loading, "member": 90 + loading, "pid": 1}))
+    for gateway in (1, 2):
+        house.says(gateway, Kind.OBSERVED, Observations(1, [], [tallied(5, 100), tallied(6, 10)]))
+    first = house.fleet.evidence("m", 6, 5, 7, 0)
+    assert (first.stratum, first.weight) == ((7, 95, 96), 10_000)
+    assert (first.active.requests, first.candidate.requests, first.candidate.failures) == (20, 200, 2)
+    house.says(1, Kind.OBSERVED, Observations(2, [], [tallied(5, 103), tallied(6, 11)]))
+    second = house.fleet.evidence("m", 6, 5, 7, first.end_ns)
+    assert (second.active.requests, second.candidate.requests, second.candidate.failures) == (1, 3, 0)
+    house.fleet.forget(5)
+    gone = house.fleet.evidence("m", 6, 5, 7, 0)
+    assert (gone.stratum, gone.weight, gone.candidate.requests) == ((7, 0, 96), 0, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from changeover.controller.observatory import Observatory
 from changeover.telemetry.observations import Counter
-from changeover.transport.control import Observations, Observed
+from changeover.transport.reports import Observations, Observed
 
 SECOND = 10**9
 
@@ -116,7 +116,7 @@ def test_long_observation_takes_bounded_room(start: int) -> None:
 def test_what_was_counted_for_the_last_controller_does_not_count_again(start: int) -> None:
     """A gateway and a loading that lived before this term begin at what they tell first; a new loading begins at 0."""
     observatory = Observatory()
-    observatory.inherit([1], [1])
+    observatory.inherit([1], {1: 5})
     old, new, joined = (Gateway(n, observatory, loading) for n, loading in ((1, 1), (1, 2), (2, 1)))
     old.counter.failed = 7
     old.report(start, *[0.1] * 100, shed=5)
@@ -184,3 +184,32 @@ def test_what_is_kept_is_packed(start: int) -> None:
         tracemalloc.stop()
     assert kept < 6_000_000
     assert observatory.window("m", start - SECOND, start + 50 * SECOND).requests > 0
+
+
+def ran(observatory: Observatory, gateway: int, at_ns: int, busy_ns: int, loading: int = 1) -> None:
+    """A gateway tells for how long the worker ran its batches, on two runners."""
+    seen = Observed(loading, "m", busy_ns, 0, 0, {}, busy_ns=busy_ns, instances=2)
+    observatory.record(gateway, Observations(at_ns, [seen]))
+
+
+def test_utilisation_is_the_share_of_time_in_which_the_runners_ran(start: int) -> None:
+    """All gateways together, per runner; another loading's does not count."""
+    observatory = Observatory()
+    for tick in range(9):
+        at = start + tick * SECOND // 4
+        ran(observatory, 1, at, tick * SECOND // 4)
+        ran(observatory, 2, at, tick * SECOND // 8)
+        ran(observatory, 2, at, tick * SECOND, loading=9)
+    assert observatory.busy(1, start, start + 2 * SECOND) == pytest.approx(0.75)
+    assert observatory.busy(9, start, start + 2 * SECOND) == 1.0
+    assert observatory.busy(7, start, start + 2 * SECOND) == 0.0
+
+
+def test_utilisation_falls_when_nothing_is_told(start: int) -> None:
+    """A burst at the window's begin is no busy window, and before it nothing was busy either."""
+    observatory = Observatory()
+    ran(observatory, 1, start, 0)
+    ran(observatory, 1, start + SECOND // 4, SECOND // 4)
+    assert observatory.busy(1, start, start + 2 * SECOND) == pytest.approx(0.0625)
+    assert observatory.busy(1, start + SECOND, start + 2 * SECOND) == 0.0
+    assert observatory.busy(1, 0, start + 100 * SECOND) == 0.0

@@ -168,10 +168,13 @@ class Stage:
         self.models.on_channel(frame(Kind.CHANNEL, body, fds=[memory, gateway.detach()]))
         return made
 
-    def publish(self, epoch: int, *entries: LoadingEntry, **roles: int | None) -> RoutingTable:
-        """A table that sends all traffic to the first entry."""
+    def publish(self, epoch: int, *entries: LoadingEntry, weight: int = 0, **more: Any) -> RoutingTable:
+        """A table that sends all traffic to the first entry, or `weight` buckets to the second, the candidate."""
         active = entries[0].loading
-        table = RoutingTable("m", WORD, epoch, [(10_000, active)], list(entries), active, **roles)  # type: ignore[arg-type]
+        buckets = [(10_000 - weight, active)]
+        if weight:
+            buckets.insert(0, (weight, entries[1].loading))
+        table = RoutingTable("m", WORD, epoch, [b for b in buckets if b[0]], list(entries), active, **more)
         self.store.append(TableRecord(WORD, epoch, 1, encode(table)), self.page.words)
         return table
 
@@ -180,9 +183,9 @@ class Stage:
         self.page.store(WORD, epoch)
         self.models.on_committed(Committed(WORD, epoch))
 
-    def serve(self, epoch: int, *entries: LoadingEntry, **roles: int | None) -> list[FakeWorker]:
+    def serve(self, epoch: int, *entries: LoadingEntry, **more: Any) -> list[FakeWorker]:
         """Publish, prepare, connect what is new, and commit; returns the new workers."""
-        self.publish(epoch, *entries, **roles)
+        self.publish(epoch, *entries, **more)
         asked = len(self.heard(Kind.OPEN))
         self.models.on_prepare(Prepare(WORD, [epoch]))
         workers = [self.connect(body["loading"]) for body in self.heard(Kind.OPEN)[asked:]]

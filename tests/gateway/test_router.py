@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,12 @@ def targets() -> dict[int, Target]:
     return made
 
 
-def table(epoch: int, candidate: int, known: dict[int, Target] | None = None) -> Table:
+def table(epoch: int, candidate: int, known: dict[int, Target] | None = None, **more: Any) -> Table:
     """`candidate` buckets of 10,000 go to version 4, the others to version 3."""
     known = known or targets()
     entries = [t.entry for t in known.values()]
     buckets = [(count, loading) for count, loading in ((candidate, 2), (10_000 - candidate, 1)) if count]
-    return Table(RoutingTable("m", WORD, epoch, buckets, entries, 1, candidate=2), known)
+    return Table(RoutingTable("m", WORD, epoch, buckets, entries, 1, candidate=2, **more), known)
 
 
 def model(*tables: Table, in_force: int = 1) -> tuple[Model, memoryview]:
@@ -109,7 +110,7 @@ def test_the_next_pick_after_the_store_uses_the_new_table() -> None:
     routed, words = model(table(1, 0, known), table(2, 10_000, known))
     assert routed.pick(None, None)[0].version == "3"
     words[WORD] = 2
-    target, epoch = routed.pick(None, None)
+    target, epoch, *_ = routed.pick(None, None)
     assert (target.version, epoch) == ("4", 2)
     assert list(routed.prepared) == [2]
     assert routed.last_old_pick_ns < routed.last_pick_ns
@@ -132,7 +133,7 @@ def test_leases_are_counted_and_their_end_is_told_once() -> None:
     known = targets()
     routed, _ = model(table(1, 0, known))
     ended: list[Target] = []
-    first, _ = routed.pick(None, None)
+    first = routed.pick(None, None)[0]
     routed.pick(None, None)
     assert first.leases == 2
     first.on_idle = ended.append
@@ -140,3 +141,70 @@ def test_leases_are_counted_and_their_end_is_told_once() -> None:
     assert ended == []
     first.release()
     assert ended == [first]
+
+
+@pytest.mark.parametrize("every", [2, 3, 4, 5, 8, 10, 16, 25, 32, 50, 64])
+def test_a_client_that_sends_every_kth_request_gets_the_share_of_all(every: int) -> None:
+    """Whatever the number of clients that take turns: none sees one version only."""
+    routed, _ = model(table(1, 2500))
+    picks = [routed.pick(None, None)[0].version for _ in range(400 * every)]
+    for turn in range(every):
+        share = picks[turn::every].count("4") / 400
+        assert 0.15 < share < 0.35, (every, turn)
+
+
+def test_one_percent_is_one_request_in_each_round() -> None:
+    """The candidate has the first buckets, all of one stratum: no round of 100 is without it or has it twice."""
+    routed, _ = model(table(1, 100))
+    picks = [routed.pick(None, None)[0].version for _ in range(5000)]
+    assert {picks[at : at + 100].count("4") for at in range(0, 5000, 100)} == {1}
+
+
+def test_a_shield_leases_the_fallback_too() -> None:
+    """The active version is held for as long as a replay may come, and let go with the request."""
+    known = targets()
+    routed, _ = model(table(1, 10_000, known, shield=True))
+    target, _, fallback, tally = routed.pick(None, None)
+    assert (target, fallback) == (known[2], known[1])
+    assert tally is known[2].ledger.current is not None
+    assert (known[1].leases, known[1].backing, known[1].held) == (0, 1, 1)
+    ended: list[Target] = []
+    known[1].on_idle = ended.append
+    known[1].stand_down()
+    assert ended == [known[1]]
+
+
+def test_pins_and_labels_are_neither_shielded_nor_evidence() -> None:
+    """Whoever names a version wants to see it as it is."""
+    routed, _ = model(table(1, 5000, shield=True))
+    for asked in ("4", "candidate", "active", "3"):
+        assert routed.pick(asked, None)[2:] == (None, None)
+
+
+def test_with_no_replays_left_the_candidate_is_spared() -> None:
+    """Its requests go to the active version, are no evidence, and are told; a tenth of the rate earns it back."""
+    known = targets()
+    routed, _ = model(table(1, 10_000, known, shield=True))
+    for _ in range(25):
+        routed.budget.spend()
+    picks = [routed.pick(None, None) for _ in range(5)]
+    assert {(p[0].version, p[2], p[3]) for p in picks} == {("3", None, None)}
+    assert known[2].ledger.current is not None
+    assert known[2].ledger.current.spent == 5
+    later = [routed.pick(None, None)[0].version for _ in range(60)]
+    assert "4" in later
+
+
+def test_what_is_compared_is_counted_by_epoch() -> None:
+    """A table of one loading counts nothing; each step has a tally of its own."""
+    known = targets()
+    alone = Table(RoutingTable("m", WORD, 1, [(10_000, 1)], [known[1].entry], 1), {1: known[1]})
+    routed, words = model(alone, table(2, 100, known), table(3, 500, known))
+    assert routed.pick(None, None)[3] is None
+    words[WORD] = 2
+    first = routed.pick(None, b"key")[3]
+    words[WORD] = 3
+    second = routed.pick(None, b"key")[3]
+    assert first is not None
+    assert second is not None
+    assert (first.epoch, second.epoch) == (2, 3)

@@ -19,6 +19,7 @@ import msgspec
 from changeover.errors import ChangeoverError
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, StoreTimes
+from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport import page
 from changeover.transport.control import (
     Acknowledged,
@@ -222,3 +223,6 @@ class MemoryFleet:
 
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
         return Requests(total=70, failed=0, shielded=0, shed=1)
+
+    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> StepWindow:
+        return StepWindow((epoch, candidate, active), since_ns, monotonic_ns(), 0)

@@ -23,7 +23,6 @@ TABLE = RoutingTable("m", 1, 2**60, [(9_900, 1), (100, 2)], [LoadingEntry(1, "3"
             1, "ready", signature=SIGNATURE, gates=[control.GateResult("g", "passed", "", {"n": [1]})]
         ),
         control.Acknowledged(1, 2, {3: 4}, 2**62, 0),
-        control.Observations(2**62, [control.Observed(1, "m", 5, 0, 0, {0: 1, 1023: 4})]),
         control.Prepared(1, [2, 3], "why not"),
     ],
     ids=lambda m: type(m).__name__,

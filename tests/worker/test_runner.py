@@ -15,6 +15,7 @@ import pytest
 
 from changeover.errors import Internal
 from changeover.runtime import session
+from changeover.runtime.quiet import _may_renice
 from changeover.tensors import Datatype, flat_bytes, join_bytes, split_bytes
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
@@ -36,10 +37,12 @@ class Gateway:
         self.outputs = loaded.outputs
         self.batch = 0
 
-    def send(self, parts: list[Part], *, runs: int = 1, slot: int = 0, fds: list[int] | None = None) -> None:
+    def send(
+        self, parts: list[Part], *, runs: int = 1, slot: int = 0, fds: list[int] | None = None, quiet: bool = False
+    ) -> None:
         """Ring for a batch whose bytes are in place."""
         self.batch += 1
-        header = Header(Message.RUN, slot, self.batch, runs)
+        header = Header(Message.QUIET if quiet else Message.RUN, slot, self.batch, runs)
         message = channel.pack(header, channel.pack_parts(parts), len(parts))
         socket.send_fds(self.sock, [message], fds or [])
 
@@ -248,3 +251,25 @@ def test_a_large_batch_that_finds_no_room_is_a_failure_of_the_run(
         with pytest.raises(Failed, match="out_of_memory"):
             here.receive()
     assert here.run(np.ones(4, np.float32))[0].tolist() == [1, 1, 1, 1]
+
+
+def test_a_quiet_batch_is_run_at_idle_priority_and_the_next_one_is_not(
+    gateway: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this process may bring its threads back; the answer is the same."""
+    here = gateway(onnx_models.scale(2))
+    row = np.ones((1, 4), np.float32)
+    part = Part(0, Datatype.FP32, (1, 4), 0, row.nbytes, 64)
+    seen: list[int] = []
+    real = here.runner._session.run_feeds
+    monkeypatch.setattr(
+        here.runner._session, "run_feeds", lambda feeds: seen.append(os.sched_getscheduler(0)) or real(feeds)
+    )
+    for quiet in (True, False):
+        here.memory.inputs[0][: row.nbytes] = row.tobytes()
+        here.send([part], quiet=quiet)
+        assert here.runner.serve_one()
+        assert here.receive()[0].tolist() == [[2.0] * 4]
+    low = os.SCHED_IDLE if _may_renice() else os.SCHED_OTHER
+    assert seen == [low, os.SCHED_OTHER]
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -10,9 +10,7 @@ that state (`until`). Who must answer a question to all gateways, and until when
 from __future__ import annotations
 
 import logging
-import resource
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
@@ -28,9 +26,9 @@ from changeover.controller.question import Question
 from changeover.errors import Internal
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, StoreTimes
+from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport.control import (
     Acknowledged,
-    Observations,
     Retire,
     RoutingTable,
     Spawn,
@@ -40,8 +38,8 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import SUPERVISOR, Frame, Kind
 from changeover.transport.page import RoutePage, TableRecord, TableStore
+from changeover.transport.reports import Observations
 
-_PAGE = resource.getpagesize()
 log = logging.getLogger("changeover.controller")
 
 
@@ -203,7 +201,8 @@ class Fleet:
                     self.workers[number].health = msgspec.convert(known["health"], WorkerHealth), monotonic_ns()
         for record in self._store.read():
             self._know(record)
-        self.observatory.inherit([m for m, gateway in self.gateways.items() if gateway.ready], self.workers)
+        gateways = [m for m, gateway in self.gateways.items() if gateway.ready]
+        self.observatory.inherit(gateways, {n: self.epoch(self._words.get(n, 0)) for n in self.workers})
 
     def epoch(self, word: int) -> int:
         """The epoch in force, 0 for none."""
@@ -218,20 +217,8 @@ class Fleet:
         return {w.loading for w in self.workers.values() if w.model == model}
 
     def memory(self, loading: int) -> int | None:
-        """Bytes that the worker of a loading has to itself, None without a worker.
-
-        From counters that the kernel keeps: its sums over a process (`smaps_rollup`) take a millisecond, and the
-        worker's memory map with them.
-        """
-        worker = self.workers.get(loading)
-        if worker is None or worker.pid is None:
-            return None
-        try:
-            resident, shared = Path(f"/proc/{worker.pid}/statm").read_text().split()[1:3]
-        except OSError:
-            return None
-        inherited = worker.status.measured.inherited_bytes if worker.status else 0
-        return max((int(resident) - int(shared)) * _PAGE - inherited, 0)
+        """Bytes that the worker of a loading has to itself, None without a worker."""
+        return self.workers[loading].memory() if loading in self.workers else None
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""
@@ -240,6 +227,14 @@ class Fleet:
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
         """Counts of the requests answered between two times."""
         return self.observatory.requests(model, start_ns, end_ns)
+
+    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> StepWindow:
+        """Both arms of a step since a time (CLOCK_MONOTONIC; 0: since the step began) until now."""
+        del model  # loadings have numbers of their own
+        span = since_ns, monotonic_ns()
+        arms = [(n, self.workers[n].member or 0 if n in self.workers else 0) for n in (active, candidate)]
+        busy = max(self.observatory.busy(n, *span) for n in (active, candidate))
+        return self.observatory.evidence.window(epoch, arms[0], arms[1], span, busy)
 
     # -- news ----------------------------------------------------------------------------------------------
 
@@ -293,8 +288,9 @@ class Fleet:
         self.observatory.record(message.source, msgspec.json.decode(message.body, type=Observations))
 
     def _know(self, record: TableRecord) -> None:
-        for entry in msgspec.json.decode(record.data, type=RoutingTable).loadings:
-            self._words[entry.loading] = record.word
+        table = msgspec.json.decode(record.data, type=RoutingTable)
+        self._words.update({entry.loading: record.word for entry in table.loadings})
+        self.observatory.evidence.drawn(table)
 
     def _tell(self, kind: Kind, body: msgspec.Struct | dict[str, object], target: int = SUPERVISOR) -> None:
         self._send(Frame(kind, msgspec.json.encode(body), term=self._term, target=target))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
 from changeover.rollout.fleet import Death
 from changeover.transport.control import Acknowledged, WorkerHealth, WorkerStatus
+
+_PAGE = resource.getpagesize()
 
 
 @dataclass(slots=True)
@@ -66,3 +70,18 @@ class WorkerState:
     incarnations: int = 0
     health: tuple[WorkerHealth, int] | None = None
     """The last word on how its workers fare, and when it came (monotonic ns)."""
+
+    def memory(self) -> int | None:
+        """Bytes that it has to itself, None when there is no process.
+
+        From counters that the kernel keeps: its sums over a process (`smaps_rollup`) take a millisecond, and the
+        worker's memory map with them.
+        """
+        if self.pid is None:
+            return None
+        try:
+            resident, shared = Path(f"/proc/{self.pid}/statm").read_text().split()[1:3]
+        except OSError:
+            return None
+        inherited = self.status.measured.inherited_bytes if self.status else 0
+        return max((int(resident) - int(shared)) * _PAGE - inherited, 0)

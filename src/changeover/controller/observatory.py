@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import chain, product
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from time import monotonic_ns
 
 import msgspec
 
+from changeover.controller.evidence import Evidence
+from changeover.controller.series import Series, Thinning
 from changeover.records.certificate import Requests, Window
 from changeover.telemetry.observations import difference, merged, percentile
-from changeover.transport.control import Observations, Observed
+from changeover.transport.reports import Observations, Observed
 
-_KEPT_NS = 180 * 10**9
 _REPORT_NS = 10**9 // 4
-_FINE_NS = 12 * 10**9
-_COARSE_NS = 2 * 10**9
+_BUSY_NS = 5 * 10**9
+_KEPT = Thinning(fine_ns=12 * 10**9, coarse_ns=2 * 10**9, kept_ns=180 * 10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,65 +48,39 @@ class _Point:
         return dict(zip(array("H", self.buckets), array("Q", self.counts), strict=True))
 
 
-@dataclass(slots=True)
-class _Series:
-    """Reports of one gateway on one loading: all of the last seconds, and one every two seconds before that."""
-
-    old: deque[_Point] = field(default_factory=deque)
-    recent: deque[_Point] = field(default_factory=deque)
-
-    @property
-    def last(self) -> _Point:
-        return self.recent[-1]
-
-    def add(self, point: _Point) -> None:
-        self.recent.append(point)
-        self.thin(point.at_ns)
-
-    def thin(self, now_ns: int) -> None:
-        """Keep less of what is no longer recent; the last report stays."""
-        while len(self.recent) > 1 and self.recent[0].at_ns < now_ns - _FINE_NS:
-            leaving = self.recent.popleft()
-            if not self.old or leaving.at_ns - self.old[-1].at_ns >= _COARSE_NS:
-                self.old.append(leaving)
-        while len(self.old) > 1 and self.old[1].at_ns < now_ns - _KEPT_NS:
-            self.old.popleft()
-
-    def between(self, start_ns: int, end_ns: int) -> tuple[_Point | None, _Point | None]:
-        """The last reports before the start and before the end."""
-        before = after = None
-        for point in chain(self.old, self.recent):
-            if point.at_ns <= start_ns:
-                before = point
-            if point.at_ns <= end_ns:
-                after = point
-        return before, after
-
-
 class Observatory:
     """Cumulative reports by gateway and loading, kept for three minutes."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[int, int], _Series] = {}
+        self.evidence = Evidence()
+        self._series: dict[tuple[int, int], Series[_Point]] = {}
         self._dead: set[int] = set()  # gateways
         self._ended: set[int] = set()  # loadings
         self._inherited: set[tuple[int, int]] = set()
         self._swept_ns = 0
 
-    def inherit(self, gateways: Iterable[int], loadings: Iterable[int]) -> None:
-        """These lived before this controller: what they tell first was counted for the last one, and is their zero."""
-        self._inherited = set(product(gateways, loadings))
+    def inherit(self, gateways: Iterable[int], loadings: Mapping[int, int]) -> None:
+        """These lived before this controller: what they tell first was counted for the last one, and is their zero.
+
+        Args:
+            gateways: members.
+            loadings: each with the epoch in force.
+        """
+        members = list(gateways)
+        self._inherited = set(product(members, loadings))
+        self.evidence.inherit(members, loadings)
 
     def record(self, gateway: int, report: Observations) -> None:
         """Take in a report; repeating one changes nothing."""
         for seen in report.loadings:
             key = (gateway, seen.loading)
-            series = self._series.setdefault(key, _Series())
+            series = self._series.setdefault(key, Series[_Point](_KEPT))
             if key in self._inherited:
                 self._inherited.discard(key)
                 series.add(_Point.of(0, seen))
             series.add(_Point.of(report.at_ns, seen))
-        if report.at_ns > self._swept_ns + _COARSE_NS:
+        self.evidence.record(gateway, monotonic_ns(), report)
+        if report.at_ns > self._swept_ns + _KEPT.coarse_ns:
             self._swept_ns = report.at_ns
             self._sweep(report.at_ns)
 
@@ -116,10 +91,11 @@ class Observatory:
     def forget(self, loading: int) -> None:
         """A loading was released: the same. An idle one that lives on keeps its last report as the zero of the next."""
         self._ended.add(loading)
+        self.evidence.forget(loading)
 
     def _sweep(self, now_ns: int) -> None:
         """Thin what has ended, for no report will do it; drop what is too old to matter."""
-        old = now_ns - _KEPT_NS
+        old = now_ns - _KEPT.kept_ns
         for key, series in list(self._series.items()):
             if key[0] not in self._dead and key[1] not in self._ended:
                 continue
@@ -143,8 +119,8 @@ class Observatory:
         )
 
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
-        """All requests of a model between two times, and how many of them failed or were shed."""
-        totals = [0, 0, 0]
+        """All requests of a model between two times, and how many of them failed, were shielded or shed."""
+        totals = [0, 0, 0, 0]
         for series in self._series.values():
             if series.last.seen.model != model:
                 continue
@@ -154,7 +130,21 @@ class Observatory:
                 totals[0] += after.requests - (before.requests if before else 0)
                 totals[1] += after.failed - (before.failed if before else 0)
                 totals[2] += after.shed - (before.shed if before else 0)
-        return Requests(total=totals[0] + totals[1], failed=totals[1], shielded=0, shed=totals[2])
+                totals[3] += after.shielded - (before.shielded if before else 0)
+        return Requests(total=totals[0] + totals[1], failed=totals[1], shielded=totals[3], shed=totals[2])
+
+    def busy(self, loading: int, start_ns: int, end_ns: int) -> float:
+        """Utilisation of a loading's worker, 0 to 1: the share of the last seconds in which its runners ran."""
+        start_ns = max(start_ns, end_ns - _BUSY_NS)
+        share = 0.0
+        for series in [s for (_, number), s in self._series.items() if number == loading]:
+            before, after = series.between(start_ns, end_ns)
+            if after is None or before is after:
+                continue
+            since, zero = (before.at_ns, before.seen.busy_ns) if before else (start_ns, 0)
+            until = after.at_ns if after.at_ns > end_ns - 2 * _REPORT_NS else end_ns  # it is idle when nothing is told
+            share += (after.seen.busy_ns - zero) / after.seen.instances / max(until - since, _REPORT_NS)
+        return min(max(share, 0.0), 1.0)
 
 
 def _covered(spans: list[tuple[_Point | None, _Point]], start_ns: int, end_ns: int) -> float:

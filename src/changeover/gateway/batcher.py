@@ -11,12 +11,11 @@ import math
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
 
 from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed, Overloaded
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.pace import Pace
-from changeover.gateway.ticket import Batch, Ticket
+from changeover.gateway.ticket import Batch, Desk, Ticket
 from changeover.tensors import Tensor
 from changeover.transport.control import LoadingEntry
 
@@ -25,19 +24,6 @@ _MAX_ATTEMPTS = 3
 _MAX_RUNS = 16
 _RUNS_NS = 2e6
 """Runs that share a doorbell wait for one another, so together they may take about 2 ms."""
-
-
-class Desk(Protocol):
-    """Who answers clients: the pipeline, or a test."""
-
-    def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
-        """Send the outputs; their memory is reused after this returns."""
-
-    def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
-        """Send an error."""
-
-    def reroute(self, ticket: Ticket) -> None:
-        """The ticket's loading is gone for good: choose again."""
 
 
 class Batcher:
@@ -63,6 +49,9 @@ class Batcher:
         self.connected = False
         """Whether there ever was a channel: if so, one that is missing now comes back by itself."""
         self.pace = Pace()
+        self.busy_ns = 0
+        """Time of all runs."""
+        self.instances = 1
         self._barred_until: float | None = None
         self._desk = desk
         self._reopen = reopen
@@ -73,6 +62,21 @@ class Batcher:
         self._in_hand: list[Ticket] = []  # of the worker that died last
         self._batchable = entry.signature.batchable
         self._one_run = not self._batchable and any(e.datatype == "BYTES" for e in entry.signature.inputs)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether a batch could go at once."""
+        return self.channel is not None and bool(self.channel.free)
+
+    @property
+    def run_seconds(self) -> float:
+        """What a run takes, about; 0 before the first."""
+        return self.channel.run_ns * 1e-9 if self.channel is not None else 0.0
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -166,6 +170,9 @@ class Batcher:
         """Answer each client that still waits, then end the leases and let the next batch go."""
         self._suspect = None
         self.pace.answered(batch.sent, monotonic(), len(batch.tickets), crowded=batch.crowded)
+        self.busy_ns += batch.wall_ns
+        if batch.tickets[0].tally is not None:
+            batch.weigh()
         for ticket, tensors in zip(batch.tickets, outputs, strict=True):
             try:
                 if not ticket.answered:
@@ -195,6 +202,8 @@ class Batcher:
         lost = self.channel.member if self.channel is not None else None
         if why is not None and lost is not None:
             self._denounce(lost, why)
+        behind = [*[t for batch in waiting for t in batch.tickets], *self._queue]
+        self._desk.lost([t for batch in in_hand for t in batch.tickets], behind)
         self._queue_again(in_hand, waiting)
         if not self.gone:
             self._reopen(self.entry.loading, lost)
@@ -238,6 +247,7 @@ class Batcher:
             self._queue_again(*self.channel.close())
         self._judge(blameless=blameless)
         self.channel = channel
+        self.instances = channel.instances
         self.pace = Pace()  # the next worker's own: what the last one took may have been its dying
         self.connected = True
         self._barred_until = None

@@ -64,6 +64,7 @@ class WorkerChannel:
         sock.setblocking(False)
         self.member = member
         self.free = list(range(size.slots))
+        self.instances = max(size.slots - channel.SPARE_SLOTS, 1)
         self.batches: dict[int, Batch] = {}
         self.run_ns = 0.0  # smoothed time of one run
         self._sock = sock
@@ -133,7 +134,9 @@ class WorkerChannel:
         batch.number, batch.sent = self._next, monotonic()
         self._next += 1
         self.batches[slot] = batch
-        header = Header(Message.RUN, slot, batch.number, batch.runs)
+        guard = batch.tickets[0].guard
+        kind = Message.QUIET if guard is not None and guard.quiet else Message.RUN
+        header = Header(kind, slot, batch.number, batch.runs)
         self._ring(channel.pack(header, layout.packed, len(layout.starts)), fd)
 
     def _layout(self, batch: Batch) -> _Layout:
@@ -215,6 +218,7 @@ class WorkerChannel:
         except ModelRunFailed as error:
             self._owner.on_refusal(self._returned(header.slot), error)
             return True
+        batch.wall_ns, batch.cpu_ns = header.wall_ns, header.cpu_ns
         run_ns = header.wall_ns / header.runs
         self.run_ns = 0.9 * self.run_ns + 0.1 * run_ns if self.run_ns else run_ns
         self._owner.on_answer(batch, outputs)

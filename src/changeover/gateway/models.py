@@ -13,9 +13,10 @@ from time import monotonic_ns
 import msgspec
 
 from changeover.errors import ChangeoverError
-from changeover.gateway.batcher import Batcher, Desk
+from changeover.gateway.batcher import Batcher
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.router import Model, Table, Target
+from changeover.gateway.ticket import Desk
 from changeover.transport.channel import ChannelSize
 from changeover.transport.control import (
     Acknowledged,
@@ -169,6 +170,7 @@ class Models:
             sock.close()
             asyncio.get_running_loop().call_later(_AGAIN, self._open, target.loading)
             return
+        target.ledger.incarnate(body["worker"])
         target.batcher.opened(opened, blameless=body.get("blameless", False))
         self._arrived(target.loading, None)
 
@@ -230,7 +232,7 @@ class Models:
             log.error("epoch %d of word %d: %s", message.epoch, message.word, error.message)  # noqa: TRY400
             return
         self.on_report(message.word)  # what was counted until now belongs to the table before
-        leases = {t.loading: t.leases for t in self.targets.values() if t.word == message.word}
+        leases = {t.loading: t.held for t in self.targets.values() if t.word == message.word}
         acknowledged = Acknowledged(message.word, epoch, leases, monotonic_ns(), model.last_old_pick_ns)
         self._tell(Kind.ACKNOWLEDGED, acknowledged)
 
@@ -239,7 +241,7 @@ class Models:
         named = {loading for table in model.prepared.values() for loading in table.targets}
         for target in [t for t in self.targets.values() if t.word == model.word and t.loading not in named]:
             target.on_idle = self._forget
-            if not target.leases:
+            if not target.held:
                 self._forget(target)
 
     def _forget(self, target: Target) -> None:

@@ -9,14 +9,25 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, NotFound, Overloaded, TooLarge
+from changeover.errors import (
+    ChangeoverError,
+    DeadlineExceeded,
+    Internal,
+    ModelRunFailed,
+    NotFound,
+    Overloaded,
+    TooLarge,
+)
 from changeover.gateway.admission import Room, admit, check_time, deadline
 from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.models import Models
+from changeover.gateway.router import Target
+from changeover.gateway.shield import Shield
 from changeover.gateway.ticket import Ticket
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response
+from changeover.telemetry.observations import bucket
 from changeover.tensors import Tensor
 
 _TICK = 0.01
@@ -39,6 +50,7 @@ class Pipeline:
         self._room = room
         self._default_timeout = default_timeout
         self._live: set[Ticket] = set()
+        self._shield = Shield(self)
 
     @property
     def in_flight(self) -> int:
@@ -68,8 +80,9 @@ class Pipeline:
         if version is None and b"changeover-version" in headers:
             version = headers[b"changeover-version"].decode("latin-1")
         key = headers.get(b"changeover-key")
-        target, epoch = model.pick(version, key)
+        target, epoch, fallback, tally = model.pick(version, key)
         ticket = Ticket(request, model, target, epoch)
+        ticket.fallback, ticket.tally = fallback, tally
         ticket.pinned, ticket.key = version, key
         return ticket
 
@@ -91,9 +104,12 @@ class Pipeline:
             if header is None and "timeout" in asked.parameters:
                 ticket.deadline = deadline(request.received, asked.parameters, None, self._default_timeout)
                 check_time(model.name, ahead, ticket.deadline - monotonic())
-        except Overloaded:
-            target.counter.shed += 1
-            raise
+        except Overloaded as error:
+            if ticket.fallback is None or error.reason != "queue_delay":
+                target.counter.shed += 1
+                raise
+            self._shield.step_aside(ticket)
+            self._admit(ticket)
 
     def _enter(self, ticket: Ticket) -> None:
         target = ticket.target
@@ -103,6 +119,10 @@ class Pipeline:
         ticket.model.tickets += 1
         ticket.model.held += len(ticket.request.body)
         self._live.add(ticket)
+        if ticket.fallback is not None:
+            self._shield.take(ticket)
+            if target.batcher.channel is None and self._shield.fails(ticket, _gone(ticket)):
+                return
         target.batcher.put(ticket)
 
     def _check_outputs(self, ticket: Ticket) -> None:
@@ -120,7 +140,10 @@ class Pipeline:
 
     def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
         """Encode straight from the worker's memory."""
-        target, asked = ticket.target, ticket.asked
+        if ticket.guard is not None and ticket.guard.answers(ticket, outputs):
+            return
+        target, asked, mirror = ticket.target, ticket.asked, ticket.model.mirror
+        copy = mirror.copy(ticket, outputs) if mirror is not None else None
         try:
             if asked.outputs is not None:
                 wanted = {t.name: t for t in outputs}
@@ -132,25 +155,35 @@ class Pipeline:
             return
         self._done(ticket)
         ticket.request.respond(200, infer_head(header_length, ticket.epoch), chunks)
-        target.counter.answered(monotonic() - ticket.request.received)
+        latency = target.counter.answered(monotonic() - ticket.request.received)
+        if ticket.tally is not None:
+            ticket.tally.answered(latency, ticket.key)
+        if mirror is not None and copy is not None:
+            mirror.send(copy)
 
     def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
-        """Answer with an error."""
+        """Answer with an error, when nobody else can answer well."""
+        if ticket.guard is not None and ticket.guard.fails(ticket, error):
+            return
         self._done(ticket)
         if error.fault != "caller":
             ticket.target.counter.failed += 1
+            if ticket.tally is not None and not isinstance(error, Overloaded):
+                ticket.tally.failed(ticket.key)
         error_answer(ticket.request, error, ticket.epoch)
 
     def reroute(self, ticket: Ticket) -> None:
         """The loading is gone for good: choose again, unless the client named it."""
+        if ticket.guard is not None and ticket.guard.fails(ticket, _gone(ticket)):
+            return
         ticket.release()
         old = ticket.target
+        ticket.tally = ticket.guard = None  # no evidence any more
         try:
-            target, epoch = ticket.model.pick(ticket.pinned, ticket.key)
-            if target is old:
-                target.release()
-                raise Internal("no worker can answer; the model's last one failed", reason="worker_lost")
+            target, epoch, ticket.fallback, _ = ticket.model.pick(ticket.pinned, ticket.key)
             ticket.target, ticket.epoch, ticket.leased = target, epoch, True
+            if target is old or target.batcher.gone:
+                raise Internal("no worker can answer; the model's last one failed", reason="worker_lost")
             ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
             self._check_outputs(ticket)
         except ChangeoverError as error:
@@ -159,7 +192,38 @@ class Pipeline:
             finally:
                 ticket.release()
             return
+        if ticket.fallback is not None:
+            self._shield.take(ticket)
         target.batcher.put(ticket)
+
+    def lost(self, in_hand: list[Ticket], waiting: list[Ticket]) -> None:
+        """A worker is gone: those it had in hand were failed by it; who has a fallback does not wait for the next."""
+        for ticket in [t for t in (*in_hand, *waiting) if t.guard is not None and not t.answered]:
+            if ticket.guard is not None:
+                ticket.guard.fails(ticket, _gone(ticket))
+        for ticket in [t for t in in_hand if t.tally is not None and not t.answered]:
+            if ticket.tally is not None:
+                ticket.tally.failed(ticket.key)
+                ticket.tally = None
+
+    def replay(self, ticket: Ticket, target: Target) -> Ticket:
+        """The request goes on with a ticket of its own on this target; what the first one brings is thrown away.
+
+        Raises:
+            ChangeoverError: it does not fit the target.
+        """
+        again = Ticket(ticket.request, ticket.model, target, ticket.epoch)
+        again.asked, again.key, again.deadline = ticket.asked, ticket.key, ticket.deadline
+        again.admitted = admit(again.asked, target.inputs, target.positions, batchable=target.batchable)
+        self._check_outputs(again)
+        target.leases += 1
+        ticket.drop_fallback()
+        ticket.answered = True
+        self._live.discard(ticket)
+        self._live.add(again)
+        again.request.abandoned = lambda: self._abandoned(again)
+        self._leave(ticket)
+        return again
 
     # -- time ----------------------------------------------------------------------------------------------
 
@@ -170,6 +234,7 @@ class Pipeline:
             now = monotonic()
             for ticket in [t for t in self._live if t.deadline <= now]:
                 self._expire(ticket)
+            self._shield.check(now, self._models.by_name.values())
             for target in list(self._models.targets.values()):  # the last lease of one may end here
                 target.batcher.check(now)
 
@@ -181,6 +246,8 @@ class Pipeline:
     def _abandoned(self, ticket: Ticket) -> None:
         """The client went away: its rows leave the queue; a running batch goes on without it."""
         self._done(ticket)
+        if ticket.tally is not None:
+            ticket.tally.left(bucket(monotonic() - ticket.request.received), ticket.key)
         self._leave(ticket)
 
     def _leave(self, ticket: Ticket) -> None:
@@ -195,6 +262,10 @@ class Pipeline:
         ticket.model.tickets -= 1
         ticket.model.held -= len(ticket.request.body)
         self._live.discard(ticket)
+
+
+def _gone(ticket: Ticket) -> ModelRunFailed:
+    return ModelRunFailed(f"the worker of version {ticket.target.version} is gone", reason="worker_crashed")
 
 
 def _decoded(request: HttpRequest) -> InferRequest:

@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from time import monotonic_ns
 from typing import Any
 
 import msgspec
@@ -27,18 +26,16 @@ from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
-from changeover.gateway.router import Target
+from changeover.gateway.reporter import Reporter
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
 from changeover.transport.child import arguments, introduce
-from changeover.transport.control import Committed, Observations, Observed, Prepare, encode
-from changeover.transport.link import CONTROLLER, Frame, Kind, Link, LinkClosed, frame
+from changeover.transport.control import Committed, Prepare
+from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame
 from changeover.transport.page import RoutePage, TableStore
 
 _REPORT = 0.25
-_IN_A_FRAME = 8
-"""Loadings in one report: 8 full histograms fit a frame of the link."""
 _JOIN_TIMEOUT = 5.0
 log = logging.getLogger("changeover.gateway")
 
@@ -74,7 +71,8 @@ class Gateway:
             self._models, Room(settings.queue_limit, settings.max_queue_delay), settings.default_timeout
         )
         self._models.serve_with(self._pipeline)
-        self._models.on_report = self._report_now
+        self._reporter = Reporter(self._models, self._send)
+        self._models.on_report = self._reporter.report
         limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
         guard = guard_of(settings.token_file, settings.tls_client_ca)
         tls = context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=False)
@@ -82,7 +80,6 @@ class Gateway:
         self._door = DoorServer(app, socket.socket(fileno=http), limits, shared=several, tls=tls)
         self._stop = asyncio.Event()
         self._term = 0
-        self._reported: dict[int, tuple[int, int, int]] = {}
         self._handlers: dict[Kind, Callable[[Frame], Any]] = {
             Kind.CHANNEL: self._models.on_channel,
             Kind.REFUSED: self._models.on_refused,
@@ -102,7 +99,7 @@ class Gateway:
             running = [tasks.create_task(self._pipeline.watch()), tasks.create_task(self._report())]
             await self._stop.wait()
             cut = await self._door.stop(self._settings.drain_deadline, last=True, duck_seconds=self._settings.lame_duck)
-            self._report_now()
+            self._reporter.report()
             for task in running:
                 task.cancel()
         return cut
@@ -143,28 +140,7 @@ class Gateway:
         while True:
             await asyncio.sleep(_REPORT)
             self._link.flush()
-            self._report_now()
-
-    def _report_now(self, word: int | None = None) -> None:
-        """Tell what is new, of one model or of all. Histograms are long: only those with news are looked through."""
-        targets = [t for t in self._models.targets.values() if word is None or t.word == word]
-        changed = [t for t in (*self._models.departed, *targets) if self._is_news(t)]
-        self._models.departed.clear()
-        self._reported = {n: counts for n, counts in self._reported.items() if n in self._models.targets}
-        for at in range(0, len(changed), _IN_A_FRAME):
-            seen = [self._observed(t) for t in changed[at : at + _IN_A_FRAME]]
-            self._send(Frame(Kind.OBSERVED, encode(Observations(monotonic_ns(), seen)), target=CONTROLLER))
-
-    def _observed(self, target: Target) -> Observed:
-        name, counter = self._models.name_of(target.word), target.counter
-        return Observed(target.loading, name, counter.requests, counter.failed, counter.shed, counter.sparse())
-
-    def _is_news(self, target: Target) -> bool:
-        counts = (target.counter.requests, target.counter.failed, target.counter.shed)
-        if self._reported.get(target.loading) == counts:
-            return False
-        self._reported[target.loading] = counts
-        return True
+            self._reporter.report()
 
 
 def _most_connections() -> int:

@@ -11,12 +11,16 @@ from bisect import bisect_right
 from collections.abc import Callable
 from hashlib import blake2b
 from itertools import accumulate
+from math import isinf
 from time import monotonic_ns
 
 from changeover.errors import ModelNotReady, NotFound
 from changeover.gateway.admission import Room
 from changeover.gateway.batcher import Batcher
-from changeover.telemetry.observations import Counter
+from changeover.gateway.budget import Budget, Patience
+from changeover.gateway.mirror import Mirror
+from changeover.telemetry.observations import Counter, bucket
+from changeover.telemetry.tally import Ledger, Tally
 from changeover.tensors import TensorSpec
 from changeover.transport.control import BUCKETS, LoadingEntry, RoutingTable
 
@@ -38,16 +42,30 @@ class Target:
         self.positions = {spec.name: i for i, spec in enumerate(self.inputs)}
         self.batcher = batcher
         self.counter = Counter()
+        self.ledger = Ledger(entry.loading)
         self.leases = 0
+        self.backing = 0
+        """Leases of requests that are somewhere else and would be replayed here."""
         self.room: Room | None = None
         """Of its queue; set at the first request, for the server's limits are the pipeline's to know."""
         self.on_idle: Callable[[Target], None] | None = None
         """Set when no table in force names this loading any more; called at the last lease's end."""
 
+    @property
+    def held(self) -> int:
+        """Leases of both kinds."""
+        return self.leases + self.backing
+
     def release(self) -> None:
         """End one lease."""
         self.leases -= 1
-        if self.on_idle is not None and not self.leases:
+        if self.on_idle is not None and not self.held:
+            self.on_idle(self)
+
+    def stand_down(self) -> None:
+        """End one lease of a request that was not replayed here."""
+        self.backing -= 1
+        if self.on_idle is not None and not self.held:
             self.on_idle(self)
 
     def __repr__(self) -> str:
@@ -68,12 +86,19 @@ class Table:
         # The active one last: it wins where the standby has the same number with other bytes.
         self.by_version = {e.version: targets[e.loading] for e in reversed(record.loadings)}
         self.by_version["active"] = self.active
+        self.candidate: Target | None = None
         if record.candidate is not None:
-            self.by_version["candidate"] = targets[record.candidate]
+            self.candidate = self.by_version["candidate"] = targets[record.candidate]
+        self.shielded = self.candidate if record.shield and self.candidate is not self.active else None
 
     def at(self, bucket: int) -> Target:
         """The target of a bucket."""
         return self._choices[bisect_right(self._ends, bucket)]
+
+
+Pick = tuple[Target, int, Target | None, Tally | None]
+"""Who answers, the epoch that chose, who answers when that fails, and where it counts as evidence. Both targets are
+leased."""
 
 
 class Model:
@@ -86,6 +111,11 @@ class Model:
         self.prepared: dict[int, Table] = {}
         self.tickets = 0  # requests waiting or running, for the queue limit
         self.held = 0  # bytes of their bodies
+        self.budget = Budget()
+        self.patience = Patience()
+        self.mirror: Mirror | None = None
+        self.mirrors: list[Mirror] = []
+        """The present one last, and the one before."""
         self.on_change: Callable[[Model], None] = lambda _: None
         self.on_missing: Callable[[int, int], None] = lambda _word, _epoch: None
         self.last_pick_ns = 0
@@ -109,15 +139,45 @@ class Model:
             table = self.prepared.get(epoch)
         if table is None:
             raise ModelNotReady(f"model {self.name!r} has no version that serves yet; see `changeover status`")
-        self.table = table
+        self._enter(table)
         self.last_old_pick_ns = self.last_pick_ns
         for old in [e for e in self.prepared if e < epoch]:
             del self.prepared[old]
         self.on_change(self)
         return table
 
-    def pick(self, version: str | None, key: bytes | None) -> tuple[Target, int]:
-        """Choose a target and take a lease on it; returns it with the epoch that chose.
+    def _enter(self, table: Table) -> None:
+        """From now on it is picked from; what is counted belongs to its epoch."""
+        left = self.table.targets.values() if self.table is not None else ()
+        self.table = table
+        for target in left:
+            target.ledger.step(0)
+        compares = len(table.targets) > 1
+        for target in table.targets.values():
+            target.ledger.step(table.epoch if compares else 0)
+        self.mirror = None
+        if table.record.mirror and table.candidate is not None:
+            self.mirror = Mirror(table, table.candidate)
+            self.mirrors = [*self.mirrors[-1:], self.mirror]
+        if table.shielded is not None:
+            if isinf(self.patience.seconds):
+                self.patience.read(table.active.counter.counts)
+            self.look()
+
+    def look(self) -> None:
+        """Find out how long the candidate may take."""
+        table = self.table
+        if table is None or table.shielded is None:
+            return
+        tallies = [t for t in (table.active.ledger.current, table.shielded.ledger.current) if t is not None]
+        if tallies:
+            self.patience.read(tallies[0].latency)
+        if not isinf(self.patience.seconds):
+            for tally in tallies:
+                tally.late = bucket(self.patience.seconds)
+
+    def pick(self, version: str | None, key: bytes | None) -> Pick:
+        """Choose a target and take a lease on it, and on its fallback.
 
         Raises:
             ModelNotReady: no table is in force.
@@ -127,15 +187,37 @@ class Model:
         table = self.refresh()
         self.last_pick_ns = now
         if version is not None:
-            target = table.by_version.get(version)
-            if target is None:
-                served = ", ".join(sorted(t.version for t in table.targets.values()))
-                raise NotFound(f"model {self.name!r} has no version {version!r} that serves; served: {served}",
-                               reason="version_not_found")  # fmt: skip
-        else:
-            target = table.only or table.at(self._bucket(key))
+            target = self._named(table, version)
+            target.leases += 1
+            return target, table.epoch, None, None
+        target = table.only or table.at(self._bucket(key))
+        if table.shielded is not None:
+            return self._shielded(table, target)
         target.leases += 1
-        return target, table.epoch
+        return target, table.epoch, None, target.ledger.current
+
+    def _named(self, table: Table, version: str) -> Target:
+        target = table.by_version.get(version)
+        if target is None:
+            served = ", ".join(sorted(t.version for t in table.targets.values()))
+            raise NotFound(f"model {self.name!r} has no version {version!r} that serves; served: {served}",
+                           reason="version_not_found")  # fmt: skip
+        return target
+
+    def _shielded(self, table: Table, target: Target) -> Pick:
+        """A candidate gets a request only while there are replays left; instead the active version has it."""
+        self.budget.earn()
+        tally, fallback = target.ledger.current, None
+        if target is table.shielded:
+            if self.budget.empty:
+                if tally is not None:
+                    tally.spent += 1
+                target, tally = table.active, None
+            else:
+                fallback = table.active
+                fallback.backing += 1
+        target.leases += 1
+        return target, table.epoch, fallback, tally
 
     def _bucket(self, key: bytes | None) -> int:
         """A key's own bucket, or a random one inside the next of a shuffled round of 100 strata."""

@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from changeover.telemetry.observations import bucket
 
 if TYPE_CHECKING:
+    from changeover.errors import ChangeoverError
     from changeover.gateway.admission import Admitted
     from changeover.gateway.door.request import HttpRequest
     from changeover.gateway.router import Model, Target
+    from changeover.gateway.shield import Rescue
     from changeover.protocol.oip import InferRequest
+    from changeover.telemetry.tally import Tally
+    from changeover.tensors import Tensor
+
+
+class Desk(Protocol):
+    """Who answers clients: the pipeline, or a test."""
+
+    def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
+        """Send the outputs; their memory is reused after this returns."""
+
+    def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
+        """Send an error."""
+
+    def reroute(self, ticket: Ticket) -> None:
+        """The ticket's loading is gone for good: choose again."""
+
+    def lost(self, in_hand: list[Ticket], waiting: list[Ticket]) -> None:
+        """The worker is gone with the first in hand; those that are not answered now run again on the next one."""
+
+
+class Guard(Protocol):
+    """Looks at what comes of a ticket: the shield, or the mirror."""
+
+    quiet: bool
+    """Whether the worker runs it at idle priority."""
+
+    def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
+        """True: it has taken care of this answer; the outputs' memory is reused after this returns."""
+
+    def fails(self, ticket: Ticket, error: ChangeoverError) -> bool:
+        """True: it has taken care of this error."""
 
 
 class Ticket:
@@ -25,6 +60,10 @@ class Ticket:
         running: it is in a slot, whose return ends the lease.
         pinned: the version or label the client named; None for routed traffic.
         key: the client's routing key.
+        fallback: who answers when the target fails; leased too.
+        tally: where it counts as evidence; None where it is none.
+        guard: looks at what comes of it before the client does; None mostly.
+        give_up: when the guard does not wait any longer (`time.monotonic`).
     """
 
     __slots__ = (
@@ -35,12 +74,16 @@ class Ticket:
         "attempts",
         "deadline",
         "epoch",
+        "fallback",
+        "give_up",
+        "guard",
         "key",
         "leased",
         "model",
         "pinned",
         "request",
         "running",
+        "tally",
         "target",
     )
 
@@ -59,12 +102,24 @@ class Ticket:
         self.running = False
         self.pinned: str | None = None
         self.key: bytes | None = None
+        self.fallback: Target | None = None
+        self.tally: Tally | Rescue | None = None
+        self.guard: Guard | None = None
+        self.give_up: float
 
     def release(self) -> None:
         """End the lease, once."""
         if self.leased:
             self.leased = False
+            if self.fallback is not None:
+                self.drop_fallback()
             self.target.release()
+
+    def drop_fallback(self) -> None:
+        """End the lease on the fallback."""
+        fallback, self.fallback = self.fallback, None
+        if fallback is not None:
+            fallback.stand_down()
 
     def __repr__(self) -> str:
         return f"<Ticket {self.model.name}/{self.target.version} epoch {self.epoch} attempts {self.attempts}>"
@@ -76,6 +131,7 @@ class Batch:
 
     Attributes:
         crowded: others had to stay behind.
+        wall_ns, cpu_ns: what its runs took, as the worker says.
         sent: when it was put there (`time.monotonic`).
         taken: when it was first seen in the worker's hand, 0 before that.
     """
@@ -87,3 +143,15 @@ class Batch:
     number: int = 0
     sent: float = 0.0
     taken: float = 0.0
+    wall_ns: int = 0
+    cpu_ns: int = 0
+
+    def weigh(self) -> None:
+        """Count the work of a run as evidence: when all who took part are evidence, and one's key counts still."""
+        arms = [(ticket.tally, ticket.key) for ticket in self.tickets]
+        first = arms[0][0]
+        if first is None or any(tally is None for tally, _ in arms):
+            return
+        if any(key is None or not first.saturated(key) for _, key in arms):
+            rows = self.rows if self.runs == 1 else 1
+            first.worked(rows, bucket(self.cpu_ns / self.runs * 1e-9))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from changeover.records.certificate import Requests, Window
+from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport.control import Acknowledged, WorkerSpec, WorkerStatus
 from changeover.transport.page import TableRecord
 
@@ -84,3 +85,9 @@ class Fleet(Protocol):
 
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
         """Counts of the requests answered between two times."""
+
+    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> StepWindow:
+        """Both loadings under one epoch, from a time (CLOCK_MONOTONIC; 0: the epoch's begin) until now.
+
+        With the last window's `end_ns` as the next one's `since_ns` everything counts once.
+        """

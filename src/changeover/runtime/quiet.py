@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +54,23 @@ def begin_low() -> None:
     """
     if _may_renice():
         _lower(threading.get_native_id())
+
+
+@contextmanager
+def lowered() -> Iterator[None]:
+    """This thread at low priority inside, where it can be brought back; else nothing changes.
+
+    Threads of the session's own (`intra_op_threads` over 1) stay as they are.
+    """
+    if not _may_renice_now():
+        yield
+        return
+    task = threading.get_native_id()
+    _lower(task)
+    try:
+        yield
+    finally:
+        _restore(task, Quiet.NICENESS, set())
 
 
 def run_quietly(call: Callable[[], T], how: Quiet) -> T:
@@ -142,6 +160,12 @@ def _may_renice() -> bool:
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_NICE & 1)
     return False
+
+
+@cache
+def _may_renice_now() -> bool:
+    """The same, asked once in this process: a worker gives none of its rights up while it serves."""
+    return _may_renice()
 
 
 def _autogroup_works() -> bool:

@@ -31,7 +31,8 @@ class Arm:
         work: worker CPU seconds a batch: by batch-size class (`batch_class`) a histogram of the same buckets. In
             keyed traffic a batch counts as long as one of its rows is of a key that has not reached `KEY_CAP`.
         keys: number of keys by (requests capped at `KEY_CAP`, failures among them): cumulative in the stratum, not a
-            difference. Requests without a key are not in it.
+            difference. Requests without a key are not in it. A key counts at each gateway by itself.
+        spent: requests that this version did not get because the budget of replays was empty: a failed verdict.
     """
 
     requests: int = 0
@@ -40,6 +41,7 @@ class Arm:
     latency: Mapping[int, int] = field(default_factory=dict)
     work: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     keys: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    spent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Window:
     """One window of a rollout.
 
     Attributes:
-        stratum: epoch of the step's table, incarnation of the candidate's worker and of the active one's.
+        stratum: epoch of the step's table, incarnation of the candidate's worker and of the active one's, at the
+            window's end. What an earlier worker of this epoch did inside the window, its crash above all, is in it.
         start_ns: CLOCK_MONOTONIC.
         end_ns: CLOCK_MONOTONIC.
         weight: buckets of the candidate, of 10,000.

@@ -28,24 +28,37 @@ def bucket_middle(number: int) -> float:
 
 
 class Counter:
-    """Counts of one loading in one gateway since the gateway started."""
+    """Counts of one loading in one gateway since the gateway started.
 
-    __slots__ = ("counts", "failed", "requests", "shed")
+    Attributes:
+        requests: answered well; `failed` were not, `shed` were not taken.
+        shielded: answered well by the active version, after this one had failed.
+    """
+
+    __slots__ = ("counts", "failed", "requests", "shed", "shielded")
 
     def __init__(self) -> None:
         self.requests = 0
         self.failed = 0
         self.shed = 0
+        self.shielded = 0
         self.counts = [0] * BUCKETS
 
-    def answered(self, seconds: float) -> None:
-        """A request was answered well."""
+    def answered(self, seconds: float) -> int:
+        """A request was answered well; returns the bucket of its latency."""
         self.requests += 1
-        self.counts[bucket(seconds)] += 1
+        number = bucket(seconds)
+        self.counts[number] += 1
+        return number
 
     def sparse(self) -> dict[int, int]:
         """The histogram without its empty buckets."""
-        return {i: n for i, n in enumerate(self.counts) if n}
+        return sparse(self.counts)
+
+
+def sparse(counts: list[int]) -> dict[int, int]:
+    """A histogram without its empty buckets."""
+    return {i: n for i, n in enumerate(counts) if n}
 
 
 def difference(later: Mapping[int, int], earlier: Mapping[int, int]) -> dict[int, int]:

@@ -35,8 +35,10 @@ MAX_CHANNEL_BYTES = 64 << 20
 MAX_MESSAGE = 32 * 1024
 MAX_DIMS = 16
 MAX_DETAIL = 2000
-_MAX_SLOTS = 66
-"""Two more than a worker has runners at most."""
+SPARE_SLOTS = 2
+"""Slots beyond one for each runner: while all of them run, the next batches are there already."""
+_MAX_SLOTS = 64 + SPARE_SLOTS
+"""For as many runners as a worker has at most."""
 ANCILLARY = socket.CMSG_SPACE(4)
 """Room for the one descriptor that a message may bring."""
 _MAGIC = 0x31484343
@@ -50,6 +52,7 @@ class Message(IntEnum):
     RUN = 1  # gateway -> worker: run this batch
     ANSWER = 2  # worker -> gateway: outputs are in the slot
     FAILED = 3  # worker -> gateway: the session raised; the detail follows the header
+    QUIET = 4  # gateway -> worker: run this batch at idle priority, for nobody waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ def unpack(data: bytes) -> tuple[Header, bytes, int]:
         magic, kind, slot, count, batch, runs, _, wall_ns, cpu_ns, size = _HEADER.unpack_from(data)
     except struct.error:
         raise _malformed("shorter than its header") from None
-    if magic != _MAGIC or not Message.RUN <= kind <= Message.FAILED:
+    if magic != _MAGIC or not Message.RUN <= kind <= Message.QUIET:
         raise _malformed("unknown kind")
     if len(data) != _HEADER.size + size or runs < 1:
         raise _malformed("a length that does not match")

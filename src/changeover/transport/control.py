@@ -267,27 +267,6 @@ class Leases(msgspec.Struct, frozen=True):
     loading: int
 
 
-class Observed(msgspec.Struct, frozen=True):
-    """Gateway to controller, cumulative since the gateway started, so that a report may be repeated.
-
-    `latency` is sparse: bucket number -> count (see telemetry.observations).
-    """
-
-    loading: int
-    model: str
-    requests: int
-    failed: int
-    shed: int
-    latency: dict[int, int]
-
-
-class Observations(msgspec.Struct, frozen=True):
-    """One report of a gateway; `at_ns` is CLOCK_MONOTONIC."""
-
-    at_ns: int
-    loadings: list[Observed]
-
-
 def encode(value: msgspec.Struct) -> bytes:
     """A message or table as JSON."""
     return msgspec.json.encode(value)

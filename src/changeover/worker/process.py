@@ -38,8 +38,6 @@ from changeover.worker.crew import Crew
 from changeover.worker.faults import FaultySession
 from changeover.worker.runner import ChannelClosed, Runner
 
-_SPARE_SLOTS = 2
-"""Slots beyond one for each runner: while all of them run, the next batches are there already."""
 _FREE_DIMENSION = 256
 """Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
 _MAX_RUNS = 16
@@ -156,7 +154,7 @@ class _Server:
     def __init__(self, link: Link, loaded: session.Session, instances: int) -> None:
         self._link = link
         self._session = loaded
-        self._slots = instances + _SPARE_SLOTS
+        self._slots = instances + channel.SPARE_SLOTS
         self._crew = Crew(instances, self._strike) if instances > 1 else None
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
@@ -221,7 +219,7 @@ def channels(signature: Signature, max_batch: int, instances: int = 1) -> Channe
     times = max_batch if signature.batchable else _MAX_RUNS
     inputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.inputs)
     outputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.outputs)
-    size = channel.channel_size(instances + _SPARE_SLOTS, inputs, outputs)
+    size = channel.channel_size(instances + channel.SPARE_SLOTS, inputs, outputs)
     return Channels(size.slots, size.input_bytes, size.output_bytes)
 
 

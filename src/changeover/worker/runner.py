@@ -10,17 +10,20 @@ import socket
 import threading
 import time
 from collections import OrderedDict
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from changeover.errors import ModelError, ModelRunFailed
+from changeover.runtime import quiet
 from changeover.runtime.session import Array, Session
 from changeover.tensors import Datatype, flat_bytes, join_bytes, split_bytes
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 
 _KEPT_LAYOUTS = 256
+_AS_IT_IS = nullcontext()
 _DATATYPES = {int(d): d for d in Datatype}
 
 
@@ -122,7 +125,8 @@ class Runner:
         header, parts, count, ancillary = task
         self._memory.hands[header.slot] = header.batch
         try:
-            self._answer(header, parts, count, _map_own(ancillary))
+            with quiet.lowered() if header.kind == Message.QUIET else _AS_IT_IS:
+                self._answer(header, parts, count, _map_own(ancillary))
         except ModelError as error:
             self._fail(header, error)
         except MemoryError:

@@ -1,0 +1,119 @@
+"""The mirror: copies of routed requests go to the candidate after their answers went out (DESIGN §4).
+
+One copy at a time is under way, and only when nobody waits: in front of the active version, of the candidate, or for a
+slot. Whatever does not fit is dropped, so clients never feel it. Copies take a fifth of the candidate's time at most,
+and where it has no traffic of its own they run at idle priority. Both answers are compared here (docs/adr/0010).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from changeover.gateway.admission import Admitted
+from changeover.gateway.ticket import Ticket
+from changeover.telemetry.pairing import PairCount
+from changeover.telemetry.tally import Tally
+from changeover.tensors import Tensor
+from changeover.transport.control import BUCKETS
+
+if TYPE_CHECKING:
+    from changeover.errors import ChangeoverError
+    from changeover.gateway.router import Table, Target
+
+_MOST_BYTES = 1 << 19
+"""Of a request, and of an answer: they are copied on the event loop."""
+_PAUSE = 0.005
+"""Seconds between two copies: 200 a second are evidence enough."""
+_REST = 4.0
+"""Times of a run after which the candidate may have the next copy."""
+
+
+class _Copy(NamedTuple):
+    """A request and its answer, in memory of their own."""
+
+    ticket: Ticket
+    outputs: list[Tensor]
+
+
+class Mirror:
+    """Of one table, towards its candidate.
+
+    Attributes:
+        pairs: what was compared.
+        quiet: the candidate has no traffic of its own, so copies run at idle priority.
+    """
+
+    def __init__(self, table: Table, candidate: Target) -> None:
+        self.pairs = PairCount(candidate.loading, table.epoch)
+        self.quiet = candidate.loading not in {loading for _, loading in table.record.buckets}
+        self._share = table.record.mirror / BUCKETS
+        self._active = table.active
+        self._candidate = candidate
+        self._out: _Copy | None = None
+        self._next = 0.0
+
+    def copy(self, ticket: Ticket, outputs: list[Tensor]) -> _Copy | None:
+        """Take a copy of a request that is being answered, if it is drawn and there is room; `send` comes next."""
+        if ticket.target is not self._active or not isinstance(ticket.tally, Tally):
+            return None
+        if self._share < 1 and random.random() >= self._share:  # noqa: S311 - no secret
+            return None
+        if not self._has_room() or _size(ticket, outputs) > _MOST_BYTES:
+            self.pairs.dropped += 1
+            return None
+        admitted = ticket.admitted
+        copy = Ticket(ticket.request, ticket.model, self._candidate, ticket.epoch)
+        copy.admitted = Admitted([bytes(d) for d in admitted.data], admitted.shapes, admitted.rows, admitted.key)
+        copy.guard = self
+        copy.alone = True  # no client's request shares a batch with it
+        copy.deadline = math.inf  # a hang is found out by the run timeout
+        return _Copy(copy, [Tensor(t.name, t.datatype, t.shape, bytes(t.data)) for t in outputs])
+
+    def send(self, copy: _Copy) -> None:
+        """Off it goes; the answer went out before."""
+        self._out = copy
+        self._candidate.leases += 1
+        self._candidate.batcher.put(copy.ticket)
+
+    def _has_room(self) -> bool:
+        """Nothing else of this mirror is out, and nobody waits."""
+        if self._out is not None or monotonic() < self._next:
+            return False
+        batcher = self._candidate.batcher
+        return not self._active.batcher.waiting and not batcher.waiting and batcher.has_slot
+
+    # -- ticket.guard --------------------------------------------------------------------------------------
+
+    def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
+        """The candidate has answered: compare."""
+        began = monotonic()
+        if self._out is not None:
+            self.pairs.add(self._out.outputs, outputs)
+        now = monotonic()
+        run = self._candidate.batcher.run_seconds
+        self._next = now + max(_PAUSE, _REST * run, 100 * (now - began))
+        self._end(ticket)
+        return True
+
+    def fails(self, ticket: Ticket, error: ChangeoverError) -> bool:
+        """The candidate failed where the active version answered."""
+        del error
+        self.pairs.failures += 1
+        self._next = monotonic() + _PAUSE
+        self._end(ticket)
+        return True
+
+    def _end(self, ticket: Ticket) -> None:
+        self._out = None
+        ticket.answered = True
+        if not ticket.running:
+            ticket.target.batcher.withdraw(ticket)
+            ticket.release()
+
+
+def _size(ticket: Ticket, outputs: list[Tensor]) -> int:
+    """Bytes of the larger one of request and answer."""
+    return max(sum(map(len, ticket.admitted.data)), sum(len(t.data) for t in outputs))

@@ -1,0 +1,99 @@
+"""Tells the controller what was counted, when anything was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns
+
+from changeover.gateway.models import Models
+from changeover.gateway.router import Target
+from changeover.telemetry.observations import sparse
+from changeover.telemetry.pairing import PairCount
+from changeover.telemetry.tally import Tally
+from changeover.transport.control import encode
+from changeover.transport.link import CONTROLLER, Frame, Kind
+from changeover.transport.reports import Observations, Observed, Paired, Tallied
+
+_IN_A_FRAME = 8
+"""Histograms in one report: so many full ones fit a frame of the link."""
+
+
+class Reporter:
+    """Reports of one gateway.
+
+    Args:
+        models: what it serves.
+        send: sends a frame to the supervisor.
+    """
+
+    def __init__(self, models: Models, send: Callable[[Frame], None]) -> None:
+        self._models = models
+        self._send = send
+        self._told: dict[int, tuple[int, ...]] = {}
+
+    def report(self, word: int | None = None) -> None:
+        """Tell what is new, of one model or of all. Histograms are long: only those with news are looked through.
+
+        What is compared goes out together, for both arms of a step must be counted over the same time.
+        """
+        targets = [t for t in self._models.targets.values() if word is None or t.word == word]
+        every = [*self._models.departed, *targets]
+        self._models.departed.clear()
+        changed = [t for t in every if self._is_news(t)]
+        self._told = {n: counts for n, counts in self._told.items() if n in self._models.targets}
+        tallies = [tally for t in every for tally in t.ledger.news()]
+        now = monotonic_ns()
+        for at in range(0, len(changed), _IN_A_FRAME):
+            self._tell(Observations(now, [self._observed(t) for t in changed[at : at + _IN_A_FRAME]]))
+        for tally in tallies:
+            self._tell(Observations(now, [], [_tallied(tally)]))
+        for model in self._models.by_name.values():
+            for pairs in [m.pairs for m in model.mirrors if word in (None, model.word)]:
+                if pairs.is_news():
+                    self._tell(Observations(now, [], [], [_paired(pairs)]))
+
+    def _tell(self, report: Observations) -> None:
+        self._send(Frame(Kind.OBSERVED, encode(report), target=CONTROLLER))
+
+    def _observed(self, target: Target) -> Observed:
+        counter, batcher = target.counter, target.batcher
+        return Observed(
+            target.loading,
+            self._models.name_of(target.word),
+            counter.requests,
+            counter.failed,
+            counter.shed,
+            counter.sparse(),
+            counter.shielded,
+            batcher.busy_ns,
+            batcher.instances,
+        )
+
+    def _is_news(self, target: Target) -> bool:
+        counter = target.counter
+        counts = (counter.requests, counter.failed, counter.shed, counter.shielded, target.batcher.busy_ns)
+        if self._told.get(target.loading) == counts:
+            return False
+        self._told[target.loading] = counts
+        return True
+
+
+def _paired(pairs: PairCount) -> Paired:
+    return Paired(
+        pairs.loading, pairs.epoch, pairs.compared, pairs.flips, pairs.failures, pairs.dropped, sparse(pairs.errors)
+    )
+
+
+def _tallied(tally: Tally) -> Tallied:
+    return Tallied(
+        tally.loading,
+        tally.epoch,
+        tally.member,
+        tally.requests,
+        tally.failures,
+        tally.shielded,
+        tally.spent,
+        sparse(tally.latency),
+        {1 << size: sparse(counts) for size, counts in tally.work.items()},
+        tally.key_states(),
+    )

@@ -1,0 +1,189 @@
+"""The mirror: copies go to the candidate when nobody is in their way, and both answers are compared."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from changeover.gateway.mirror import Mirror
+from changeover.transport.channel import Message
+from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
+
+
+@asynccontextmanager
+async def shadowed(**more: object) -> AsyncIterator[tuple[Stage, FakeWorker, FakeWorker]]:
+    """All traffic goes to version 1, which doubles, and a copy of it to version 2."""
+    async with stage() as here:
+        options = {"candidate": 8, "mirror": 10_000, "step": "shadow"} | more
+        yield here, *here.serve(1, entry(7, "1"), entry(8, "2"), **options)  # type: ignore[misc]
+
+
+def mirror(here: Stage) -> Mirror:
+    """The mirror in force."""
+    found = here.models.by_name["m"].mirror
+    assert found is not None
+    return found
+
+
+async def nothing_is_held(here: Stage) -> None:
+    """Every lease has ended."""
+    targets = here.models.targets.values()
+    await here.until(lambda: not any(t.held for t in targets), "the end of all leases")
+
+
+async def answered_by(here: Stage, worker: FakeWorker, **more: object) -> None:
+    """One request, answered by this worker."""
+    request = here.ask(question(**more))  # type: ignore[arg-type]
+    await worker.serve_one(2.0)
+    await here.answered(request)
+    assert request.status == 200
+
+
+@pytest.mark.parametrize(("factor", "flips", "error"), [(2.0, 0, 0), (6.0, 0, 500), (-2.0, 1, 1000)])
+def test_a_copy_is_made_after_the_answer_and_compared(factor: float, flips: int, error: int) -> None:
+    """With the request's own bytes, at idle priority; the client has long been answered."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, new):
+            await answered_by(here, old)
+            header, (part,) = await new.take()
+            assert header.kind == Message.QUIET
+            assert new.rows(header, part).tolist() == [[1, 2, 3, 4]]
+            new.give(header, new.rows(header, part) * factor)
+            pairs = mirror(here).pairs
+            await here.until(lambda: pairs.compared, "the comparison")
+            assert (pairs.flips, pairs.errors[error], pairs.failures, pairs.dropped) == (flips, 1, 0, 0)
+            await nothing_is_held(here)
+            counter = here.models.targets[8].counter
+            assert (counter.requests, counter.failed) == (0, 0), "a copy is no request"
+            arm = here.models.targets[8].ledger.current
+            assert arm is not None
+            assert (arm.requests, arm.work) == (0, {}), "nor is it evidence of anything but agreement"
+
+    asyncio.run(scenario())
+
+
+def test_one_copy_at_a_time_and_the_others_are_dropped() -> None:
+    """A slow candidate gets the next one when it has answered, and has rested four times as long."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, new):
+            for _ in range(5):
+                await answered_by(here, old)
+            header, (part,) = await new.take()
+            pairs = mirror(here).pairs
+            assert (pairs.compared, pairs.dropped) == (0, 4)
+            new.give(header, new.rows(header, part), wall_ns=50_000_000)
+            await here.until(lambda: pairs.compared, "the comparison")
+            await answered_by(here, old)
+            assert pairs.dropped == 5
+            await asyncio.sleep(0.25)
+            await answered_by(here, old)
+            await new.serve_one(2.0)
+            await here.until(lambda: pairs.compared == 2, "the second comparison")
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_copied_while_anybody_waits() -> None:
+    """Neither while the active version has a queue, nor without a slot at the candidate."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, new):
+            slots = [here.ask(question(headers={b"changeover-version": b"2"}, id=str(n))) for n in range(3)]
+            for _ in slots:
+                await asyncio.sleep(0.01)
+            alone = entry(7, "1", max_batch=1)
+            here.models.targets[7].batcher.entry = alone
+            crowd = [here.ask(question()) for _ in range(6)]
+            for _ in crowd:
+                await old.serve_one(2.0)
+            await here.answered(*crowd)
+            pairs = mirror(here).pairs
+            assert pairs.dropped >= 3
+            await new.take()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("how", ["refuses", "dies"])
+def test_a_candidate_that_fails_its_copy_is_counted(how: str) -> None:
+    """The client had its answer; the copy is not tried again."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, new):
+            await answered_by(here, old)
+            header, _ = await new.take()
+            if how == "dies":
+                new.sock.close()
+            else:
+                new.refuse(header)
+            pairs = mirror(here).pairs
+            await here.until(lambda: pairs.failures, "the failure")
+            await nothing_is_held(here)
+            if how == "dies":
+                await answered_by(here, old)
+                assert pairs.dropped == 1, "nobody is there to send it to"
+            assert (pairs.compared, pairs.failures) == (0, 1)
+
+    asyncio.run(scenario())
+
+
+def test_what_names_a_version_is_not_copied() -> None:
+    """It is no evidence."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, _):
+            await answered_by(here, old, headers={b"changeover-version": b"active"})
+            assert here.models.targets[8].leases == 0
+            assert mirror(here).pairs.dropped == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_share_is_drawn() -> None:
+    """Of a tenth, about a tenth; the others are not even dropped."""
+
+    async def scenario() -> None:
+        async with shadowed(mirror=1000) as (here, old, _):
+            serving = asyncio.create_task(old.serve(2.0))
+            for _ in range(20):
+                requests = [here.ask(question()) for _ in range(50)]
+                await here.answered(*requests)
+            drawn = mirror(here).pairs.dropped + 1
+            assert 50 < drawn < 160
+            serving.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_beside_traffic_of_its_own_a_copy_is_run_like_any_other() -> None:
+    """Behind a copy at idle priority a client's request would have to wait."""
+
+    async def scenario() -> None:
+        async with shadowed(weight=1) as (here, old, new):
+            assert not mirror(here).quiet
+            await answered_by(here, old)
+            header, _ = await new.take()
+            assert header.kind == Message.RUN
+
+    asyncio.run(scenario())
+
+
+def test_a_candidate_that_leaves_waits_for_its_copy() -> None:
+    """The copy's lease counts like any other, so the worker is drained when it is done."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, new):
+            await answered_by(here, old)
+            header, (part,) = await new.take()
+            here.serve(2, here.models.targets[7].entry)
+            assert 8 in here.models.targets
+            assert here.models.by_name["m"].mirror is None
+            new.give(header, new.rows(header, part))
+            await here.until(lambda: 8 not in here.models.targets, "the end of the candidate")
+
+    asyncio.run(scenario())

@@ -1,0 +1,89 @@
+"""Comparing two answers: the same as the prover's own comparison, and cheap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changeover.prover import comparison
+from changeover.telemetry.pairing import PairCount, compare
+from changeover.tensors import Datatype, Tensor, TensorSpec, from_numpy
+
+NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, 3e38, np.nan, np.inf, -np.inf])
+SHAPES = st.sampled_from([(1, 4), (2, 2), (4, 1), (1, 4, 1), (1, 2, 2), (4,), (2, 2, 1)])
+
+
+def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = None) -> tuple[bool, float]:
+    """What this and the prover say of one output; they must say the same."""
+    ours, theirs = from_numpy("y", active, datatype), from_numpy("y", candidate, datatype)
+    found = compare([ours], [theirs])
+    spec = TensorSpec("y", ours.datatype, (-1,) * active.ndim)
+    wanted = comparison.compare_output(spec, ours.numpy(), theirs.numpy())
+    assert found[0] == bool(wanted.flip)
+    assert found[1] == pytest.approx(wanted.error, abs=1e-6)
+    return found
+
+
+@given(SHAPES, st.lists(NUMBERS, min_size=8, max_size=8), st.sampled_from([np.float32, np.float64]))
+def test_numbers_differ_as_the_prover_says(shape: tuple[int, ...], values: list[float], kind: type) -> None:
+    """Also where they are not finite, or too large for a sum."""
+    both(np.array(values[:4], kind).reshape(shape), np.array(values[4:], kind).reshape(shape))
+
+
+@given(SHAPES, st.lists(st.integers(-3, 3), min_size=8, max_size=8))
+def test_labels_differ_as_the_prover_says(shape: tuple[int, ...], values: list[int]) -> None:
+    """A whole number alone in its row is a class."""
+    both(np.array(values[:4], np.int64).reshape(shape), np.array(values[4:], np.int64).reshape(shape))
+
+
+def test_a_flip_is_another_best_class_in_any_row() -> None:
+    """A changed score is none."""
+    before = np.array([[0.1, 0.9], [0.8, 0.2]], np.float32)
+    assert both(before, before) == (False, 0.0)
+    assert both(before, before * 0.5) == (False, pytest.approx(1 / 3))
+    assert both(before, before[:, ::-1].copy())[0]
+
+
+def test_other_datatypes() -> None:
+    """Half precision, BF16 by its bits, truth values, and texts by their elements."""
+    halves = np.array([[1, 2], [3, 4]], np.float16)
+    assert both(halves, halves[::-1].copy())[1] == pytest.approx(0.4)
+    bits = np.array([[1.0, 2.0]], np.float32).view(np.uint32) >> 16
+    tensor = [Tensor("y", Datatype.BF16, (1, 2), bits.astype(np.uint16).tobytes())]
+    assert compare(tensor, tensor) == (False, 0.0)
+    assert both(np.array([True, False]), np.array([True, True]), Datatype.BOOL)[0]
+    texts = np.array([b"a", b"bc"], object), np.array([b"a", b"bd"], object)
+    assert compare([from_numpy("y", texts[0])], [from_numpy("y", texts[1])]) == (True, 0.5)
+
+
+def test_what_cannot_be_laid_side_by_side_is_as_different_as_can_be() -> None:
+    """Another shape, another type, another number of outputs; nothing at all is equal to nothing."""
+    one = from_numpy("y", np.ones((1, 4), np.float32))
+    other = from_numpy("y", np.ones((1, 3), np.float32))
+    assert compare([one], [other]) == (True, 1.0)
+    assert compare([one], [from_numpy("y", np.ones((1, 4), np.int32))]) == (True, 1.0)
+    assert compare([one], [one, one]) == (True, 1.0)
+    assert compare([], []) == (False, 0.0)
+
+
+def test_the_worst_output_counts() -> None:
+    """Errors are not averaged away by outputs that agree."""
+    same = from_numpy("a", np.ones((1, 4), np.float32))
+    ours, theirs = from_numpy("b", np.full((1, 4), 1, np.float32)), from_numpy("b", np.full((1, 4), 3, np.float32))
+    assert compare([same, ours], [same, theirs]) == (False, 0.5)
+
+
+def test_pairs_are_counted_by_thousandths() -> None:
+    """Rounded up, as the prover's: only equal answers are in step 0."""
+    pairs = PairCount(1, 2)
+    assert not pairs.is_news()
+    base = from_numpy("y", np.array([[1.0, 0.0]], np.float32))
+    for value in (1.0, 1.0001, 3.0):
+        pairs.add([base], [from_numpy("y", np.array([[value, 0.0]], np.float32))])
+    pairs.add([base], [from_numpy("y", np.array([[0.0, 1.0]], np.float32))])
+    assert {step: n for step, n in enumerate(pairs.errors) if n} == {0: 1, 1: 1, 500: 1, 1000: 1}
+    assert (pairs.compared, pairs.flips) == (4, 1)
+    assert pairs.is_news()
+    assert not pairs.is_news()
