@@ -6,6 +6,8 @@ from changeover.testing import wait_for
 from tests import onnx_models
 from tests.conftest import Serve
 
+_FILE_THREADS = 4
+
 
 def test_each_controller_is_a_new_term(serve: Serve) -> None:
     """The journal counts them, and the new one shows the version that serves."""
@@ -63,3 +65,14 @@ def test_a_first_load_that_was_interrupted_leaves_one_worker(serve: Serve) -> No
     wait_for(lambda: server.get("/v2/models/m/ready").status == 200, "the model")
     titles = [" ".join(p.cmdline()) for p in server.processes()]
     assert sum("worker m/1" in title for title in titles) == 1
+
+
+def test_its_threads_do_not_grow(serve: Serve) -> None:
+    """All threads for files are there from the start, however many changeovers follow."""
+    server = serve()
+    wait_for(lambda: server.named("controller").num_threads() > _FILE_THREADS, "its threads")
+    server.deploy("m", onnx_models.scale(2).SerializeToString())
+    before = server.named("controller").num_threads()
+    for number in range(3, 9):
+        server.deploy("m", onnx_models.scale(number).SerializeToString())
+    assert server.named("controller").num_threads() == before

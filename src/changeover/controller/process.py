@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import uvicorn
 import uvloop
@@ -82,9 +83,17 @@ def _give_way() -> None:
         ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 
 
+def _file_threads() -> ThreadPoolExecutor:
+    """All of them from the start: what a server needs after a day is seen in its first minute."""
+    threads, together = ThreadPoolExecutor(_THREADS, "files"), Barrier(_THREADS)
+    for _ in range(_THREADS):
+        threads.submit(together.wait)
+    return threads
+
+
 async def _run(link: Link, welcome: Frame, journal: Journal, page: RoutePage, term: int) -> None:
     """Take office as this term, then serve the API until killed."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "files"))
+    asyncio.get_running_loop().set_default_executor(_file_threads())
     control, _, store, known = welcome.fds
     settings = Settings(**welcome.json()["settings"])
     fleet = Fleet(page, TableStore(store, writable=True), _sender(link), term)
