@@ -70,7 +70,7 @@ class Changer:
 
     def _newest(self, version: int, until: float) -> str:
         shown = self._ask(f"/v1/models/{self._model}/rollout", until)
-        return str(shown["id"]) if shown["to"] == str(version) else ""
+        return str(shown["id"]) if shown["to"]["version"] == str(version) else ""
 
     def _end(self, rollout: str, until: float) -> str:
         while True:

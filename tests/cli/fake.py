@@ -9,20 +9,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.cli import statuses
+
 DIGEST = "ab12" + "0" * 60
 
-ROLLOUT: dict[str, Any] = {
+ROLLOUT: dict[str, Any] = statuses.SUCCEEDED | {
     "id": "r-000002",
-    "model": "digits",
-    "from": "1",
-    "to": "2",
-    "phase": "succeeded",
-    "reason": None,
-    "detail": None,
-    "started": "2026-01-31T12:00:00.000000Z",
-    "updated": "2026-01-31T12:00:02.000000Z",
-    "gates": [{"gate": "warmup", "result": "passed", "evidence": {"runs": 4}, "detail": "4 runs, all finite"}],
-    "undo_until": "2026-01-31T12:10:00.000000Z",
+    "from": {"version": "1", "digest": "cd34" + "0" * 60},
+    "to": {"version": "2", "digest": DIGEST},
 }
 
 MODEL: dict[str, Any] = {
@@ -91,6 +85,11 @@ CERTIFICATE: dict[str, Any] = {
     "steps": [],
 }
 
+EXPLANATION: dict[str, Any] = {
+    "rollout": "r-000002",
+    "sentences": ["Rollout r-000002 of digits is succeeded.", "Gates passed: integrity, warmup."],
+}
+
 Answer = tuple[int, Any]
 
 
@@ -155,7 +154,14 @@ def usual() -> FakeControl:
         "GET /v1/models/digits/rollouts": (200, {"rollouts": [ROLLOUT]}),
         "GET /v1/rollouts/r-000002": (200, ROLLOUT),
         "GET /v1/rollouts/r-000002/certificate": (200, CERTIFICATE),
+        "GET /v1/rollouts/r-000002/explain": (200, EXPLANATION),
+        "POST /v1/models/digits/rollout": (202, ROLLOUT | {"phase": "pending"}),
         "POST /v1/models/digits/rollout/undo": (200, ROLLOUT | {"phase": "rolling_back"}),
+        "POST /v1/models/digits/rollout/pause": (200, ROLLOUT | {"phase": "paused"}),
+        "POST /v1/models/digits/rollout/resume": (200, ROLLOUT | {"phase": "progressing"}),
+        "POST /v1/models/digits/rollout/weight": (200, ROLLOUT | {"phase": "progressing"}),
+        "POST /v1/models/digits/rollout/promote": (200, ROLLOUT | {"phase": "watching"}),
+        "POST /v1/models/digits/rollout/abort": (200, ROLLOUT | {"phase": "rolled_back"}),
         "POST /v1/models/digits/versions": (
             202,
             {"model": "digits", "version": "2", "digest": DIGEST, "rollout": "r-000002"},

@@ -13,7 +13,7 @@ import yaml
 
 from changeover import __version__
 from changeover.cli.main import run
-from tests.cli.fake import CERTIFICATE, MODEL, ROLLOUT, FakeControl, usual
+from tests.cli.fake import CERTIFICATE, EXPLANATION, MODEL, ROLLOUT, FakeControl, usual
 
 
 @pytest.fixture
@@ -37,6 +37,12 @@ COMMANDS = [
     (["model", "list"], {"models": [MODEL]}),
     (["model", "inspect", "digits"], MODEL),
     (["rollout", "status", "digits"], ROLLOUT),
+    (["rollout", "start", "digits", "2"], ROLLOUT | {"phase": "pending"}),
+    (["rollout", "list"], {"rollouts": [ROLLOUT]}),
+    (["rollout", "history", "digits"], {"rollouts": [ROLLOUT]}),
+    (["rollout", "history", "digits", "r-000002"], ROLLOUT),
+    (["rollout", "explain", "digits"], EXPLANATION),
+    (["rollout", "explain", "digits", "r-000002"], EXPLANATION),
     (["undo", "digits"], ROLLOUT | {"phase": "rolling_back"}),
     (["certificate", "digits"], CERTIFICATE),
     (["certificate", "digits", "r-000002"], CERTIFICATE),
@@ -64,7 +70,12 @@ def test_json_and_yaml(
             ["model", "inspect", "digits"],
             ["image", "FP32", "[-1, 1, 28, 28]", "scores", MODEL["versions"][0]["digest"]],
         ),
-        (["rollout", "status", "digits"], ["r-000002", "1 → 2", "succeeded", "warmup", "all finite"]),
+        (["rollout", "status", "digits"], ["r-000002", "1@cd34 → 2@ab12", "succeeded", "warmup", "all finite"]),
+        (["rollout", "start", "digits", "2"], ["r-000002", "pending"]),
+        (["rollout", "list"], ["digits", "r-000002", "1@cd34 → 2@ab12", "succeeded"]),
+        (["rollout", "history", "digits"], ["r-000002", "1@cd34", "2@ab12", "2026-01-31 12:14:00"]),
+        (["rollout", "history", "digits", "r-000002"], ["12:00:40", "progressing", "1%", "judge", "shadow is clear"]),
+        (["rollout", "explain", "digits"], EXPLANATION["sentences"]),
         (["undo", "digits"], ["rolling_back"]),
         (["certificate", "digits"], ["0 failed of 12,345", "1@cd34 → 2@ab12", "410 ns", "99.0 MB at most", "warmup"]),
     ],
@@ -95,6 +106,11 @@ def test_control_from_the_environment(
         ["status", "-o", "xml"],
         ["undo"],
         ["rollout", "status", "digits", "--timeout", "soon"],
+        ["rollout", "start", "digits"],
+        ["rollout", "start", "digits", "2", "--plan", "/no/such/plan.yaml"],
+        ["rollout", "lint", "/no/such/plan.yaml"],
+        ["rollout", "watch"],
+        ["schema", "-o", "xml"],
         ["status", "--control", "not-an-address"],
         ["bench"],
         ["bench", "digits", "--fresh", "2"],
@@ -152,7 +168,8 @@ def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     "command",
     [
         *("", "serve", "push", "status", "undo", "certificate", "bench", "doctor", "demo"),
-        *("model list", "model inspect", "rollout status"),
+        *("model list", "model inspect", "rollout status", "rollout start", "rollout watch", "rollout list", "schema"),
+        *("rollout history", "rollout explain", "rollout lint"),
     ],
 )
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ async def knows_some(service: Service) -> bool:
 
 async def is_watching(service: Service, model: str) -> bool:
     """Whether the newest rollout has switched, and can be undone."""
-    return bool((await service.rollout_of(model))["phase"] == "watching")
+    return (await service.steering.status(model)).phase == "watching"
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_restart_finds_what_was_chosen(house: House) -> None:
 
     async def second(service: Service, _: Client) -> None:
         assert (await service.model(MODEL))["active"] == "1"
-        assert len(await service.rollouts(MODEL)) == 2
+        assert len(await service.steering.of(MODEL)) == 2
         assert (await service.model(MODEL))["versions"][0]["reason"] == "output_not_finite"
 
     house.put(1)
@@ -233,7 +233,7 @@ def test_a_push_and_its_undo(house: House) -> None:
             await until(lambda: serves(service, "fresh", number))  # noqa: B023
         await until(lambda: is_watching(service, "fresh"))
         undone = await client.call("POST", "/v1/models/fresh/rollout/undo")
-        assert (undone.status, undone.json()["phase"], undone.json()["to"]) == (200, "rolled_back", "2")
+        assert (undone.status, undone.json()["phase"], undone.json()["to"]["version"]) == (200, "rolled_back", "2")
         assert (await service.model("fresh"))["active"] == "1"
         again = await client.call("POST", "/v1/models/fresh/rollout/undo")
         assert (again.status, again.json()["reason"]) == (409, "no_standby")

@@ -61,7 +61,7 @@ def test_only_what_is_kept_is_left(house: House) -> None:
         await until(lambda: sealed(house) == set(digests[-2:]))
         states = {row["version"]: row["state"] for row in (await service.model(MODEL))["versions"]}
         assert [states[str(n)] for n in range(1, 9)] == ["removed"] * 6 + ["ready"] * 2
-        assert len(await service.rollouts(MODEL)) == 8
+        assert len(await service.steering.of(MODEL)) == 8
         assert (await client.call("POST", f"/v1/models/{MODEL}/rollout/undo")).json()["phase"] == "rolled_back"
         assert (await service.model(MODEL))["active"] == "7"
         told = [("artifact_removed", str(n)) for n in range(1, 7)]

@@ -211,7 +211,7 @@ class Stage:
             return [f"{error}; {self._shown()}"]
         rollouts = self.server.control("GET", f"/v1/models/{MODEL}/rollouts")["rollouts"]
         problems = [sentence for promise in self.promises for sentence in broken(promise, rollouts)]
-        active = next(r["to"] for r in rollouts if r["phase"] in ("watching", "succeeded"))
+        active = next(r["to"]["version"] for r in rollouts if r["phase"] in ("watching", "succeeded"))
         shown = self.server.model(MODEL)
         if shown["active"] != active:
             problems.append(f"{shown['active']} is active where {active} was decided")
@@ -266,7 +266,7 @@ def _workers(server: Server) -> list[str]:
 
 def broken(promise: Promise, rollouts: Sequence[dict[str, Any]]) -> list[str]:
     """What a client was told and does not hold, and ends that no rule leads to."""
-    found = next((r for r in rollouts if r["to"] == str(promise.version)), None)
+    found = next((r for r in rollouts if r["to"]["version"] == str(promise.version)), None)
     if found is None:
         return [f"the push of {promise.version} was acknowledged and is lost"] if promise.rollout else []
     phase, name = found["phase"], f"version {promise.version} ({found['reason']})"

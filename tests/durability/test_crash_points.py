@@ -80,4 +80,4 @@ def test_a_missing_sync_is_noticed(calls: list[Call], name: str, path: str, comp
 )
 def test_a_broken_promise_is_noticed(promise: Promise, phase: str) -> None:
     """A wrong end, or a rollout that is lost."""
-    assert broken(promise, [{"to": "2", "phase": phase, "reason": None}])
+    assert broken(promise, [{"to": {"version": "2"}, "phase": phase, "reason": None}])

@@ -67,9 +67,10 @@ def assert_refused(server: Server, rollout: dict[str, Any], reason: str) -> None
     assert len(rollout["detail"]) > 10
     shown = server.model("m")
     assert (shown["active"], shown["candidate"]) == ("1", None)
-    refused = next(v for v in shown["versions"] if v["version"] == rollout["to"])
+    refused = next(v for v in shown["versions"] if v["version"] == rollout["to"]["version"])
     assert (refused["role"], refused["state"], refused["reason"]) == ("none", "failed", reason)
-    wait_for(lambda: not [p for p in server.processes() if _worker_of(p, rollout["to"])], "its worker to be gone")
+    version = rollout["to"]["version"]
+    wait_for(lambda: not [p for p in server.processes() if _worker_of(p, version)], "its worker to be gone")
 
 
 def _worker_of(process: Any, version: str) -> bool:

@@ -77,7 +77,7 @@ def test_a_damaged_artifact_falls_back_to_the_standby(tmp_path: Path) -> None:
     """Bytes of the chosen version changed on the disk: it is not loaded, the version kept beside it serves."""
     with Server(tmp_path) as server:
         server.deploy("m", onnx_models.scale(2).SerializeToString())
-        digest = server.deploy("m", onnx_models.scale(3).SerializeToString())["digest"]
+        digest = server.deploy("m", onnx_models.scale(3).SerializeToString())["to"]["digest"]
         end(server, "stopped")
         model = next((server.state / "artifacts").glob(f"*{digest[:16]}*/**/model.onnx"))
         model.chmod(0o600)

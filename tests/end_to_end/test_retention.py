@@ -20,7 +20,7 @@ def sealed(server: Server) -> set[str]:
 
 def push_all(server: Server, versions: range) -> list[str]:
     """Deploy them one after the other; their digests."""
-    return [server.deploy("m", onnx_models.scale(n).SerializeToString(), n)["digest"] for n in versions]
+    return [server.deploy("m", onnx_models.scale(n).SerializeToString(), n)["to"]["digest"] for n in versions]
 
 
 def test_eight_pushes_leave_two_versions(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from time import monotonic_ns
 
 import msgspec
 
+from changeover.controller.faults import Faults
 from changeover.errors import ChangeoverError
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, StoreTimes
@@ -72,6 +73,7 @@ class MemoryFleet:
     stubborn: set[int] = field(default_factory=set)
     old_pick_ns: int = 0
     gateways: int = 2
+    faults: Faults = field(default_factory=Faults)
     alive: dict[int, WorkerSpec] = field(default_factory=dict)
     proven: set[int] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)

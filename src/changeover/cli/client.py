@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 import ssl
@@ -137,9 +138,26 @@ class ControlClient(JsonClient):
         """Return the certificate of an ended rollout."""
         return self.call("GET", _path("rollouts", rollout, "certificate"))
 
+    def start(self, name: str, version: str, plan: object = None) -> Document:
+        """Start a rollout to a version that the server knows; `plan` counts over the version's own."""
+        return self._post(_path("models", name, "rollout"), {"version": version, "plan": plan or {}})
+
+    def steer(self, name: str, verb: str, body: Document | None = None) -> Document:
+        """Ask something of the model's rollout (`pause`, `resume`, `promote`, `abort`, `undo`, `weight`)."""
+        return self._post(_path("models", name, "rollout", verb), body)
+
     def undo(self, name: str) -> Document:
         """Give all traffic back to the previous version and return the rollout."""
-        return self.call("POST", _path("models", name, "rollout", "undo"))
+        return self.steer(name, "undo")
+
+    def explanation(self, rollout: str) -> Document:
+        """Return why a rollout is where it is, in sentences."""
+        return self.call("GET", _path("rollouts", rollout, "explain"))
+
+    def _post(self, path: str, body: Document | None) -> Document:
+        if body is None:
+            return self.call("POST", path)
+        return self.call("POST", path, io.BytesIO(json.dumps(body).encode()), "application/json")
 
 
 def _path(*parts: str) -> str:

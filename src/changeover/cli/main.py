@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from changeover import __version__
-from changeover.cli import bench, certificate, demo, doctor, model, push, rehearse, rollout, serve, status, undo
+from changeover.cli import (
+    bench,
+    certificate,
+    demo,
+    doctor,
+    model,
+    push,
+    rehearse,
+    rollout,
+    schema,
+    serve,
+    status,
+    undo,
+)
 from changeover.cli.exits import Exit, Usage, code_of
 from changeover.cli.output import say
 from changeover.errors import ChangeoverError
@@ -33,6 +46,7 @@ app.command()(undo.undo)
 app.command()(rehearse.rehearse)
 app.command()(certificate.certificate)
 app.add_typer(model.app, name="model")
+app.command()(schema.schema)
 app.command()(bench.bench)
 app.command()(demo.demo)
 app.command()(doctor.doctor)

@@ -35,7 +35,8 @@ def push(
 ) -> int:
     """Bring a new version of a model to the server and start its rollout.
 
-    The version is checked, loaded beside the serving one and takes over only if all gates pass.
+    The version is checked, loaded beside the serving one, and takes over as its plan says, if nothing speaks against
+    it. With --wait: exit 0 when it has the traffic, 1 when it was refused or taken back, 3 at the timeout.
 
     For example:
 
@@ -54,7 +55,7 @@ def push(
     say(f"{name} version {pushed['version']} stored, rollout {pushed['rollout']}")
     rollout = wait_for(client, pushed["rollout"], timeout, lambda r: say(sentence(r)))
     show(rollout, output, lambda: rollout_table(rollout))
-    return exit_of(rollout) or Exit.DONE
+    return Exit.DONE if exit_of(rollout) is Exit.DONE else Exit.REFUSED  # the version, by a gate or by the judge
 
 
 def packed(file: Path, plan: Path | None, room: IO[bytes]) -> tuple[IO[bytes], str]:

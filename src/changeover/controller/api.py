@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
-from typing import IO, Any, NamedTuple
+from typing import IO
 from urllib.parse import urlsplit
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from changeover.access import Guard, Scope
+from changeover.controller import openapi
+from changeover.controller.api_rollouts import RolloutApi
+from changeover.controller.bodies import PushedBody
+from changeover.controller.endpoint import Endpoint, Handler, answer
 from changeover.controller.service import Service
 from changeover.errors import (
     ChangeoverError,
@@ -27,6 +29,7 @@ from changeover.errors import (
     TooLarge,
     Unauthenticated,
 )
+from changeover.records.certificate import Certificate
 
 _TAR_TYPES = ("application/x-tar", "application/tar")
 _SPOOL = 8 << 20
@@ -39,32 +42,38 @@ _STATUS = (
     (TooLarge, 413),
     (ModelError, 422),
 )
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Endpoint(NamedTuple):
-    """A row of this port's table. There is no row without a scope, and no route without a row."""
-
-    method: str
-    path: str
-    scope: Scope
-    answer: Handler
 
 
 def endpoints(service: Service) -> list[Endpoint]:
     """The table of the control port."""
-    api = _Api(service)
-    return [
-        Endpoint("GET", "/v1/models", Scope.ADMIN, api.models),
-        Endpoint("GET", "/v1/models/{model}", Scope.ADMIN, api.model),
-        Endpoint("POST", "/v1/models/{model}/versions", Scope.ADMIN, api.push),
-        Endpoint("GET", "/v1/models/{model}/rollout", Scope.ADMIN, api.rollout),
-        Endpoint("POST", "/v1/models/{model}/rollout/undo", Scope.ADMIN, api.undo),
-        Endpoint("GET", "/v1/models/{model}/rollouts", Scope.ADMIN, api.rollouts),
-        Endpoint("GET", "/v1/rollouts/{rollout}", Scope.ADMIN, api.rollout_by_id),
-        Endpoint("GET", "/v1/rollouts/{rollout}/certificate", Scope.ADMIN, api.certificate),
-        Endpoint("GET", "/v1/health", Scope.OPEN, api.health),
+    api, admin = _Api(service), Scope.ADMIN
+    table: list[Endpoint] = []
+
+    async def description(_: Request) -> Response:
+        return answer(openapi.document(table))
+
+    push = Endpoint(
+        "POST",
+        "/v1/models/{model}/versions",
+        admin,
+        api.push,
+        "Store a new version and start its rollout.",
+        gives=PushedBody,
+        status=202,
+        query=("version",),
+        upload=True,
+    )
+    certificate = "/v1/rollouts/{rollout}/certificate"
+    table += [
+        Endpoint("GET", "/v1/models", admin, api.models, "All models with their versions."),
+        Endpoint("GET", "/v1/models/{model}", admin, api.model, "One model with its versions."),
+        push,
+        *RolloutApi(service).endpoints(),
+        Endpoint("GET", certificate, admin, api.certificate, "What was measured while it went on.", Certificate),
+        Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
+        Endpoint("GET", "/openapi.json", admin, description, "This description."),
     ]
+    return table
 
 
 def make_app(service: Service, guard: Guard | None = None, *, certified: bool = False) -> Starlette:
@@ -83,24 +92,24 @@ def make_app(service: Service, guard: Guard | None = None, *, certified: bool = 
 
 
 def _guarded(endpoint: Endpoint, guard: Guard, certified: bool) -> Handler:
-    async def answer(request: Request) -> Response:
+    async def checked(request: Request) -> Response:
         authorization = request.headers.get("authorization")
         guard.check(endpoint.scope, None if authorization is None else authorization.encode("latin-1"), certified)
         return await endpoint.answer(request)
 
-    return answer
+    return checked
 
 
 def _own(endpoint: Endpoint) -> Handler:
     """Without a guard: a page of another site, open in an operator's browser, may not command the server."""
 
-    async def answer(request: Request) -> Response:
+    async def checked(request: Request) -> Response:
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
             raise Forbidden(f"a page from {origin} may not use this control port", reason="foreign_origin")
         return await endpoint.answer(request)
 
-    return answer
+    return checked
 
 
 def status_of(error: ChangeoverError) -> int:
@@ -116,10 +125,10 @@ class _Api:
         self._service = service
 
     async def models(self, _: Request) -> Response:
-        return _json({"models": await self._service.models()})
+        return answer({"models": await self._service.models()})
 
     async def model(self, request: Request) -> Response:
-        return _json(await self._service.model(request.path_params["model"]))
+        return answer(await self._service.model(request.path_params["model"]))
 
     async def push(self, request: Request) -> Response:
         """The ONNX file as the body, or a tar stream when there is more than one file."""
@@ -128,25 +137,13 @@ class _Api:
         with tempfile.SpooledTemporaryFile(_SPOOL, dir=str(self._service.incoming)) as spool:
             await _receive(request, spool)
             pushed = await self._service.push(request.path_params["model"], version, spool, tar=tar)
-        return _json(pushed, 202)
-
-    async def rollout(self, request: Request) -> Response:
-        return _json(await self._service.rollout_of(request.path_params["model"]))
-
-    async def undo(self, request: Request) -> Response:
-        return _json(await self._service.undo(request.path_params["model"]))
-
-    async def rollouts(self, request: Request) -> Response:
-        return _json({"rollouts": await self._service.rollouts(request.path_params["model"])})
-
-    async def rollout_by_id(self, request: Request) -> Response:
-        return _json(await self._service.rollout(request.path_params["rollout"]))
+        return answer(pushed, 202)
 
     async def certificate(self, request: Request) -> Response:
-        return _json(await self._service.certificate(request.path_params["rollout"]))
+        return answer(await self._service.certificate(request.path_params["rollout"]))
 
     async def health(self, _: Request) -> Response:
-        return _json(self._service.health())
+        return answer(self._service.health())
 
 
 async def _receive(request: Request, spool: IO[bytes]) -> None:
@@ -186,21 +183,17 @@ def _version(text: str | None) -> int | None:
     return int(text)
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
 def _error(message: str, reason: str, status: int) -> Response:
-    return _json({"error": message, "reason": reason}, status)
+    return answer({"error": message, "reason": reason}, status)
 
 
 async def _on_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, ChangeoverError):
         raise error
-    answer = _error(error.message, error.reason, status_of(error))
+    refusal = _error(error.message, error.reason, status_of(error))
     if isinstance(error, Unauthenticated):
-        answer.headers["www-authenticate"] = "Bearer"
-    return answer
+        refusal.headers["www-authenticate"] = "Bearer"
+    return refusal
 
 
 async def _on_404(request: Request, _: Exception) -> Response:

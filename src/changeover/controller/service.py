@@ -9,8 +9,9 @@ from typing import IO, Any
 
 import msgspec
 
-from changeover.controller import views, words
+from changeover.controller import rollout_view, views, words
 from changeover.controller.fleet import Fleet
+from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import ChangeoverError, InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, contents, seal
@@ -49,6 +50,9 @@ class Service:
         self._words = words.in_use(fleet)
         self._stop = asyncio.Event()
         self._anew: set[tuple[str, int]] = set()
+        self.steering = Steering(
+            settings, journal, known=self._known, made=self._driver, arriving=self._sweeper.arriving
+        )
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
         fleet.on_status = self._on_status
@@ -228,15 +232,6 @@ class Service:
         offer, rollout = await self._driver(model).push(version, artifact, plan)
         return {"model": model, "version": str(offer.version), "digest": artifact.digest, "rollout": rollout}
 
-    async def undo(self, model: str) -> dict[str, Any]:
-        """Take the last promotion back.
-
-        Raises:
-            NotFound: unknown model.
-            Conflict: no previous version is kept warm (reason `no_standby`).
-        """
-        return views.rollout(await self._known(model).undo(), self._known(model))
-
     async def models(self) -> list[dict[str, Any]]:
         """All models, as `GET /v1/models` shows them."""
         return await self._shown(sorted(self._drivers))
@@ -247,31 +242,14 @@ class Service:
         return shown
 
     async def _shown(self, names: list[str]) -> list[dict[str, Any]]:
+        present = {name: rollout_view.present(self._drivers[name]) for name in names}
+
         def read() -> list[views.Recorded]:
             sealed = frozenset(artifacts.digests(self._store))
-            return [views.recorded(name, self._journal, sealed) for name in names]
+            return [views.recorded(name, self._journal, sealed, present[name]) for name in names]
 
         known = await asyncio.to_thread(read)
         return [views.model(self._drivers[n], k, self._fleet) for n, k in zip(names, known, strict=True)]
-
-    async def rollout_of(self, model: str) -> dict[str, Any]:
-        """The model's newest rollout."""
-        driver = self._known(model)
-        found = await asyncio.to_thread(self._journal.rollouts.of, model, limit=1)
-        if not found:
-            raise NotFound(f"model {model!r} has had no rollout yet", reason="rollout_not_found")
-        return views.rollout(found[0], driver)
-
-    async def rollouts(self, model: str) -> list[dict[str, Any]]:
-        """The model's rollouts, newest first."""
-        driver = self._known(model)
-        found = await asyncio.to_thread(self._journal.rollouts.of, model)
-        return [views.rollout(r, driver) for r in found]
-
-    async def rollout(self, rollout: str) -> dict[str, Any]:
-        """One rollout by its id."""
-        found = await asyncio.to_thread(self._journal.rollouts.get, rollout)
-        return views.rollout(found, self._known(found.model))
 
     async def certificate(self, rollout: str) -> Any:
         """The certificate of a rollout."""

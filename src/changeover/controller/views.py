@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from changeover.controller import rollout_view
 from changeover.controller.fleet import Fleet
 from changeover.records.journal import Journal
 from changeover.records.loadings import LoadingRecord
@@ -29,9 +30,12 @@ class Recorded:
     sealed: frozenset[str]
 
 
-def recorded(model: str, journal: Journal, sealed: frozenset[str]) -> Recorded:
-    """Read it. Not on the event loop: a commit on a slow disk holds the journal for as long as it takes."""
-    newest = journal.rollouts.of(model, limit=1)
+def recorded(model: str, journal: Journal, sealed: frozenset[str], present: str | None = None) -> Recorded:
+    """Read it. Not on the event loop: a commit on a slow disk holds the journal for as long as it takes.
+
+    The rollout is the one that is `present`, though others may wait; without one it is the newest.
+    """
+    newest = [journal.rollouts.get(present)] if present else journal.rollouts.of(model, limit=1)
     loadings, versions = journal.loadings.of(model, limit=1000), journal.versions.of(model)
     return Recorded(newest[0] if newest else None, loadings, versions, sealed)
 
@@ -50,7 +54,7 @@ def model(driver: Driver, known: Recorded, fleet: Fleet) -> dict[str, Any]:
         "versions": _versions(driver, known, fleet),
         "inputs": msgspec.to_builtins(signature.inputs) if signature else [],
         "outputs": msgspec.to_builtins(signature.outputs) if signature else [],
-        "rollout": rollout(known.rollout, driver) if known.rollout else None,
+        "rollout": msgspec.to_builtins(rollout_view.summary(known.rollout, driver)) if known.rollout else None,
     }
 
 
@@ -61,27 +65,6 @@ def _state(driver: Driver, fleet: Fleet) -> str:
     worker = fleet.workers.get(driver.active.number)
     looping = worker is not None and worker.health is not None and worker.health[0].circuit != "closed"
     return "crash_loop" if looping else "ready"
-
-
-def rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
-    """One rollout; `undo_until` only while it can be undone."""
-    kept: dict[str, Any] = record.record
-    opened_from = record.source.version if record.source else None
-    source = kept["from"]["version"] if kept.get("from") else opened_from
-    return {
-        "id": record.id,
-        "model": record.model,
-        "from": str(source) if source else None,
-        "to": str(record.target.version),
-        "digest": record.target.digest,
-        "phase": record.phase,
-        "reason": kept.get("reason"),
-        "detail": kept.get("detail"),
-        "started": record.started,
-        "updated": record.updated,
-        "gates": kept.get("gates", []),
-        "undo_until": kept.get("undo_until") if driver.can_undo(record.id) else None,
-    }
 
 
 def _versions(driver: Driver, known: Recorded, fleet: Fleet) -> list[dict[str, Any]]:

@@ -1,0 +1,66 @@
+"""`changeover rollout start`: what people ask of a rollout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from changeover.cli.client import ControlClient
+from changeover.cli.exits import Exit, Usage
+from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
+from changeover.cli.output import Format, say, show
+from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
+from changeover.errors import InvalidPlan
+from changeover.rollout.yaml_text import read_yaml
+
+_SWITCHES_WITHIN = 60.0
+"""Seconds: an answer comes when the traffic has moved, and a gateway that is silent is replaced first."""
+
+
+@speaks_to()
+def start(
+    name: ModelName,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version the server knows, such as 4 or 4@ab12.")],
+    plan: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Fields of a model.yaml that count over its own.")
+    ] = None,
+    wait: Wait = False,
+    timeout: Timeout = TIMEOUT,
+    control: Control = CONTROL,
+    output: Output = Format.TABLE,
+) -> int:
+    """Start a rollout to a version that lies in the repository or was pushed before.
+
+    While another rollout of the model is under way, this one waits for its end. With --wait: exit 0 when the version
+    has the traffic, 1 when it was rolled back, 2 when it failed, 3 at the timeout.
+
+    For example:
+
+        changeover rollout start digits 2
+
+        changeover rollout start digits 2 --plan slow.yaml --wait --timeout 3600
+    """
+    client = ControlClient(control, timeout=_SWITCHES_WITHIN)
+    rollout = client.start(name, version, _fields_of(plan))
+    if wait:
+        rollout = wait_for(client, rollout["id"], timeout, lambda r: say(sentence(r)))
+    show(rollout, output, lambda: rollout_table(rollout))
+    return (exit_of(rollout) or Exit.DONE) if wait else Exit.DONE
+
+
+def _fields_of(plan: Path | None) -> object:
+    """Return what the file says; the server says what is wrong with it.
+
+    Raises:
+        Usage: it cannot be read as YAML.
+    """
+    if plan is None:
+        return {}
+    try:
+        return read_yaml(plan.read_text(), str(plan))[0] or {}
+    except InvalidPlan as error:
+        raise Usage(f"--plan: {error.message}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"--plan: {plan} cannot be read: {error}") from None

@@ -1,0 +1,101 @@
+"""The rows of the control port's table that are about rollouts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from changeover.access import Scope
+from changeover.controller.bodies import Explanation, RolloutList, RolloutStatus, StartBody
+from changeover.controller.endpoint import Endpoint, Handler, answer
+from changeover.errors import InvalidRequest, TooLarge
+from changeover.rollout.plan_schema import plan_schema
+
+if TYPE_CHECKING:
+    from changeover.controller.service import Service
+
+_VERBS: Final = {
+    "undo": "Give all traffic back after the promotion, while the previous version is kept warm.",
+}
+_MOST_BYTES: Final = 1 << 20
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class RolloutApi:
+    """Looking at rollouts and steering them; every verb answers when it is done."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def endpoints(self) -> list[Endpoint]:
+        """The rows, all for operators."""
+        row, admin = Endpoint, Scope.ADMIN
+        model, one = "/v1/models/{model}/rollout", "/v1/rollouts/{rollout}"
+        start = "Start a rollout to a version that is known; it waits for one that is under way."
+        return [
+            row("GET", model, admin, self.rollout, "The model's present or latest rollout.", RolloutStatus),
+            row("POST", model, admin, self.start, start, RolloutStatus, StartBody, status=202),
+            *(
+                row("POST", f"{model}/{verb}", admin, self._verb(verb), told, RolloutStatus)
+                for verb, told in _VERBS.items()
+            ),
+            row("GET", f"{model}s", admin, self.rollouts, "The newest 100, newest first.", RolloutList),
+            row("GET", one, admin, self.rollout_by_id, "One rollout.", RolloutStatus),
+            row("GET", f"{one}/explain", admin, self.explain, "Why it is where it is, in sentences.", Explanation),
+            row("GET", "/v1/schema", admin, self.schema, "JSON Schema of a plan (model.yaml)."),
+        ]
+
+    def _verb(self, verb: str) -> Handler:
+        async def steer(request: Request) -> Response:
+            return answer(await self._service.steering.steer(request.path_params["model"], verb))
+
+        steer.__name__ = verb
+        return steer
+
+    async def rollout(self, request: Request) -> Response:
+        """`GET /v1/models/M/rollout`."""
+        return answer(await self._service.steering.status(request.path_params["model"]))
+
+    async def start(self, request: Request) -> Response:
+        """`POST /v1/models/M/rollout`."""
+        asked = await _body(request, StartBody)
+        return answer(await self._service.steering.start(request.path_params["model"], asked), 202)
+
+    async def rollouts(self, request: Request) -> Response:
+        """`GET /v1/models/M/rollouts`."""
+        return answer(RolloutList(rollouts=await self._service.steering.of(request.path_params["model"])))
+
+    async def rollout_by_id(self, request: Request) -> Response:
+        """`GET /v1/rollouts/ID`."""
+        return answer(await self._service.steering.by_id(request.path_params["rollout"]))
+
+    async def explain(self, request: Request) -> Response:
+        """`GET /v1/rollouts/ID/explain`."""
+        return answer(await self._service.steering.explain(request.path_params["rollout"]))
+
+    async def schema(self, _: Request) -> Response:
+        """`GET /v1/schema`."""
+        return answer(plan_schema())
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    """The request's JSON, as this type.
+
+    Raises:
+        InvalidRequest: it is none (`malformed_json`), or another (`invalid_request`); the sentence names the field.
+        TooLarge: over 1 MiB.
+    """
+    text = bytearray()
+    async for chunk in request.stream():
+        text += chunk
+        if len(text) > _MOST_BYTES:
+            raise TooLarge("the body may have 1 MiB at most")
+    try:
+        return msgspec.json.decode(bytes(text), type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"body: {error}") from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is no JSON: {error}", reason="malformed_json") from None

@@ -1,0 +1,43 @@
+"""A row of the control port's table: what is asked how, by whom, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from changeover.access import Scope
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Endpoint(NamedTuple):
+    """One row. There is no row without a scope, and no route without a row.
+
+    Attributes:
+        summary: a sentence for `/openapi.json`.
+        gives: type of a good answer's body, None for any JSON object.
+        takes: type of the request's body, None for none.
+        status: of a good answer.
+        query: names of optional query parameters, positive numbers.
+        upload: the body is a version's files.
+    """
+
+    method: str
+    path: str
+    scope: Scope
+    answer: Handler
+    summary: str
+    gives: type[msgspec.Struct] | None = None
+    takes: type[msgspec.Struct] | None = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+    upload: bool = False
+
+
+def answer(value: object, status: int = 200) -> Response:
+    """The value as JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

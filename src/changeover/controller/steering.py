@@ -1,0 +1,195 @@
+"""What people ask of rollouts: start one, look at it, undo it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from changeover.controller import rollout_view
+from changeover.controller.bodies import Explanation, RolloutBody, RolloutStatus, StartBody
+from changeover.controller.explanation import explained
+from changeover.errors import Conflict, InvalidRequest, NotFound
+from changeover.lifecycle import artifacts, seal
+from changeover.lifecycle.artifacts import Artifact
+from changeover.lifecycle.source import is_model_name, version_folder
+from changeover.records.certificate import VersionRef
+from changeover.records.journal import Journal
+from changeover.records.versions import VersionRecord
+from changeover.rollout.driver import Driver
+from changeover.rollout.offer import Offer, plan_for
+from changeover.rollout.plan import Plan, plan_of
+from changeover.settings import Settings
+
+_VERBS: Final[dict[str, Callable[[Driver], Awaitable[object]]]] = {
+    "undo": lambda driver: driver.undo(),
+}
+
+
+class Steering:
+    """The rollouts of all models, as the API asks for them.
+
+    Args:
+        known: the driver of a model; raises `NotFound` for one that is unknown.
+        made: the same for a model that has versions and was never rolled out: it gets its driver now.
+        arriving: while it is entered no sealed version is removed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        *,
+        known: Callable[[str], Driver],
+        made: Callable[[str], Driver],
+        arriving: Callable[[], AbstractAsyncContextManager[object]],
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._known = known
+        self._made = made
+        self._arriving = arriving
+        self._store = settings.state / "artifacts"
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    async def status(self, model: str) -> RolloutStatus:
+        """The model's present or latest rollout.
+
+        Raises:
+            NotFound: unknown model, or it has had no rollout (`rollout_not_found`).
+        """
+        driver = self._known(model)
+        present = rollout_view.present(driver)
+        if present is not None:
+            return await self.by_id(present)
+        newest = await asyncio.to_thread(self._journal.rollouts.of, model, limit=1)
+        if not newest:
+            raise NotFound(f"model {model!r} has had no rollout yet", reason="rollout_not_found")
+        return rollout_view.status(newest[0], driver)
+
+    async def by_id(self, rollout: str) -> RolloutStatus:
+        """One rollout.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        found = await asyncio.to_thread(self._journal.rollouts.get, rollout)
+        return rollout_view.status(found, self._known(found.model))
+
+    async def of(self, model: str) -> list[RolloutBody]:
+        """The newest rollouts of a model, newest first."""
+        driver = self._known(model)
+        found = await asyncio.to_thread(self._journal.rollouts.of, model)
+        return [rollout_view.summary(record, driver) for record in found]
+
+    async def explain(self, rollout: str) -> Explanation:
+        """Why a rollout is where it is."""
+        return Explanation(rollout=rollout, sentences=explained(await self.by_id(rollout)))
+
+    # -- steering ------------------------------------------------------------------------------------------
+
+    async def steer(self, model: str, verb: str) -> RolloutStatus:
+        """Have one of the verbs done; returns when it is.
+
+        Raises:
+            NotFound: unknown model.
+            Conflict: not possible at present; the reason says why.
+        """
+        driver = self._known(model)
+        await _VERBS[verb](driver)
+        return await self.status(model)
+
+    async def start(self, model: str, asked: StartBody) -> RolloutStatus:
+        """Begin a rollout to a version that the journal or the repository knows; it waits for one under way.
+
+        Raises:
+            NotFound: no such model, no such version (`version_not_found`).
+            InvalidPlan: of the version, or the fields of `asked.plan`.
+            Conflict: it serves already (`already_active`).
+        """
+        number, digest = version_asked(asked.version)
+        async with self._arriving():
+            offer = await asyncio.to_thread(self._offer, model, number, digest, asked.plan or {})
+            driver = self._made(model)
+            active = driver.active
+            if active is not None and VersionRef(active.version, active.digest) == offer.ref:
+                raise Conflict(f"{model}: version {number} serves already", reason="already_active")
+            rollout = await driver.offer(offer)
+        return await self.by_id(rollout)
+
+    def _offer(self, model: str, number: int, digest: str, fields: dict[str, Any]) -> Offer:
+        known = self._journal.versions.of(model)
+        artifact = self._sealed(known, number, digest) or self._seal_found(model, number, digest)
+        if artifact is not None:
+            return Offer(number, artifact, merged(plan_for(artifact, model, self._settings), fields), "operator")
+        if not known:
+            self._known(model)  # the sentence for a model that nobody knows
+        there = frozenset(artifacts.digests(self._store))
+        names = ", ".join(f"{r.version}@{r.digest[:4]}" for r in known if r.digest in there) or "none"
+        wanted = f"{number}@{digest}" if digest else str(number)
+        raise NotFound(
+            f"model {model!r} has no version {wanted}, or has it no more; there are: {names}",
+            reason="version_not_found",
+        )
+
+    def _sealed(self, known: list[VersionRecord], number: int, digest: str) -> Artifact | None:
+        """The newest sealed bytes of a number that are still there."""
+        there = frozenset(artifacts.digests(self._store))
+        found = [r for r in known if r.version == number and r.digest.startswith(digest) and r.digest in there]
+        if not found:
+            return None
+        return artifacts.open_artifact(self._store, max(found, key=lambda r: r.created).digest)
+
+    def _seal_found(self, model: str, number: int, digest: str) -> Artifact | None:
+        """What lies in the repository under a number, sealed now: it was removed, or is not taken yet."""
+        if self._settings.repository is None or not is_model_name(model):
+            return None
+        folder = version_folder(Path(self._settings.repository), model, number)
+        if not folder.is_dir():
+            return None
+        if _youngest(folder) > time.time() - self._settings.settle:
+            raise Conflict(f"{folder.name} of {model} is being written; try again in a moment", reason="not_settled")
+        artifact = seal.seal_folder(folder, self._store)
+        if not artifact.digest.startswith(digest):
+            return None
+        self._journal.versions.add(model, number, artifact.digest, "repository")
+        return artifact
+
+
+def _youngest(folder: Path) -> float:
+    """Time of the last change of anything in a folder."""
+    return max(path.lstat().st_ctime for path in [folder, *folder.rglob("*")])
+
+
+def version_asked(asked: str | int) -> tuple[int, str]:
+    """Number and beginning of the digest of `4` or `4@ab12`.
+
+    Raises:
+        InvalidRequest: neither (`invalid_version`).
+    """
+    number, at, digest = str(asked).partition("@")
+    good = number.isascii() and number.isdigit() and len(number) <= 10 and 0 < int(number) < 2**31
+    if not good or (at and not (digest and set(digest) <= set("0123456789abcdef"))):
+        raise InvalidRequest(f"version: expected a number, or one like 4@ab12, got {asked!r}", reason="invalid_version")
+    return int(number), digest
+
+
+def merged(plan: Plan, fields: dict[str, object]) -> Plan:
+    """A plan in which some fields count over its own; a list, such as `steps`, counts as a whole.
+
+    Raises:
+        InvalidPlan: a field is unknown or wrong.
+    """
+    return plan_of(_over(msgspec.to_builtins(plan), fields), "plan") if fields else plan
+
+
+def _over(below: object, above: object) -> object:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{name: _over(below.get(name), value) for name, value in above.items()}}

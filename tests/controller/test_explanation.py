@@ -1,0 +1,51 @@
+"""A rollout explained: sentences with numbers, for each situation."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from changeover.controller.bodies import RolloutStatus
+from changeover.controller.explanation import explained
+from tests.cli.statuses import ALL
+
+
+def told(situation: str) -> list[str]:
+    """What is said of it."""
+    return explained(msgspec.convert(ALL[situation], RolloutStatus))
+
+
+@pytest.mark.parametrize("situation", ALL)
+def test_whole_sentences(situation: str) -> None:
+    """Each begins with its subject and ends with one full stop."""
+    sentences = told(situation)
+    assert sentences[0].startswith("Rollout r-000004 of digits from ")
+    for sentence in sentences:
+        assert sentence.endswith("."), sentence
+        assert not sentence.endswith(".."), sentence
+        assert "None" not in sentence, sentence
+
+
+@pytest.mark.parametrize(
+    ("situation", "words"),
+    [
+        ("validating", "the new version is being loaded and goes through its gates; it has no traffic."),
+        ("progressing", "is progressing at step 5%, 3 of 6, since 2026-01-31T12:01:12.000000Z."),
+        ("progressing", "decided by judge: 1% is clear"),
+        ("progressing", "is to have 5% of the traffic, and had 4.96% of the requests at this step."),
+        ("progressing", "The new version 2 answered 745 requests, 0 failed; in the last seconds p50 was 0.41 ms"),
+        ("progressing", "work_p95: 1.10 times the active version's, at most 1.61 times. It needs about 57 more."),
+        ("progressing", "This step lasts 18 s more at least, and lacks 255 of 1,000 requests."),
+        ("paused", "`changeover rollout resume|promote|abort digits`"),
+        ("watching", "Until 2026-01-31T12:14:00+00:00 `changeover undo digits` gives everything back."),
+        ("rolled_back", "The reason is error_rate: 31 of 745 requests failed"),
+        ("rolled_back", "The new version 2 answered 745 requests, 31 failed, 31 of them shielded."),
+        ("rolled_back", "The judge says failed (error_rate)"),
+        ("failed", "The gate warmup refused the version: output scores holds NaN."),
+        ("failed", "Gates passed: integrity."),
+        ("first", "from nothing to 2@e278"),
+    ],
+)
+def test_the_numbers_it_rests_on(situation: str, words: str) -> None:
+    """Where it is, who decided it, what was counted, what is missing and what people can do."""
+    assert any(words in sentence for sentence in told(situation)), told(situation)
