@@ -10,7 +10,7 @@ ARGS ?=
 # How long the soak goes on: seconds, or like 40m and 8h.
 DURATION ?= 20m
 
-.PHONY: help demo test check lint format bench soak door-proof bench-peers clean
+.PHONY: help demo test check lint format bench judge-sim soak door-proof bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -37,6 +37,9 @@ format: $(READY) ## Rewrite the files as `lint` wants them
 
 bench: $(READY) ## Print the project's figures as JSON lines (20 minutes and more)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+judge-sim: $(READY) ## The judge against simulated traffic: false rollbacks, power, known ways to be wrong
+	@$(BIN)/python benchmarks/judge_sim.py $(ARGS)
 
 soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (default 20m), with a report
 	@$(BIN)/python benchmarks/soak.py --duration $(DURATION) --gateways 2 $(ARGS)

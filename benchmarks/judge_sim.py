@@ -1,0 +1,212 @@
+"""The judge against simulated traffic: false rollbacks, power, guarantees, and known ways to be wrong beside it.
+
+python benchmarks/judge_sim.py [--rollouts N] [--jobs N] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import judge_controls as controls
+from changeover.rollout.judge import Judge, Limits, Verdict
+from changeover.rollout.judge.agreement import Agreement
+from changeover.rollout.judge.betting import Count, Family, Guess, log_bet
+from changeover.rollout.judge.errors import Errors
+from changeover.rollout.judge.findings import ALPHA, PARTS
+from changeover.telemetry.evidence import Arm, Pairs, Window
+from judge_traffic import PLAN, Step, Traffic, simulate, windows
+from rig import emit, say, verdict
+
+THRESHOLD = math.log(PARTS / ALPHA)
+CHUNK = 50
+IDENTICAL = {
+    "heavy tails and bursts": Traffic(),
+    "with failures": Traffic(failures=0.004, day=0.6),
+    "with failures that take a batch along": Traffic(failures=0.004, lumps=True, flips=0.008),
+    "keyed, few keys": Traffic(keys=500, key_cost=0.6, bad_keys=0.02),
+    "keyed, many keys": Traffic(keys=20_000, key_cost=0.6, bad_keys=0.005, failures=0.001),
+    "half loaded, wild machine": Traffic(utilisation=0.5, drift=0.6, tail=0.7),
+    "each worker with slow phases of its own": Traffic(own=0.15),
+}
+
+
+def play(traffic: Traffic, plan: tuple[Step, ...], rollouts: int, seed: int) -> list[tuple[str, int, int]]:
+    """Judge some rollouts at every tick: reason (empty: none failed), second, candidate's requests."""
+    random = np.random.default_rng(seed)
+    events, out = simulate(traffic, plan, rollouts, random), []
+    for rollout in range(rollouts):
+        judge, requests, reason, second = Judge(Limits()), 0, "", 0
+        for second, window in enumerate(windows(events, rollout, plan, traffic, random)):
+            judge.observe(window)
+            requests += window.candidate.requests
+            ruling = judge.ruling(float(second), 0, 1e9, 1e9)
+            if ruling.verdict is Verdict.FAILED:
+                reason = ruling.reason
+                break
+        out.append((reason, second, requests))
+    return out
+
+
+def identical(rollouts: int, pool: ProcessPoolExecutor) -> None:
+    """A/A: how many rollouts of identical versions are taken back."""
+    jobs = []
+    names = list(IDENTICAL)
+    for number in range(math.ceil(rollouts / CHUNK)):
+        name = names[number % len(names)]
+        size = min(CHUNK, rollouts - number * CHUNK)
+        jobs.append((name, pool.submit(play, IDENTICAL[name], PLAN, size, 1000 + number)))
+    false: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for done, (name, job) in enumerate(jobs, start=1):
+        for reason, _, _ in job.result():
+            total[name] += 1
+            false[name] += bool(reason)
+            reasons[reason] += bool(reason)
+        if done % 4 == 0:
+            say(f"identical versions: {sum(total.values())} rollouts, {sum(false.values())} taken back")
+    back = sum(false.values())
+    allowed = math.floor(0.004 * rollouts)
+    emit("judge_false_rollbacks", met=back <= max(allowed, 1 if rollouts < 250 else 0), rollouts=rollouts,
+         taken_back=back, upper_95=round(upper(back, rollouts), 5), reasons={k: v for k, v in reasons.items() if v},
+         by_traffic={name: f"{false[name]} of {total[name]}" for name in names},
+         reach="<= 4 of 1,000 (upper 95 % bound < 1 %)")  # fmt: skip
+
+
+def upper(hits: int, trials: int) -> float:
+    """The upper end of the exact one-sided 95 % interval of Clopper and Pearson."""
+    low, high = hits / trials, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        tail = sum(math.comb(trials, k) * middle**k * (1 - middle) ** (trials - k) for k in range(hits + 1))
+        low, high = (middle, high) if tail > 0.05 else (low, middle)
+    return high
+
+
+def until(ticks: Iterator[int], most: int) -> int:
+    """Candidate requests until a test says that it failed."""
+    requests = 0
+    for requests in ticks:
+        if requests >= most:
+            break
+    return requests
+
+
+def errors_found(share: float, random: np.random.Generator) -> Iterator[int]:
+    """From 0 to 1 % errors, 200 requests a second, peeking at each."""
+    test, requests, second = Errors(0.001, THRESHOLD), 0, 0
+    while test.peak < THRESHOLD:
+        n1 = random.binomial(200, share)
+        span = (second * 10**9, (second + 1) * 10**9)
+        test.observe(Window((1, 1, 1), *span, int(share * 1e4), Arm(200 - n1), Arm(n1, random.binomial(n1, 0.01))))
+        requests, second = requests + n1, second + 1
+        yield requests
+
+
+def flips_found(rate: float, random: np.random.Generator) -> Iterator[int]:
+    """Flips against a limit of 1 %, ten pairs a second."""
+    test = Agreement(0.01, THRESHOLD)
+    while test.peak < THRESHOLD:
+        test.observe(Pairs(10, random.binomial(10, rate)))
+        yield test.pairs
+
+
+def spread(values: list[int]) -> dict[str, int]:
+    """Median and 90th percentile."""
+    return {"median": int(np.median(values)), "p90": int(np.quantile(values, 0.9))}
+
+
+def power(runs: int, pool: ProcessPoolExecutor) -> None:
+    """How many requests of the candidate it takes to see that it is worse."""
+    for share in (0.05, 0.01, 0.25, 0.5):
+        found = spread([until(errors_found(share, np.random.default_rng(s)), 20_000) for s in range(runs)])
+        bound = share <= 0.05
+        emit("judge_power_errors", met=not bound or (found["median"] <= 700 and found["p90"] <= 1500), **found,
+             weight=share, change="0 to 1 %", reach="<= 700 (1,500) requests" if bound else "reported")  # fmt: skip
+    for rate in (0.03, 0.02):
+        found = spread([until(flips_found(rate, np.random.default_rng(s)), 40_000) for s in range(runs)])
+        bound = rate > 0.02
+        emit("judge_power_flips", met=not bound or (found["median"] <= 800 and found["p90"] <= 1500), **found,
+             rate=rate, limit=0.01, reach="<= 800 (1,500) pairs" if bound else "reported")  # fmt: skip
+    # CPU time of a fixed-shape model: p95 1.05 to 1.4 times p50, as measured; Traffic() is wilder, and hardly any batch
+    # of its active version is as small as the candidate's.
+    for traffic in (Traffic(rate=40, utilisation=0.6, tail=0.2), Traffic(rate=60, tail=0.2), Traffic()):
+        slower = played(replace(traffic, candidate_cost=2.0), (Step(500, 60),), runs, pool)
+        bound = traffic.utilisation < 0.9
+        emit("judge_power_work", met=not bound or (slower["median"] <= 60 and slower["p90"] <= 150), **slower,
+             change="work p50 x 2", weight=0.05, utilisation=traffic.utilisation,
+             run_ms=round(1e3 * traffic.utilisation / traffic.rate, 1),
+             reach="<= 60 (150) requests" if bound else "reported")  # fmt: skip
+    tail = played(Traffic(utilisation=0.5, candidate_tail=0.03), (Step(2500, 120),), min(runs, 100), pool)
+    emit("judge_power_tail", met=True, **tail, change="3 % of runs take six times as long: p99 about x 2",
+         weight=0.25, reach="reported, no bound")  # fmt: skip
+
+
+def played(traffic: Traffic, plan: tuple[Step, ...], runs: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """Requests until failed, in simulated traffic; rollouts in which nothing was found count with all of theirs."""
+    jobs = [pool.submit(play, traffic, plan, CHUNK, 50 + n) for n in range(math.ceil(runs / CHUNK))]
+    results = [result for job in jobs for result in job.result()]
+    found = spread([requests for _, _, requests in results])
+    reasons = Counter(reason or "nothing" for reason, _, _ in results)
+    return {**found, "of": len(results), "found": dict(reasons)}
+
+
+def guarantees(runs: int) -> None:
+    """At the very edge of the hypothesis, looked at 300 times: the share that ever crosses, against its level."""
+    for base in (0.0, 0.002, 0.05):
+        random, level = np.random.default_rng(17), 0.01
+        family = Family(runs, (0.25, 0.25, 0.25, 0.25))
+        guess = Guess(base + np.array([0.004, 0.02, 0.08, 0.3]), base)
+        for _ in range(300):
+            first, second = random.binomial(10, base + 0.002, (runs, 1)), random.binomial(190, base, (runs, 1))
+            family.grow(log_bet(Count(first, 10), Count(second, 190), 0.002, guess))
+        crossed = float((family.peaks >= math.log(1 / level)).mean())
+        emit("judge_level", met=crossed <= level + 3 * math.sqrt(level / runs), baseline=base, looks=300, runs=runs,
+             crossed=crossed, level=level, reach="<= level")  # fmt: skip
+
+
+def wrong(rollouts: int) -> None:
+    """Negative controls: what the judge does not do, and why."""
+    cases: dict[str, Callable[[int, np.random.Generator], dict[str, float]]] = {
+        "bands for independent latencies": controls.independent_bands,
+        "a z-test at every tick": controls.peeking,
+        "requests of keys as units": controls.requests_of_keys,
+        "counts of all steps pooled": controls.pooled_steps,
+    }
+    for name, control in cases.items():
+        say(f"negative control: {name}")
+        found = control(rollouts, np.random.default_rng(23))
+        emit("judge_wrong_way", met=found["taken_back"] > 0.05 and found.get("judge", 0.0) <= 0.05,
+             way=name, rollouts=rollouts, **found, reach="errs in > 5 %, or the simulator shows nothing")  # fmt: skip
+    found = controls.slow_at_one_percent(rollouts, np.random.default_rng(23))
+    emit("judge_wrong_way", met=found["p99_against_active"] < 1, way="end-to-end p99 at 1 % weight", **found,
+         reach="a candidate twice as slow looks faster")  # fmt: skip
+
+
+def main(rollouts: int, jobs: int, quick: bool) -> None:
+    """Run and print."""
+    with ProcessPoolExecutor(jobs) as pool:
+        guarantees(500 if quick else 4000)
+        power(40 if quick else 400, pool)
+        wrong(20 if quick else 100)
+        identical(rollouts, pool)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="judge_sim.py")
+    parser.add_argument("--rollouts", type=int, default=0, metavar="N", help="identical ones; default 1000")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    given = parser.parse_args()
+    main(given.rollouts or (60 if given.quick else 1000), given.jobs, given.quick)
+    sys.exit(verdict())

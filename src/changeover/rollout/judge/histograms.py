@@ -1,0 +1,78 @@
+"""Histograms in the buckets of `telemetry.observations`, as arrays that fade and are cut at a place. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from changeover.telemetry.observations import BUCKETS
+
+SCALE: Final = 32 / math.log(2)
+"""Buckets to a factor of e."""
+_EXACT: Final = 1e-9
+"""A value this near to a bucket's edge, in buckets, stands on it."""
+
+
+def edge(place: int) -> float:
+    """Seconds at the lower edge of a bucket."""
+    return 1e-6 * math.exp(place / SCALE)
+
+
+def place_above(seconds: float) -> int:
+    """The first bucket that holds nothing below a value."""
+    return max(0, math.ceil(math.log(max(seconds, 1e-6) * 1e6) * SCALE - _EXACT))
+
+
+def tails(counts: Mapping[int, int], places: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Counts of a sparse histogram in each of these buckets and above it."""
+    numbers = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+    values = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+    return np.asarray((numbers >= places[:, None]) @ values, dtype=np.float64)
+
+
+class Histogram:
+    """Counts by bucket, not necessarily whole ones."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(BUCKETS)
+
+    @classmethod
+    def of(cls, memory: Mapping[str, float]) -> Histogram:
+        """From `memory()`."""
+        histogram = cls()
+        for number, count in memory.items():
+            histogram._counts[int(number)] = count
+        return histogram
+
+    def add(self, counts: Mapping[int, int]) -> None:
+        """Add a sparse histogram; what lies beyond the last bucket goes into it."""
+        for number, count in counts.items():
+            self._counts[min(max(number, 0), BUCKETS - 1)] += count
+
+    def fade(self, share: float) -> None:
+        """Keep a share of every count."""
+        self._counts *= share
+
+    @property
+    def total(self) -> float:
+        """All counts."""
+        return float(self._counts.sum())
+
+    def above(self, place: int) -> float:
+        """Counts in this bucket and in those above."""
+        return float(self._counts[max(place, 0) :].sum())
+
+    def quantile_place(self, share: float) -> int:
+        """The bucket of a quantile: with it, at least that share of the counts is reached; 0 without counts."""
+        reached = np.cumsum(self._counts)
+        return int(np.searchsorted(reached, reached[-1] * share - 1e-9)) if reached[-1] > 0 else 0
+
+    def memory(self) -> dict[str, Any]:
+        """As JSON: counts by bucket."""
+        return {str(number): float(self._counts[number]) for number in np.flatnonzero(self._counts)}
