@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -181,6 +182,13 @@ def test_a_memory_is_the_same_capital() -> None:
     for capital in (one, other):
         capital.grow(np.array([1.5, 1.0, 2.0, 0.5]), 30)
     assert one.memory() == other.memory()
+
+
+def test_a_memory_can_go_on_record() -> None:
+    """The journal takes plain numbers only, whatever kind of number the trials were counted in."""
+    capital = Capital(PRIOR)
+    capital.grow(np.array([0.5, -1.0, 2.0, 0.0]), np.float64(30))
+    assert msgspec.json.decode(msgspec.json.encode(capital.memory())) == capital.memory()
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.01, -0.02])

@@ -140,7 +140,7 @@ class Capital:
             return
         left = self._reserve * math.sqrt((self._pace + self._trials) / (self._pace + self._trials + trials))
         self._bring_in(self._reserve - left)
-        self._trials += trials
+        self._trials += float(trials)  # a number of numpy is a float to json, and none to the journal
         self._invested = self._invested + np.minimum(log_factors, CLIP)
         self.peak = max(self.peak, self.log_e)
 
