@@ -19,6 +19,7 @@ import psutil
 
 from changeover.bench.figures import window_figures
 from changeover.bench.process import BenchProcess
+from changeover.bench.records import Records
 from changeover.bench.spec import LoadSpec
 from felt import Subject, capacity, counts, large, small
 from rig import Server, emit, median, say, verdict
@@ -84,11 +85,23 @@ def measure(server: Server, subject: Subject, pairs: int) -> None:
             windows.append((without, on))
         bench.stop()
         result, records = bench.result(120), bench.records()
-    p99 = [tuple(window_figures(records, start, start + WINDOW)["p99"] for start in pair) for pair in windows]
-    ratio = median([on / without for without, on in p99])
+    whole, slow, killed = (_ratios(records, windows, *part) for part in ((0, 1), (0, 0.5), (0.5, 1)))
+    ratio = median([on / without for without, on in whole])
     emit("shadow", met=ratio <= 1.2 and bool(result["clean"]) and worked > 0, model=subject.name, pairs=pairs,
-         capacity=round(found), p99_without_ms=median([a for a, _ in p99]), p99_with_ms=median([b for _, b in p99]),
-         ratio=ratio, candidate_cpu_s=round(worked, 2), reach="ratio <= 1.2, 0 failed", **counts(result))  # fmt: skip
+         capacity=round(found), p99_without_ms=median([a for a, _ in whole]), p99_with_ms=median([b for _, b in whole]),
+         ratio=ratio, ratio_slow=median([b / a for a, b in slow]), ratio_killed=median([b / a for a, b in killed]),
+         candidate_cpu_s=round(worked, 2), reach="ratio <= 1.2, 0 failed", **counts(result))  # fmt: skip
+
+
+def _ratios(
+    records: Records, windows: list[tuple[float, float]], begin: float, end: float
+) -> list[tuple[float, float]]:
+    """p99 of a part of each pair of windows: without the mirror, and with it."""
+    return [
+        (window_figures(records, off + begin * WINDOW, off + end * WINDOW)["p99"],
+         window_figures(records, on + begin * WINDOW, on + end * WINDOW)["p99"])
+        for off, on in windows
+    ]  # fmt: skip
 
 
 def _window(tables: Tables, subject: Subject, mirror: int) -> float:

@@ -160,6 +160,13 @@ def test_one_percent_is_one_request_in_each_round() -> None:
     assert {picks[at : at + 100].count("4") for at in range(0, 5000, 100)} == {1}
 
 
+def test_a_part_of_a_round_is_exact_too() -> None:
+    """At a half, of any ten requests that a round begins with or goes on with, five."""
+    routed, _ = model(table(1, 5000))
+    picks = [routed.pick(None, None)[0].version for _ in range(5000)]
+    assert {picks[at : at + 10].count("4") for at in range(0, 5000, 10)} == {5}
+
+
 def test_a_shield_leases_the_fallback_too() -> None:
     """The active version is held for as long as a replay may come, and let go with the request."""
     known = targets()

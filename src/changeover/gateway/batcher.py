@@ -68,16 +68,6 @@ class Batcher:
         """Requests in the queue."""
         return len(self._queue)
 
-    @property
-    def has_slot(self) -> bool:
-        """Whether a batch could go at once."""
-        return self.channel is not None and bool(self.channel.free)
-
-    @property
-    def run_seconds(self) -> float:
-        """What a run takes, about; 0 before the first."""
-        return self.channel.run_ns * 1e-9 if self.channel is not None else 0.0
-
     # -- in ------------------------------------------------------------------------------------------------
 
     def put(self, ticket: Ticket) -> None:

@@ -29,6 +29,8 @@ _PAUSE = 0.005
 """Seconds between two copies: 200 a second are evidence enough."""
 _REST = 4.0
 """Times of a run after which the candidate may have the next copy."""
+_SPARE = 100.0
+"""Times of a comparison: a hundredth of the gateway's time is theirs."""
 
 
 class _Copy(NamedTuple):
@@ -83,7 +85,9 @@ class Mirror:
         if self._out is not None or monotonic() < self._next:
             return False
         batcher = self._candidate.batcher
-        return not self._active.batcher.waiting and not batcher.waiting and batcher.has_slot
+        if self._active.batcher.waiting or batcher.waiting:
+            return False
+        return batcher.channel is not None and bool(batcher.channel.free)
 
     # -- ticket.guard --------------------------------------------------------------------------------------
 
@@ -93,8 +97,9 @@ class Mirror:
         if self._out is not None:
             self.pairs.add(self._out.outputs, outputs)
         now = monotonic()
-        run = self._candidate.batcher.run_seconds
-        self._next = now + max(_PAUSE, _REST * run, 100 * (now - began))
+        channel = self._candidate.batcher.channel
+        run = channel.run_ns * 1e-9 if channel is not None else 0.0
+        self._next = now + max(_PAUSE, _REST * run, _SPARE * (now - began))
         self._end(ticket)
         return True
 

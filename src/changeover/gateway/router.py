@@ -25,6 +25,7 @@ from changeover.tensors import TensorSpec
 from changeover.transport.control import BUCKETS, LoadingEntry, RoutingTable
 
 STRATA = 100
+_TENTH = 10
 
 
 class Target:
@@ -224,5 +225,15 @@ class Model:
         if key is not None:
             return int.from_bytes(blake2b(key, digest_size=8).digest()) % BUCKETS
         if not self._strata:
-            self._strata = random.sample(range(STRATA), STRATA)
+            self._strata = _round()
         return self._strata.pop() * (BUCKETS // STRATA) + random.randrange(BUCKETS // STRATA)  # noqa: S311 - no secret
+
+
+def _round() -> list[int]:
+    """All strata in a random order, of which each ten that follow one another hold one of each tenth.
+
+    So a round that is not at its end is hardly less exact than a whole one.
+    """
+    tenths = [random.sample(range(first, first + _TENTH), _TENTH) for first in range(0, STRATA, _TENTH)]
+    turns = [random.sample(turn, len(turn)) for turn in zip(*tenths, strict=True)]
+    return [stratum for turn in turns for stratum in turn]
