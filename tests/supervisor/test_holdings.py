@@ -39,6 +39,36 @@ def test_gateways_read_and_the_controller_writes(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == [True, True, [False, False], [True, True], '{"a": 1}', "1"]
 
 
+_TABLES = """
+import json, sys
+from changeover.settings import Settings
+from changeover.supervisor.holdings import Holdings, memory
+from changeover.transport.page import RoutePage, TableRecord, TableStore
+held = Holdings(Settings(state_dir=sys.argv[1], http_port=0, control_port=0))
+_, page, store, _ = held.for_controller(memory({}))
+page, store = RoutePage(page, writable=True), TableStore(store, writable=True)
+def publish(epoch, data):
+    store.append(TableRecord(1, epoch, 1, data), page.words)
+publish(5, json.dumps({"buckets": [[10_000, 7]], "loadings": [7, 8]}).encode())
+publish(6, json.dumps({"buckets": [[100, 8], [9_900, 7]]}).encode())
+publish(7, b"no table")
+found = []
+for epoch in (0, 5, 6, 7):
+    page.store(1, epoch)
+    found.append([held.carries(7), held.carries(8)])
+print(json.dumps(found))
+"""
+
+
+def test_who_carries_traffic_stands_in_the_tables_in_force(tmp_path: Path) -> None:
+    """A version that is only named has none; where a table cannot be read it is taken to have some."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _TABLES, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [[False, False], [True, False], [True, True], [True, True]]
+
+
 def test_a_taken_port_is_refused(tmp_path: Path) -> None:
     """With the flag that chooses another, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

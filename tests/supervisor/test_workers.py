@@ -90,6 +90,19 @@ def test_only_a_first_load_is_quiet(house: House) -> None:
     assert [body["quiet"] for _, body in house.heard(house.zygote)] == [True, False]
 
 
+@pytest.mark.parametrize("carries", [True, False])
+def test_a_replacement_that_nobody_waits_for_is_quiet_too(house: House, carries: bool) -> None:
+    """A candidate in the shadow has no requests of its own; those of others would feel a load in a hurry."""
+    house.workers.carries = lambda loading: carries and loading == 1
+    worker = house.ready(1)
+    house.heard(house.zygote)
+    house.workers.died(worker, -11)
+    _, start = house.timers[-1]
+    start()
+    ((_, body),) = house.heard(house.zygote)
+    assert body["quiet"] is not carries
+
+
 def test_a_channel_waits_for_a_ready_worker(house: House) -> None:
     """OPEN before the worker is ready is answered when it is, to both ends with the same names."""
     house.workers.spawn({"loading": 1, "spec": {"model": "m"}})

@@ -104,7 +104,7 @@ class Family:
         return member
 
     def fork(self, zygote: Member, loading: int, spec: dict[str, Any]) -> Member:
-        """A worker, forked by the zygote; its pid comes with `named`. Only a replacement's life begins in a hurry.
+        """A worker, forked by the zygote; its pid comes with `named`. In a hurry is only who has clients waiting.
 
         Raises:
             OSError, LinkClosed: there is no room for its link now; nothing is left of it.
@@ -112,7 +112,7 @@ class Family:
         ours, theirs = pair()
         member = self._add(Role.WORKER, Link(ours))
         member.loading = loading
-        fork = {"member": member.number, "quiet": spec.get("signature") is None}
+        fork = {"member": member.number, "quiet": spec.get("signature") is None or spec.get("patient", False)}
         try:
             self._welcome(member, {"spec": spec}, [])
             self.send(zygote, frame(Kind.FORK, fork, fds=[theirs.fileno()]))

@@ -54,6 +54,15 @@ class Holdings:
         """Descriptors that a controller starts with: listening socket, page and store to write, what is known."""
         return [self._control.fileno(), self._page, self._store, known]
 
+    def carries(self, loading: int) -> bool:
+        """Whether any table in force sends requests to a loading; also when that cannot be told."""
+        words = page.RoutePage(self._page_ro).words
+        in_force = [r.data for r in page.TableStore(self._store_ro).read() if words[r.word] == r.epoch]
+        try:
+            return any(number == loading for data in in_force for _, number in json.loads(data)["buckets"])
+        except (ValueError, KeyError, TypeError):
+            return True
+
     def _announce(self) -> None:
         """Write `server.json` into the state folder: where this server listens."""
         host, scheme, state = self._settings.host, self._settings.scheme, self._settings.state

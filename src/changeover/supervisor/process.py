@@ -71,6 +71,7 @@ class Supervisor:
     def run(self) -> int:
         """The whole life of the server."""
         self._holdings = Holdings(self.settings)
+        self.workers.carries = self._holdings.carries
         self.links.hear_signals(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
         self._start((Role.ZYGOTE, 0))
         for index in range(self.settings.gateways):

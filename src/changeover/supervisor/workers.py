@@ -40,6 +40,8 @@ class Workers:
         self._family = family
         self._later = later
         self.loadings: dict[int, Loading] = {}
+        self.carries: Callable[[int], bool] = lambda _: True
+        """Whether requests go to a loading; a replacement that nobody waits for loads as quietly as the first one."""
         self._watch = Watch(self.loadings, later)
 
     def spawn(self, body: dict[str, Any]) -> None:
@@ -191,7 +193,8 @@ class Workers:
         loading.reached, loading.ready_at = -1, None
         loading.base = vitals.private_bytes(zygote.pid) if zygote.pid else 0
         try:
-            member = loading.member = self._family.fork(zygote, number, loading.spec)
+            spec = {**loading.spec, "patient": loading.ready_once and not self.carries(number)}
+            member = loading.member = self._family.fork(zygote, number, spec)
         except (OSError, LinkClosed) as error:
             log.error("no worker of %r can be started (%r); trying again", loading, error)  # noqa: TRY400
             self._later(_AGAIN, lambda: self._start(number))

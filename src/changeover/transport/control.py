@@ -121,6 +121,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         path: the sealed ONNX file; cache: the optimised-model cache folder; empty: an empty folder to run in.
         verify: run the structure checks first (a replacement of a proven worker need not).
         signature: what a worker of this loading proved before; a replacement takes it over.
+        patient: no request goes to this loading now, so a replacement need not hurry (the supervisor's to say).
         instances: runner threads.
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
@@ -143,6 +144,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     memory_limit: int = 0
     warmup_finite: bool = True
     signature: Signature | None = None
+    patient: bool = False
     faults: tuple[Fault, ...] = ()
 
 

@@ -93,7 +93,7 @@ class Loader:
             ModelRejected: a gate refused it, or onnxruntime cannot load it.
             MemoryError: over the memory limit outside of onnxruntime.
         """
-        if self._spec.signature is not None:  # a replacement: clients wait for it, so it is not quiet
+        if self._spec.signature is not None and not self._spec.patient:  # clients wait for this replacement
             return self._load(None)
         how = quiet.method(self._spec.intra_op_threads)
         return quiet.run_quietly(lambda: self._load(how), how)
