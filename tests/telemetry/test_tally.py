@@ -48,6 +48,18 @@ def test_a_key_counts_ten_times_at_most() -> None:
     assert tally.requests == 15
 
 
+def test_a_key_is_one_unit_whatever_the_number_of_gateways() -> None:
+    """Each belongs to one of them; its requests at the others are requests like any other."""
+    tallies = [Tally(1, 2, 3, (index, 3)) for index in range(3)]
+    for number in range(600):
+        for tally in tallies:
+            tally.answered(5, b"client-%d" % number)
+    counted = [sum(count for *_, count in tally.key_states()) for tally in tallies]
+    assert sum(counted) == 600
+    assert min(counted) > 100
+    assert [tally.requests for tally in tallies] == [600] * 3
+
+
 def test_keys_are_bounded() -> None:
     """Beyond 20,000 a new key is no unit of evidence; its request counts all the same."""
     tally = Tally(1, 2, 3)

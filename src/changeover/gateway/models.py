@@ -17,6 +17,7 @@ from changeover.gateway.batcher import Batcher
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.router import Model, Table, Target
 from changeover.gateway.ticket import Desk
+from changeover.telemetry.tally import ONLY
 from changeover.transport.channel import ChannelSize
 from changeover.transport.control import (
     Acknowledged,
@@ -57,6 +58,7 @@ class Models:
     def __init__(self, page: RoutePage, store: TableStore, send: Callable[[Frame], None]) -> None:
         self.by_name: dict[str, Model] = {}
         self.targets: dict[int, Target] = {}
+        self.place = ONLY
         self._by_word: dict[int, Model] = {}
         self._page = page
         self._store = store
@@ -145,6 +147,7 @@ class Models:
         if target is None:
             batcher = Batcher(entry, self._desk, self._open, self._denounce)
             target = self.targets[entry.loading] = Target(entry, word, batcher)
+            target.ledger.place = self.place
             self._open(entry.loading)
         target.on_idle = None  # named again, perhaps after a table that did not
         return target

@@ -67,6 +67,7 @@ class Gateway:
         self._link = link
         self._settings = settings
         self._models = Models(RoutePage(page), TableStore(store), self._send)
+        self._models.place = welcome.json()["index"], settings.gateways
         self._pipeline = Pipeline(
             self._models, Room(settings.queue_limit, settings.max_queue_delay), settings.default_timeout
         )

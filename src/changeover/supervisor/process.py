@@ -96,7 +96,8 @@ class Supervisor:
         if role is Role.ZYGOTE:
             member = self.family.spawn(role, {}, [])
         elif role is Role.GATEWAY:
-            member = self.family.spawn(role, {"settings": settings}, self._holdings.for_gateway())
+            body = {"settings": settings, "index": index}
+            member = self.family.spawn(role, body, self._holdings.for_gateway())
             self._tell_controller(Kind.UP, {"role": role, "member": member.number, "pid": member.pid})
         else:
             known = memory(self._loadings())

@@ -31,7 +31,8 @@ class Arm:
         work: worker CPU seconds a batch: by batch-size class (`batch_class`) a histogram of the same buckets. In
             keyed traffic a batch counts as long as one of its rows is of a key that has not reached `KEY_CAP`.
         keys: number of keys by (requests capped at `KEY_CAP`, failures among them): cumulative in the stratum, not a
-            difference. Requests without a key are not in it. A key counts at each gateway by itself.
+            difference. Requests without a key are not in it. A key counts with what it
+            sent to one of the gateways.
         spent: requests that this version did not get because the budget of replays was empty: a failed verdict.
     """
 

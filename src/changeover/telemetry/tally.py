@@ -6,6 +6,9 @@ batcher the work of each run.
 
 from __future__ import annotations
 
+from typing import Final
+from zlib import crc32
+
 from changeover.telemetry.evidence import KEY_CAP
 from changeover.telemetry.observations import BUCKETS
 
@@ -15,6 +18,11 @@ _KEPT = 4
 _STEP = 16
 _MOST_KEYS = 20_000
 """Keys that a tally tells apart; later ones are no units of evidence."""
+
+
+Place = tuple[int, int]
+"""A gateway's own number, from 0, and how many there are."""
+ONLY: Final[Place] = (0, 1)
 
 
 class Tally:
@@ -27,15 +35,16 @@ class Tally:
         latency: end to end, counts by bucket.
         work: worker CPU time of a run, counts by bucket, by class of batch size (the exponent of two).
         states: how many keys were here so often (10 at most) and failed so often then, as `requests * 16 + failures`.
+            Each key belongs to one of the gateways and is a unit of evidence only there, or it would be two.
         late: the first bucket of an answer that came too late to be a good one.
     """
 
     __slots__ = (
-        "_keys", "epoch", "failures", "late", "latency", "loading", "member",
+        "_keys", "_place", "epoch", "failures", "late", "latency", "loading", "member",
         "requests", "shielded", "spent", "states", "work",
     )  # fmt: skip
 
-    def __init__(self, loading: int, epoch: int, member: int) -> None:
+    def __init__(self, loading: int, epoch: int, member: int, place: Place = ONLY) -> None:
         self.loading = loading
         self.epoch = epoch
         self.member = member
@@ -47,6 +56,7 @@ class Tally:
         self.work: dict[int, list[int]] = {}
         self.states: dict[int, int] = {}
         self.late = BUCKETS
+        self._place = place
         self._keys: dict[int, int] = {}
 
     def answered(self, bucket: int, key: bytes | None) -> None:
@@ -70,7 +80,7 @@ class Tally:
 
     def saturated(self, key: bytes) -> bool:
         """Whether a key counts no more."""
-        return self._keys.get(hash(key), 0) >= KEY_CAP * _STEP
+        return self._keys.get(crc32(key), 0) >= KEY_CAP * _STEP
 
     def left(self, bucket: int, key: bytes | None) -> None:
         """The client went away; that is the version's fault when the answer was late already."""
@@ -90,11 +100,14 @@ class Tally:
         counts[bucket] += 1
 
     def _keyed(self, key: bytes, failed: bool) -> None:
-        number = hash(key)
+        number = crc32(key)
         state = self._keys.get(number, 0)
         if state >= KEY_CAP * _STEP or (not state and len(self._keys) >= _MOST_KEYS):
             return
         after = self._keys[number] = state + _STEP + failed
+        index, gateways = self._place
+        if number % gateways != index:
+            return
         self.states[after] = self.states.get(after, 0) + 1
         if state:
             self.states[state] -= 1
@@ -105,9 +118,11 @@ class Ledger:
 
     Attributes:
         current: where requests count now; None outside of a rollout.
+        place: of this gateway.
     """
 
     def __init__(self, loading: int) -> None:
+        self.place = ONLY
         self.loading = loading
         self.current: Tally | None = None
         self._epoch = 0
@@ -136,7 +151,7 @@ class Ledger:
         return changed
 
     def _turn(self) -> None:
-        self.current = Tally(self.loading, self._epoch, self._member) if self._epoch else None
+        self.current = Tally(self.loading, self._epoch, self._member, self.place) if self._epoch else None
         if self.current is not None:
             self._kept = [*self._kept[1 - _KEPT :], self.current]
             self._told = {id(t): self._told[id(t)] for t in self._kept if id(t) in self._told}
