@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from changeover.rehearsal.cases import HEALTHY, Case, repeated
-from changeover.rehearsal.outcome import TAKEN_BACK
+from changeover.rehearsal.outcome import PROMOTED, TAKEN_BACK
 from rehearse import rehearsed
 from rig import emit, verdict
 
@@ -22,7 +22,7 @@ PLAN = """\
 rollout:
   strategy: canary
   steps: [{weight: shadow, mirror: 30%}, {weight: 1%, min_requests: 20}, 5%, 25%, 50%, 100%]
-  hold: 2s
+  hold: 4s
   min_requests: 100
   max_hold: 60s
   on_inconclusive: pause
@@ -35,7 +35,7 @@ def main(rollouts: int, rate: float, minutes: float) -> None:
     with tempfile.TemporaryDirectory(prefix="changeover-aa-") as made:
         outcomes = rehearsed(Path(made), PLAN, repeated([Case(HEALTHY)], rollouts), rate, minutes)
     false = [o for o in outcomes if o.phase in TAKEN_BACK]
-    through = sum(o.phase in ("watching", "succeeded") for o in outcomes)
+    through = sum(o.phase in PROMOTED for o in outcomes)
     clean = not any(o.errors + o.wrong + o.late for o in outcomes)
     emit("aa_rollouts", met=not false and clean and through == rollouts, rollouts=len(outcomes), promoted=through,
          false_rollbacks=len(false), reasons=[f"{o.reason} at {o.step}: {o.detail}" for o in false],

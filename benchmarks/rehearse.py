@@ -28,7 +28,7 @@ PLAN = """\
 rollout:
   strategy: canary
   steps: [{weight: shadow, mirror: 30%}, 5%, 25%, 50%, 100%]
-  hold: 2s
+  hold: 4s
   min_requests: 50
   max_hold: 60s
   on_inconclusive: rollback
@@ -76,7 +76,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="rehearse.py")
     parser.add_argument("runs", type=int, nargs="?", default=20)
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--rate", type=float, default=1000.0, metavar="R", help="requests a second (default 1000)")
+    parser.add_argument("--rate", type=float, default=300.0, metavar="R", help="requests a second (default 300)")
     parser.add_argument("--minutes", type=float, default=45.0, metavar="M", help="the last candidate begins by then")
     given = parser.parse_args()
     main(given.runs, given.kinds, given.rate, given.minutes)

@@ -19,6 +19,8 @@ FULL = (
     ("split.py", "10000"),
     ("shadow.py", "30"),
     ("overload.py", "10"),
+    ("rehearse.py", "20"),
+    ("aa_rollouts.py", "20"),
     ("many_models.py", "1", "10", "25", "50"),
 )
 QUICK = (
@@ -31,6 +33,8 @@ QUICK = (
     ("split.py", "3200"),
     ("shadow.py", "2"),
     ("overload.py", "4"),
+    ("rehearse.py", "1"),
+    ("aa_rollouts.py", "2"),
     ("many_models.py", "1", "10"),
 )
 

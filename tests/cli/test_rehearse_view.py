@@ -39,5 +39,5 @@ def test_a_row_a_kind_and_a_verdict() -> None:
     """What the plan does not do is named."""
     text = shown(made("healthy", {"phase": "succeeded"}), made("error", TAKEN), made("error", TAKEN))
     assert "error@canary 2 of 2 judge x2 error_rate 2.5 s" in text
-    assert "every bad candidate was taken back, and no healthy one" in text
+    assert "every bad candidate was taken back, every healthy one promoted" in text
     assert "the plan does not do: slow@canary" in shown(made("error", TAKEN), made("slow", {"phase": "succeeded"}))

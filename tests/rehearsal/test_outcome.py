@@ -76,6 +76,13 @@ def test_a_candidate_that_was_promoted(kind: str) -> None:
     assert (made.caught_by, made.detection_s, made.back_ms) == ("nobody", None, None)
 
 
+@pytest.mark.parametrize("kind", ["healthy", "error"])
+def test_a_candidate_without_an_end(kind: str) -> None:
+    """Is right for neither: a plan has to come to a decision."""
+    made = outcome(Case(kind), 1, Moments(0.5, None, 15.0), {"phase": "paused"}, (SEEN, "2", 2.0))
+    assert not made.right
+
+
 def test_a_candidate_that_answered_nobody() -> None:
     """All traffic was back before it had left."""
     made = outcome(Case("nan", "load"), 1, Moments(0.5, 0.5, 3.0), {"phase": "failed"}, (SEEN, "9", 2.0))

@@ -110,6 +110,14 @@ def test_slow_takes_processor_time(make: Make) -> None:
     assert (time.thread_time() - between) / (between - began) > 2.5
 
 
+def test_slow_takes_a_least_time(make: Make) -> None:
+    """A tiny model too is slowed down by something that can be told from a cold cache."""
+    faulty = make(Fault("slow", seconds=0.05))
+    began = time.thread_time()
+    run(faulty)
+    assert 0.05 <= time.thread_time() - began < 0.5
+
+
 def test_a_leak_stays(make: Make) -> None:
     """Each run keeps its bytes, resident."""
     faulty = make(Fault("leak", bytes=4 << 20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def rehearse(
     timeout: Annotated[float, typer.Option(min=1, metavar="S", help="Give a candidate up after so long.")] = 1800.0,
     output: Output = Format.TABLE,
 ) -> int:
-    """Try a plan against candidates that go wrong on purpose; exit 0 only if it took back every bad one and no other.
+    """Try a plan against candidates that go wrong on purpose; exit 0 only if each met its fate.
 
     A private server on loopback serves the model under load. Then the same bytes come as version 2, 3, … through the
     real plan: one healthy candidate, and one each that becomes slow, errs, answers NaN or wrong labels, leaks, crashes
@@ -96,7 +97,8 @@ def rehearse(
     for change in subject.script.changes:
         say(f"note: {change}")
     clients = Clients(None if traffic == GENERATED else Path(traffic), rate, deadline)
-    outcomes = list(perform(subject, _cases(kinds, runs), clients, timeout))
+    with _ended_in_order():
+        outcomes = list(perform(subject, _cases(kinds, runs), clients, timeout))
     document = _document(subject, clients, outcomes)
     show(document, output, lambda: rehearsal_table(document))
     return Exit.DONE if document["passed"] else Exit.REFUSED
@@ -124,6 +126,16 @@ def perform(subject: Subject, cases: list[Case], clients: Clients, timeout: floa
                 outcome = stage.act(number, run)
                 say(f"  {outcome_line(outcome)}")
                 yield outcome
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends a rehearsal as Ctrl-C does, so that its server does not stay."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def load_of(stage: Stage, model: str, clients: Clients) -> LoadSpec:

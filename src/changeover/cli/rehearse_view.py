@@ -58,4 +58,4 @@ def _verdict(document: Document) -> str:
     wrong = [row["kind"] for row in document["summary"] if row["right"] < row["runs"]]
     if wrong:
         return f"[red]the plan does not do: {', '.join(wrong)}[/]"
-    return "[green]every bad candidate was taken back, and no healthy one[/]"
+    return "[green]every bad candidate was taken back, every healthy one promoted[/]"

@@ -17,7 +17,7 @@ MOMENTS: Final = ("load", "shadow", "canary", "watching")
 
 _RUNS_TO_THE_LIMIT: Final = 40
 _FAULTS: Final = {
-    "slow": Fault("slow", factor=3.0),
+    "slow": Fault("slow", factor=3.0, seconds=0.002),
     "error": Fault("error", rate=0.2),
     "nan": Fault("nan", rate=0.2),
     "labels": Fault("labels"),

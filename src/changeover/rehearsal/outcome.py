@@ -17,6 +17,7 @@ from changeover.rehearsal.cases import Case
 Document = Mapping[str, Any]
 
 TAKEN_BACK: Final = ("rolled_back", "failed")
+PROMOTED: Final = ("watching", "succeeded")
 _DEATH: Final = ("crash", "worker", "hang", "hung", "memory")
 
 
@@ -70,8 +71,8 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether a bad candidate was taken back, a healthy one not."""
-        return (self.phase in TAKEN_BACK) == self.bad
+        """Whether a bad candidate was taken back, a healthy one promoted."""
+        return self.phase in (TAKEN_BACK if self.bad else PROMOTED)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

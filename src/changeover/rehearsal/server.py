@@ -112,11 +112,11 @@ class PrivateServer:
         deadline = time.monotonic() + _READY_WITHIN
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
-                raise Internal(f"the server did not start: {self._last_words()}", reason="server_ended")
+                raise Internal(f"the server did not start: {self.last_words()}", reason="server_ended")
             if self._answers():
                 return
             time.sleep(0.05)
-        raise DeadlineExceeded(f"the server was not ready after {_READY_WITHIN:.0f} s: {self._last_words()}")
+        raise DeadlineExceeded(f"the server was not ready after {_READY_WITHIN:.0f} s: {self.last_words()}")
 
     def _answers(self) -> bool:
         try:
@@ -133,5 +133,6 @@ class PrivateServer:
         finally:
             connection.close()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Return the end of its log."""
         return self.log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "it wrote nothing"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from changeover.bench import BenchProcess, LoadSpec
-from changeover.errors import ChangeoverError, NotFound
+from changeover.errors import ChangeoverError, NotFound, ServerError
 from changeover.rehearsal.cases import Case, moment_reached
 from changeover.rehearsal.outcome import Moments, Outcome, outcome, verdict_at
 from changeover.rehearsal.server import PrivateServer
@@ -21,10 +21,13 @@ Document = dict[str, Any]
 
 _POLL_S = 0.1
 _PROMOTED = "watching"
+_PAUSED = "paused"
 _ENDS = ("succeeded", "rolled_back", "failed")
 _WATCH_S = 20.0
 """Seconds of the undo window in which a bad candidate that was promoted may still be taken back."""
 _CERTIFICATE_WITHIN = 10.0
+_CLEARED_WITHIN = 30.0
+_CONTROLLER_BACK_WITHIN = 15.0
 
 
 class Control(Protocol):
@@ -33,8 +36,8 @@ class Control(Protocol):
     def push(self, name: str, body: IO[bytes], content_type: str, version: str | None = None) -> Document:
         """Store a version and start its rollout."""
 
-    def rollout(self, name: str) -> Document:
-        """Return the model's present or latest rollout."""
+    def call(self, method: str, path: str) -> Document:
+        """Send one request without a body."""
 
     def rollout_by_id(self, rollout: str) -> Document:
         """Return one rollout."""
@@ -92,13 +95,16 @@ class Stage:
         faults = {
             str(2 + number): case.faults(str(self._arming(number)), play.memory_limit)
             for number, case in enumerate(play.cases)
+            if case.bad
         }
         (self._folder / "faults.json").write_text(json.dumps({"models": {play.model: faults}}))
         play.fill(self.server.repository)
         self._stack.enter_context(self.server)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, ChangeoverError):
+            self._on_event(f"the server's last words: {self.server.last_words()}")
         self._stack.close()
 
     def act(self, number: int, run: int = 1) -> Outcome:
@@ -122,6 +128,7 @@ class Stage:
             bench.result(self.deadline + 60.0)
             records = bench.records()
         self._arming(number).unlink(missing_ok=True)
+        self._clear(case, rollout)
         shown = self._completed(rollout)
         return outcome(case, run, moments, shown, (records, version, self.deadline))
 
@@ -137,7 +144,7 @@ class Stage:
         place, deadline = "", pushed_at + self._play.longest
         promoted: float | None = None
         while True:
-            rollout = self.control.rollout_by_id(pushed["rollout"])
+            rollout = self._look(pushed["rollout"])
             now = time.monotonic()
             if case.bad and armed is None and moment_reached(case.moment, rollout):
                 arming.touch()
@@ -153,11 +160,36 @@ class Stage:
                 return rollout, Moments(pushed_at, armed, now if found is None else found)
             time.sleep(_POLL_S)
 
+    def _look(self, rollout: str) -> Document:
+        """The rollout now; a controller that is being replaced is waited for."""
+        until = time.monotonic() + _CONTROLLER_BACK_WITHIN
+        while True:
+            try:
+                return self.control.rollout_by_id(rollout)
+            except ServerError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_POLL_S)
+
     def _over(self, case: Case, rollout: Document, promoted: float | None, now: float) -> bool:
         """A healthy candidate is through with its promotion; a bad one may be taken back afterwards."""
-        if rollout["phase"] in _ENDS:
+        if rollout["phase"] in (*_ENDS, _PAUSED):
             return True
         return promoted is not None and (not case.bad or now > promoted + _WATCH_S)
+
+    def _clear(self, case: Case, rollout: Document) -> None:
+        """Take back by hand what its plan did not, so that the next candidate meets a good version and no rollout."""
+        if rollout["phase"] in _ENDS or (rollout["phase"] == _PROMOTED and not case.bad):
+            return
+        verb = "undo" if rollout["phase"] == _PROMOTED else "abort"
+        self._on_event(f"{case.name}: {rollout['phase']}, so it is taken back by hand")
+        try:
+            self.control.call("POST", f"/v1/models/{self._play.model}/rollout/{verb}")
+        except ChangeoverError as error:
+            self._on_event(f"{case.name}: {verb} was refused: {error.message}")
+        until = time.monotonic() + _CLEARED_WITHIN
+        while self._look(rollout["id"])["phase"] not in _ENDS and time.monotonic() < until:
+            time.sleep(_POLL_S)
 
     def _completed(self, rollout: Document) -> Document:
         """The rollout with the count of shielded requests from its certificate; what a gate refused had no requests."""

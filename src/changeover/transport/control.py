@@ -98,9 +98,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the runs of a version go wrong, on purpose, in a rehearsal.
 
     Attributes:
-        kind: slow: a run takes `factor` times its processor time; error: it raises; nan: its floating-point outputs
-            are NaN; labels: its outputs are moved along by one class; leak: it keeps `bytes` for ever; crash: the
-            worker dies by SIGSEGV; hang: the run never ends.
+        kind: slow: a run takes `factor` times its processor time, and at least `seconds` more; error: it raises; nan:
+            its floating-point outputs are NaN; labels: its outputs are moved along by one class; leak: it keeps `bytes`
+            for ever; crash: the worker dies by SIGSEGV; hang: the run never ends.
         after: runs of the worker (warm-up and gates included) that are well before.
         rate: share of the later runs that go wrong.
         when: path of a file; without it no run goes wrong. Empty: always.
@@ -110,6 +110,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
     rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     factor: Annotated[float, msgspec.Meta(gt=1)] = 3.0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     bytes: Annotated[int, msgspec.Meta(ge=1)] = 1 << 20
     when: str = ""
 

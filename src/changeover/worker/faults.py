@@ -58,7 +58,7 @@ class FaultySession(Session):
         outputs = self._real.run_feeds(feeds)
         for fault in struck:
             if fault.kind == "slow":
-                _burn(began, fault.factor)
+                _burn(began, fault)
             elif fault.kind == "nan":
                 outputs = [_not_a_number(array) for array in outputs]
             elif fault.kind == "labels":
@@ -90,9 +90,10 @@ def _crash() -> None:
     time.sleep(_LONG)  # in case another thread takes the signal: this run has no answer
 
 
-def _burn(began: float, factor: float) -> None:
-    """Use processor time until this thread has used `factor` times what the run took since `began`."""
-    until = began + factor * (time.thread_time() - began)
+def _burn(began: float, fault: Fault) -> None:
+    """Use processor time until this thread has used what the run, which took it from `began` until now, is to take."""
+    took = time.thread_time() - began
+    until = began + max(took * fault.factor, took + fault.seconds)
     while time.thread_time() < until:
         pass
 
