@@ -71,6 +71,6 @@ def test_a_fork_that_fails_ends_the_zygote(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(SystemExit, match="could not be forked"):
-        zygote._fork(Link(ours), theirs.fileno(), os.getpid(), low=False)
+        zygote._fork(Link(ours), theirs.fileno(), os.getpid(), {"role": "worker", "quiet": False})
     ours.close()
     theirs.close()

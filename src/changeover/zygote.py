@@ -1,6 +1,6 @@
-"""The zygote: numpy and onnxruntime imported, one thread; workers are forked from it in milliseconds.
+"""The zygote: numpy and onnxruntime imported, one thread; workers and provers are forked from it in milliseconds.
 
-A double fork hands the worker to the supervisor (the subreaper), so the zygote may die without its workers.
+A double fork hands the child to the supervisor (the subreaper), so the zygote may die without its children.
 """
 
 from __future__ import annotations
@@ -12,22 +12,29 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from setproctitle import setproctitle
 
+from changeover.prover import process as prover
 from changeover.runtime import quiet
 from changeover.transport.child import arguments, introduce
 from changeover.transport.link import Kind, Link, LinkClosed, frame
-from changeover.worker import process
+from changeover.worker import process as worker
+
+_MAINS: Final[dict[str, Callable[[int, int], None]]] = {"worker": worker.main, "prover": prover.main}
+"""What a child does with its link and its parent's pid, by its role."""
 
 
 def main() -> None:
-    """Fork workers as the supervisor asks, until it dies."""
+    """Fork as the supervisor asks, until it dies."""
     fd, parent = arguments()
     link, _ = introduce(fd, parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle("changeover: zygote")
-    process.preload()
+    worker.preload()
+    prover.preload()
     if threading.active_count() != 1 or len(os.listdir("/proc/self/task")) != 1:
         sys.exit("zygote: a library started a thread at import, forking would break; is ORT_DISABLE_TELEMETRY unset?")
     gc.collect()
@@ -40,46 +47,47 @@ def main() -> None:
         message = link.receive()
         if message is not None and message.kind is Kind.FORK:
             body = message.json()
-            pid = _fork(link, message.fds[0], parent, low=body["quiet"])
+            pid = _fork(link, message.fds[0], parent, body)
             os.close(message.fds[0])
             link.send(frame(Kind.FORKED, {"member": body["member"], "pid": pid}))
 
 
-def _fork(link: Link, fd: int, supervisor: int, *, low: bool) -> int:
-    """Fork a worker on the link `fd`; returns its pid. The process between exits at once.
+def _fork(link: Link, fd: int, supervisor: int, wanted: Mapping[str, Any]) -> int:
+    """Fork a worker or prover on the link `fd`; returns its pid. The process between exits at once.
 
     Raises:
         OSError, SystemExit: the machine has no room for another process; the next zygote finds out anew.
     """
+    life = _MAINS[wanted["role"]]
     reader, writer = os.pipe()
     between = os.fork()
     if between == 0:
-        worker = os.fork()
-        if worker == 0:
-            if low:
+        child = os.fork()
+        if child == 0:
+            if wanted["quiet"]:
                 quiet.begin_low()
             os.close(reader)
             os.close(writer)
             link.sock.close()
-            _be_worker(fd, supervisor)
-        os.write(writer, worker.to_bytes(8, "little"))
+            _live(life, fd, supervisor)
+        os.write(writer, child.to_bytes(8, "little"))
         os._exit(0)
     os.close(writer)
     os.waitpid(between, 0)
     pid = int.from_bytes(os.read(reader, 8), "little")
     os.close(reader)
     if not pid:
-        sys.exit("zygote: a worker could not be forked")
+        sys.exit("zygote: a child could not be forked")
     return pid
 
 
-def _be_worker(fd: int, supervisor: int) -> None:
-    """The worker's whole life; never returns, so no destructor of the zygote's runs in a child."""
+def _live(life: Callable[[int, int], None], fd: int, supervisor: int) -> None:
+    """The child's whole life; never returns, so no destructor of the zygote's runs in a child."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.setsid()
-        process.main(fd, supervisor)
+        life(fd, supervisor)
         code = 0
     except (LinkClosed, SystemExit):
         pass

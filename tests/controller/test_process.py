@@ -40,7 +40,7 @@ def test_an_interrupted_rollout_goes_on(serve: Serve) -> None:
     """The controller dies while a version loads: the next one carries the same rollout to its end."""
     server = serve()
     server.deploy("m", onnx_models.scale(2).SerializeToString())
-    server.plan("m", "runtime: {max_batch: 1}")
+    server.plan("m", "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}}")
     pushed = server.push("m", onnx_models.slow(200).SerializeToString())
     server.named("worker m/2")
     controller = server.named("controller")

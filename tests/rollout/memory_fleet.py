@@ -19,7 +19,7 @@ import msgspec
 from changeover.controller.faults import Faults
 from changeover.errors import ChangeoverError
 from changeover.records.certificate import Requests, Window
-from changeover.rollout.fleet import Death, StoreTimes
+from changeover.rollout.fleet import Death, Proof, StoreTimes
 from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport import page
 from changeover.transport.control import (
@@ -33,6 +33,7 @@ from changeover.transport.control import (
     WorkerStatus,
 )
 from changeover.transport.page import RoutePage, TableRecord, TableStore
+from changeover.transport.proving import ProverSpec, ProverStatus
 
 MEASURED = Measured("nice", "miss", verify_s=0.25, load_s=0.5, warmup_s=0.25, rss_bytes=900, peak_bytes=1000)
 
@@ -57,7 +58,9 @@ class MemoryFleet:
 
     Attributes:
         fates: of the workers of a version, `READY` where nothing is said.
-        signatures: that a version's worker tells.
+            signatures: that a version's worker tells.
+        proofs: what comes of the provers of a version, one after the other; without any it passes.
+        proving: what provers were told.
         prepare_error: raised by `prepare`, `acknowledge_error` after the store.
         leased: loadings that never drain; `stubborn` ones are not reaped in time.
         old_pick_ns: start of the last pick from the old table, as gateways tell it.
@@ -69,6 +72,8 @@ class MemoryFleet:
     signatures: dict[str, Signature] = field(default_factory=dict)
     prepare_error: ChangeoverError | None = None
     acknowledge_error: ChangeoverError | None = None
+    proofs: dict[str, list[Proof]] = field(default_factory=dict)
+    proving: list[ProverSpec] = field(default_factory=list)
     leased: set[int] = field(default_factory=set)
     stubborn: set[int] = field(default_factory=set)
     old_pick_ns: int = 0
@@ -108,6 +113,33 @@ class MemoryFleet:
         self.calls.append(what)
 
     # -- workers -------------------------------------------------------------------------------------------
+
+    async def prove(self, spec: ProverSpec, patience: float) -> Proof:
+        """As `proofs` has it, else everything passes."""
+        self._call(f"prove {spec.worker.loading}")
+        self.proving.append(spec)
+        await asyncio.sleep(0)
+        number, version = spec.worker.loading, spec.worker.version
+        if self.proofs.get(version):
+            return self.proofs[version].pop(0)
+        fate = self.fates.get(version, Fate.READY)
+        begun = ProverStatus(number, "warmup", "validating", [GateResult("integrity", "passed", "sound")])
+        self.on_status(WorkerStatus(number, begun.state))
+        if fate is Fate.SILENT:
+            await asyncio.sleep(patience)
+            return Proof(begun, None)
+        if fate is Fate.DIES:
+            return Proof(begun, Death(number, -11, restarts=False))
+        if fate is Fate.FAILS:
+            reason, detail = "output_not_finite", "the output y holds NaN"
+            gates = [*begun.gates, GateResult("warmup", "failed", detail, {"reason": reason})]
+            return Proof(ProverStatus(number, "warmup", "failed", gates, reason, detail), None)
+        gates = [GateResult("integrity", "passed", "sound")]
+        told = self.signatures.get(version, signature())
+        return Proof(ProverStatus(number, "performance", "ready", gates, signature=told, measured=MEASURED), None)
+
+    def held(self) -> int:
+        return sum(self.memory(number) or 0 for number in self.alive)
 
     def spawn(self, loading: int, spec: WorkerSpec) -> None:
         self._call(f"spawn {loading}")

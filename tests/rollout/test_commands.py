@@ -23,7 +23,7 @@ class Room:
 
     def __init__(self, stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
         self.stage, self.fleet, self.journal = stage, fleet, journal
-        self.loader = Loader(MODEL, fleet, journal, stage.folder, 0.05)
+        self.loader = Loader(MODEL, fleet, journal, stage.settings)
         self.switch = Switch(MODEL, WORD, fleet, journal, journal.next_term(), beside=asyncio.create_task)
         self.clocks: list[Current] = []
         self.again: list[Callable[[], Awaitable[object]]] = []
@@ -102,7 +102,7 @@ def test_a_refusal_is_an_event(room: Room, fleet: MemoryFleet) -> None:
         assert happened is not None
         assert happened.event is Event.REFUSED
         assert happened.error is not None
-        assert happened.error.reason == "worker_crashed"
+        assert happened.error.reason == "prover_crashed"
         assert not fleet.alive
 
     run(scenario)

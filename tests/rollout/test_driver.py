@@ -146,7 +146,7 @@ def test_undo_while_a_candidate_loads(stage: Stage, fleet: MemoryFleet, journal:
     ("fate", "reason", "gate"),
     [
         (Fate.FAILS, "output_not_finite", "warmup"),
-        (Fate.DIES, "worker_crashed", "warmup"),
+        (Fate.DIES, "prover_crashed", "warmup"),
         (Fate.SILENT, "load_timeout", "warmup"),
     ],
 )
@@ -233,7 +233,7 @@ def test_a_newer_offer_ends_the_window_first(stage: Stage, fleet: MemoryFleet, j
         await driver.idle()
         assert phases(journal) == {"1": "succeeded", "2": "succeeded", "3": "watching"}
         assert serves(driver, fleet) == ("3", ["2", "3"])
-        assert fleet.calls.index("retire 1") < fleet.calls.index("spawn 3")
+        assert fleet.calls.index("retire 1") < fleet.calls.index("prove 3") < fleet.calls.index("spawn 3")
 
     play(stage.driver(fleet, journal), script)
     assert not fleet.broken
@@ -248,7 +248,7 @@ def test_offers_queue_and_run_in_order(stage: Stage, fleet: MemoryFleet, journal
         assert ids == ["r-000001", "r-000002", "r-000003", "r-000004"]
         await driver.idle()
         assert phases(journal) == {"1": "succeeded", "2": "succeeded", "3": "failed", "4": "watching"}
-        assert [c for c in fleet.calls if c.startswith("spawn")] == ["spawn 1", "spawn 2", "spawn 3", "spawn 4"]
+        assert [c for c in fleet.calls if c.startswith("prove")] == ["prove 1", "prove 2", "prove 3", "prove 4"]
         assert serves(driver, fleet) == ("4", ["2", "4"])
         record = await driver.undo()
         assert record.target.version == 4

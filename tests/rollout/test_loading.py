@@ -19,7 +19,7 @@ from tests.rollout.stage import MODEL, ScriptedJournal, Stage
 
 @pytest.fixture
 def loader(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> Loader:
-    made = Loader(MODEL, fleet, journal, stage.folder, 0.05)
+    made = Loader(MODEL, fleet, journal, stage.settings)
     fleet.on_status = made.on_status
     return made
 

@@ -33,7 +33,7 @@ def test_a_signature_that_no_model_has_is_refused(
     """Whether there is a version to compare it with or not: no gateway may hear of it."""
 
     async def scenario() -> None:
-        loader = Loader(MODEL, fleet, journal, stage.folder, 5.0)
+        loader = Loader(MODEL, fleet, journal, stage.settings)
         offers = [stage.offer(version) for version in (1, 2)]
         fleet.signatures["2"] = told
         active = await loader.load(1, offers[0].artifact, offers[0].plan) if with_active else None

@@ -1,7 +1,7 @@
 """The fleet: the gateways and workers of this machine, as the controller commands and hears them.
 
-Everything the others said last is kept as plain state; a coroutine that waits for something names a condition on
-that state (`until`). Who must answer a question to all gateways, and until when, is told by `question`:
+What the others said last is kept as plain state; a coroutine that waits names a condition on it (`until`). Who must
+answer a question to all gateways, and until when, is told by `question`:
 
 - prepare: every gateway that lives, joining ones too, before a commit;
 - committed: every gateway in service, and for a drain every gateway that lives.
@@ -22,10 +22,11 @@ from changeover.controller.gateways import Gateways
 from changeover.controller.members import GatewayState, WorkerState
 from changeover.controller.news import News
 from changeover.controller.observatory import Observatory
+from changeover.controller.proving import Provings
 from changeover.controller.question import Question
 from changeover.errors import Internal
 from changeover.records.certificate import Requests, Window
-from changeover.rollout.fleet import Death, StoreTimes
+from changeover.rollout.fleet import Death, Proof, StoreTimes
 from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport.control import (
     Acknowledged,
@@ -38,6 +39,7 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import SUPERVISOR, Frame, Kind
 from changeover.transport.page import RoutePage, TableRecord, TableStore
+from changeover.transport.proving import ProverSpec
 from changeover.transport.reports import Observations
 
 log = logging.getLogger("changeover.controller")
@@ -63,12 +65,14 @@ class Fleet:
         self._send = send
         self._term = term
         self._gateways = Gateways(self._tell, self.kill, self.news)
+        self._provings = Provings(self._tell, lambda told: self.on_status(told), self.news)  # noqa: PLW0108 - it is set later
         self._stored: dict[int, Question] = {}  # COMMITTED of the last store, by word
         self._words: dict[int, int] = {}  # of every loading that a table named
         self._handlers: dict[Kind, Callable[[Frame], None]] = {
             Kind.UP: self._on_up,
             Kind.DIED: self._on_died,
             Kind.STATUS: self._on_status,
+            Kind.PROVED: self._provings.on_proved,
             Kind.HEALTH: self._on_health,
             Kind.OBSERVED: self._on_observed,
             Kind.READY: self._gateways.on_ready,
@@ -83,6 +87,10 @@ class Fleet:
         return self._gateways.alive
 
     # -- commands ------------------------------------------------------------------------------------------
+
+    async def prove(self, spec: ProverSpec, patience: float) -> Proof:
+        """Have a loading proven by a prover that may be silent for so many seconds."""
+        return await self._provings.prove(spec, patience)
 
     def spawn(self, loading: int, spec: WorkerSpec) -> None:
         """Have a worker for this loading from now on."""
@@ -161,17 +169,8 @@ class Fleet:
     async def loaded(self, loading: int, deadline: float) -> WorkerStatus | Death | None:
         """Wait for a new worker: its last status (ready or failed), its death, or None at the deadline."""
         worker = self.workers[loading]
-
-        def ended() -> bool:
-            return worker.death is not None or (
-                worker.status is not None and worker.status.state in ("ready", "failed")
-            )
-
-        if not await self.news.until(ended, deadline):
-            return None
-        if worker.status is not None and worker.status.state in ("ready", "failed"):
-            return worker.status
-        return worker.death
+        await self.news.until(lambda: worker.answer is not None, deadline)
+        return worker.answer
 
     async def gone(self, loading: int, deadline: float) -> bool:
         """Wait until the worker of a retired loading was reaped."""
@@ -190,15 +189,8 @@ class Fleet:
     def take_over(self, snapshots: list[dict[str, Any]]) -> None:
         """The workers that live already, as the supervisor tells a new term."""
         for known in snapshots:
-            try:
-                status = msgspec.convert(known["status"], WorkerStatus) if known["status"] else None
-            except msgspec.ValidationError:
-                status = None  # the supervisor keeps a worker's words unread
             if not known["retiring"]:
-                number = known["loading"]
-                self.workers[number] = WorkerState(number, known["model"], known["pid"], known["member"], status)
-                if "health" in known:
-                    self.workers[number].health = msgspec.convert(known["health"], WorkerHealth), monotonic_ns()
+                self.workers[known["loading"]] = WorkerState.of(known)
         for record in self._store.read():
             self._know(record)
         gateways = [m for m, gateway in self.gateways.items() if gateway.ready]
@@ -219,6 +211,10 @@ class Fleet:
     def memory(self, loading: int) -> int | None:
         """Bytes that the worker of a loading has to itself, None without a worker."""
         return self.workers[loading].memory() if loading in self.workers else None
+
+    def held(self) -> int:
+        """Bytes that all workers have to themselves."""
+        return sum(worker.memory() or 0 for worker in self.workers.values())
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""
@@ -263,9 +259,14 @@ class Fleet:
         if body["role"] == "gateway":
             self._gateways.on_died(body["member"])
             self.observatory.gateway_died(body["member"])
-        elif body["role"] == "worker" and body["loading"] in self.workers:
+            return
+        if "loading" not in body:
+            return
+        death = Death(body["loading"], body["code"], restarts=body["restart"], cause=body.get("cause") or "crashed")
+        if body["role"] == "prover":
+            self._provings.died(death)
+        elif body["loading"] in self.workers:
             worker = self.workers[body["loading"]]
-            death = Death(body["loading"], body["code"], restarts=body["restart"], cause=body.get("cause") or "crashed")
             worker.pid = None
             if not death.restarts:
                 worker.death = death

@@ -5,7 +5,10 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, monotonic_ns
+from typing import Any
+
+import msgspec
 
 from changeover.rollout.fleet import Death
 from changeover.transport.control import Acknowledged, WorkerHealth, WorkerStatus
@@ -70,6 +73,25 @@ class WorkerState:
     incarnations: int = 0
     health: tuple[WorkerHealth, int] | None = None
     """The last word on how its workers fare, and when it came (monotonic ns)."""
+
+    @classmethod
+    def of(cls, known: dict[str, Any]) -> WorkerState:
+        """What the supervisor tells a new term; it keeps a worker's words unread, and they may make no sense."""
+        try:
+            status = msgspec.convert(known["status"], WorkerStatus) if known["status"] else None
+        except msgspec.ValidationError:
+            status = None
+        made = cls(known["loading"], known["model"], known["pid"], known["member"], status)
+        if "health" in known:
+            made.health = msgspec.convert(known["health"], WorkerHealth), monotonic_ns()
+        return made
+
+    @property
+    def answer(self) -> WorkerStatus | Death | None:
+        """What came of its start: its last report (`ready`, `failed`), else its death; None while it is under way."""
+        if self.status is not None and self.status.state in ("ready", "failed"):
+            return self.status
+        return self.death
 
     def memory(self) -> int | None:
         """Bytes that it has to itself, None when there is no process.

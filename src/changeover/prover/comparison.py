@@ -86,7 +86,7 @@ def compare_output(spec: TensorSpec, active: Array, candidate: Array) -> Compari
         flip=_flip(spec, before, after),
         max_abs=_largest(distance),
         max_rel=_largest(relative),
-        cosine=_cosine(before, after),
+        cosine=float(cosines(before, after).min()),
         error=_bounded(before, after, distance),
     )
 
@@ -133,18 +133,19 @@ def _largest(values: Array) -> float:
     return top if top >= 0 else 0.0
 
 
-def _cosine(before: Array, after: Array) -> float:
+def cosines(before: Array, after: Array) -> npt.NDArray[np.float64]:
+    """Cosine of each row with its counterpart, both 64-bit numbers; -1 where only one side is finite."""
     rows = before.shape[0] if before.ndim else 1
     ours, theirs = before.reshape(rows, -1), after.reshape(rows, -1)
-    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        return 1.0 if np.array_equal(ours, theirs, equal_nan=True) else -1.0
+    same = np.all((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)), axis=1)
+    odd: Array = np.asarray((~(np.isfinite(ours) & np.isfinite(theirs))).any(axis=1))
     # Scaled first: squares of large numbers would overflow.
-    ours, theirs = (_scaled(part) for part in (ours, theirs))
+    ours, theirs = (_scaled(np.where(odd[:, np.newaxis], 0.0, part)) for part in (ours, theirs))
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    both_none = ~ours.any(axis=1) & ~theirs.any(axis=1)
     dots = np.einsum("ij,ij->i", ours, theirs)
-    found = np.where(both_none, 1.0, np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0))
-    return float(np.clip(found, -1.0, 1.0).min())
+    found = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
+    cosine: npt.NDArray[np.float64] = np.where(same, 1.0, np.where(odd, -1.0, np.clip(found, -1.0, 1.0)))
+    return cosine
 
 
 def _scaled(rows: Array) -> Array:

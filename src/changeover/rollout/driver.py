@@ -51,7 +51,7 @@ class Driver:
         self.journal = journal
         self.settings = settings
         self.store = settings.state / "artifacts"
-        self.loader = Loader(model, fleet, journal, settings.state, settings.load_timeout)
+        self.loader = Loader(model, fleet, journal, settings)
         self.switch = Switch(model, word, fleet, journal, term, beside=self._beside)
         self.taken_over = asyncio.Event()
         """Set when recovery has read what the last term left open: only then may this term open rollouts."""

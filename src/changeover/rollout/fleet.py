@@ -12,6 +12,7 @@ from changeover.records.certificate import Requests, Window
 from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport.control import Acknowledged, WorkerSpec, WorkerStatus
 from changeover.transport.page import TableRecord
+from changeover.transport.proving import ProverSpec, ProverStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a prover said last, and its death when it died before its end; neither: it fell silent."""
+
+    status: ProverStatus | None
+    death: Death | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreTimes:
     """CLOCK_MONOTONIC nanoseconds just before and after the store."""
 
@@ -37,6 +46,9 @@ class StoreTimes:
 
 class Fleet(Protocol):
     """Commands to gateways and workers; times are seconds."""
+
+    async def prove(self, spec: ProverSpec, patience: float) -> Proof:
+        """Have a loading proven by a prover that may be silent for so many seconds."""
 
     def spawn(self, loading: int, spec: WorkerSpec) -> None:
         """Have a worker for this loading from now on."""
@@ -79,6 +91,9 @@ class Fleet(Protocol):
 
     def memory(self, loading: int) -> int | None:
         """Bytes that the worker of a loading has to itself, None without a worker."""
+
+    def held(self) -> int:
+        """Bytes that all workers have to themselves."""
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""

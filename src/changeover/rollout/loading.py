@@ -10,24 +10,25 @@ from time import monotonic_ns
 
 import msgspec
 
-from changeover.errors import ChangeoverError, ModelRejected
+from changeover.errors import ChangeoverError, Internal, ModelRejected
 from changeover.lifecycle.artifacts import Artifact
-from changeover.lifecycle.signature import ModelSignature, require_compatible
+from changeover.lifecycle.signature import require_compatible
 from changeover.lifecycle.states import LoadingState, move
 from changeover.records.journal import Journal
+from changeover.rollout import proving
 from changeover.rollout.fleet import Death, Fleet
 from changeover.rollout.plan import Plan
-from changeover.tensors import Datatype
-from changeover.transport.channel import MAX_DIMS
+from changeover.rollout.soundness import sound
+from changeover.settings import Settings
 from changeover.transport.control import (
     GateResult,
     LoadingEntry,
     Measured,
-    Signature,
     WorkerSpec,
     WorkerStatus,
 )
 from changeover.transport.exits import how
+from changeover.transport.proving import ProverStatus
 
 _RELEASE_GRACE = 2.0
 _GONE_PATIENCE = 5.0
@@ -37,7 +38,13 @@ log = logging.getLogger("changeover.controller")
 
 @dataclass(slots=True)
 class Loading:
-    """One version in one worker. `entry` is there once it is ready."""
+    """One version in one worker.
+
+    Attributes:
+        entry: is there once it is ready.
+        chosen: it served before, so its gates have spoken.
+        proof: what the prover found; None before it has, and for what was chosen before.
+    """
 
     number: int
     version: int
@@ -47,6 +54,8 @@ class Loading:
     entry: LoadingEntry | None = None
     measured: Measured = field(default_factory=Measured)
     gates: list[GateResult] = field(default_factory=list)
+    chosen: bool = False
+    proof: ProverStatus | None = None
     started_ns: int = field(default_factory=monotonic_ns)
 
     @property
@@ -64,40 +73,37 @@ class Loading:
 
 
 class Loader:
-    """Loads and releases the versions of one model.
+    """Loads and releases the versions of one model."""
 
-    Args:
-        state: the server's state folder.
-        timeout: seconds a worker may take until it is ready.
-    """
-
-    def __init__(self, model: str, fleet: Fleet, journal: Journal, state: Path, timeout: float) -> None:
+    def __init__(self, model: str, fleet: Fleet, journal: Journal, settings: Settings) -> None:
         self._model = model
         self._fleet = fleet
         self._journal = journal
-        self._state = state
-        self._timeout = timeout
+        self._state = settings.state
+        self._timeout = settings.load_timeout
+        self._folder = Path(settings.repository) / model if settings.repository is not None else None
         self.live: dict[int, Loading] = {}
 
     async def load(self, version: int, artifact: Artifact, plan: Plan) -> Loading:
-        """Record a new loading and start its worker."""
+        """Record a new loading of a version that was chosen before, and start its worker: clients wait for it."""
         loading = await asyncio.to_thread(self.record_new, version, artifact, plan)
+        loading.chosen = True
+        loading.gates.append(
+            GateResult("integrity", "passed", _INTEGRITY, {"digest": artifact.digest, "bytes": artifact.manifest.size})
+        )
         self.start(loading)
         return loading
 
     def record_new(self, version: int, artifact: Artifact, plan: Plan) -> Loading:
         """A new loading that is in the journal and has no worker yet; synchronous, for a thread."""
         number = self._journal.loadings.open(self._model, version, artifact.digest, plan.runtime.digest)
-        loading = Loading(number, version, artifact, plan)
-        loading.gates.append(
-            GateResult("integrity", "passed", _INTEGRITY, {"digest": artifact.digest, "bytes": artifact.manifest.size})
-        )
-        return loading
+        return Loading(number, version, artifact, plan)
 
     def start(self, loading: Loading) -> None:
-        """Start the worker of a recorded loading."""
+        """Take a recorded loading in hand; the worker of one that was not chosen before waits for the gates."""
         self.live[loading.number] = loading
-        self._fleet.spawn(loading.number, self._spec(loading))
+        if loading.chosen:
+            self._fleet.spawn(loading.number, self._spec(loading))
 
     def adopt(self, entry: LoadingEntry, artifact: Artifact, plan: Plan) -> Loading:
         """A loading of the last term whose worker goes on."""
@@ -121,24 +127,44 @@ class Loader:
             raise
 
     async def proven(self, loading: Loading, active: Loading | None) -> None:
-        """Wait until the worker has proven itself; `record_ready` is for the caller to do next.
+        """Have the version proven and wait for its worker; `record_ready` is for the caller to do next.
 
         Whatever is raised, the worker is gone then, and the loading recorded as failed as far as that is possible.
 
         Raises:
-            ModelRejected: it has not: a gate refused it, it crashed, hung or ran out of memory.
+            ModelRejected: a gate refused it, it crashed, hung or ran out of memory.
+            Internal: it could not be proven, by the server's fault (`prover_killed`).
         """
         try:
+            if not loading.chosen:
+                await self._prove(loading, active)
+                self._fleet.spawn(loading.number, self._spec(loading))
             answer = await self._fleet.loaded(loading.number, self._timeout)
             if isinstance(answer, WorkerStatus):
                 loading.gates += answer.gates
             status = self._accepted(loading, answer)
             self._check_signature(loading, status, active)
             entry = self._entry(loading, status)
-        except ModelRejected as error:
+        except (ModelRejected, Internal) as error:
             await self._fail(loading, error)
             raise
-        loading.entry, loading.measured, loading.state = entry, status.measured, LoadingState.READY
+        loading.entry, loading.measured, loading.state = entry, _measured(loading, status), LoadingState.READY
+
+    async def _prove(self, loading: Loading, active: Loading | None) -> None:
+        """Let the prover at it.
+
+        Raises:
+            ModelRejected: it refuses the version.
+            Internal: it was killed from outside, again and again.
+        """
+        serving = (active, self._spec(active)) if active is not None else None
+        spec = proving.spec_for(loading, self._spec(loading), serving, self._fleet, self._folder)
+        proof = await proving.prove(self._fleet, spec, self._timeout)
+        loading.gates += proof.gates
+        if proof.state != LoadingState.READY or proof.signature is None:
+            raise ModelRejected(proof.detail or "the prover gave no reason", reason=proof.reason or "model_rejected")
+        sound(proof.signature)
+        loading.proof, loading.state = proof, LoadingState.VALIDATING
 
     def record_ready(self, loading: Loading) -> None:
         """Note that a loading is ready, with what was measured; synchronous, for a thread."""
@@ -152,7 +178,7 @@ class Loader:
             return
         if loading.entry is not None and status.state == LoadingState.FAILED:
             log.error("a new worker of %r refuses to serve: %s", loading, status.detail)
-        elif loading.entry is None and status.state != LoadingState.FAILED:
+        elif loading.entry is None and loading.proof is None and status.state != LoadingState.FAILED:
             loading.state = LoadingState(status.state)
 
     async def release(self, loading: Loading) -> bool:
@@ -169,8 +195,9 @@ class Loader:
 
     async def _fail(self, loading: Loading, error: ChangeoverError) -> None:
         """The worker ends; what failed is on record."""
-        if isinstance(error, ModelRejected):  # a journal that cannot be written is no gate's verdict
-            gate = _gate_of(loading.state)
+        told = any(gate.result == "failed" for gate in loading.gates)
+        if isinstance(error, ModelRejected) and not told:  # a journal that cannot be written is no gate's verdict
+            gate = "load" if loading.proof is not None else _gate_of(loading.state)
             loading.gates.append(GateResult(gate, "failed", error.message, {"reason": error.reason}))
         loading.state = LoadingState.FAILED
         self.live.pop(loading.number, None)
@@ -197,13 +224,13 @@ class Loader:
         if answer.state == LoadingState.FAILED:
             raise ModelRejected(answer.detail or "the worker failed", reason=answer.reason or "worker_failed")
         if answer.signature is not None:
-            _require_sound(answer.signature)
+            sound(answer.signature)
         return answer
 
     def _check_signature(self, loading: Loading, status: WorkerStatus, active: Loading | None) -> None:
         if active is None or active.entry is None or status.signature is None:
             return
-        before, after = _signature(active.entry.signature), _signature(status.signature)
+        before, after = sound(active.entry.signature), sound(status.signature)
         loading.state = LoadingState.VERIFYING  # what fails now fails in the structure gate
         require_compatible(before, after)
         loading.state = LoadingState.VALIDATING
@@ -225,6 +252,8 @@ class Loader:
             max_batch=runtime.max_batch,
             memory_limit=runtime.memory_limit or 0,
             warmup_finite=loading.plan.gates.warmup.finite,
+            verify=loading.proof is None,
+            signature=loading.proof.signature if loading.proof is not None else None,
         )
 
     def _entry(self, loading: Loading, status: WorkerStatus) -> LoadingEntry:
@@ -243,33 +272,6 @@ class Loader:
         )
 
 
-def _require_sound(told: Signature) -> None:
-    """Gateways build their tables of it, and the worker that told it may be hostile.
-
-    Raises:
-        ModelRejected: no model has such inputs and outputs (`signature_unsound`).
-    """
-    for entry in (*told.inputs, *told.outputs):
-        if entry.datatype not in Datatype.__members__:
-            raise _unsound(f"{entry.name!r} is {entry.datatype!r}, which is no datatype of the protocol")
-        if len(entry.shape) > MAX_DIMS or any(size < -1 for size in entry.shape):
-            raise _unsound(f"{entry.name!r} has an impossible shape")
-    for entries in (told.inputs, told.outputs):
-        if len({entry.name for entry in entries}) < len(entries):
-            raise _unsound("a name comes twice")
-    if told.batchable and not (told.inputs and all(entry.shape[:1] == [-1] for entry in told.inputs)):
-        raise _unsound("it is said to take batches, and not every input has a free first dimension")
-
-
-def _unsound(what: str) -> ModelRejected:
-    return ModelRejected(f"the signature that the worker told is unsound: {what}"[:500], reason="signature_unsound")
-
-
-def _signature(told: Signature) -> ModelSignature:
-    inputs, outputs = tuple(e.spec() for e in told.inputs), tuple(e.spec() for e in told.outputs)
-    return ModelSignature(inputs, outputs, told.batchable, 0)
-
-
 def _gate_of(state: LoadingState) -> str:
     """The gate a loading was in when it failed."""
     return {LoadingState.LOADING: "load", LoadingState.VALIDATING: "warmup"}.get(state, "structure")
@@ -285,3 +287,14 @@ def _death(loading: Loading, death: Death) -> ModelRejected:
     if death.cause == "out_of_memory":
         return ModelRejected(f"{sentence}, because the machine ran out of memory", reason="out_of_memory")
     return ModelRejected(sentence, reason="worker_crashed")
+
+
+def _measured(loading: Loading, status: WorkerStatus) -> Measured:
+    """What the worker measured, with what the prover did for it."""
+    if loading.proof is None:
+        return status.measured
+    first, mine = loading.proof.measured, status.measured
+    return msgspec.structs.replace(
+        mine, cache=first.cache, verify_s=first.verify_s, load_s=first.load_s, warmup_s=first.warmup_s,
+        gates_s=first.gates_s, open_s=mine.load_s, peak_bytes=max(first.peak_bytes, mine.peak_bytes)
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 
 from changeover.transport.control import WorkerSpec
@@ -10,6 +11,8 @@ from changeover.transport.control import WorkerSpec
 _STACK = 8 << 20
 """Address space of a runner thread's stack."""
 _CPU = "CPUExecutionProvider"
+_SLACK = 256 << 20
+"""Address space that is mapped and never touched."""
 
 
 def limit(spec: WorkerSpec) -> int:
@@ -49,3 +52,39 @@ def inherited() -> int:
     """Anonymous bytes that the zygote's other children still share with this process."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Shared_Dirty:")) * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Memory of this process at a moment: in memory now, of that shared with files, and the most since its fork."""
+
+    resident: int
+    shared: int
+    most: int
+
+    @classmethod
+    def now(cls) -> Marks:
+        """As the kernel counts it."""
+        resident, shared = (int(n) * resource.getpagesize() for n in Path("/proc/self/statm").read_text().split()[1:3])
+        return cls(resident, shared, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+    def private_peak_since(self, before: Marks) -> int:
+        """Most bytes that were taken since then; pages of files, which all may share, are left out."""
+        return max(self.most - before.resident - (self.shared - before.shared), 0)
+
+
+def limit_for_proof(spec: WorkerSpec, free: int) -> int:
+    """Limit the address space while a candidate is loaded and warmed up; returns the limit of before.
+
+    By the plan's limit, else by what is free: an allocation that could never be met fails at once and cleanly.
+    """
+    before = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if set(spec.providers) == {_CPU}:
+        set_limit(address_space() + (spec.memory_limit or free + _SLACK))
+    return before
+
+
+def set_limit(most: int) -> None:
+    """Limit the address space of this process, in bytes."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))

@@ -26,6 +26,7 @@ _NORMAL_LIMIT = 20  # RLIMIT_NICE 20 allows niceness 0
 _AUTOGROUP = Path("/proc/self/autogroup")
 _AUTOGROUP_PATIENCE = 10.0
 _AUTOGROUP_PAUSE = 0.005
+_STAY_PATIENCE = 0.5
 _AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -71,6 +72,13 @@ def lowered() -> Iterator[None]:
         yield
     finally:
         _restore(task, Quiet.NICENESS, set())
+
+
+def stay_low() -> None:
+    """Lower this process, which has one thread, for good; anybody may do that."""
+    _lower(threading.get_native_id())
+    if _autogroup_works():  # niceness and policy count inside the group only
+        _set_autogroup(_LOW, _STAY_PATIENCE)
 
 
 def run_quietly(call: Callable[[], T], how: Quiet) -> T:

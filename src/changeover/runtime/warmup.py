@@ -56,9 +56,9 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
     """
     free = [s.name for s in session.inputs if any(d < 0 for d in s.shape[1 if batchable else 0 :])]
     sizes = batch_sizes(max_batch) if batchable else [1]
-    rows = _inputs(session.inputs, sizes[-1], batchable=batchable)
+    rows = generated_rows(session.inputs, sizes[-1], batchable=batchable)
     try:
-        largest = [_checked_run(session, _head(rows, size, batchable), size, batchable, finite) for size in sizes]
+        largest = [_checked_run(session, head(rows, size, batchable), size, batchable, finite) for size in sizes]
     except ModelRunFailed as error:
         if error.reason == "out_of_memory":
             raise ModelRejected(
@@ -71,7 +71,7 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
         )
         return Warm(GateResult("warmup", "skipped", detail), False, 0.0)
     independent = batchable and _rows_independent(session, rows, largest[-1], sizes[-1])
-    run_ms = _time_run(session, _head(rows, 1, batchable))
+    run_ms = _time_run(session, head(rows, 1, batchable))
     evidence: dict[str, Any] = {
         "batch_sizes": sizes,
         "batching": independent,
@@ -81,6 +81,23 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
     if free:
         evidence["assumed"] = dict.fromkeys(free, _ASSUMED)
     return Warm(GateResult("warmup", "passed", _sentence(sizes, batchable, independent), evidence), independent, run_ms)
+
+
+def touch(session: Session, batchable: bool, max_batch: int) -> float:
+    """The first runs of a proven model in another process: the largest batch and single rows; milliseconds of a run.
+
+    Raises:
+        ModelRejected: a run failed that did not fail when it was proven (`warmup_failed`).
+    """
+    rows = generated_rows(session.inputs, max_batch if batchable else 1, batchable=batchable)
+    try:
+        if batchable:
+            session.run(rows)
+        return _time_run(session, head(rows, 1, batchable))
+    except ModelRunFailed as error:
+        if any(d < 0 for s in session.inputs for d in s.shape[1 if batchable else 0 :]):
+            return 0.0  # lengths that are assumed for free dimensions need not be what the model takes
+        raise ModelRejected(f"a first run failed: {error.message}", reason="warmup_failed") from None
 
 
 def _sentence(sizes: Sequence[int], batchable: bool, independent: bool) -> str:
@@ -141,11 +158,12 @@ def _time_run(session: Session, inputs: list[Array]) -> float:
     return best * 1e3
 
 
-def _head(rows: list[Array], size: int, batchable: bool) -> list[Array]:
+def head(rows: list[Array], size: int, batchable: bool) -> list[Array]:
+    """The first rows of each input; everything where rows cannot be told apart."""
     return [a[:size] for a in rows] if batchable else rows
 
 
-def _inputs(specs: Sequence[TensorSpec], rows: int, *, batchable: bool) -> list[Array]:
+def generated_rows(specs: Sequence[TensorSpec], rows: int, *, batchable: bool) -> list[Array]:
     """Inputs with different rows: floats in (0, 1], integers 0 and 1 (valid as indices almost everywhere)."""
     generator = np.random.default_rng(_SEED)
     arrays: list[Array] = []

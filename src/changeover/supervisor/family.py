@@ -24,6 +24,7 @@ class Role(StrEnum):
     GATEWAY = "gateway"
     ZYGOTE = "zygote"
     WORKER = "worker"
+    PROVER = "prover"
 
 
 _REAP_PATIENCE = 1.0
@@ -103,16 +104,16 @@ class Family:
         theirs.close()
         return member
 
-    def fork(self, zygote: Member, loading: int, spec: dict[str, Any]) -> Member:
-        """A worker, forked by the zygote; its pid comes with `named`. In a hurry is only who has clients waiting.
+    def fork(self, zygote: Member, role: Role, loading: int, spec: dict[str, Any]) -> Member:
+        """A worker or prover, forked by the zygote; `named` brings its pid. In a hurry is who has clients waiting.
 
         Raises:
             OSError, LinkClosed: there is no room for its link now; nothing is left of it.
         """
         ours, theirs = pair()
-        member = self._add(Role.WORKER, Link(ours))
+        member = self._add(role, Link(ours))
         member.loading = loading
-        fork = {"member": member.number, "quiet": spec.get("signature") is None or spec.get("patient", False)}
+        fork = {"member": member.number, "role": role, "quiet": not spec.get("hurry")}
         try:
             self._welcome(member, {"spec": spec}, [])
             self.send(zygote, frame(Kind.FORK, fork, fds=[theirs.fileno()]))
@@ -130,7 +131,7 @@ class Family:
             ValueError: no process of ours has that pid, and a signal to it would meet others.
         """
         if pid <= 1:
-            raise ValueError(f"a worker with pid {pid}")
+            raise ValueError(f"a child with pid {pid}")
         member = self.members.get(number)
         if member is None:
             return None

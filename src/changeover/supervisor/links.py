@@ -16,12 +16,21 @@ from changeover.supervisor.timers import Timers
 from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed
 
 _SPEAKS: dict[Role, tuple[Kind, ...]] = {
-    Role.CONTROLLER: (Kind.SPAWN, Kind.RETIRE, Kind.KILL, Kind.SHUTDOWN, Kind.PREPARE, Kind.COMMITTED),
+    Role.CONTROLLER: (
+        Kind.SPAWN,
+        Kind.RETIRE,
+        Kind.PROVE,
+        Kind.KILL,
+        Kind.SHUTDOWN,
+        Kind.PREPARE,
+        Kind.COMMITTED,
+    ),
     Role.GATEWAY: (Kind.READY, Kind.OPEN, Kind.KILL, Kind.PREPARED, Kind.ACKNOWLEDGED, Kind.LEASES, Kind.OBSERVED),
     Role.ZYGOTE: (Kind.READY, Kind.FORKED),
     Role.WORKER: (Kind.STATUS,),
+    Role.PROVER: (Kind.PROVED,),
 }
-"""What each role may say; a worker runs other people's files, so it must not speak as a controller."""
+"""What each role may say; workers and provers run other people's files, so they must not speak as a controller."""
 _NONSENSE = (ChangeoverError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 """What a malformed message comes to, wherever it is noticed."""
 _AT_ONCE = 64

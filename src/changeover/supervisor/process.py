@@ -17,6 +17,7 @@ from changeover.supervisor.circuit import STABLE_AFTER, Cause, backoff
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.holdings import Holdings, memory
 from changeover.supervisor.links import Links
+from changeover.supervisor.provers import Provers
 from changeover.supervisor.timers import Timers
 from changeover.supervisor.workers import Workers
 from changeover.transport.exits import EXIT_CONFIGURATION
@@ -50,6 +51,7 @@ class Supervisor:
         self.family = Family()
         self.timers = Timers()
         self.workers = Workers(self.family, self.timers.later)
+        self.provers = Provers(self.family, self.timers.later)
         self.stopping = False
         self._deaths: dict[Place, int] = {}
         self._exit: int | None = None
@@ -60,9 +62,11 @@ class Supervisor:
             Kind.READY: self._on_ready,
             Kind.FORKED: self._on_forked,
             Kind.SPAWN: lambda _, f: self.workers.spawn(f.json()),
-            Kind.RETIRE: lambda _, f: self.workers.retire(f.json()["loading"], f.json()["grace"]),
+            Kind.RETIRE: lambda _, f: self._retire(f.json()),
+            Kind.PROVE: lambda _, f: self.provers.prove(f.json()),
             Kind.OPEN: lambda m, f: self.workers.open(m, f.json()["loading"], f.json()["lost"]),
             Kind.STATUS: self.workers.status,
+            Kind.PROVED: self.provers.proved,
             Kind.KILL: self._on_kill,
             Kind.SHUTDOWN: lambda *_: self._stop(),
         }
@@ -127,14 +131,19 @@ class Supervisor:
         dead = self.family.named(body["member"], body["pid"])
         member = self.family.members.get(body["member"])
         if member is not None:
-            self.workers.named(member)
+            (self.provers if member.role is Role.PROVER else self.workers).named(member)
         if dead is not None:
             self._on_death(*dead)
+
+    def _retire(self, body: dict[str, Any]) -> None:
+        """Neither a worker nor a prover for this loading any more."""
+        self.provers.end(body["loading"])
+        self.workers.retire(body["loading"], body["grace"])
 
     def _on_kill(self, sender: Member, message: Frame) -> None:
         body = message.json()
         victim = self.family.members.get(body["member"])
-        if victim is not None and victim.role in (Role.WORKER, Role.GATEWAY):
+        if victim is not None and victim.role in (Role.WORKER, Role.PROVER, Role.GATEWAY):
             log.error("%r is killed, as %r asked: %s", victim, sender, body["why"])
             victim.kill(Cause.DENOUNCED)
 
@@ -155,22 +164,28 @@ class Supervisor:
         """Hear its last words, forget it, and start its successor."""
         self.links.last_words(member)
         self.family.remove(member)
-        expected = self.stopping or self.workers.is_retiring(member)
+        known = self.provers if member.role is Role.PROVER else self.workers
+        expected = self.stopping or known.is_retiring(member)
         log.log(logging.INFO if expected else logging.WARNING, "%r ended with %s", member, code)
         if member.role is Role.WORKER:
             self.workers.died(member, code)
+        elif member.role is Role.PROVER:
+            self.provers.died(member, code)
         elif code == EXIT_CONFIGURATION:
             self.stopping, self._exit = True, 2
         else:
             body = {"role": member.role, "member": member.number, "pid": member.pid, "code": code}
             self._tell_controller(Kind.DIED, body)
+            if member.role is Role.CONTROLLER:
+                self.provers.end_all()
             self._replace(member)
         if self.stopping and member.role is Role.GATEWAY:
             self._gateway_left(code)
 
     def _replace(self, member: Member) -> None:
         if member.role is Role.ZYGOTE:
-            for orphan in [m for m in self.family.of(Role.WORKER) if m.pid is None]:
+            children = [*self.family.of(Role.WORKER), *self.family.of(Role.PROVER)]
+            for orphan in [m for m in children if m.pid is None]:
                 self._on_death(orphan, -signal.SIGKILL)
         place = member.role, member.index
         quick = monotonic() - member.started < STABLE_AFTER

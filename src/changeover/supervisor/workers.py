@@ -193,8 +193,8 @@ class Workers:
         loading.reached, loading.ready_at = -1, None
         loading.base = vitals.private_bytes(zygote.pid) if zygote.pid else 0
         try:
-            spec = {**loading.spec, "patient": loading.ready_once and not self.carries(number)}
-            member = loading.member = self._family.fork(zygote, number, spec)
+            spec = {**loading.spec, "hurry": loading.ready_once and self.carries(number)}
+            member = loading.member = self._family.fork(zygote, Role.WORKER, number, spec)
         except (OSError, LinkClosed) as error:
             log.error("no worker of %r can be started (%r); trying again", loading, error)  # noqa: TRY400
             self._later(_AGAIN, lambda: self._start(number))

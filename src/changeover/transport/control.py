@@ -120,9 +120,9 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 
     Attributes:
         path: the sealed ONNX file; cache: the optimised-model cache folder; empty: an empty folder to run in.
-        verify: run the structure checks first (a replacement of a proven worker need not).
-        signature: what a worker of this loading proved before; a replacement takes it over.
-        patient: no request goes to this loading now, so a replacement need not hurry (the supervisor's to say).
+        verify: run the structure checks first (what a prover has proven need not).
+        signature: what the prover or an earlier worker of this loading has proven.
+        hurry: clients wait for this replacement, so nothing is quiet and nothing is tried out (the supervisor says so).
         instances: runner threads.
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
@@ -145,7 +145,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     memory_limit: int = 0
     warmup_finite: bool = True
     signature: Signature | None = None
-    patient: bool = False
+    hurry: bool = False
     faults: tuple[Fault, ...] = ()
 
 
@@ -153,6 +153,8 @@ class Measured(msgspec.Struct, frozen=True):
     """What a worker measured while it loaded: seconds and bytes.
 
     Attributes:
+        verify_s, load_s, cache, warmup_s: of the prover, which is the first to load a version.
+        gates_s: all other gates together; open_s: the worker's own load, of what the prover has put into the cache.
         inherited_bytes: anonymous memory that it has from the zygote and has not written to.
     """
 
@@ -161,6 +163,8 @@ class Measured(msgspec.Struct, frozen=True):
     verify_s: float = 0.0
     load_s: float = 0.0
     warmup_s: float = 0.0
+    gates_s: float = 0.0
+    open_s: float = 0.0
     run_ms: float = 0.0
     rss_bytes: int = 0
     peak_bytes: int = 0

@@ -48,6 +48,8 @@ class Kind(IntEnum):
     DIED = 13  # supervisor -> controller: a process was reaped
     KILL = 14  # gateway or controller -> supervisor: this member broke the rules
     HEALTH = 15  # supervisor -> controller and gateways: how the workers of a loading fare
+    PROVE = 16  # controller -> supervisor: fork a prover for this loading
+    PROVED = 17  # prover -> supervisor, forwarded to the controller
     PREPARE = 20  # R controller -> gateway
     PREPARED = 21  # R gateway -> controller
     COMMITTED = 22  # R controller -> gateway

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from setproctitle import setproctitle
 
-from changeover.errors import ChangeoverError, Internal
+from changeover.errors import ChangeoverError, Internal, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature
 from changeover.runtime import memory, quiet, session, warmup
@@ -93,7 +93,7 @@ class Loader:
             ModelRejected: a gate refused it, or onnxruntime cannot load it.
             MemoryError: over the memory limit outside of onnxruntime.
         """
-        if self._spec.signature is not None and not self._spec.patient:  # clients wait for this replacement
+        if self._spec.hurry:  # clients wait for this replacement
             return self._load(None)
         how = quiet.method(self._spec.intra_op_threads)
         return quiet.run_quietly(lambda: self._load(how), how)
@@ -133,10 +133,13 @@ class Loader:
         return served
 
     def _prove(self, loaded: session.Session) -> tuple[Signature, float]:
-        """Warm up; a replacement takes over what its predecessor proved."""
+        """Warm up; what was proven before is taken over, and only touched here unless somebody waits for it."""
         spec = self._spec
         if spec.signature is not None:
-            return spec.signature, 0.0
+            told = Signature(_entries(loaded.inputs), _entries(loaded.outputs), spec.signature.batchable)
+            if told != spec.signature:
+                raise ModelRejected("the session has other inputs or outputs than were proven", reason="load_failed")
+            return told, 0.0 if spec.hurry else warmup.touch(loaded, told.batchable, spec.max_batch)
         _report(self._link, WorkerStatus(spec.loading, "validating"))
         batchable = self._declared is not None and self._declared.batchable and spec.max_batch > 1
         warm = warmup.warm_up(loaded, batchable=batchable, max_batch=spec.max_batch, finite=spec.warmup_finite)

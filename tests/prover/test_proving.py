@@ -1,0 +1,143 @@
+"""One candidate through all gates, in this process and without the sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from changeover.lifecycle.seal import seal_folder
+from changeover.prover.proving import Proving
+from changeover.rollout.plan_gates import AccuracyGate, GatesPlan, PerformanceGate, ResourcesGate
+from changeover.transport.control import Signature, TensorEntry, WorkerSpec
+from changeover.transport.proving import ProverSpec, ProverStatus, Reference
+from tests import onnx_models
+
+TOLD = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "FP32", [-1, 4])], True)
+
+
+class Bench:
+    """A state folder, and what a prover reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("artifacts", "cache", "empty"):
+            (folder / name).mkdir()
+        self.reports: list[ProverStatus] = []
+
+    def worker(self, model: bytes, number: int = 1, **more: object) -> WorkerSpec:
+        source = self.folder / f"source-{number}"
+        source.mkdir()
+        (source / "model.onnx").write_bytes(model)
+        sealed = seal_folder(source, self.folder / "artifacts")
+        places = {"cache": str(self.folder / "cache"), "empty": str(self.folder / "empty")}
+        values = {"digest": sealed.digest, "path": str(sealed.model), **places, **more}
+        return WorkerSpec(number, "m", str(number), **values)  # type: ignore[arg-type]
+
+    def prove(self, worker: WorkerSpec, plan: GatesPlan | None = None, **more: object) -> ProverStatus:
+        spec = ProverSpec(worker, msgspec.to_builtins(plan or GatesPlan()), **more)  # type: ignore[arg-type]
+        Proving(spec, self.reports.append, ["a fence"]).run()
+        assert [report.ended for report in self.reports].count(True) == 1
+        return self.reports[-1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def results(status: ProverStatus) -> dict[str, str]:
+    return {gate.gate: gate.result for gate in status.gates}
+
+
+def test_a_sound_first_version(bench: Bench) -> None:
+    """Every gate speaks in its turn; signature, measures and evidence are told at the end."""
+    end = bench.prove(bench.worker(onnx_models.scale(2).SerializeToString()))
+    assert (end.state, end.reason, end.signature) == ("ready", None, TOLD)
+    assert results(end) == {
+        "integrity": "passed", "structure": "passed", "warmup": "passed", "resources": "passed",
+        "accuracy": "skipped", "performance": "skipped",
+    }  # fmt: skip
+    assert [r.gate for r in bench.reports[:-1]] == [
+        "integrity", "structure", "load", "warmup", "resources", "accuracy", "performance",
+    ]  # fmt: skip
+    assert (end.measured.cache, end.measured.load_s > 0, end.measured.peak_bytes > 0) == ("miss", True, True)
+
+
+def test_beside_an_active_version(bench: Bench) -> None:
+    """It is loaded into the same process, and the second load comes from the cache."""
+    active = bench.worker(onnx_models.scale(2).SerializeToString())
+    worker = bench.worker(onnx_models.scale(3).SerializeToString(), 2)
+    end = bench.prove(worker, reference=Reference(active, TOLD))
+    assert results(end)["performance"] == "passed"
+    bench.reports.clear()
+    assert bench.prove(worker, reference=Reference(active, TOLD)).measured.cache == "hit"
+
+
+def test_another_signature_ends_before_the_load(bench: Bench) -> None:
+    """Clients of the active version could not use it, so nothing more is tried."""
+    worker = bench.worker(onnx_models.scale(3, columns=5).SerializeToString(), 2)
+    end = bench.prove(worker, reference=Reference(worker, TOLD))
+    assert (end.state, end.reason, end.gate) == ("failed", "signature_changed", "structure")
+    assert list(results(end)) == ["integrity", "structure"]
+
+
+def test_damaged_bytes(bench: Bench) -> None:
+    """What was sealed is what is proven."""
+    worker = bench.worker(onnx_models.scale(3).SerializeToString())
+    Path(worker.path).chmod(0o600)
+    Path(worker.path).write_bytes(onnx_models.scale(4).SerializeToString())
+    end = bench.prove(worker)
+    assert (end.reason, end.gate) == ("artifact_damaged", "integrity")
+
+
+def test_no_room_for_the_active_version(bench: Bench) -> None:
+    """Then there is no comparison, and the reason says so."""
+    active = bench.worker(onnx_models.scale(2).SerializeToString())
+    end = bench.prove(active, reference=Reference(active, TOLD, held_bytes=1 << 60))
+    assert "no room" in end.gates[-1].detail
+    assert end.state == "ready"
+
+
+def test_an_active_version_that_cannot_be_loaded_is_no_fault_of_the_candidate(bench: Bench) -> None:
+    """Its file is gone from the disk; it serves on from memory."""
+    worker = bench.worker(onnx_models.scale(2).SerializeToString())
+    gone = msgspec.structs.replace(worker, path="/nowhere/model.onnx", digest="0" * 64)
+    end = bench.prove(worker, reference=Reference(gone, TOLD))
+    assert (results(end)["performance"], end.state) == ("skipped", "ready")
+
+
+def test_gates_that_are_switched_off(bench: Bench) -> None:
+    """They are on record as skipped, with the field that did it."""
+    plan = GatesPlan(
+        accuracy=AccuracyGate(enabled=False),
+        performance=PerformanceGate(enabled=False),
+        resources=ResourcesGate(enabled=False),
+    )
+    end = bench.prove(bench.worker(onnx_models.scale(2).SerializeToString()), plan)
+    off = [gate for gate in end.gates if gate.result == "skipped"]
+    assert [gate.detail for gate in off] == [
+        f"gates.{name}.enabled is false" for name in ("resources", "accuracy", "performance")
+    ]
+
+
+def test_a_golden_set_beside_the_version(bench: Bench) -> None:
+    """Found in the first folder that there is."""
+    folder = bench.folder / "golden"
+    folder.mkdir()
+    rows = np.random.default_rng(2).random((30, 4), np.float32)
+    np.savez(folder / "a.npz", x=rows, y=2 * rows)
+    worker = bench.worker(onnx_models.scale(2).SerializeToString())
+    end = bench.prove(worker, golden=[str(bench.folder / "none"), str(folder)])
+    assert results(end)["accuracy"] == "passed"
+
+
+def test_more_than_its_memory_limit(bench: Bench) -> None:
+    """What it took is over what its worker may have, although every allocation went well."""
+    worker = bench.worker(onnx_models.weighty(8).SerializeToString(), memory_limit=64 << 20)
+    assert bench.prove(worker).state == "ready"
+    bench.reports.clear()
+    end = bench.prove(msgspec.structs.replace(worker, memory_limit=1 << 20))
+    assert end.reason == "out_of_memory"

@@ -1,0 +1,159 @@
+"""Provers, with a supervisor's messages taken from real links and no process behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from changeover.supervisor.circuit import Cause
+from changeover.supervisor.family import Family, Member, Role
+from changeover.supervisor.provers import Provers
+from changeover.transport.link import Kind, Link, frame, pair
+
+SPEC: dict[str, Any] = {"worker": {"model": "m"}}
+
+
+class House:
+    """A family whose members' other link ends are here."""
+
+    def __init__(self) -> None:
+        self.family = Family()
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.provers = Provers(self.family, lambda delay, call: self.timers.append((delay, call)))
+        self.ends: dict[int, Link] = {}
+        self.controller = self.member(Role.CONTROLLER)
+        self.killed: list[tuple[int, str]] = []
+
+    def member(self, role: Role, *, ready: bool = False) -> Member:
+        ours, theirs = pair()
+        made = self.family._add(role, Link(ours))
+        made.ready = ready
+        self.ends[made.number] = Link(theirs)
+        return made
+
+    def heard(self, member: Member) -> list[tuple[Kind, Any]]:
+        found = []
+        while (message := self.ends[member.number].receive()) is not None:
+            found.append((message.kind, message.json()))
+        return found
+
+    def prover(self) -> Member:
+        (found,) = self.family.of(Role.PROVER)
+        found.kill = lambda cause="": self.killed.append((found.number, cause))  # type: ignore[method-assign]
+        return found
+
+    def status(self, member: Member, state: str, loading: int = 1) -> None:
+        self.provers.proved(member, frame(Kind.PROVED, {"loading": loading, "gate": "load", "state": state}))
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    """Members are slotted, so `kill` is replaced on a subclass."""
+
+    class Loose(Member):
+        """With a dictionary, so that a test can watch `kill`."""
+
+    monkeypatch.setattr("changeover.supervisor.family.Member", Loose)
+    return House()
+
+
+@pytest.fixture
+def zygote(house: House) -> Member:
+    return house.member(Role.ZYGOTE, ready=True)
+
+
+def test_one_prover_a_loading(house: House, zygote: Member) -> None:
+    """Asked for twice it is forked once, quiet from its first instruction on."""
+    for _ in range(2):
+        house.provers.prove({"loading": 1, "spec": SPEC})
+    ((kind, body),) = house.heard(zygote)
+    assert (kind, body["role"], body["quiet"]) == (Kind.FORK, "prover", True)
+
+
+def test_a_prover_waits_for_a_zygote(house: House) -> None:
+    """It is looked again; one that is not wanted any more is not forked then."""
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    assert house.family.of(Role.PROVER) == []
+    zygote = house.member(Role.ZYGOTE, ready=True)
+    again = [call for delay, call in house.timers if delay < 0.1]
+    again[-1]()
+    assert [kind for kind, _ in house.heard(zygote)] == [Kind.FORK]
+
+
+def test_reports_are_handed_on(house: House, zygote: Member) -> None:
+    """Those on its own loading; after the last one its end is nothing to warn of."""
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    prover = house.prover()
+    house.status(prover, "loading")
+    assert not house.provers.is_retiring(prover)
+    house.status(prover, "ready")
+    assert house.provers.is_retiring(prover)
+    assert [body["state"] for kind, body in house.heard(house.controller) if kind is Kind.PROVED] == [
+        "loading",
+        "ready",
+    ]
+    with pytest.raises(ValueError, match="loading 2"):
+        house.status(prover, "loading", 2)
+    with pytest.raises(ValueError, match="promoted"):
+        house.status(prover, "promoted")
+
+
+def test_a_death_is_told_and_nothing_replaced(house: House, zygote: Member) -> None:
+    """With its cause: SIGKILL from nobody here is one from outside."""
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    prover = house.prover()
+    house.family.remove(prover)
+    house.provers.died(prover, -9)
+    ((kind, body),) = house.heard(house.controller)
+    assert (kind, body["role"], body["loading"], body["code"], body["cause"], body["restart"]) == (
+        Kind.DIED, "prover", 1, -9, "killed", False,
+    )  # fmt: skip
+    assert house.family.of(Role.PROVER) == []
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    assert len(house.family.of(Role.PROVER)) == 1
+
+
+def test_an_end_that_is_asked_for(house: House, zygote: Member) -> None:
+    """By the controller for one loading, for all with the controller's own death; a loading without one is no error."""
+    house.provers.end(7)
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    prover = house.prover()
+    house.provers.end_all()
+    assert house.killed == [(prover.number, Cause.DENOUNCED)]
+    assert house.provers.is_retiring(prover)
+    house.provers.named(prover)  # it was being forked: now it has a pid
+    assert len(house.killed) == 2
+
+
+def test_an_end_before_the_fork(house: House) -> None:
+    """There is no process: the loading is told as lost at once, and the fork does not come."""
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    house.provers.end(1)
+    assert [kind for kind, _ in house.heard(house.controller)] == [Kind.DIED]
+    zygote = house.member(Role.ZYGOTE, ready=True)
+    for _, call in house.timers[:]:
+        call()
+    assert house.heard(zygote) == []
+
+
+def test_a_machine_without_room(house: House, zygote: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as killed from outside: the controller may try again."""
+
+    def no_room(*_: object) -> Member:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(house.family, "fork", no_room)
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    ((kind, body),) = house.heard(house.controller)
+    assert (kind, body["cause"]) == (Kind.DIED, "killed")
+
+
+def test_a_zygote_that_forks_nobody_is_killed(house: House, zygote: Member) -> None:
+    """It is stopped, or hangs."""
+    zygote.kill = lambda cause="": house.killed.append((zygote.number, cause))  # type: ignore[method-assign]
+    house.provers.prove({"loading": 1, "spec": SPEC})
+    (expect,) = [call for delay, call in house.timers if delay == 5.0]
+    expect()
+    assert house.killed == [(zygote.number, Cause.STOPPED)]
