@@ -15,13 +15,13 @@ NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, 3e38, np.nan, np.in
 SHAPES = st.sampled_from([(1, 4), (2, 2), (4, 1), (1, 4, 1), (1, 2, 2), (4,), (2, 2, 1)])
 
 
-def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = None) -> tuple[bool, float]:
+def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = None) -> tuple[bool | None, float]:
     """What this and the prover say of one output; they must say the same."""
     ours, theirs = from_numpy("y", active, datatype), from_numpy("y", candidate, datatype)
     found = compare([ours], [theirs])
     spec = TensorSpec("y", ours.datatype, (-1,) * active.ndim)
     wanted = comparison.compare_output(spec, ours.numpy(), theirs.numpy())
-    assert found[0] == bool(wanted.flip)
+    assert found[0] is wanted.flip
     assert found[1] == pytest.approx(wanted.error, abs=1e-6)
     return found
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_laid_side_by_side_is_as_different_as_can_be() -> None:
     assert compare([one], [other]) == (True, 1.0)
     assert compare([one], [from_numpy("y", np.ones((1, 4), np.int32))]) == (True, 1.0)
     assert compare([one], [one, one]) == (True, 1.0)
-    assert compare([], []) == (False, 0.0)
+    assert compare([], []) == (None, 0.0)
 
 
 def test_the_worst_output_counts() -> None:
@@ -76,14 +76,16 @@ def test_the_worst_output_counts() -> None:
 
 
 def test_pairs_are_counted_by_thousandths() -> None:
-    """Rounded up, as the prover's: only equal answers are in step 0."""
+    """Rounded up, as the prover's: only equal answers are in step 0; answers with classes count as flips instead."""
     pairs = PairCount(1, 2)
     assert not pairs.is_news()
     base = from_numpy("y", np.array([[1.0, 0.0]], np.float32))
-    for value in (1.0, 1.0001, 3.0):
-        pairs.add([base], [from_numpy("y", np.array([[value, 0.0]], np.float32))])
     pairs.add([base], [from_numpy("y", np.array([[0.0, 1.0]], np.float32))])
-    assert {step: n for step, n in enumerate(pairs.errors) if n} == {0: 1, 1: 1, 500: 1, 1000: 1}
+    assert (pairs.compared, pairs.flips, sum(pairs.errors)) == (1, 1, 0)
+    base = from_numpy("y", np.array([[1.0]], np.float32))
+    for value in (1.0, 1.0001, 3.0):
+        pairs.add([base], [from_numpy("y", np.array([[value]], np.float32))])
+    assert {step: n for step, n in enumerate(pairs.errors) if n} == {0: 1, 1: 1, 500: 1}
     assert (pairs.compared, pairs.flips) == (4, 1)
     assert pairs.is_news()
     assert not pairs.is_news()

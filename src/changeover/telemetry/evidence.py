@@ -53,7 +53,8 @@ class Pairs:
         compared: pairs of which both answers were there and were compared.
         flips: of them, those whose top-1 differs.
         failures: the candidate failed where the active version answered; not among the compared.
-        errors: histogram of the bounded error in [0, 1], `ERROR_STEPS` steps.
+        errors: histogram of the bounded error in [0, 1], `ERROR_STEPS` steps, of pairs without classes: those that have
+            a top-1 count in `flips` alone.
         dropped: mirrors that were not made, or not compared, for want of time.
     """
 

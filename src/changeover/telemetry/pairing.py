@@ -25,7 +25,7 @@ class PairCount:
 
     Attributes:
         compared, flips, failures, dropped: see `telemetry.evidence.Pairs`.
-        errors: counts by step of the bounded error.
+        errors: counts by step of the bounded error, of pairs that have no classes: where one has, flips are counted.
     """
 
     __slots__ = ("_told", "compared", "dropped", "epoch", "errors", "failures", "flips", "loading")
@@ -49,24 +49,30 @@ class PairCount:
         """Compare two answers and count the pair."""
         flip, error = compare(active, candidate)
         self.compared += 1
-        self.flips += flip
-        self.errors[min(math.ceil(error * ERROR_STEPS), ERROR_STEPS)] += 1
+        if flip is None:
+            self.errors[min(math.ceil(error * ERROR_STEPS), ERROR_STEPS)] += 1
+        else:
+            self.flips += flip
 
 
-def compare(active: Sequence[Tensor], candidate: Sequence[Tensor]) -> tuple[bool, float]:
-    """Whether the best class of any row is another one, and the bounded error, 0 to 1, of the worst output."""
+def compare(active: Sequence[Tensor], candidate: Sequence[Tensor]) -> tuple[bool | None, float]:
+    """Whether the best class of any row is another one, and the bounded error, 0 to 1, of the worst output.
+
+    The first is None where no output has classes.
+    """
     if len(active) != len(candidate):
         return True, 1.0
     found = [_output(a, c) for a, c in zip(active, candidate, strict=True)]
-    return any(flip for flip, _ in found), max((error for _, error in found), default=0.0)
+    flips = [flip for flip, _ in found if flip is not None]
+    return any(flips) if flips else None, max((error for _, error in found), default=0.0)
 
 
-def _output(active: Tensor, candidate: Tensor) -> tuple[bool, float]:
+def _output(active: Tensor, candidate: Tensor) -> tuple[bool | None, float]:
     if active.shape != candidate.shape or active.datatype is not candidate.datatype:
         return True, 1.0
     ours, theirs = _array(active), _array(candidate)
     if not ours.size:
-        return False, 0.0
+        return None, 0.0
     if active.datatype is Datatype.BYTES:
         other = float(np.mean(ours != theirs))
         return other > 0, other
@@ -80,14 +86,14 @@ def _array(tensor: Tensor) -> Array:
     return array.astype(np.float32) if tensor.datatype is Datatype.FP16 else array
 
 
-def _flips(ours: Array, theirs: Array, *, scores: bool) -> bool:
-    """A row's class is its one value where that is a label, else its best score; where it has neither, none flips."""
+def _flips(ours: Array, theirs: Array, *, scores: bool) -> bool | None:
+    """A row's class is its one value where that is a label, else its best score; None where it has neither."""
     shape = ours.shape or (1,)
     columns = ours.size // shape[0]
     if not scores:
-        return columns == 1 and bool((ours != theirs).any())
+        return bool((ours != theirs).any()) if columns == 1 else None
     if columns < 2 or sum(size != 1 for size in shape[1:]) != 1:
-        return False
+        return None
     best, other = (_best(part.reshape(shape[0], columns)) for part in (ours, theirs))
     return bool((best != other).any())
 

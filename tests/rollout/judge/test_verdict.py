@@ -41,6 +41,8 @@ def test_a_good_step_waits_for_minimum_and_hold_then_is_clear() -> None:
     assert "need about 100 more requests on the candidate (100 so far), some 10 s" in early.detail
     waiting = bench.go(15)
     assert (waiting.verdict, waiting.reason) == (Verdict.WAITING, "waiting")
+    assert waiting.detail == "nothing failed; 5 s of the hold are left"
+    assert bench.ruling(hold=float("inf")).detail == "nothing failed"
     clear = bench.go(10)
     assert (clear.verdict, clear.reason) == (Verdict.CLEAR, "clear")
     assert "excluded so far" in clear.detail

@@ -95,8 +95,9 @@ def test_mirrors_are_no_evidence_for_work() -> None:
 
 def test_cold_caches_and_fuller_batches_are_allowed_for() -> None:
     """A rarely used worker may take a millisecond more; the busier arm has the fuller batches of its class."""
-    assert allowed(0.00002, 0.5, 1, 0.01) == pytest.approx(0.00103)
-    assert allowed(0.00002, 0.5, 1, 0.25) == pytest.approx(0.00028)
+    assert allowed(0.00002, 0.5, 1, 0.01) == pytest.approx(0.000542)
+    assert allowed(0.00002, 0.5, 1, 0.25) == pytest.approx(0.000158)
+    assert allowed(0.02, 0.5, 1, 0.01) == pytest.approx(0.031)
     assert allowed(0.01, 0.5, 8, 0.4) == pytest.approx(0.015)
     assert allowed(0.01, 0.5, 8, 0.5) == pytest.approx(0.015 * 8 / 5)
     assert allowed(0.01, 0.5, 2, 0.99) == pytest.approx(0.015)

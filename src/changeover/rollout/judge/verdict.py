@@ -144,7 +144,8 @@ class Judge:
         if self._prove and not self._proved(findings):
             return "needs_proof", self._unproved(findings, asked)
         if asked.elapsed < asked.hold:
-            return "waiting", f"nothing failed; {asked.hold - asked.elapsed:.0f} s of the hold are left"
+            left = asked.hold - asked.elapsed
+            return "waiting", "nothing failed" + (f"; {left:.0f} s of the hold are left" if left < math.inf else "")
         refused = next((f for f in findings if f.test == "utilisation" and f.verdict is Verdict.FAILED), None)
         return ("utilisation", refused.detail) if refused else None
 
