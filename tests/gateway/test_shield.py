@@ -181,12 +181,12 @@ def test_the_share_is_known_from_the_active_version() -> None:
     async def scenario() -> None:
         async with shielded(max_batch=1) as (here, _, new):
             for _ in range(20):
-                here.models.targets[7].counter.answered(0.02)
+                here.models.targets[7].counter.answered(0.1)
             here.publish(2, here.models.targets[7].entry, here.models.targets[8].entry, weight=10_000, candidate=8,
                          shield=True)  # fmt: skip
             here.models._reload(1, 2)
             here.commit(2)
-            assert here.models.by_name["m"].patience.seconds == pytest.approx(0.08, rel=0.05)
+            assert here.models.by_name["m"].patience.seconds == pytest.approx(0.4, rel=0.05)
             asked = time.monotonic()
             requests = [here.ask(question()) for _ in range(5)]
             await here.answered(*requests)
@@ -195,6 +195,29 @@ def test_the_share_is_known_from_the_active_version() -> None:
             assert here.models.targets[8].leases == 3, "in its slots; those in the queue have left it"
             assert sum(tally(here).latency) == 5
             await new.take()
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_that_stood_still_looks_for_the_answer_first() -> None:
+    """Its own pause is not the candidate's: what is due in it gets a little more time, and is replayed then."""
+
+    async def scenario() -> None:
+        async with shielded() as (here, _, _new):
+            here.models.by_name["m"].patience.seconds = 0.1
+            shield, active = here.pipeline._shield, here.models.targets[7]
+            shield.check(time.monotonic(), ())
+            request = here.ask(question())
+            (ticket,) = shield._guarded
+            after = ticket.give_up + 1.0
+            shield.check(after, ())
+            assert (active.leases, ticket.give_up > after) == (0, True)
+            shield.check(after + 0.04, ())
+            assert active.leases == 0
+            shield.check(after + 0.08, ())
+            assert active.leases == 1
+            await here.answered(request)
+            assert request.json()["model_version"] == "1"
 
     asyncio.run(scenario())
 

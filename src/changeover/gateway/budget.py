@@ -12,8 +12,9 @@ _SHARE: Final = 0.1
 _BURST: Final = 20.0
 _TIMES: Final = 4.0
 _PERCENTILE: Final = 0.99
-_LEAST: Final = 0.05
-"""Seconds that a candidate has in any case: on a busy machine a process may have to wait for a core so long."""
+_LEAST: Final = 0.25
+"""Seconds that a candidate has in any case. A process may have to wait for a core: a pause of 60 ms in a worker with
+1,500 requests a second would be 90 failures at once, and the end of a healthy version's rollout."""
 _KEPT: Final = 0.8
 """Of the share before: a quiet second does not make the next burst a failure."""
 _UNSURE: Final = 1.0
@@ -50,7 +51,7 @@ class Budget:
 
 
 class Patience:
-    """A candidate's time share: four times the active version's p99, and 50 ms at least.
+    """A candidate's time share: four times the active version's p99, and 250 ms at least.
 
     Attributes:
         seconds: the share; infinite as long as nothing is known. After a few answers it is four times the slowest of

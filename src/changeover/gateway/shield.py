@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SOON = 0.02
 """Seconds: a share that is shorter gets a timer of its own, for the clock's tick would be too coarse."""
+_HELD_UP = 0.05
 _LOOK = 1.0
 _FLOATS = {Datatype.FP16: np.float16, Datatype.FP32: np.float32, Datatype.FP64: np.float64}
 
@@ -93,6 +94,7 @@ class Shield:
         self._desk = desk
         self._guarded: set[Ticket] = set()
         self._next_look = 0.0
+        self._checked = 0.0
 
     def take(self, ticket: Ticket) -> None:
         """Watch over a ticket whose fallback is leased: the candidate's time share begins to run."""
@@ -146,7 +148,11 @@ class Shield:
 
     def check(self, now: float, models: Iterable[Model]) -> None:
         """Replay what is past its share; from time to time look how long the active versions take."""
+        pause, self._checked = now - self._checked, now
         for ticket in [t for t in self._guarded if t.answered or t.give_up <= now]:
+            if pause > _HELD_UP and not ticket.answered:  # this process stood still: the answer may be here already
+                ticket.give_up = min(now + _HELD_UP, (now + ticket.deadline) / 2)
+                continue
             self._guarded.discard(ticket)
             self._late(ticket)
         if now >= self._next_look:
