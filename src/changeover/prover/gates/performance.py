@@ -126,7 +126,7 @@ def _over(size: str, one: dict[str, float], limit: float) -> bool:
 
 
 def _judged(limit: float, found: dict[str, Any]) -> GateResult:
-    size, worst = max(found.items(), key=lambda item: (_over(*item, limit), item[1]["ratio"]))
+    size, worst = max(found.items(), key=lambda item: (_over(item[0], item[1], limit), item[1]["ratio"]))
     sentence = (
         f"a run of {size} row{'s' if size != '1' else ''} takes {worst['candidate_ms']:g} ms of processor time, "
         f"{worst['ratio']:.2f} times the active version's {worst['active_ms']:g} ms "
