@@ -18,13 +18,13 @@ def version(folder: Path) -> Path:
     made.mkdir(parents=True)
     (made / "model.onnx").write_bytes(onnx_models.scale(2).SerializeToString())
     (made.parent / "model.yaml").write_text("rollout: {strategy: instant, undo_window: 3s}\n")
-    (made.parent / "golden").mkdir()
     return made
 
 
 def test_the_plan_beside_the_model_counts(tmp_path: Path) -> None:
     """And the golden set comes along; --plan counts more."""
     made = version(tmp_path)
+    (made.parent / "golden").mkdir()
     subject = _subject("m", made, None, None)
     assert subject.script.plan.rollout.undo_window == 3.0
     assert subject.golden == made.parent / "golden"

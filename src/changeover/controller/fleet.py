@@ -90,6 +90,7 @@ class Fleet:
 
     async def prove(self, spec: ProverSpec, patience: float) -> Proof:
         """Have a loading proven by a prover that may be silent for so many seconds."""
+        spec = msgspec.structs.replace(spec, worker=self.faults.into(spec.worker))
         return await self._provings.prove(spec, patience)
 
     def spawn(self, loading: int, spec: WorkerSpec) -> None:

@@ -23,7 +23,7 @@ from changeover.prover.gates.resources import resources
 from changeover.prover.subject import Subject, bounded
 from changeover.prover.verdict import failed
 from changeover.rollout.plan_gates import GatesPlan
-from changeover.runtime import memory, session, warmup
+from changeover.runtime import faults, memory, warmup
 from changeover.tensors import TensorSpec
 from changeover.transport.control import GateResult, Measured, Signature, TensorEntry, WorkerSpec
 from changeover.transport.proving import ProverSpec, ProverStatus, Reference
@@ -133,7 +133,7 @@ class Proving:
     def _load(self) -> None:
         began = time.perf_counter()
         unlimited = memory.limit_for_proof(self._worker, self._room.free)
-        loaded = session.load(self._worker)
+        loaded = faults.load(self._worker)
         memory.set_limit(unlimited)
         ctypes.CDLL(None).malloc_trim(0)
         self._note(load_s=began)
@@ -206,7 +206,7 @@ class Proving:
             if reference.held_bytes * _BESIDE > machine.memory().free:
                 return None
             spec, batchable = _single(reference.spec), reference.signature.batchable
-            loaded = session.load(spec).session
+            loaded = faults.load(spec).session
             self._active = Subject(loaded, batchable, spec.max_batch, self._spec.run_timeout)
         return self._active
 

@@ -18,7 +18,7 @@ from setproctitle import setproctitle
 from changeover.errors import ChangeoverError, Internal, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature
-from changeover.runtime import memory, quiet, session, warmup
+from changeover.runtime import faults, memory, quiet, session, warmup
 from changeover.tensors import TensorSpec
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
@@ -35,7 +35,6 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import Frame, Kind, Link
 from changeover.worker.crew import Crew
-from changeover.worker.faults import FaultySession
 from changeover.worker.runner import ChannelClosed, Runner
 
 _FREE_DIMENSION = 256
@@ -108,11 +107,10 @@ class Loader:
             self.gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
         verified = time.perf_counter()
         _report(self._link, WorkerStatus(spec.loading, "loading"))
-        loaded = session.load(spec)
-        served = FaultySession(loaded.session, spec.faults, spec.loading) if spec.faults else loaded.session
+        loaded = faults.load(spec)
         ctypes.CDLL(None).malloc_trim(0)  # the loader's garbage goes back before the worker serves
         at_load = time.perf_counter()
-        signature, run_ms = self._prove(served)
+        signature, run_ms = self._prove(loaded.session)
         measured = Measured(
             quiet=how or "none",
             cache=loaded.cache,
@@ -130,7 +128,7 @@ class Loader:
             spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
         )
         _report(self._link, status)
-        return served
+        return loaded.session
 
     def _prove(self, loaded: session.Session) -> tuple[Signature, float]:
         """Warm up; what was proven before is taken over, and only touched here unless somebody waits for it."""

@@ -17,10 +17,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from changeover.errors import ModelRunFailed
-from changeover.runtime.session import Array, Session
-from changeover.transport.control import Fault
+from changeover.runtime import session
+from changeover.runtime.session import Array, Loaded, Session
+from changeover.transport.control import Fault, WorkerSpec
 
 _LONG = 3600.0
+
+
+def load(spec: WorkerSpec) -> Loaded:
+    """Load a sealed model, as `session.load` does, with the faults that the spec gives it.
+
+    Raises:
+        ModelRejected: as `session.load`.
+    """
+    loaded = session.load(spec)
+    return Loaded(FaultySession(loaded.session, spec.faults, spec.loading), loaded.cache) if spec.faults else loaded
 
 
 class FaultySession(Session):

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 
 from changeover.errors import ModelRunFailed
 from changeover.runtime import session
+from changeover.runtime.faults import FaultySession, load
 from changeover.tensors import Datatype
 from changeover.transport.control import Fault, WorkerSpec
-from changeover.worker.faults import FaultySession
 from tests import onnx_models
 
 X = np.array([[1, 2, 3, 4]], np.float32)
@@ -131,6 +132,17 @@ def test_several_at_once(make: Make) -> None:
     """Slow and erring: each by its own rule."""
     faulty = make(Fault("slow", after=1), Fault("labels", after=2))
     assert [run(faulty) for _ in range(3)] == [[[2, 4, 6, 8]], [[2, 4, 6, 8]], [[8, 2, 4, 6]]]
+
+
+def test_only_who_is_told_to_goes_wrong(tmp_path: Path) -> None:
+    """A version without faults gets the plain session."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.scale(2).SerializeToString())
+    spec = WorkerSpec(1, "m", "1", digest="", path=str(path), cache="", empty="", optimization="off")
+    assert type(load(spec).session) is session.Session
+    faulty = load(msgspec.structs.replace(spec, faults=(Fault("error"),)))
+    assert isinstance(faulty.session, FaultySession)
+    assert fails(faulty.session)
 
 
 def test_the_inputs_and_outputs_are_the_models(make: Make) -> None:
