@@ -20,7 +20,7 @@ from changeover.controller.faults import Faults
 from changeover.errors import ChangeoverError
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, Proof, StoreTimes
-from changeover.telemetry.evidence import Window as StepWindow
+from changeover.telemetry import evidence
 from changeover.transport import page
 from changeover.transport.control import (
     Acknowledged,
@@ -65,6 +65,7 @@ class MemoryFleet:
         leased: loadings that never drain; `stubborn` ones are not reaped in time.
         old_pick_ns: start of the last pick from the old table, as gateways tell it.
         alive: workers that run, `proven` those that said they are ready.
+        looks: loadings and epoch of each look at the evidence.
         calls: what was asked, in order; `point` is called before and after each of them.
     """
 
@@ -84,6 +85,7 @@ class MemoryFleet:
     calls: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     windows: list[tuple[int, int]] = field(default_factory=list)
+    looks: list[tuple[int, int, int]] = field(default_factory=list)
     point: Callable[[str], None] = lambda _: None
     on_status: Callable[[WorkerStatus], None] = lambda _: None
     workers: dict[int, object] = field(default_factory=dict)
@@ -255,8 +257,12 @@ class MemoryFleet:
         self.windows.append((start_ns, end_ns))
         return Window(7, round((end_ns - start_ns) / 1e9, 3), 1.5, 2.5)
 
+    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> evidence.Window:
+        self.looks.append((active, candidate, epoch))
+        table = self.in_force(1)
+        weight = sum(count for count, loading in table.buckets if loading == candidate) if table else 0
+        arms = [evidence.Arm(requests=100), evidence.Arm(requests=weight // 100)]
+        return evidence.Window((epoch, candidate, active), since_ns, monotonic_ns(), weight, *arms)
+
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
         return Requests(total=70, failed=0, shielded=0, shed=1)
-
-    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> StepWindow:
-        return StepWindow((epoch, candidate, active), since_ns, monotonic_ns(), 0)

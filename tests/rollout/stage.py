@@ -108,6 +108,11 @@ class Stage:
         text = f"rollout: {{strategy: instant, undo_window: {window}}}\n"
         return Offer(version, self.artifact(version, text, flavour), parse_plan(text), "push")
 
+    def canary(self, version: int, fields: str = "steps: [shadow, 5%, 50%]", flavour: str = "") -> Offer:
+        """An offer of a version that goes step by step."""
+        text = f"rollout: {{strategy: canary, {fields}}}\n"
+        return Offer(version, self.artifact(version, text, flavour), parse_plan(text), "push")
+
     def journal(self, name: str = "journal.sqlite") -> ScriptedJournal:
         """Opened, or opened again."""
         return ScriptedJournal(self.folder / name)

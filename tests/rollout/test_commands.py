@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from changeover.errors import Conflict, Internal
-from changeover.rollout.commands import Commands
+from changeover.rollout.commands import Around, Commands
 from changeover.rollout.current import Current
 from changeover.rollout.loading import Loader
 from changeover.rollout.machine import Command, Event, Phase, Rollout
@@ -28,19 +29,24 @@ class Room:
         self.clocks: list[Current] = []
         self.again: list[Callable[[], Awaitable[object]]] = []
         self.beside: list[asyncio.Task[None]] = []
-        self.commands = Commands(
-            self.loader,
-            self.switch,
-            fleet,
-            journal,
-            drain_deadline=0.01,
+        self.fed: list[Event] = []
+        self.stood: list[int] = []
+        around = Around(
             later=self.clocks.append,
+            stands=lambda _, switched: self.stood.append(switched.table.epoch),
             again=self.again.append,
-            background=self.background,
+            feed=self.feed,
+            beside=self.background,
         )
+        self.commands = Commands(self.loader, self.switch, fleet, journal, drain_deadline=0.01, around=around)
 
-    def background(self, coroutine: Coroutine[None, None, None]) -> None:
-        self.beside.append(asyncio.create_task(coroutine))
+    async def feed(self, _: Current, event: Event) -> None:
+        self.fed.append(event)
+
+    def background(self, coroutine: Coroutine[None, None, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine)
+        self.beside.append(task)
+        return task
 
     def current(self, version: int, window: float = 60) -> Current:
         """A rollout that has just begun."""

@@ -11,6 +11,7 @@ from changeover.errors import Conflict, Internal
 from changeover.rollout.current import Current
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase, Rollout
+from changeover.rollout.recording import Recorder
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
 
@@ -353,12 +354,12 @@ def test_a_slow_disk_does_not_hold_up_an_undo(
     stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that hangs is waited for 50 ms: the traffic moves before it is written, and it comes all the same."""
-    hangs, record = threading.Event(), Driver._record_phase
+    hangs, write = threading.Event(), Recorder._write
 
-    def slowly(driver: Driver, current: Current, rollout: Rollout) -> None:
+    def slowly(recorder: Recorder, current: Current, rollout: Rollout) -> None:
         if rollout.phase is Phase.ROLLING_BACK:
             assert hangs.wait(10)
-        record(driver, current, rollout)
+        write(recorder, current, rollout)
 
     async def script(driver: Driver) -> None:
         await driver.offer(stage.offer(1))
@@ -371,6 +372,6 @@ def test_a_slow_disk_does_not_hold_up_an_undo(
         hangs.set()
         assert (await undoing).phase == "rolled_back"
 
-    monkeypatch.setattr(Driver, "_record_phase", slowly)
+    monkeypatch.setattr(Recorder, "_write", slowly)
     play(stage.driver(fleet, journal), script)
     assert not fleet.broken

@@ -118,7 +118,7 @@ def test_older_bytes_do_not_come_after_newer_ones(
     stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a version waits for the disk its folder gets other bytes: these serve, and the first ones never do."""
-    monkeypatch.setattr("changeover.rollout.driver._FOUND_AGAIN", 0.2)
+    monkeypatch.setattr("changeover.rollout.queue._FOUND_AGAIN", 0.2)
 
     async def script(driver: Driver) -> None:
         journal.fail()

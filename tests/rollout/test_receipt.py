@@ -18,7 +18,7 @@ from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Phase, Rollout
 from changeover.rollout.receipt import Receipt
 from changeover.rollout.switch import Switched
-from changeover.rollout.tables import all_to
+from changeover.rollout.tables import Draft, all_to
 from changeover.transport.control import Acknowledged, GateResult, LoadingEntry
 from tests.rollout.memory_fleet import MEASURED, Fate, MemoryFleet, signature
 from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
@@ -131,7 +131,7 @@ def receipt(stage: Stage, fleet: MemoryFleet) -> Receipt:
 
 def switched(after_ns: int, *acks_ns: int, journal_ns: int = 0) -> Switched:
     answers = [(Acknowledged(WORD, 5, {}, at, 0), at) for at in acks_ns]
-    return Switched(all_to(MODEL, WORD, 5, ENTRY), StoreTimes(after_ns - 40, after_ns), journal_ns, 0, answers)
+    return Switched(all_to(Draft(MODEL, WORD, 5), ENTRY), StoreTimes(after_ns - 40, after_ns), journal_ns, 0, answers)
 
 
 def test_times_are_counted_from_the_store(receipt: Receipt) -> None:
@@ -185,7 +185,7 @@ def test_it_waits_for_the_seconds_after_the_switch(receipt: Receipt, monkeypatch
 def test_what_the_journal_keeps(receipt: Receipt, stage: Stage) -> None:
     """Where the offer came from, the gates so far, and the end of the window once it runs."""
     before = {"version": 1, "digest": stage.artifact(1).digest}
-    assert receipt.record() == {"offer": "push", "from": before, "gates": [], "undo_until": None}
+    assert receipt.record() == {"offer": "push", "from": before, "gates": [], "undo_until": None, "steps": []}
     candidate = Loading(2, 2, stage.artifact(2), stage.offer(2).plan)
     candidate.gates.append(GateResult("integrity", "passed", "sound"))
     receipt.loading(candidate)

@@ -11,7 +11,7 @@ import pytest
 from changeover.errors import Internal
 from changeover.rollout.fleet import StoreTimes
 from changeover.rollout.switch import Prepared, Switch, Switched
-from changeover.rollout.tables import all_to
+from changeover.rollout.tables import Draft, all_to
 from changeover.transport.control import Acknowledged, LoadingEntry, RoutingTable, WorkerSpec
 from tests.rollout.memory_fleet import MemoryFleet, signature
 from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, until
@@ -22,11 +22,11 @@ Draw = Callable[[int], RoutingTable]
 
 
 def to_new(epoch: int) -> RoutingTable:
-    return all_to(MODEL, WORD, epoch, NEW, standby=OLD)
+    return all_to(Draft(MODEL, WORD, epoch), NEW, standby=OLD)
 
 
 def to_old(epoch: int) -> RoutingTable:
-    return all_to(MODEL, WORD, epoch, OLD, standby=NEW)
+    return all_to(Draft(MODEL, WORD, epoch), OLD, standby=NEW)
 
 
 def manned(fleet: MemoryFleet) -> MemoryFleet:

@@ -59,6 +59,7 @@ class Fleet:
         self.observatory = Observatory()
         self.on_status: Callable[[WorkerStatus], None] = lambda _: None
         self.on_death: Callable[[Death], None] = lambda _: None
+        self.on_health: Callable[[WorkerHealth], None] = lambda _: None
         self.faults = Faults()
         self.page = page
         self._store = store
@@ -285,6 +286,7 @@ class Fleet:
         worker = self.workers.get(told.loading)
         if worker is not None:
             worker.health = told, monotonic_ns()
+            self.on_health(told)
 
     def _on_observed(self, message: Frame) -> None:
         self.observatory.record(message.source, msgspec.json.decode(message.body, type=Observations))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,6 @@ from changeover.records.certificate import VersionRef
 from changeover.records.journal import Journal
 from changeover.rollout import found
 from changeover.rollout.driver import Driver
-from changeover.rollout.fleet import Death
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer, plan_for
 from changeover.settings import Settings
@@ -55,8 +55,9 @@ class Service:
         )
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
-        fleet.on_status = self._on_status
-        fleet.on_death = _on_death
+        fleet.on_status = lambda status: self._tell(lambda driver: driver.loader.on_status(status))
+        fleet.on_health = lambda health: self._tell(lambda driver: driver.on_news(health))
+        fleet.on_death = lambda death: self._tell(lambda driver: driver.on_news(death))
 
     async def run(self) -> None:
         """Recover what the journal knows, then follow the repository."""
@@ -128,9 +129,9 @@ class Service:
             raise NotFound(f"unknown model {model!r}; known: {known}", reason="model_not_found")
         return self._drivers[model]
 
-    def _on_status(self, status: Any) -> None:
+    def _tell(self, tell: Callable[[Driver], None]) -> None:
         for driver in self._drivers.values():
-            driver.loader.on_status(status)
+            tell(driver)
 
     # -- the repository ------------------------------------------------------------------------------------
 
@@ -268,8 +269,3 @@ class Service:
             "term": self._term,
             "gateways": [{"pid": g.pid, "ready": g.ready} for g in self._fleet.gateways.values()],
         }
-
-
-def _on_death(death: Death) -> None:
-    if death.restarts:
-        log.warning("the worker of loading %d died with %d and is replaced", death.loading, death.code)

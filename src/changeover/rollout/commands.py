@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,9 +15,9 @@ from changeover.records.journal import Journal
 from changeover.rollout.current import Current
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
-from changeover.rollout.machine import Command, Event
-from changeover.rollout.switch import Prepared, Switch
-from changeover.rollout.tables import all_to
+from changeover.rollout.machine import NOTHING, Command, Event, Told
+from changeover.rollout.switch import Draw, Prepared, Switch, Switched
+from changeover.rollout.tables import Draft, all_to, split
 from changeover.transport.control import LoadingEntry, RoutingTable
 
 log = logging.getLogger("changeover.controller")
@@ -28,28 +29,38 @@ class Happened:
 
     event: Event
     error: ChangeoverError | None = None
+    told: Told = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What commands leave to the driver.
+
+    Attributes:
+        later: calls back after some seconds: the end of an undo window.
+        stands: hears of each table of a rollout that is in force.
+        again: has a call made once more after a pause, between the driver's other calls.
+        feed: tells the machine what happened.
+        beside: runs a coroutine beside the driver: a certificate that waits for its numbers.
+    """
+
+    later: Callable[[Current], None]
+    stands: Callable[[Current, Switched], None]
+    again: Callable[[Callable[[], Awaitable[object]]], None]
+    feed: Callable[[Current, Event], Awaitable[None]]
+    beside: Callable[[Coroutine[None, None, Any]], asyncio.Task[Any]]
 
 
 class Commands:
     """Executes commands for one model.
 
     Args:
-        later: calls back after some seconds: the end of an undo window.
-        again: has a call made once more after a pause, between the driver's other calls.
-        background: runs a coroutine beside the driver: a certificate that waits for its numbers.
+        drain_deadline: seconds after which what still holds a version is run again elsewhere.
+        around: what is left to the driver.
     """
 
     def __init__(
-        self,
-        loader: Loader,
-        switch: Switch,
-        fleet: Fleet,
-        journal: Journal,
-        *,
-        drain_deadline: float,
-        later: Callable[[Current], None],
-        again: Callable[[Callable[[], Awaitable[object]]], None],
-        background: Callable[[Coroutine[None, None, None]], object],
+        self, loader: Loader, switch: Switch, fleet: Fleet, journal: Journal, *, drain_deadline: float, around: Around
     ) -> None:
         self.active: Loading | None = None
         self.standby: Loading | None = None
@@ -58,11 +69,11 @@ class Commands:
         self._fleet = fleet
         self._journal = journal
         self._drain_deadline = drain_deadline
-        self._later = later
-        self._again = again
-        self._background = background
+        self._around = around
         self._table: dict[Command, Callable[[Current], Awaitable[Happened | None]]] = {
             Command.LOAD: self._load,
+            Command.SPLIT: self._split,
+            Command.WAIT: self._wait,
             Command.PROMOTE: self._promote,
             Command.OPEN_WINDOW: self._open_window,
             Command.MOVE_BACK: self._move_back,
@@ -82,16 +93,40 @@ class Commands:
             Internal: the table cannot be prepared or recorded.
         """
         entry = _entry(loading)
-        prepared = await self._switch.prepare(lambda epoch: self._all_to(epoch, entry), None)
+        prepared = await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), entry), None)
         await self._switch.forward(prepared)
         self.active = loading
+
+    async def let_go(self) -> None:
+        """End what the table in force names beside the active version: the last term did not come to it."""
+        named = {entry.loading for entry in self._switch.table.loadings} if self._switch.table else set()
+        for loading in list(self._loader.live.values()):
+            if loading is not self.active and loading.number in named:
+                active = _entry(self.active)
+                prepared = await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), active), None)  # noqa: B023
+                await self._switch.forward(prepared)
+                self.standby = None
+                await self._drain_and_release(loading)
 
     # -- one method a command ------------------------------------------------------------------------------
 
     async def _load(self, current: Current) -> Happened:
+        """Until the candidate is proven, is refused, or somebody wants the rollout to end."""
         candidate = current.candidate
         if candidate is None:
             raise Internal(f"{current.rollout!r} has no loading on record", reason="rollout_transition")
+        proving = self._around.beside(self._proven(current, candidate))
+        await asyncio.wait({proving, current.stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not current.stopped.done():
+            happened: Happened = proving.result()
+            return happened
+        event, told = current.stopped.result()
+        proving.cancel()
+        await asyncio.wait({proving})
+        await self._loader.give_up(candidate, Conflict(told.detail or str(event), reason=told.reason or str(event)))
+        return Happened(event, told=told)
+
+    async def _proven(self, current: Current, candidate: Loading) -> Happened:
         try:
             self._loader.start(candidate)
             current.receipt.loading(candidate)
@@ -102,45 +137,83 @@ class Commands:
             current.receipt.gates(candidate)
         return Happened(Event.PROVEN)
 
-    async def _promote(self, current: Current) -> Happened:
-        candidate, source = current.candidate, self.active
+    async def _split(self, current: Current) -> Happened:
+        """The candidate gets the share of its place; the way back is prepared with it."""
+        share = current.share
         try:
-            prepared = await self._prepare(candidate, source)
+            active, candidate = _entry(self.active), _entry(current.candidate)
+            prepared = await self._switch.prepare(
+                lambda epoch: split(self._draft(epoch), active, candidate, share),
+                lambda epoch: all_to(self._draft(epoch), active, candidate=candidate),
+            )
             switched = await self._switch.forward(prepared)
         except ChangeoverError as error:
             return Happened(Event.NOT_SWITCHED, error)
-        left = self.standby
-        self.active, self.standby = candidate, source
-        if left is not None:  # its release failed until now; the new table does not name it
-            self._background(self._drain_and_release(left))
+        current.way_back = prepared.back
+        self._let_go_left(None)
+        self._around.stands(current, switched)
+        return Happened(Event.SWITCHED)
+
+    def _let_go_left(self, standby: Loading | None) -> None:
+        """A standby whose release failed until now: the table in force does not name it any more."""
+        left, self.standby = self.standby, standby
+        if left is not None:
+            self._around.beside(self._drain_and_release(left))
+
+    async def _promote(self, current: Current) -> Happened:
+        candidate, source = current.candidate, self.active
+        try:
+            prepared = await self._prepare(candidate, source, current.offer.plan.rollout.held_back)
+            switched = await self._switch.forward(prepared)
+        except ChangeoverError as error:
+            return Happened(Event.NOT_SWITCHED, error)
+        self.active = candidate
+        self._let_go_left(source)
         current.way_back = prepared.back
         current.receipt.switched(switched)
         if source is not None:
             current.receipt.window(current.window)
+            self._around.stands(current, switched)
         return Happened(Event.SWITCHED)
 
     async def _open_window(self, current: Current) -> None:
         """Start the clock. After a restart the way back is prepared anew first, so that undo is one store again."""
         if current.way_back is None and self.standby is not None:
             try:
-                prepared = await self._prepare(self.active, self.standby)
-                await self._switch.forward(prepared)
+                prepared = await self._prepare(self.active, self.standby, current.offer.plan.rollout.held_back)
+                switched = await self._switch.forward(prepared)
             except ChangeoverError as error:
                 log.error("%s: an undo will have to prepare its way back: %s", current.id, error.message)  # noqa: TRY400
             else:
                 current.way_back = prepared.back
-        self._later(current)
+                self._around.stands(current, switched)
+        self._around.later(current)
 
     async def _move_back(self, current: Current) -> Happened:
         """One store. Only after a restart the way back may have to be prepared now."""
+        promoted = current.candidate is not None and current.candidate is self.active
         try:
-            way_back = current.way_back or (await self._prepare(self.standby, self.active)).forward
+            way_back = current.way_back or await self._way_back(current, promoted=promoted)
         except ChangeoverError as error:
             return Happened(Event.NOT_SWITCHED, error)
         switched = await self._switch.back(way_back)
-        self.active, self.standby = self.standby, self.active
+        if promoted:
+            self.active, self.standby = self.standby, self.active
         current.receipt.switched(switched)
         return Happened(Event.SWITCHED)
+
+    async def _way_back(self, current: Current, *, promoted: bool) -> RoutingTable:
+        if promoted:
+            return (await self._prepare(self.standby, self.active)).forward
+        active, candidate = _entry(self.active), _entry(current.candidate)
+        prepared = await self._switch.prepare(
+            lambda epoch: all_to(self._draft(epoch), active, candidate=candidate), None
+        )
+        return prepared.forward
+
+    async def _wait(self, current: Current) -> None:
+        """The way back could not be prepared: once more, in a moment."""
+        self._around.again(lambda: self._around.feed(current, Event.WAITED))
 
     async def _release_standby(self, current: Current) -> None:
         """Drain with a table that does not name it, then end its worker; it is decided, so it is tried until done."""
@@ -149,11 +222,11 @@ class Commands:
             return
         try:
             active = _entry(self.active)
-            prepared = await self._switch.prepare(lambda epoch: self._all_to(epoch, active), None)
+            prepared = await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), active), None)
             await self._switch.forward(prepared)
         except ChangeoverError as error:
             log.error("%r cannot be released yet: %s", standby, error.message)  # noqa: TRY400
-            self._again(lambda: self._release_left(current, standby))
+            self._around.again(lambda: self._release_left(current, standby))
             return
         self.standby = None
         held = self._fleet.memory(standby.number)
@@ -166,11 +239,15 @@ class Commands:
             await self._release_standby(current)
 
     async def _release_candidate(self, current: Current) -> None:
-        """The candidate is standby after a rollback, and named by no table when it never served."""
-        if current.candidate is None or current.candidate is self.standby:
-            await self._release_standby(current)
-        else:
-            await self._drain_and_release(current.candidate)
+        """It is standby after an undo, named by the way back after a step, and by no table when it never served."""
+        candidate, table = current.candidate, self._switch.table
+        if candidate is not None and candidate is not self.standby and table is not None:
+            named = candidate.number in [entry.loading for entry in table.loadings]
+            if not named:
+                await self._drain_and_release(candidate)
+                return
+            self.standby = candidate  # what a table names and nobody needs is let go in one way
+        await self._release_standby(current)
 
     async def _certify(self, current: Current) -> None:
         """Certificates need the seconds after the switch, so they are written a little later.
@@ -179,22 +256,21 @@ class Commands:
         """
         if not current.certifying:
             current.certifying = True
-            self._background(self._write_certificate(current))
+            self._around.beside(self._write_certificate(current))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
-    async def _prepare(self, candidate: Loading | None, source: Loading | None) -> Prepared:
+    async def _prepare(self, candidate: Loading | None, source: Loading | None, holdback: int = 0) -> Prepared:
         """The forward table and, when there is a source, its way back."""
         to = _entry(candidate)
         if source is None:
-            return await self._switch.prepare(lambda epoch: self._all_to(epoch, to), None)
+            return await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), to), None)
         before = _entry(source)
-        return await self._switch.prepare(
-            lambda epoch: self._all_to(epoch, to, before), lambda epoch: self._all_to(epoch, before, to)
-        )
+        forward: Draw = lambda epoch: all_to(self._draft(epoch), to, standby=before, holdback=holdback)  # noqa: E731
+        return await self._switch.prepare(forward, lambda epoch: all_to(self._draft(epoch), before, standby=to))
 
-    def _all_to(self, epoch: int, active: LoadingEntry, standby: LoadingEntry | None = None) -> RoutingTable:
-        return all_to(self._switch.model, self._switch.word, epoch, active, standby=standby)
+    def _draft(self, epoch: int) -> Draft:
+        return Draft(self._switch.model, self._switch.word, epoch)
 
     async def _drain_and_release(self, loading: Loading) -> None:
         """Wait for the last lease, then end the worker; past the deadline its requests run on the active version."""

@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
+from changeover.clock import utc_now
 from changeover.records.certificate import Certificate
+from changeover.rollout.judge import Ruling
 from changeover.rollout.loading import Loading
-from changeover.rollout.machine import Rollout
+from changeover.rollout.machine import Event, Rollout, Told
 from changeover.rollout.offer import Offer
+from changeover.rollout.plan_rollout import PlanStep
 from changeover.rollout.receipt import Receipt
-from changeover.transport.control import RoutingTable
+from changeover.rollout.tables import Share
+from changeover.telemetry.evidence import Window
+from changeover.transport.control import BUCKETS, RoutingTable
+
+_LEAST: Final = PlanStep(1.0, hold=0.0, min_requests=0)
+"""What counts where the plan has no step: a weight set by hand, and the undo window."""
+
+
+_VERDICTS: Final = {
+    Event.STEP_CLEAR: "clear",
+    Event.STEP_FAILED: "failed",
+    Event.STEP_INCONCLUSIVE: "inconclusive",
+    Event.LOST: "failed",
+}
+"""How a step ended; by other events it ended by hand, or by the plan."""
+
+
+def _future() -> asyncio.Future[tuple[Event, Told]]:
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was counted since the place was taken."""
+
+    requests: dict[str, int] = field(default_factory=lambda: {"active": 0, "candidate": 0})
+    failures: dict[str, int] = field(default_factory=lambda: {"active": 0, "candidate": 0})
+    shielded: int = 0
+    compared: int = 0
+    flips: int = 0
+
+    def add(self, window: Window) -> None:
+        """One more window."""
+        for name, arm in (("active", window.active), ("candidate", window.candidate)):
+            self.requests[name] += arm.requests
+            self.failures[name] += arm.failures
+        self.shielded += window.candidate.shielded
+        self.compared += window.pairs.compared
+        self.flips += window.pairs.flips
 
 
 @dataclass(slots=True)
@@ -19,11 +61,17 @@ class Current:
 
     Attributes:
         candidate: the target's loading, once it has one.
-        way_back: the table prepared with the promotion: an undo is one store.
+        way_back: the table prepared with the last switch: taking everything back is one store.
         clock: ends the undo window.
         window: seconds of the undo window that are left.
         certificate: of the last term, which a restart must not replace by one of fewer numbers.
         certifying: a new one waits for its numbers.
+        stopped: somebody wants it to end while its candidate loads; what for.
+        since: when the place in force was taken, RFC 3339; `held` seconds of it are over.
+        ruling: what the judge said last, `evidence` of what.
+        totals: of all windows since the place was taken.
+        memory: what the judge knew when the place was taken, for a next term.
+        history: every transition so far, oldest first; it only grows.
     """
 
     id: str
@@ -36,3 +84,83 @@ class Current:
     clock: asyncio.TimerHandle | None = None
     certificate: Certificate | None = None
     certifying: bool = False
+    stopped: asyncio.Future[tuple[Event, Told]] = field(default_factory=_future)
+    since: str | None = None
+    held: float = 0.0
+    ruling: Ruling | None = None
+    evidence: Window | None = None
+    totals: Totals = field(default_factory=Totals)
+    memory: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> tuple[PlanStep, ...]:
+        """Of the plan, before the promotion."""
+        return self.offer.plan.rollout.ladder
+
+    @property
+    def step(self) -> PlanStep:
+        """What the plan says of the place that is taken or held."""
+        goal, steps = self.rollout.goal, self.steps
+        return steps[goal.step] if goal is not None and 0 <= goal.step < len(steps) else _LEAST
+
+    @property
+    def share(self) -> Share:
+        """What the candidate is to get at that place."""
+        rollout, plan = self.rollout, self.offer.plan
+        goal = rollout.goal or rollout.course.first
+        mirror = round(self.step.mirror * BUCKETS) if rollout.course.is_shadow(goal) else 0
+        name = rollout.course.name(goal)
+        return Share(goal.weight, name, mirror, plan.rollout.shield, plan.gates.warmup.finite)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What the certificate says of a step that has ended."""
+        totals, ruling = self.totals, self.ruling
+        found = [asdict(finding) for finding in ruling.findings] if ruling else []
+        counted = {
+            "held_s": round(self.held, 3),
+            "requests": dict(totals.requests),
+            "failures": dict(totals.failures),
+            "shielded": totals.shielded,
+            "compared": totals.compared,
+            "flips": totals.flips,
+        }
+        return {**counted, "detail": ruling.detail if ruling else None, "findings": found}
+
+    def stop(self, event: Event, told: Told) -> None:
+        """End it while its candidate loads; the first who wants it counts."""
+        if not self.stopped.done():
+            self.stopped.set_result((event, told))
+
+    def moved(self, before: Rollout, event: Event) -> bool:
+        """Note a transition in the history and the certificate; false when nothing changed that people care about."""
+        after = self.rollout
+        if replace(after, stands=before.stands) == before:
+            return False
+        if (
+            before.phase.compares
+            and (after.goal != before.goal or not after.phase.compares)
+            and before.stands is not None
+        ):
+            self.receipt.verdict(_VERDICTS.get(event, str(event)), self.numbers)
+        self.history = [*self.history, _entry(after, event)]
+        return True
+
+    def taken_back(self, before: Rollout) -> None:
+        """What was asked for could not be recorded, and nobody has heard of it."""
+        self.rollout = before
+        self.history = self.history[:-1]
+
+
+def _entry(rollout: Rollout, event: Event) -> dict[str, Any]:
+    return {
+        "at": utc_now(),
+        "event": str(event),
+        "phase": str(rollout.phase),
+        "step": rollout.step,
+        "weight": rollout.goal.weight if rollout.goal else None,
+        "by": rollout.by,
+        "reason": rollout.reason,
+        "detail": rollout.detail,
+    }

@@ -41,7 +41,7 @@ class Loading:
     """One version in one worker.
 
     Attributes:
-        entry: is there once it is ready.
+        entry: is there once it is ready, and `recorded` once the journal knows.
         chosen: it served before, so its gates have spoken.
         proof: what the prover found; None before it has, and for what was chosen before.
     """
@@ -52,6 +52,7 @@ class Loading:
     plan: Plan
     state: LoadingState = LoadingState.NEW
     entry: LoadingEntry | None = None
+    recorded: bool = False
     measured: Measured = field(default_factory=Measured)
     gates: list[GateResult] = field(default_factory=list)
     chosen: bool = False
@@ -107,7 +108,7 @@ class Loader:
 
     def adopt(self, entry: LoadingEntry, artifact: Artifact, plan: Plan) -> Loading:
         """A loading of the last term whose worker goes on."""
-        loading = Loading(entry.loading, int(entry.version), artifact, plan, LoadingState.READY, entry)
+        loading = Loading(entry.loading, int(entry.version), artifact, plan, LoadingState.READY, entry, recorded=True)
         self.live[entry.loading] = loading
         return loading
 
@@ -192,6 +193,12 @@ class Loader:
         self.live.pop(loading.number, None)
         await self._record(loading)
         return gone
+
+    async def give_up(self, loading: Loading, error: ChangeoverError) -> None:
+        """End a loading that nobody waits for any more; nothing happens when it has ended already."""
+        if loading.number in self.live:
+            loading.entry = None
+            await self._fail(loading, error)
 
     async def _fail(self, loading: Loading, error: ChangeoverError) -> None:
         """The worker ends; what failed is on record."""

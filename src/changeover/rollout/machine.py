@@ -1,30 +1,34 @@
-"""The rollout as a pure machine: `advance(state, event) -> (state, commands)`, for strategy `instant`.
+"""The rollout as a pure machine: `advance(state, event) -> (state, commands)`.
 
-`pending → validating → promoting → watching → succeeded`; from `watching` back by `rolling_back → rolled_back`; to
-`failed` from all before the switch. The driver journals the new state before it acts on the commands, and feeds back
-what came of them as events; time is an event too. Nothing drains before a terminal phase: until then the old version
-can take everything back.
+The transitions are in `transitions.py`, as a table; this file has the words and the rule by which the table is read.
+The driver journals the new state before it acts on the commands, and feeds back what came of them as events; time is
+an event too. Nothing drains before a terminal phase: until then the old version can take everything back.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from changeover.errors import Conflict, Internal
+from changeover.rollout.course import STRAIGHT, Course, Place
 
 
 class Phase(enum.StrEnum):
     """Where a rollout stands.
 
-    `PENDING`: recorded. `VALIDATING`: the candidate loads and goes through the gates. `PROMOTING`: the switch is
-    under way. `WATCHING`: the candidate serves, the previous version is kept warm. `ROLLING_BACK`: the switch back is
-    under way. `SUCCEEDED`, `ROLLED_BACK`, `FAILED`: decided, and one version serves.
+    `PENDING`: recorded. `VALIDATING`: the candidate loads and goes through the gates. `SHADOWING`: it answers copies of
+    live requests. `PROGRESSING`: it answers a share of them. `PAUSED`: it does, and people decide what comes next.
+    `PROMOTING`: the switch is under way. `WATCHING`: the candidate serves, the previous version is kept warm.
+    `ROLLING_BACK`: the switch back is under way. `SUCCEEDED`, `ROLLED_BACK`, `FAILED`: decided, and one version serves.
     """
 
     PENDING = "pending"
     VALIDATING = "validating"
+    SHADOWING = "shadowing"
+    PROGRESSING = "progressing"
+    PAUSED = "paused"
     PROMOTING = "promoting"
     WATCHING = "watching"
     SUCCEEDED = "succeeded"
@@ -37,16 +41,27 @@ class Phase(enum.StrEnum):
         """Whether the decision is final."""
         return self in (Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED)
 
+    @property
+    def compares(self) -> bool:
+        """Whether two versions are compared on live requests, before the promotion."""
+        return self in (Phase.SHADOWING, Phase.PROGRESSING, Phase.PAUSED)
+
 
 class Event(enum.StrEnum):
     """What the driver tells the machine.
 
-    `STARTED`: taken in hand. `PROVEN`: loaded, all gates passed. `REFUSED`: a gate refused the candidate, or it
-    crashed, hung or ran out of memory for good. `SWITCHED`: the table of the last switch, forward or back, is in the
-    route page. `NOT_SWITCHED`: that switch was given up before its commit, all is as it was. `UNDO_ASKED`: somebody
-    wants the previous version back. `WINDOW_ENDED`: the undo window is over, by time or because a newer rollout waits.
-    `FOUND_SWITCHED`, `FOUND_UNSWITCHED`: a new controller has taken over, and the table in force makes the target,
-    or not the target, the active version.
+    `STARTED`: taken in hand. `PROVEN`: loaded, all gates passed. `REFUSED`: a gate refused the candidate, or it could
+    not be loaded. `SWITCHED`: the table of the last switch, forward or back, is in the route page. `NOT_SWITCHED`: that
+    switch was given up before its commit, all is as it was. `WAITED`: a way back that was given up is tried again.
+
+    `STEP_CLEAR`, `STEP_FAILED`, `STEP_INCONCLUSIVE`: the judge's verdicts. `LOST`: the candidate's worker crashes again
+    and again, hangs, or takes too much memory. `SUPERSEDED`: a newer version takes this one's place.
+
+    `PAUSE_ASKED`, `RESUME_ASKED`, `PROMOTE_ASKED`, `ABORT_ASKED`, `WEIGHT_ASKED`, `UNDO_ASKED`: by hand.
+    `WINDOW_ENDED`: the undo window is over, by time or because a newer rollout waits.
+
+    `FOUND_…`: a new controller has taken over, and the table in force gives everything to the target (`SWITCHED`),
+    a step's share (`SPLIT`), nothing any more (`BACK`), or does not name it (`UNSWITCHED`).
     """
 
     STARTED = "started"
@@ -54,25 +69,52 @@ class Event(enum.StrEnum):
     REFUSED = "refused"
     SWITCHED = "switched"
     NOT_SWITCHED = "not_switched"
+    WAITED = "waited"
+    STEP_CLEAR = "step_clear"
+    STEP_FAILED = "step_failed"
+    STEP_INCONCLUSIVE = "step_inconclusive"
+    LOST = "lost"
+    SUPERSEDED = "superseded"
+    PAUSE_ASKED = "pause_asked"
+    RESUME_ASKED = "resume_asked"
+    PROMOTE_ASKED = "promote_asked"
+    ABORT_ASKED = "abort_asked"
+    WEIGHT_ASKED = "weight_asked"
     UNDO_ASKED = "undo_asked"
     WINDOW_ENDED = "window_ended"
     FOUND_SWITCHED = "found_switched"
+    FOUND_SPLIT = "found_split"
+    FOUND_BACK = "found_back"
     FOUND_UNSWITCHED = "found_unswitched"
+
+    @property
+    def asked(self) -> bool:
+        """Whether people want it."""
+        return self.value.endswith("_asked")
+
+    @property
+    def found(self) -> bool:
+        """Whether a new controller says so."""
+        return self.value.startswith("found_")
 
 
 class Command(enum.StrEnum):
     """What the machine tells the driver to do, and the event that is to follow.
 
-    `LOAD`: load and validate the target (`PROVEN`, `REFUSED`). `PROMOTE`: make it active, with its way back prepared
-    (`SWITCHED`, `NOT_SWITCHED`). `OPEN_WINDOW`: wait for what is left of the undo window (`WINDOW_ENDED`).
-    `MOVE_BACK`: make the source active again (`SWITCHED`, `NOT_SWITCHED`). `RELEASE_SOURCE`, `RELEASE_CANDIDATE`: a
-    table that does not name it, drain, end its worker. `CERTIFY`: write the certificate.
+    `LOAD`: load and validate the target (`PROVEN`, `REFUSED`). `SPLIT`: give the candidate the share of its place, with
+    the way back prepared (`SWITCHED`, `NOT_SWITCHED`). `PROMOTE`: make it active, its way back prepared (the same).
+    `OPEN_WINDOW`: wait for what is left of the undo window (`WINDOW_ENDED`). `MOVE_BACK`: make everything go to the
+    source again (`SWITCHED`, `NOT_SWITCHED`). `WAIT`: a moment, before that is tried again (`WAITED`).
+    `RELEASE_SOURCE`, `RELEASE_CANDIDATE`: a table that does not name it, drain, end its worker. `CERTIFY`: write the
+    certificate.
     """
 
     LOAD = "load"
+    SPLIT = "split"
     PROMOTE = "promote"
     OPEN_WINDOW = "open_window"
     MOVE_BACK = "move_back"
+    WAIT = "wait"
     RELEASE_SOURCE = "release_source"
     RELEASE_CANDIDATE = "release_candidate"
     CERTIFY = "certify"
@@ -90,8 +132,14 @@ class Rollout:
         source: version that served at the start, `None` for a model's first.
         target: version that the rollout is for.
         phase: where it stands.
-        reason: stable word of what went wrong last.
+        reason: stable word of what went wrong last, or of why it is paused.
         detail: sentence to it.
+        course: the steps of its plan.
+        goal: the place that is being taken, or held; `None` before the first.
+        stands: the place whose table is in force.
+        held: people have it in hand: nothing goes up by itself.
+        promoted: everything goes, or went, to the target.
+        by: who or what decided last: `plan`, `operator`, `judge`, `gate:warmup`, …
     """
 
     model: str
@@ -100,91 +148,88 @@ class Rollout:
     phase: Phase = Phase.PENDING
     reason: str | None = None
     detail: str | None = None
+    course: Course = STRAIGHT
+    goal: Place | None = None
+    stands: Place | None = None
+    held: bool = False
+    promoted: bool = False
+    by: str = "plan"
+
+    @property
+    def step(self) -> str | None:
+        """Name of the step that is taken or held, `None` where there is none."""
+        return None if self.goal is None or self.goal.promotion else self.course.name(self.goal)
 
     def __repr__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        return f"<Rollout {self.model} {self.source or '-'}→{self.target} {self.phase}{why}>"
+        return f"<Rollout {self.model} {self.source or '-'}→{self.target} {self.phase}{self._where()}{why}>"
+
+    def _where(self) -> str:
+        if self.goal is None or not self.phase.compares:
+            return ""
+        of = f" step {self.goal.step + 1}/{len(self.course.names)}" if self.goal.step >= 0 else ""
+        return f" {self.step}{of}"
 
 
-def advance(
-    state: Rollout, event: Event, *, reason: str | None = None, detail: str | None = None
-) -> tuple[Rollout, Commands]:
-    """The state after an event, and what is to be done now, in order.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What comes with an event.
 
-    Args:
-        state: as it was.
-        event: what happened.
-        reason: stable word of the failure, when it was one; without one the last is kept.
-        detail: sentence to it.
-
-    Raises:
-        Conflict: `no_standby`: an undo in a phase that has nothing to go back to.
-        Internal: `rollout_transition`: the event cannot happen in this phase.
+    Attributes:
+        reason: stable word, `detail` a sentence to it.
+        by: who or what decided.
+        weight: buckets, with `WEIGHT_ASKED`.
     """
-    key = (state.phase, event)
-    found = (_FIRST.get(key) if state.source is None else None) or _TABLE.get(key)
-    if found is None:
-        raise _impossible(state, event)
-    phase, commands = found
-    if reason is not None:
-        state = replace(state, reason=reason, detail=detail)
-    return replace(state, phase=phase), commands
+
+    reason: str | None = None
+    detail: str | None = None
+    by: str | None = None
+    weight: int = 0
 
 
-def diagram() -> str:
-    """The table as a Mermaid state diagram, for the documentation; what a restart does is left out."""
-    arrows = {
-        f"    {before} --> {after}: {event}": None
-        for table in (_TABLE, _FIRST)
-        for (before, event), (after, _) in table.items()
-        if event not in (Event.FOUND_SWITCHED, Event.FOUND_UNSWITCHED)
-    }
-    ends = [f"    {phase} --> [*]" for phase in Phase if phase.terminal]
-    return "\n".join(["stateDiagram-v2", f"    [*] --> {Phase.PENDING}", *arrows, *ends]) + "\n"
+NOTHING = Told()
 
 
-_VALIDATE: Final = (Phase.VALIDATING, (Command.LOAD,))
-_WATCH: Final = (Phase.WATCHING, (Command.OPEN_WINDOW,))
-_GO_BACK: Final = (Phase.ROLLING_BACK, (Command.MOVE_BACK,))
-_BACK: Final = (Phase.ROLLED_BACK, (Command.RELEASE_CANDIDATE, Command.CERTIFY))
-
-_TABLE: Final[dict[tuple[Phase, Event], tuple[Phase, Commands]]] = {
-    (Phase.PENDING, Event.STARTED): _VALIDATE,
-    (Phase.PENDING, Event.REFUSED): (Phase.FAILED, ()),
-    (Phase.PENDING, Event.FOUND_UNSWITCHED): _VALIDATE,
-    (Phase.VALIDATING, Event.PROVEN): (Phase.PROMOTING, (Command.PROMOTE,)),
-    # A refused candidate's worker has ended already: the loader sees to that before it says so.
-    (Phase.VALIDATING, Event.REFUSED): (Phase.FAILED, (Command.CERTIFY,)),
-    (Phase.VALIDATING, Event.FOUND_UNSWITCHED): _VALIDATE,
-    (Phase.PROMOTING, Event.SWITCHED): (Phase.WATCHING, (Command.OPEN_WINDOW, Command.CERTIFY)),
-    (Phase.PROMOTING, Event.NOT_SWITCHED): (Phase.FAILED, (Command.RELEASE_CANDIDATE, Command.CERTIFY)),
-    (Phase.PROMOTING, Event.FOUND_SWITCHED): _WATCH,
-    (Phase.PROMOTING, Event.FOUND_UNSWITCHED): _VALIDATE,
-    (Phase.WATCHING, Event.WINDOW_ENDED): (Phase.SUCCEEDED, (Command.RELEASE_SOURCE, Command.CERTIFY)),
-    (Phase.WATCHING, Event.UNDO_ASKED): _GO_BACK,
-    (Phase.WATCHING, Event.REFUSED): _GO_BACK,
-    (Phase.WATCHING, Event.FOUND_SWITCHED): _WATCH,
-    # A way back may be stored before it is recorded: then what serves is what was decided.
-    (Phase.WATCHING, Event.FOUND_UNSWITCHED): _BACK,
-    (Phase.ROLLING_BACK, Event.SWITCHED): _BACK,
-    # Nothing was lost: the source is still warm, and the way back may be asked for again.
-    (Phase.ROLLING_BACK, Event.NOT_SWITCHED): _WATCH,
-    (Phase.ROLLING_BACK, Event.FOUND_SWITCHED): _GO_BACK,
-    (Phase.ROLLING_BACK, Event.FOUND_UNSWITCHED): _BACK,
-}
-
-_FIRST: Final[dict[tuple[Phase, Event], tuple[Phase, Commands]]] = {
-    # A model's first version: nothing is kept warm, so there is nothing to watch.
-    (Phase.PROMOTING, Event.SWITCHED): (Phase.SUCCEEDED, (Command.CERTIFY,)),
-    (Phase.PROMOTING, Event.FOUND_SWITCHED): (Phase.SUCCEEDED, (Command.CERTIFY,)),
-}
+def always(_: Rollout) -> bool:
+    """A way that is open in every state."""
+    return True
 
 
-def _impossible(state: Rollout, event: Event) -> Conflict | Internal:
-    if event is not Event.UNDO_ASKED:
-        return Internal(f"{state!r} cannot take {event!s}.", reason="rollout_transition")
-    if state.phase in (Phase.PENDING, Phase.VALIDATING, Phase.PROMOTING):
-        why = f"version {state.target} does not serve yet, so there is nothing to undo"
-    else:
-        why = "no previous version is kept warm, so there is nothing to undo; roll out the one you want instead"
-    return Conflict(f"{state.model}: {why}.", reason="no_standby")
+def same(state: Rollout, _: Told) -> Rollout:
+    """The place does not change."""
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A transition.
+
+    Attributes:
+        phase: where it leads.
+        commands: what is to be done there.
+        when: in which states the way is open.
+        move: what becomes of the place.
+    """
+
+    phase: Phase
+    commands: Commands = ()
+    when: Callable[[Rollout], bool] = always
+    move: Callable[[Rollout, Told], Rollout] = same
+
+
+def taken(state: Rollout, way: Way, event: Event, told: Told) -> Rollout:
+    """The state at the end of a way.
+
+    A reason stays until another comes, or until the rollout goes on, so that the end still says why.
+    """
+    moved = way.move(state, told)
+    if told.reason is not None:
+        moved = replace(moved, reason=told.reason, detail=told.detail)
+    elif event in _GOING_ON:
+        moved = replace(moved, reason=None, detail=None)
+    return replace(moved, phase=way.phase, by=told.by or moved.by)
+
+
+_GOING_ON = frozenset(
+    {Event.STEP_CLEAR, Event.PAUSE_ASKED, Event.RESUME_ASKED, Event.PROMOTE_ASKED, Event.WEIGHT_ASKED}
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from changeover.records import certificate as records
-from changeover.records.certificate import Certificate, Latency, Memory, Step, VersionRef
+from changeover.records.certificate import Certificate, Latency, Memory, Requests, Step, VersionRef
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.machine import Phase, Rollout
 from changeover.transport.control import GateResult
@@ -41,6 +41,8 @@ class Receipt:
         self._fleet = fleet
         self._started = _now()
         self._started_ns = monotonic_ns()
+        self._counted_ns = self._started_ns
+        self._requests: Requests | None = None
         self._steps: list[Step] = []
         self._candidate: Loading | None = None
         self._switch: records.Switch | None = None
@@ -60,6 +62,7 @@ class Receipt:
         known = msgspec.convert(record.record["from"], VersionRef | None) if "from" in record.record else record.source
         self._source_ref = self._source_ref or known
         self._started = record.started
+        self._steps = msgspec.convert(record.record.get("steps", []), list[Step])
         self._switch_missed = switched
 
     def loading(self, candidate: Loading) -> None:
@@ -99,6 +102,26 @@ class Receipt:
         verdict = "acknowledged" if acks else "not acknowledged"
         self._steps.append(Step(f"switch to epoch {done.table.epoch}", _at(after), verdict))
 
+    def count(self) -> None:
+        """Count the requests since the last time: a rollout lasts longer than the fleet remembers."""
+        now = monotonic_ns()
+        self._requests = _sum(self._requests, self._fleet.requests(self._model, self._counted_ns, now))
+        self._counted_ns = now
+
+    def step(self, name: str, weight: int, epoch: int) -> None:
+        """A step's table is in force."""
+        self._steps.append(Step(f"step {name}", _now(), None, {"weight": weight, "epoch": epoch}))
+
+    def verdict(self, verdict: str, numbers: dict[str, object]) -> None:
+        """The step in force has ended, with what was counted in it."""
+        for index in reversed(range(len(self._steps))):
+            if self._steps[index].name.startswith("step ") and self._steps[index].verdict is None:
+                kept = self._steps[index].numbers
+                self._steps[index] = msgspec.structs.replace(
+                    self._steps[index], verdict=verdict, numbers={**kept, **numbers}
+                )
+                return
+
     def window(self, seconds: float) -> None:
         """The undo window runs."""
         self._undo_until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
@@ -124,6 +147,7 @@ class Receipt:
             "from": msgspec.to_builtins(self._source_ref),  # an offer that waited was opened with an older one
             "gates": [msgspec.structs.asdict(g) for g in self._gates()],
             "undo_until": self._undo_until or self._kept.get("undo_until"),
+            "steps": msgspec.to_builtins(self._steps),
         }
 
     async def reported(self) -> None:
@@ -143,7 +167,7 @@ class Receipt:
             decided_by=self._decided_by(rollout),
             started=self._started,
             ended=_at(ended_ns),
-            requests=None if self._switch_missed else self._fleet.requests(self._model, self._started_ns, ended_ns),
+            requests=None if self._switch_missed else self._counted(ended_ns),
             switch=self._switch,
             latency=self._latency(),
             memory=Memory(self._before_bytes, self._peak_bytes, self._after_bytes, self._released_bytes),
@@ -154,12 +178,16 @@ class Receipt:
             steps=tuple(self._steps),
         )
 
+    def _counted(self, ended_ns: int) -> Requests:
+        """All of them; what was counted after the end is not taken away again."""
+        if self._counted_ns >= ended_ns and self._requests is not None:
+            return self._requests
+        return _sum(self._requests, self._fleet.requests(self._model, self._counted_ns, ended_ns))
+
     def _decided_by(self, rollout: Rollout) -> str:
-        """An operator's undo, the gate that refused, or the plan."""
-        if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
-            return "operator"
+        """The gate that refused, or who or what decided last."""
         refusing = next((g.gate for g in self._gates() if g.result == "failed"), None)
-        return f"gate:{refusing}" if refusing else "plan"
+        return f"gate:{refusing}" if refusing and rollout.phase is Phase.FAILED else rollout.by
 
     def _gates(self) -> list[GateResult]:
         """Of the candidate, or as the last term recorded them."""
@@ -180,6 +208,17 @@ class Receipt:
             during=window(model, start, switch),
             after=window(model, switch, switch + _AFTER_NS),
         )
+
+
+def _sum(before: Requests | None, more: Requests) -> Requests:
+    if before is None:
+        return more
+    return Requests(
+        before.total + more.total,
+        before.failed + more.failed,
+        before.shielded + more.shielded,
+        None if before.shed is None or more.shed is None else before.shed + more.shed,
+    )
 
 
 def _loading(candidate: Loading | None) -> records.Loading:

@@ -9,23 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from changeover.errors import ChangeoverError, InvalidPlan, ModelRejected
+from changeover.errors import ChangeoverError, ModelRejected
 from changeover.lifecycle import artifacts
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.manifest import manifest_of
 from changeover.lifecycle.states import LoadingState
 from changeover.records.epochs import EpochRecord
-from changeover.records.rollouts import RolloutRecord
+from changeover.rollout import resumption
 from changeover.rollout.loading import Loading
-from changeover.rollout.machine import Event, Phase
-from changeover.rollout.offer import Offer, plan_for
-from changeover.rollout.plan import Plan
+from changeover.rollout.machine import Phase
 from changeover.transport.control import LoadingEntry, RoutingTable, encode
 
 if TYPE_CHECKING:
@@ -47,11 +43,15 @@ async def recover(driver: Driver) -> None:
         _adopt(driver, table)
     driver.taken_over.set()
     await _drop_strangers(driver, table)
+    decided = table
     if table is None and committed is not None:
+        decided = msgspec.json.decode(committed.table, type=RoutingTable)
         undone = [record.target.digest for record in unfinished if record.phase == Phase.ROLLING_BACK]
-        await _cold_start(driver, msgspec.json.decode(committed.table, type=RoutingTable), undone)
+        await _cold_start(driver, decided, undone)
+    if all(Phase(record.phase) in (Phase.PENDING, Phase.VALIDATING) for record in unfinished):
+        await _tolerantly(driver, driver.commands.let_go())  # what was kept warm belongs to a rollout that has ended
     for record in unfinished:
-        await _tolerantly(driver, _go_on(driver, record))
+        await _tolerantly(driver, resumption.take_up(driver, record, decided, cold=table is None))
 
 
 async def _tolerantly(driver: Driver, step: Awaitable[object]) -> None:
@@ -94,7 +94,7 @@ def _adopt(driver: Driver, table: RoutingTable) -> None:
     """The workers named by the table in force go on; their loadings are known again."""
     for entry in table.loadings:
         artifact = _artifact(driver, entry.digest)
-        loading = driver.loader.adopt(entry, artifact, _plan(driver, artifact))
+        loading = driver.loader.adopt(entry, artifact, resumption.plan_of_proven(driver, artifact))
         if entry.loading == table.active:
             driver.commands.active = loading
         elif entry.loading == table.standby:
@@ -110,15 +110,6 @@ def _artifact(driver: Driver, digest: str) -> Artifact:
         return Artifact(digest, driver.store / digest, manifest_of([]))
 
 
-def _plan(driver: Driver, artifact: Artifact) -> Plan:
-    """The plan of a version that was proven under it; a mistake made in the file since then takes nothing down."""
-    try:
-        return plan_for(artifact, driver.model, driver.settings)
-    except InvalidPlan as error:
-        log.error("%s: %s The defaults count until it is mended.", driver.model, error.message)  # noqa: TRY400
-        return Plan()
-
-
 async def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
     """Workers that no table names: a candidate of the last term, or one that was being released."""
     named = {entry.loading for entry in table.loadings} if table else set()
@@ -132,8 +123,12 @@ async def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
 
 
 async def _cold_start(driver: Driver, table: RoutingTable, undone: list[str]) -> None:
-    """Load what was chosen, and what was being undone last; when that cannot be, the standby of then."""
-    entries = sorted(table.loadings, key=lambda e: (e.digest in undone, e.loading != table.active))
+    """Load what was chosen, and what was being undone last; when that cannot be, the standby of then.
+
+    A candidate is loaded by its rollout, which goes on.
+    """
+    chosen = [entry for entry in table.loadings if entry.loading != table.candidate]
+    entries = sorted(chosen, key=lambda e: (e.digest in undone, e.loading != table.active))
     for entry in entries:
         try:
             loading = await _load(driver, entry)
@@ -147,40 +142,6 @@ async def _cold_start(driver: Driver, table: RoutingTable, undone: list[str]) ->
 
 async def _load(driver: Driver, entry: LoadingEntry) -> Loading:
     artifact = await asyncio.to_thread(artifacts.verify_sealed, driver.store, entry.digest)
-    loading = await driver.loader.load(int(entry.version), artifact, _plan(driver, artifact))
+    loading = await driver.loader.load(int(entry.version), artifact, resumption.plan_of_proven(driver, artifact))
     await driver.loader.ready(loading, None)
     return loading
-
-
-async def _go_on(driver: Driver, record: RolloutRecord) -> None:
-    """Take up a rollout that the last term left without an end, from what is found in force."""
-    try:
-        artifact = await asyncio.to_thread(artifacts.verify_sealed, driver.store, record.target.digest)
-        offer = Offer(record.target.version, artifact, _plan(driver, artifact), "restart")
-    except ChangeoverError as error:
-        kept = {**record.record, "reason": error.reason, "detail": error.message}
-        await asyncio.to_thread(driver.journal.rollouts.move, record.id, Phase.FAILED, record=kept, ended=True)
-        return
-    await driver.end_window()
-    active, phase = driver.active, Phase(record.phase)
-    serves = active is not None and (active.version, active.digest) == (record.target.version, record.target.digest)
-    # The target may serve already without this rollout: the same bytes were offered again.
-    switched = serves and phase not in (Phase.PENDING, Phase.VALIDATING)
-    current = driver.take_in_hand(record.id, offer, driver.standby if switched else active)
-    current.rollout = replace(current.rollout, phase=phase)
-    current.receipt.restore(record, switched=switched)
-    current.certificate = record.certificate
-    if not switched:
-        await driver.resume(current, Event.FOUND_UNSWITCHED)
-        return
-    current.candidate = active
-    current.window = _left(offer.plan.rollout.undo_window, record) if driver.standby else 0.0
-    await driver.resume(current, Event.FOUND_SWITCHED)
-
-
-def _left(window: float, record: RolloutRecord) -> float:
-    """Seconds of an undo window that are left; it began when the phase was recorded."""
-    if record.phase != Phase.WATCHING:
-        return window
-    gone = (datetime.now(UTC) - datetime.fromisoformat(record.updated)).total_seconds()
-    return min(max(window - gone, 0.0), window)

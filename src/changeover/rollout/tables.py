@@ -1,21 +1,91 @@
-"""Drawing routing tables (pure): who gets which buckets, for each situation of strategy `instant`."""
+"""Drawing routing tables (pure): who gets which buckets, for each situation of a rollout.
+
+A candidate takes the first buckets, so that a ramp only adds to them and no key flips back; what is held back from a
+promoted version is the last ones. `active` is always the version that everything can go back to, or has gone to.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from changeover.transport.control import BUCKETS, LoadingEntry, RoutingTable
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a step gives to the candidate.
+
+    Attributes:
+        weight: buckets of 10,000.
+        step: name of it.
+        mirror: of 10,000 requests, how many are copied.
+        shield: a failed answer is replaced by the active version's.
+        finite: an answer with NaN or infinity counts as failed.
+    """
+
+    weight: int
+    step: str
+    mirror: int = 0
+    shield: bool = True
+    finite: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Where a table is for: its model, its word in the route page, and its epoch."""
+
+    model: str
+    word: int
+    epoch: int
+
+
 def all_to(
-    model: str, word: int, epoch: int, active: LoadingEntry, *, standby: LoadingEntry | None = None
+    draft: Draft,
+    active: LoadingEntry,
+    *,
+    standby: LoadingEntry | None = None,
+    candidate: LoadingEntry | None = None,
+    holdback: int = 0,
 ) -> RoutingTable:
-    """All buckets to one loading; a standby is named, so it is kept warm and may be asked for by its version."""
-    loadings = [active] if standby is None else [active, standby]
+    """All buckets to one loading, but for those that a standby holds back.
+
+    A standby or candidate is named, so it is kept warm and may be asked for by its version.
+    """
+    kept = holdback if standby is not None else 0
+    others = [entry for entry in (standby, candidate) if entry is not None]
     return RoutingTable(
-        model=model,
-        word=word,
-        epoch=epoch,
-        buckets=[(BUCKETS, active.loading)],
-        loadings=loadings,
+        model=draft.model,
+        word=draft.word,
+        epoch=draft.epoch,
+        buckets=_runs((BUCKETS - kept, active), (kept, standby)),
+        loadings=[active, *others],
         active=active.loading,
         standby=None if standby is None else standby.loading,
+        candidate=None if candidate is None else candidate.loading,
     )
+
+
+def split(draft: Draft, active: LoadingEntry, candidate: LoadingEntry, share: Share) -> RoutingTable:
+    """The candidate's share to the candidate, all else to the active loading."""
+    return RoutingTable(
+        model=draft.model,
+        word=draft.word,
+        epoch=draft.epoch,
+        buckets=_runs((share.weight, candidate), (BUCKETS - share.weight, active)),
+        loadings=[active, candidate],
+        active=active.loading,
+        candidate=candidate.loading,
+        shield=share.shield,
+        finite=share.finite,
+        mirror=share.mirror,
+        step=share.step,
+    )
+
+
+def weight_of(table: RoutingTable, loading: int) -> int:
+    """Buckets of a loading."""
+    return sum(count for count, number in table.buckets if number == loading)
+
+
+def _runs(*parts: tuple[int, LoadingEntry | None]) -> list[tuple[int, int]]:
+    return [(count, entry.loading) for count, entry in parts if count and entry is not None]

@@ -1,0 +1,164 @@
+"""The versions that wait for their turn: one rollout of a model at a time, in the order in which they came.
+
+What was pushed or asked for is on record at once. What was found in the repository is looked at when its turn comes:
+only then is it known whether it is news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from changeover.lifecycle.artifacts import Artifact
+from changeover.records.certificate import VersionRef
+from changeover.rollout import found
+from changeover.rollout.current import Current
+from changeover.rollout.machine import Event, Phase, Told
+from changeover.rollout.offer import Offer
+from changeover.rollout.plan import Plan
+from changeover.rollout.transitions import TABLE
+from changeover.rollout.vigil import in_spite
+
+if TYPE_CHECKING:
+    from changeover.rollout.driver import Driver
+
+_FOUND_AGAIN = 5.0
+"""Seconds until a version found, whose rollout the disk did not take, is considered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One that waits: `rollout` is its id once it is on record."""
+
+    offer: Offer
+    take: Callable[[], Awaitable[object]]
+    rollout: str | None = None
+    supersedes: bool = False
+
+
+class Queue:
+    """What one model's driver has still to do.
+
+    Attributes:
+        waiting: versions found that are not looked at yet; what was pushed is in the journal.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self.waiting: list[Offer] = []
+        self._driver = driver
+        self._turns: deque[_Turn] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a rollout is under way; one in its undo window is ended by the next."""
+        current = self._driver.current
+        return (
+            current is not None and not current.rollout.phase.terminal and current.rollout.phase is not Phase.WATCHING
+        )
+
+    # -- coming --------------------------------------------------------------------------------------------
+
+    async def offer(self, offer: Offer) -> str:
+        """Record a rollout to a version, and let it wait for its turn; returns its id."""
+        await self._driver.taken_over.wait()
+        rollout = await self._open(offer)
+        self._add_recorded(rollout, offer)
+        return rollout
+
+    async def push(self, version: int | None, artifact: Artifact, plan: Plan) -> tuple[Offer, str]:
+        """The same of a version that is recorded with it, in one commit."""
+        driver = self._driver
+        await driver.taken_over.wait()
+        source = self._source()
+
+        def record() -> tuple[Offer, str]:
+            with driver.journal.together():
+                known = driver.journal.versions.add(driver.model, version, artifact.digest, "push")
+                offer = Offer(known.version, artifact, plan, "push")
+                return offer, driver.journal.rollouts.open(driver.model, source, offer.ref, _kept(offer)).id
+
+        offer, rollout = await asyncio.to_thread(record)
+        self._add_recorded(rollout, offer)
+        return offer, rollout
+
+    async def found(self, offer: Offer) -> None:
+        """A version lies in the repository; only news takes the place of what is under way."""
+        supersedes = offer.plan.rollout.supersede and self.busy and await found.is_news(self._driver, offer.ref)
+        self.waiting.append(offer)
+        self._add(_Turn(offer, lambda: self._consider(offer), supersedes=supersedes))
+
+    def resume(self, offer: Offer, turn: Callable[[], Awaitable[object]]) -> None:
+        """One that the last term left, and that was not under way."""
+        self._add(_Turn(offer, turn, supersedes=offer.plan.rollout.supersede))
+
+    def _add_recorded(self, rollout: str, offer: Offer) -> None:
+        begin = lambda: self._driver.begin(rollout, offer)  # noqa: E731
+        self._add(_Turn(offer, begin, rollout=rollout, supersedes=offer.plan.rollout.supersede))
+
+    def _add(self, turn: _Turn) -> None:
+        self._turns.append(turn)
+        if turn.supersedes:
+            self._stop_loading(turn.offer)
+        self._driver.enqueue(self._supersede)
+
+    # -- going ---------------------------------------------------------------------------------------------
+
+    async def go_on(self) -> None:
+        """Do what waits, until a rollout is under way."""
+        while self._turns and not self.busy:
+            turn = self._turns.popleft()
+            if turn.rollout is not None and any(later.supersedes for later in self._turns):
+                await self._pass_over(turn.rollout)
+            else:
+                await turn.take()
+
+    async def _pass_over(self, rollout: str) -> None:
+        """A newer version has taken its place before its turn came."""
+        move, kept = self._driver.journal.rollouts.move, {"reason": "superseded", "detail": "a newer version waits"}
+        record = {**(await asyncio.to_thread(self._driver.journal.rollouts.get, rollout)).record, **kept}
+        await asyncio.to_thread(move, rollout, Phase.ROLLED_BACK, record=record, ended=True)
+
+    async def _supersede(self) -> None:
+        """The newest that may takes the place of what is under way."""
+        newest = next((turn.offer for turn in reversed(self._turns) if turn.supersedes), None)
+        current = self._driver.current
+        if newest is None or current is None or not self.busy or newest.ref == current.offer.ref:
+            return
+        if (current.rollout.phase, Event.SUPERSEDED) in TABLE:
+            await self._driver.feed(current, Event.SUPERSEDED, _told(newest, current))
+
+    def _stop_loading(self, offer: Offer) -> None:
+        """The driver is busy with the load, and would hear of it only afterwards."""
+        current = self._driver.current
+        if current is not None and current.rollout.phase is Phase.VALIDATING and offer.ref != current.offer.ref:
+            current.stop(Event.SUPERSEDED, _told(offer, current))
+
+    async def _consider(self, offer: Offer) -> None:
+        if await found.consider(self._driver, offer, self._begin_found):
+            loop = asyncio.get_running_loop()
+            loop.call_later(_FOUND_AGAIN, self._add, _Turn(offer, lambda: self._consider(offer)))
+
+    async def _begin_found(self, offer: Offer) -> None:
+        # At once, so that the next lower version found is compared with what serves then.
+        await self._driver.begin(await self._open(offer), offer)
+
+    async def _open(self, offer: Offer) -> str:
+        rollouts, model = self._driver.journal.rollouts, self._driver.model
+        return (await asyncio.to_thread(rollouts.open, model, self._source(), offer.ref, _kept(offer))).id
+
+    def _source(self) -> VersionRef | None:
+        active = self._driver.active
+        return VersionRef(active.version, active.digest) if active else None
+
+
+def _kept(offer: Offer) -> dict[str, object]:
+    return {"offer": offer.source, "plan": msgspec.to_builtins(offer.plan)}
+
+
+def _told(offer: Offer, current: Current) -> Told:
+    return Told("superseded", f"version {offer.version} takes its place{in_spite(current)}", "plan")

@@ -1,0 +1,126 @@
+"""Taking up a rollout that the last term left without an end: its record, and the table in force, say where it stands.
+
+The table decides. It gives everything to the target, or a step's share, or nothing any more, or does not name it. After
+a restart of the machine no candidate lives: then a rollout at a step loads it again, and goes on at the same step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from changeover.errors import ChangeoverError, InvalidPlan
+from changeover.lifecycle import artifacts
+from changeover.lifecycle.artifacts import Artifact
+from changeover.records.rollouts import RolloutRecord
+from changeover.rollout.course import Place
+from changeover.rollout.machine import Event, Phase, Rollout
+from changeover.rollout.offer import Offer, plan_for
+from changeover.rollout.plan import Plan
+from changeover.rollout.recording import plan_on_record, restored
+from changeover.rollout.tables import weight_of
+from changeover.transport.control import LoadingEntry, RoutingTable
+
+if TYPE_CHECKING:
+    from changeover.rollout.driver import Driver
+
+log = logging.getLogger("changeover.controller")
+
+
+def plan_of_proven(driver: Driver, artifact: Artifact) -> Plan:
+    """The plan of a version that was proven under it; a mistake made in the file since then takes nothing down."""
+    try:
+        return plan_for(artifact, driver.model, driver.settings)
+    except InvalidPlan as error:
+        log.error("%s: %s The defaults count until it is mended.", driver.model, error.message)  # noqa: TRY400
+        return Plan()
+
+
+async def take_up(driver: Driver, record: RolloutRecord, decided: RoutingTable | None, *, cold: bool) -> None:
+    """Go on with a rollout, now or when its turn comes.
+
+    Args:
+        driver: of its model.
+        record: as the last term left it.
+        decided: the table in force; after a restart of the machine the one that was.
+        cold: the machine was restarted, so only what serves lives.
+    """
+    try:
+        artifact = await asyncio.to_thread(artifacts.verify_sealed, driver.store, record.target.digest)
+        plan = plan_on_record(record) or plan_of_proven(driver, artifact)
+    except ChangeoverError as error:
+        kept = {**record.record, "reason": error.reason, "detail": error.message}
+        await asyncio.to_thread(driver.journal.rollouts.move, record.id, Phase.FAILED, record=kept, ended=True)
+        return
+    offer = Offer(record.target.version, artifact, plan, "restart")
+    if driver.queue.busy:
+        driver.queue.resume(offer, lambda: _resume(driver, record, offer, None, cold=cold))
+    else:
+        await _resume(driver, record, offer, decided, cold=cold)
+
+
+async def _resume(
+    driver: Driver, record: RolloutRecord, offer: Offer, decided: RoutingTable | None, *, cold: bool
+) -> None:
+    await driver.end_window()
+    event, entry = found(driver, record, decided, cold=cold)
+    active, switched = driver.active, event is Event.FOUND_SWITCHED
+    current = driver.take_in_hand(record.id, offer, driver.standby if switched else active)
+    current.receipt.restore(record, switched=switched)
+    current.certificate = record.certificate
+    current.memory = msgspec.convert(record.record.get("memory", {}), dict[str, Any])
+    current.history = msgspec.convert(record.record.get("history", []), list[dict[str, Any]])
+    current.rollout = restored(current.rollout, record)
+    if switched:
+        current.candidate = active
+        current.window = _left(offer.plan.rollout.undo_window, record) if driver.standby else 0.0
+    elif entry is not None and decided is not None:
+        current.candidate = driver.loader.live.get(entry.loading)
+        if event is Event.FOUND_SPLIT:
+            current.rollout = replace(current.rollout, stands=_place(current.rollout, decided, entry))
+    await driver.feed(current, event)
+
+
+def found(
+    driver: Driver, record: RolloutRecord, decided: RoutingTable | None, *, cold: bool
+) -> tuple[Event, LoadingEntry | None]:
+    """What the table in force makes of a rollout, and the target's entry in it.
+
+    The target may serve already without this rollout: the same bytes were offered again.
+    """
+    if decided is None or Phase(record.phase) in (Phase.PENDING, Phase.VALIDATING):
+        return Event.FOUND_UNSWITCHED, None
+    entries = [e for e in decided.loadings if (int(e.version), e.digest) == _ref(record)]
+    entry = next((e for e in entries if e.loading == decided.candidate), None) or next(iter(entries), None)
+    if entry is not None and entry.loading == decided.candidate:
+        if not decided.step:
+            return Event.FOUND_BACK, entry
+        return (Event.FOUND_UNSWITCHED, None) if cold else (Event.FOUND_SPLIT, entry)
+    if driver.active is not None and (driver.active.version, driver.active.digest) == _ref(record):
+        return Event.FOUND_SWITCHED, entry
+    if entry is None or entry.loading == decided.active:
+        return Event.FOUND_UNSWITCHED, None
+    return Event.FOUND_BACK, entry
+
+
+def _ref(record: RolloutRecord) -> tuple[int, str]:
+    return record.target.version, record.target.digest
+
+
+def _place(rollout: Rollout, table: RoutingTable, entry: LoadingEntry) -> Place:
+    """Where a step's table stands."""
+    names, weight = rollout.course.names, weight_of(table, entry.loading)
+    return Place(names.index(table.step) if table.step in names else -1, weight)
+
+
+def _left(window: float, record: RolloutRecord) -> float:
+    """Seconds of an undo window that are left; it began when the phase was recorded."""
+    if record.phase != Phase.WATCHING:
+        return window
+    gone = (datetime.now(UTC) - datetime.fromisoformat(record.updated)).total_seconds()
+    return min(max(window - gone, 0.0), window)

@@ -1,0 +1,114 @@
+"""Versions that come while a rollout is under way: they wait, or take its place."""
+
+from __future__ import annotations
+
+import asyncio
+
+from changeover.rollout.driver import Driver
+from changeover.rollout.machine import Phase
+from changeover.rollout.offer import Offer
+from tests.rollout.canary import judged, stands, tick
+from tests.rollout.memory_fleet import Fate, MemoryFleet
+from tests.rollout.stage import ScriptedJournal, Stage, play, until
+from tests.rollout.test_driver import phases
+
+SUPERSEDES = "steps: [5%], supersede: true"
+
+
+def found(offer: Offer) -> Offer:
+    """The same, lying in the repository."""
+    return Offer(offer.version, offer.artifact, offer.plan, "repository")
+
+
+def test_a_newer_version_waits_for_the_end(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """It is recorded at once, and begins when the one under way is promoted: that ends its undo window."""
+
+    async def script(driver: Driver) -> None:
+        judge = judged(driver)
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.canary(2, "steps: [5%]"))
+        await driver.offer(stage.canary(3, "steps: [5%]"))
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "2": "progressing", "3": "pending"}
+        await tick(driver, judge, "clear")
+        assert phases(journal) == {"1": "succeeded", "2": "succeeded", "3": "progressing"}
+        await tick(driver, judge, "failed", "error_rate")
+        assert phases(journal)["3"] == "rolled_back"
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_what_is_found_waits_too(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """Whether it is news is asked when its turn comes: a lower one is not, once a higher one serves."""
+
+    async def script(driver: Driver) -> None:
+        judge = judged(driver)
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.canary(3, "steps: [5%]"))
+        for version in (2, 4):
+            await driver.offer_found(found(stage.canary(version, "steps: [5%]")))
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "3": "progressing"}
+        assert [offer.version for offer in driver.waiting] == [2, 4]
+        await tick(driver, judge, "clear")
+        assert phases(journal) == {"1": "succeeded", "3": "succeeded", "4": "progressing"}
+        assert driver.waiting == []
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_plan_may_let_it_take_the_place(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """The one under way goes back, those that waited before it never begin, and it says so."""
+
+    async def script(driver: Driver) -> None:
+        judged(driver)
+        await driver.offer(stage.offer(1))
+        second = await driver.offer(stage.canary(2, "steps: [5%]"))
+        await driver.offer(stage.canary(3, "steps: [5%]"))
+        await driver.idle()
+        await driver.offer(stage.canary(4, SUPERSEDES))
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "2": "rolled_back", "3": "rolled_back", "4": "progressing"}
+        record = journal.rollouts.get(second).record
+        assert (record["reason"], record["detail"]) == ("superseded", "version 4 takes its place")
+        assert "3" not in [spec.version for spec in fleet.alive.values()]
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_it_takes_the_place_of_one_that_loads(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """Without waiting for the load."""
+
+    async def script(driver: Driver) -> None:
+        judged(driver)
+        driver.loader._timeout = 5.0
+        await driver.offer(stage.offer(1))
+        fleet.fates["2"] = Fate.SILENT
+        await driver.offer(stage.canary(2))
+        await until(lambda: driver.candidate is not None)
+        await driver.offer(stage.canary(3, SUPERSEDES))
+        await asyncio.wait_for(driver.idle(), 2)
+        assert phases(journal) == {"1": "succeeded", "2": "rolled_back", "3": "progressing"}
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
+def test_only_news_take_a_place(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """A version in the repository that was refused before, and is found again, does not."""
+
+    async def script(driver: Driver) -> None:
+        judged(driver)
+        await driver.offer(stage.offer(1))
+        fleet.fates["3"] = Fate.FAILS
+        await driver.offer_found(found(stage.canary(3, SUPERSEDES)))
+        await driver.offer(stage.canary(2))
+        await driver.idle()
+        await driver.offer_found(found(stage.canary(3, SUPERSEDES)))
+        await driver.idle()
+        assert stands(driver) == (Phase.SHADOWING, "shadow")
+        assert phases(journal) == {"1": "succeeded", "3": "failed", "2": "shadowing"}
+
+    play(stage.driver(fleet, journal), script)
