@@ -14,13 +14,13 @@ import typer
 
 from changeover.cli.main import app
 from changeover.lifecycle import states
-from changeover.rollout import machine
+from changeover.rollout import transitions
 from changeover.settings import Settings
 from tests.reasons import package, reasons
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-DIAGRAMS = {"changeover.lifecycle.states": states.diagram, "changeover.rollout.machine": machine.diagram}
+DIAGRAMS = {"changeover.lifecycle.states": states.diagram, "changeover.rollout.transitions": transitions.diagram}
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -21,14 +21,16 @@ class ScriptedJudge:
     def __init__(self) -> None:
         self.says: Ruling = WAITING
         self.seen: list[Window] = []
-        self.asked: list[tuple[float, int, float, float]] = []
+        self.asked: list[tuple[float, int, float, float, int | None]] = []
         self.remembered: dict[str, Any] | None = None
 
     def observe(self, window: Window) -> None:
         self.seen.append(window)
 
-    def ruling(self, elapsed: float, minimum: int, hold: float, max_hold: float) -> Ruling:
-        self.asked.append((elapsed, minimum, hold, max_hold))
+    def ruling(
+        self, elapsed: float, minimum: int, hold: float, max_hold: float, next_weight: int | None = None
+    ) -> Ruling:
+        self.asked.append((elapsed, minimum, hold, max_hold, next_weight))
         said, self.says = self.says, WAITING
         return said
 

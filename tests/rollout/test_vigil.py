@@ -18,6 +18,7 @@ from changeover.rollout.plan import Plan, parse_plan
 from changeover.rollout.receipt import Receipt
 from changeover.rollout.tables import Draft, Share, split
 from changeover.rollout.vigil import Vigil
+from changeover.telemetry.evidence import Arm, Window
 from changeover.transport.control import LoadingEntry
 from tests.rollout.memory_fleet import MemoryFleet, signature
 from tests.rollout.scripted_judge import ScriptedJudge, says
@@ -61,14 +62,14 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_the_judge_is_asked_with_the_step_s_own_numbers(stage: Stage, fleet: MemoryFleet) -> None:
-    """Seconds since the table, least requests, hold and max_hold; each window begins where the last one ended."""
+    """Seconds since the table, least requests, hold, max_hold, the next weight; windows do not overlap."""
 
     async def scenario() -> None:
         post = Post(stage, fleet)
         post.stand()
         post.now += 7
         assert post.look() is None
-        assert post.judge.asked == [(7.0, 50, 10.0, 3600.0)]
+        assert post.judge.asked == [(7.0, 50, 10.0, 3600.0, 10_000)]
         assert fleet.looks == [(1, 2, 5)]
         first = post.judge.seen[0]
         assert first.start_ns == 1_000
@@ -117,7 +118,7 @@ def test_only_a_failure_moves_what_does_not_climb(stage: Stage, fleet: MemoryFle
         for word in ("clear", "inconclusive"):
             post.judge.says = says(word)
             assert post.look() is None
-        assert post.judge.asked[0][1:] == (0, float("inf"), float("inf"))
+        assert post.judge.asked[0][1:] == (0, float("inf"), float("inf"), None)
         post.judge.says = says("failed", "error_rate")
         heard = post.vigil.look(post.current, post.source, post.candidate)
         assert heard is not None
@@ -161,6 +162,21 @@ def test_a_step_that_could_not_be_taken_is_not_tried_each_second(stage: Stage, f
         post.now += 10
         post.judge.says = says("clear")
         assert post.look() is not None
+
+    run(scenario)
+
+
+def test_an_empty_budget_of_replays_is_a_verdict(
+    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients would begin to see the candidate's failures."""
+
+    async def scenario() -> None:
+        post = Post(stage, fleet)
+        post.stand()
+        seen = Window((5, 2, 1), 0, 1, 500, Arm(), Arm(requests=40, failures=30, shielded=30, spent=3))
+        monkeypatch.setattr(fleet, "evidence", lambda *_: seen)
+        assert post.look() == (Event.STEP_FAILED, "shield_exhausted", "judge")
 
     run(scenario)
 

@@ -38,8 +38,10 @@ class Judging(Protocol):
     def observe(self, window: Window) -> None:
         """Take in what was seen since the last window."""
 
-    def ruling(self, elapsed: float, minimum: int, hold: float, max_hold: float) -> Ruling:
-        """What all of it comes to, `elapsed` seconds after the step's table was in force."""
+    def ruling(
+        self, elapsed: float, minimum: int, hold: float, max_hold: float, next_weight: int | None = None
+    ) -> Ruling:
+        """What all of it comes to, `elapsed` seconds after the step's table was in force, and may it grow?"""
 
     def memory(self) -> dict[str, Any]:
         """What a judge of the next term has to know, as plain values."""
@@ -131,7 +133,7 @@ class Vigil:
         current.totals.add(window)
         current.ruling = _ruling(judging, current)
         current.memory = judging.memory()
-        return self._heard(current, current.ruling)
+        return _exhausted(current, window) or self._heard(current, current.ruling)
 
     def _judge_for(self, current: Current) -> Judging:
         """One for the whole rollout, whatever its steps; after a restart it goes on from its memory."""
@@ -168,8 +170,18 @@ class Vigil:
 def _ruling(judging: Judging, current: Current) -> Ruling:
     if current.rollout.phase in (Phase.SHADOWING, Phase.PROGRESSING):
         step, plan = current.step, current.offer.plan.rollout
-        return judging.ruling(current.held, step.min_requests or 0, step.hold or 0.0, plan.max_hold)
+        goal = current.rollout.goal or current.rollout.course.first
+        weight = current.rollout.course.after(goal).weight
+        return judging.ruling(current.held, step.min_requests or 0, step.hold or 0.0, plan.max_hold, weight)
     return judging.ruling(current.held, 0, _FOREVER, _FOREVER)  # nothing goes up by itself
+
+
+def _exhausted(current: Current, window: Window) -> tuple[Event, Told] | None:
+    """The budget of replays is empty, so clients begin to see the candidate's failures: a verdict by itself."""
+    if not window.candidate.spent or not current.rollout.phase.compares:
+        return None
+    detail = f"the budget of replays is used up: {window.candidate.spent} requests were not given to the candidate"
+    return Event.STEP_FAILED, Told("shield_exhausted", detail + in_spite(current), "judge")
 
 
 def in_spite(current: Current) -> str:
