@@ -117,7 +117,7 @@ class Current:
     def numbers(self) -> dict[str, Any]:
         """What the certificate says of a step that has ended."""
         totals, ruling = self.totals, self.ruling
-        found = [asdict(finding) for finding in ruling.findings] if ruling else []
+        found = [_plain(asdict(finding)) for finding in ruling.findings] if ruling else []
         counted = {
             "held_s": round(self.held, 3),
             "requests": dict(totals.requests),
@@ -151,6 +151,11 @@ class Current:
         """What was asked for could not be recorded, and nobody has heard of it."""
         self.rollout = before
         self.history = self.history[:-1]
+
+
+def _plain(finding: dict[str, Any]) -> dict[str, Any]:
+    """Without the number types of other libraries, which no journal takes."""
+    return {name: float(value) if isinstance(value, float) else value for name, value in finding.items()}
 
 
 def _entry(rollout: Rollout, event: Event) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""Canaries on a real server under load: a good one goes up, a bad one goes back, and no client can tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from changeover.testing import Server, exchange, wait_for
+from tests import onnx_models
+from tests.conftest import Serve
+from tests.traffic import Traffic
+
+FACTORS = {"1": 2.0, "2": 2.0, "3": 2.0}
+STEPS = "[{weight: 20%, hold: 2s, min_requests: 30}, {weight: 50%, hold: 2s, min_requests: 30}]"
+PLAN = f"rollout: {{strategy: canary, steps: {STEPS}, undo_window: 10m, max_hold: 60s}}\n"
+SHADOW = "rollout: {strategy: canary, steps: [{weight: shadow, hold: 2s, min_requests: 30}], max_hold: 40s}\n"
+
+
+def model(version: str) -> bytes:
+    return onnx_models.scale(FACTORS[version]).SerializeToString()
+
+
+def faulty(folder: Path, version: str, **fault: object) -> str:
+    """A file that makes one version go wrong."""
+    path = folder / "faults.json"
+    path.write_text(json.dumps({"models": {"m": {version: fault}}}))
+    return str(path)
+
+
+def rollout(server: Server) -> dict[str, Any]:
+    shown: dict[str, Any] = server.control("GET", "/v1/models/m/rollout")
+    return shown
+
+
+def ended(server: Server, rollout_id: str) -> dict[str, Any]:
+    """The rollout, when it is promoted or taken back."""
+
+    def decided() -> dict[str, Any] | None:
+        found: dict[str, Any] = server.control("GET", f"/v1/rollouts/{rollout_id}")
+        return found if found["phase"] in ("watching", "succeeded", "rolled_back", "failed") else None
+
+    return wait_for(decided, "the rollout to be decided", 90)
+
+
+def certificate(server: Server, rollout_id: str) -> dict[str, Any]:
+    """Once it says how the rollout ended."""
+    path = f"/v1/rollouts/{rollout_id}/certificate"
+    wait_for(lambda: exchange(server.control_port, "GET", path).status == 200, "the certificate")
+    found: dict[str, Any] = server.control("GET", path)
+    return found
+
+
+@pytest.mark.timeout(150)
+def test_a_good_candidate_goes_up_step_by_step(serve: Serve) -> None:
+    """Both steps are held and judged, then it serves, but for what is held back; nobody gets a wrong answer."""
+    server = serve(gateways=2)
+    server.plan("m", PLAN)
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
+        pushed = server.push("m", model("2"), 2)["rollout"]
+        assert ended(server, pushed)["phase"] == "watching"
+        traffic.wait_for_answers(50)
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
+    told = certificate(server, pushed)
+    steps = {step["name"]: step for step in told["steps"]}
+    assert steps["step 20%"]["verdict"] == steps["step 50%"]["verdict"] == "clear"
+    assert steps["step 20%"]["numbers"]["requests"]["candidate"] >= 30
+    assert told["decided_by"] == "plan"
+    table_share = [answer.version for answer in traffic.report.answers[-40:]]
+    assert table_share.count("2") > 30
+
+
+@pytest.mark.timeout(150)
+def test_a_candidate_that_errs_is_taken_back_and_shielded(serve: Serve, tmp_path: Path) -> None:
+    """A fifth of its answers fail from the first live one on: clients see none of it, and the judge all of it."""
+    server = serve(faults=faulty(tmp_path, "2", kind="error", rate=0.3, after=20))
+    server.plan("m", PLAN)
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
+        pushed = server.push("m", model("2"), 2)["rollout"]
+        found = ended(server, pushed)
+        traffic.wait_for_version("1")
+        traffic.wait_for_answers(50)
+    assert (found["phase"], found["reason"]) == ("rolled_back", "error_rate")
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
+    assert server.model("m")["active"] == "1"
+    wait_for(lambda: not server.model("m")["candidate"], "the candidate to be let go")
+    told = certificate(server, pushed)
+    assert told["decided_by"] == "judge"
+
+
+@pytest.mark.timeout(150)
+def test_the_controller_is_killed_at_a_step(serve: Serve) -> None:
+    """The split goes on without it; its replacement holds the same step and takes it to the end."""
+    server = serve()
+    server.plan("m", PLAN)
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
+        pushed = server.push("m", model("2"), 2)["rollout"]
+        wait_for(lambda: rollout(server)["phase"] == "progressing", "the first step")
+        server.named("controller").kill()
+        wait_for(lambda: exchange_ok(server), "the next controller")
+        assert ended(server, pushed)["phase"] == "watching"
+        traffic.wait_for_answers(20)
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
+
+
+def exchange_ok(server: Server) -> bool:
+    try:
+        return exchange(server.control_port, "GET", "/v1/models").status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.timeout(150)
+def test_a_shadow_is_judged_by_its_pairs(serve: Serve) -> None:
+    """Copies of live requests reach the candidate, the answers are compared, and nobody waits for them."""
+    server = serve()
+    server.plan("m", SHADOW)
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=100) as traffic:
+        pushed = server.push("m", model("2"), 2)["rollout"]
+        wait_for(lambda: rollout(server)["phase"] == "shadowing", "the shadow")
+        found = ended(server, pushed)
+        traffic.wait_for_answers(20)
+    assert found["phase"] == "watching"
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
