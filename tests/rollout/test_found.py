@@ -59,7 +59,7 @@ def test_a_rollout_given_up_by_the_disk_is_no_try(
             sick.setattr(journal.rollouts, "move", refusing(journal, phase))
             await driver.offer_found(stage.offer(2))
             await until(lambda: phases(journal).get("2") == "failed")
-            assert serves(driver, fleet) == ("1", ["1"])
+            await until(lambda: serves(driver, fleet) == ("1", ["1"]))
         await until(lambda: phases(journal)["2"] == "succeeded")
         await until(lambda: driver.waiting == [])
         tries = [record.phase for record in journal.rollouts.of(MODEL) if record.target.version == 2]

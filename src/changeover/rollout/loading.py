@@ -195,7 +195,7 @@ class Loader:
         return gone
 
     async def give_up(self, loading: Loading, error: ChangeoverError) -> None:
-        """End a loading that nobody waits for any more; nothing happens when it has ended already."""
+        """End a loading that nobody waits for any more, unless it has ended already."""
         if loading.number in self.live:
             loading.entry = None
             await self._fail(loading, error)
@@ -223,9 +223,8 @@ class Loader:
     def _accepted(self, loading: Loading, answer: WorkerStatus | Death | None) -> WorkerStatus:
         """A ready worker's status, or the reason why there is none."""
         if answer is None:
-            raise ModelRejected(
-                f"version {loading.name} was not ready after {self._timeout:g} s", reason="load_timeout"
-            )
+            late = f"version {loading.name} was not ready after {self._timeout:g} s"
+            raise ModelRejected(late, reason="load_timeout")
         if isinstance(answer, Death):
             raise _death(loading, answer)
         if answer.state == LoadingState.FAILED:
