@@ -25,7 +25,6 @@ _PAUSED = "paused"
 _ENDS = ("succeeded", "rolled_back", "failed")
 _WATCH_S = 20.0
 """Seconds of the undo window in which a bad candidate that was promoted may still be taken back."""
-_CERTIFICATE_WITHIN = 10.0
 _CLEARED_WITHIN = 30.0
 _CONTROLLER_BACK_WITHIN = 15.0
 
@@ -86,6 +85,8 @@ class Stage:
         self._stack = ExitStack()
         self.deadline = 2.0
         """Seconds that each client gives its request."""
+        self.certificate_s = 10.0
+        """Seconds to wait for the certificate of one taken back, which has the count of shielded requests."""
         self.warm_s = 1.5
         """Seconds of traffic before a candidate comes and after its end."""
         self.server = PrivateServer(folder, play.model, ["--faults", str(folder / "faults.json")])
@@ -195,7 +196,7 @@ class Stage:
         """The rollout with the count of shielded requests from its certificate; what a gate refused had no requests."""
         if rollout["phase"] != "rolled_back":
             return rollout
-        deadline = time.monotonic() + _CERTIFICATE_WITHIN
+        deadline = time.monotonic() + self.certificate_s
         while time.monotonic() < deadline:
             try:
                 counted = self.control.certificate(rollout["id"])["requests"] or {}
