@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from changeover.cli.demo_story import _checks
+from changeover.cli.demo_story import _checks, _event
 
 RESULT: dict[str, Any] = {
     "requests": 1000,
@@ -14,37 +14,60 @@ RESULT: dict[str, Any] = {
     "shed": 0,
     "wrong": 0,
     "wrong_version": 0,
-    "stale": 0,
-    "versions": {"1": {}, "2": {}},
+    "versions": {"1": {}, "2": {}, "4": {}},
 }
+THIRD = {"phase": "failed", "gates": [{"gate": "warmup", "result": "passed"}, {"gate": "accuracy", "result": "failed"}]}
+ROLLOUTS: dict[str, Any] = {"2": {"phase": "watching"}, "3": THIRD, "4": {"phase": "rolled_back"}}
 CERTIFICATE = {"requests": {"total": 500, "failed": 0}}
 
 
 def test_all_well() -> None:
-    """With nothing failed, version 2 active and version 3 refused, every check passes."""
-    assert set(_checks(RESULT, CERTIFICATE, "2", "failed").values()) == {True}
+    """With nothing failed, version 2 active, version 3 refused and version 4 taken back, every check passes."""
+    assert set(_checks(RESULT, CERTIFICATE, "2", ROLLOUTS).values()) == {True}
 
 
 @pytest.mark.parametrize(
-    ("result", "certificate", "active", "third", "word"),
+    ("result", "certificate", "active", "rollouts", "word"),
     [
-        ({"failed": 1}, CERTIFICATE, "2", "failed", "no request failed"),
-        ({"requests": 0}, CERTIFICATE, "2", "failed", "no request failed"),
-        ({"wrong": 1}, CERTIFICATE, "2", "failed", "values"),
-        ({"wrong_version": 1}, CERTIFICATE, "2", "failed", "values"),
-        ({"stale": 1}, CERTIFICATE, "2", "failed", "old version"),
-        ({"versions": {"1": {}}}, CERTIFICATE, "2", "failed", "both versions"),
-        ({}, CERTIFICATE, "3", "failed", "version 2 serves"),
-        ({}, CERTIFICATE, "2", "watching", "refused"),
-        ({}, {"requests": {"total": 500, "failed": 1}}, "2", "failed", "certificate"),
-        ({}, {"requests": None}, "2", "failed", "certificate"),
-        ({}, None, "2", "failed", "certificate"),
+        ({"failed": 1}, CERTIFICATE, "2", {}, "no request failed"),
+        ({"requests": 0}, CERTIFICATE, "2", {}, "no request failed"),
+        ({"wrong": 1}, CERTIFICATE, "2", {}, "values"),
+        ({"wrong_version": 1}, CERTIFICATE, "2", {}, "values"),
+        ({"versions": {"1": {}, "2": {}}}, CERTIFICATE, "2", {}, "version 3 never"),
+        ({"versions": {"1": {}, "2": {}, "3": {}, "4": {}}}, CERTIFICATE, "2", {}, "version 3 never"),
+        ({}, CERTIFICATE, "3", {}, "version 2 serves"),
+        ({}, CERTIFICATE, "2", {"3": {"phase": "watching"}}, "accuracy gate"),
+        ({}, CERTIFICATE, "2", {"3": {"gates": [{"gate": "warmup", "result": "failed"}]}}, "accuracy gate"),
+        ({}, CERTIFICATE, "2", {"4": {"phase": "watching"}}, "taken back"),
+        ({}, {"requests": {"total": 500, "failed": 1}}, "2", {}, "certificate"),
+        ({}, {"requests": None}, "2", {}, "certificate"),
+        ({}, None, "2", {}, "certificate"),
     ],
 )
 def test_each_thing_that_is_not_well(
-    result: dict[str, Any], certificate: dict[str, Any] | None, active: str, third: str, word: str
+    result: dict[str, Any],
+    certificate: dict[str, Any] | None,
+    active: str,
+    rollouts: dict[str, dict[str, Any]],
+    word: str,
 ) -> None:
     """One thing that went wrong fails exactly the check that speaks of it."""
-    failed = [name for name, passed in _checks(RESULT | result, certificate, active, third).items() if not passed]
+    checks = _checks(RESULT | result, certificate, active, ROLLOUTS | rollouts)
+    failed = [name for name, passed in checks.items() if not passed]
     assert len(failed) == 1
     assert word in failed[0]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "words"),
+    [
+        ({"phase": "validating"}, "version 4: validating"),
+        ({"phase": "progressing", "step": {"name": "5%"}}, "version 4: 5%"),
+        ({"phase": "watching", "step": {"name": "100%"}}, "version 4 serves"),
+        ({"phase": "failed", "reason": "accuracy"}, "version 4 refused: accuracy"),
+        ({"phase": "rolled_back", "reason": "error_rate"}, "version 4 taken back: error_rate"),
+    ],
+)
+def test_events_in_a_few_words(rollout: dict[str, Any], words: str) -> None:
+    """Each fits the row of its second."""
+    assert _event("4", rollout) == words

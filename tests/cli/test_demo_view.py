@@ -13,7 +13,7 @@ SECOND: dict[str, Any] = {
     "per_second": 400,
     "p50_ms": 0.5,
     "p99_ms": None,
-    "versions": {"1": 150, "2": 250},
+    "versions": {"1": 150, "2": 230, "4": 20},
     "failed": 1,
     "shed": 0,
     "wrong": 2,
@@ -29,7 +29,7 @@ def test_a_row_has_the_events_of_its_second(capsys: pytest.CaptureFixture[str]) 
         view.progress(SECOND)
     head, first, second = capsys.readouterr().err.splitlines()
     assert head.split()[:2] == ["time", "answers/s"]
-    assert first.split()[:9] == ["4", "s", "400", "0.50", "-", "150", "250", "1", "5"]
+    assert first.split()[:10] == ["4", "s", "400", "0.50", "-", "150", "230", "20", "1", "5"]
     assert first.endswith("push of version 2")
     assert "push" not in second
 

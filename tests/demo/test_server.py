@@ -1,11 +1,12 @@
-"""The demo's own server: it starts with version 1, and it goes away."""
+"""The demo's own server: it starts with version 1, a golden set and a canary's plan, and it goes away."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from changeover.cli.client import JsonClient
-from changeover.demo.server import PLAN, DemoServer
+from changeover.controller.faults import read_faults
+from changeover.demo.server import BAD_FROM, PLAN, DemoServer
 from changeover.rollout.plan import parse_plan
 
 
@@ -20,6 +21,16 @@ def test_serves_version_1_and_ends(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-def test_the_plan_is_one() -> None:
-    """The demo's model.yaml is a valid plan with a short undo window."""
-    assert parse_plan(PLAN).rollout.undo_window == 2.0
+def test_the_plan_is_a_canary() -> None:
+    """The demo's model.yaml is a valid plan with a shadow step and holds of seconds."""
+    rollout = parse_plan(PLAN).rollout
+    assert rollout.strategy == "canary"
+    assert rollout.steps[0].shadow
+    assert rollout.hold <= 5
+
+
+def test_version_4_goes_wrong_after_its_gates(tmp_path: Path) -> None:
+    """Slow and erring, and only from a run on that gates and shadow step do not reach."""
+    with DemoServer(tmp_path):
+        faults = read_faults(str(tmp_path / "faults.json")).of("digits", "4")
+    assert [(fault.kind, fault.after) for fault in faults] == [("slow", BAD_FROM), ("error", BAD_FROM)]

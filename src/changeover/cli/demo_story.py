@@ -1,4 +1,4 @@
-"""What happens in the demo: version 2 takes over under load, a broken version 3 is refused."""
+"""What happens in the demo: version 2 takes over step by step, 3 is stopped by a gate, 4 is taken back from clients."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 OnEvent = Callable[[str], None]
 
-_STEADY = 3.0  # seconds of traffic with nothing going on, before and after
-_SETTLING = 5.0  # seconds after the changeover: undo window, drain, release
-_ROLLOUT_WITHIN = 30.0
+_STEADY = 2.0  # seconds of traffic with nothing going on, between two versions
+_ROLLOUT_WITHIN = 60.0
 _CERTIFICATE_WITHIN = 15.0
 
 
@@ -32,35 +31,48 @@ def tell(client: ControlClient, bench: BenchProcess, on_event: OnEvent) -> Docum
         ChangeoverError: the server or the load generator broke down.
     """
     on_event("version 1 serves")
-    time.sleep(_STEADY)
-    second = _bring(client, "2", digits.model_bytes("2"), on_event)
-    time.sleep(_SETTLING)
-    third = _bring(client, "3", digits.make_broken(digits.model_bytes("2")), on_event)
+    rollouts = {}
+    for version, model in _versions():
+        time.sleep(_STEADY)
+        rollouts[version] = _bring(client, version, model, on_event)
     time.sleep(_STEADY)
     active = client.model(digits.MODEL)["active"]
     bench.stop()
     result = bench.result(60.0)
-    certificate = _certificate(client, second["id"])
-    checks = _checks(result, certificate, str(active), str(third["phase"]))
+    certificate = _certificate(client, rollouts["2"]["id"])
+    checks = _checks(result, certificate, str(active), rollouts)
     return {
         "passed": all(checks.values()),
         "checks": checks,
         "certificate": certificate,
-        "rollouts": {"2": second, "3": third},
+        "rollouts": rollouts,
         "traffic": result,
     }
+
+
+def _versions() -> list[tuple[str, bytes]]:
+    second = digits.model_bytes("2")
+    return [("2", second), ("3", digits.make_mislabelled(second)), ("4", second)]
 
 
 def _bring(client: ControlClient, version: str, model: bytes, on_event: OnEvent) -> Document:
     """Push a version and return its rollout once the outcome is known."""
     on_event(f"push of version {version}")
     pushed = client.push(digits.MODEL, io.BytesIO(model), ONNX, version)
-    rollout = wait_for(client, pushed["rollout"], _ROLLOUT_WITHIN)
-    if rollout["phase"] in ("watching", "succeeded"):
-        on_event(f"version {version} serves")
-    else:
-        on_event(f"version {version} refused: {rollout['reason']}")
-    return rollout
+    rollout = wait_for(client, pushed["rollout"], _ROLLOUT_WITHIN, lambda r: on_event(_event(version, r)))
+    return {**client.rollout_by_id(rollout["id"]), **rollout}
+
+
+def _event(version: str, rollout: Document) -> str:
+    """Return the rollout's place in a few words."""
+    phase, step = str(rollout["phase"]), rollout.get("step") or {}
+    if phase == "watching":
+        return f"version {version} serves"
+    if phase == "failed":
+        return f"version {version} refused: {rollout['reason']}"
+    if phase in ("rolling_back", "rolled_back"):
+        return f"version {version} taken back: {rollout['reason']}"
+    return f"version {version}: {step['name'] if step.get('name') else phase}"
 
 
 def _certificate(client: ControlClient, rollout: str) -> Document | None:
@@ -75,15 +87,19 @@ def _certificate(client: ControlClient, rollout: str) -> Document | None:
             time.sleep(0.2)
 
 
-def _checks(result: Document, certificate: Document | None, active: str, third: str) -> dict[str, bool]:
+def _checks(
+    result: Document, certificate: Document | None, active: str, rollouts: dict[str, Document]
+) -> dict[str, bool]:
     """Return what the demo is to show, each with whether it did."""
     counted = (certificate or {}).get("requests") or {"total": 0, "failed": -1}
+    third, fourth = rollouts["3"], rollouts["4"]
+    failed = {gate["gate"] for gate in third.get("gates") or () if gate["result"] == "failed"}
     return {
         "no request failed": result["failed"] + result["shed"] == 0 and result["requests"] > 0,
         "every answer had the values of the version it named": result["wrong"] + result["wrong_version"] == 0,
-        "no answer of the old version after the new one's first": result["stale"] == 0,
-        "both versions answered": set(result["versions"]) == set(digits.VERSIONS),
+        "versions 1, 2 and for a while 4 answered, version 3 never": set(result["versions"]) == {"1", "2", "4"},
         "version 2 serves": active == "2",
-        "the broken version 3 was refused": third == "failed",
+        "version 3, with wrong labels, was stopped by its accuracy gate": failed == {"accuracy"},
+        "version 4 was taken back while it had clients": fourth["phase"] == "rolled_back",
         "the certificate counts no failure": counted["failed"] == 0 and counted["total"] > 0,
     }

@@ -15,7 +15,7 @@ from changeover.cli.output import say, table
 
 Document = dict[str, Any]
 
-_COLUMNS = ("time", "answers/s", "p50 ms", "p99 ms", "v1", "v2", "failed", "wrong", "what happens")
+_COLUMNS = ("time", "answers/s", "p50 ms", "p99 ms", "v1", "v2", "v4", "failed", "wrong", "what happens")
 _ROWS = 20  # the latest ones, so that the table fits a terminal
 
 
@@ -77,7 +77,7 @@ class DemoView:
 def _row(document: Document, event: str) -> tuple[str, ...]:
     """Return the cells of one second."""
     latency = [f"{document[key]:.2f}" if document[key] is not None else "-" for key in ("p50_ms", "p99_ms")]
-    versions = [str(document["versions"].get(version, 0)) for version in ("1", "2")]
+    versions = [str(document["versions"].get(version, 0)) for version in ("1", "2", "4")]
     wrong = document["wrong"] + document["wrong_version"]
     elapsed = f"{document['elapsed_s']:.0f} s"
     return (

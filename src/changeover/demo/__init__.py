@@ -1,1 +1,1 @@
-"""The demo: real handwritten digits, two versions of a model that work and one that must be refused."""
+"""The demo: real handwritten digits, two versions of a model that work and two that must not get through."""

@@ -51,13 +51,16 @@ def load_samples() -> Samples:
         return Samples(images=data["images"], labels=data["labels"], scores=scores)
 
 
-def make_broken(model: bytes) -> bytes:
-    """Return `model` with weights that are no numbers, as a diverged training run leaves them behind.
+def make_mislabelled(model: bytes) -> bytes:
+    """Return `model` with its classes in another order, as training with another list of labels leaves them behind.
 
-    The file is valid and its inputs and outputs are the same: only a run shows that every answer is NaN.
+    The file is valid, its inputs and outputs are the same, and every answer looks like one: only who knows the digits
+    sees that a 3 is called a 4.
     """
     proto = onnx.load_model_from_string(model)
-    largest = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-    values = np.full(tuple(largest.dims), np.nan, np.float32)
-    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+    last = proto.graph.node[-1].input[1:]  # weights and bias of the layer that gives the scores
+    for tensor in proto.graph.initializer:
+        if tensor.name in last:
+            values = np.roll(numpy_helper.to_array(tensor), 1, axis=0)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return bytes(proto.SerializeToString(deterministic=True))
