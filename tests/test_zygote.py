@@ -9,6 +9,8 @@ import psutil
 import pytest
 
 from changeover import zygote
+from changeover.runtime import quiet
+from changeover.runtime.quiet import Quiet
 from changeover.testing import wait_for
 from changeover.transport.link import Link, pair
 from tests import onnx_models
@@ -74,3 +76,14 @@ def test_a_fork_that_fails_ends_the_zygote(monkeypatch: pytest.MonkeyPatch) -> N
         zygote._fork(Link(ours), theirs.fileno(), os.getpid(), {"role": "worker", "quiet": False})
     ours.close()
     theirs.close()
+
+
+def test_a_worker_is_in_the_server_s_autogroup_where_niceness_is_used(serve: Serve) -> None:
+    """The kernel weighs niceness among the threads of one autogroup only."""
+    server = serve()
+    server.deploy("m", SCALE)
+    if quiet.method() is not Quiet.NICENESS:
+        pytest.skip("niceness cannot be raised again here, so that workers load low by other means")
+    gateway, worker = server.named("gateway"), server.named("worker m/1")
+    assert os.getsid(worker.pid) == os.getsid(gateway.pid)
+    assert os.getpgid(worker.pid) == worker.pid

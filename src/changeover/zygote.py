@@ -69,6 +69,7 @@ def _fork(link: Link, fd: int, supervisor: int, wanted: Mapping[str, Any]) -> in
             os.close(reader)
             os.close(writer)
             link.sock.close()
+            quiet.stand_apart(for_good=wanted["role"] != "worker")
             _live(life, fd, supervisor)
         os.write(writer, child.to_bytes(8, "little"))
         os._exit(0)
@@ -86,7 +87,6 @@ def _live(life: Callable[[int, int], None], fd: int, supervisor: int) -> None:
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.setsid()
         life(fd, supervisor)
         code = 0
     except (LinkClosed, SystemExit):

@@ -100,3 +100,20 @@ def test_a_process_of_the_root_autogroup_takes_another_method(tmp_path: Path, mo
     assert quiet.method(1) is Quiet.THREAD
     group.write_text("/autogroup-12 nice 0\n")
     assert quiet.method(1) is Quiet.AUTOGROUP
+
+
+@pytest.mark.parametrize(
+    ("how", "for_good", "alone"),
+    [(Quiet.AUTOGROUP, False, True), (Quiet.AUTOGROUP, True, False), (Quiet.NICENESS, False, False)],
+)
+def test_only_an_autogroup_that_comes_back_takes_a_session(how: Quiet, for_good: bool, alone: bool) -> None:
+    """In any other session niceness counts for nothing; the process group is its own always."""
+    code = (
+        "import os; from changeover.runtime import quiet; "
+        f"quiet.method = lambda: quiet.Quiet('{how}'); quiet.stand_apart(for_good={for_good}); "
+        "print(os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid())"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert printed.split() == [str(alone), "True"]
