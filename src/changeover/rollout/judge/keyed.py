@@ -33,7 +33,7 @@ _BASES: Final = np.array([0.0, 0.0005, 0.002, 0.01, 0.05, 0.2])
 _BEYOND: Final = np.array([0.004, 0.015, 0.06, 0.3])
 """Guesses of what the candidate has beyond the limit."""
 _SHARES: Final = np.array([0.02, 0.3, 0.7])
-_KEYED: Final = 0.1
+_KEYED: Final = 0.04
 """Traffic is keyed when at least this share of an arm's requests was seen with a key."""
 _ENOUGH: Final = 20
 """Requests of an arm before its share is looked at."""
