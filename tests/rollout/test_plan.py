@@ -59,7 +59,7 @@ def test_the_defaults_serve(text: str) -> None:
     """No file, an empty one, empty sections: the same plan."""
     plan = parse_plan(text)
     assert plan == Plan()
-    assert (plan.rollout.strategy, plan.rollout.auto, plan.rollout.undo_window) == (Strategy.INSTANT, True, 600)
+    assert (plan.rollout.strategy, plan.rollout.auto, plan.rollout.undo_window) == (Strategy.CANARY, True, 600)
     assert (plan.runtime.instances, plan.runtime.intra_op_threads, plan.runtime.max_batch) == (1, 1, 32)
     assert (plan.runtime.optimization, plan.runtime.memory_limit) == (Optimization.ALL, None)
     assert plan.runtime.providers == ("CPUExecutionProvider",)

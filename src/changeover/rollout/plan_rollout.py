@@ -111,7 +111,7 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shield: a failed answer of the candidate is replaced by the active version's.
     """
 
-    strategy: Strategy = Strategy.INSTANT
+    strategy: Strategy = Strategy.CANARY
     auto: bool = True
     steps: Annotated[tuple[PlanStep, ...], msgspec.Meta(min_length=1, max_length=100)] = _LADDER
     hold: Seconds = 30.0
