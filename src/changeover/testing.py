@@ -32,7 +32,7 @@ T = TypeVar("T")
 PATIENCE = 30.0
 """Seconds that anything may take on a busy machine before a test gives up."""
 INSTANT = "rollout: {strategy: instant}\n"
-"""The plan of models that a test has said nothing of: it has no seconds for a canary."""
+"""The rollouts of models that a test has said nothing else of: it has no seconds for a canary."""
 _PAUSE = 0.01
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written
 _SOURCE = Path(changeover.__file__).parent.parent
@@ -272,7 +272,12 @@ class Server:
         return reply.json()
 
     def plan(self, model: str, text: str) -> None:
-        """Write a model's plan into the repository; it counts for what is pushed from then on."""
+        """Write a model's plan into the repository; it counts for what is pushed from then on.
+
+        One that says nothing of the rollout is instant.
+        """
+        if "rollout" not in text:
+            text = INSTANT + text.strip().removeprefix("{}")
         folder = self.repository / model
         folder.mkdir(exist_ok=True)
         (folder / "model.yaml").write_text(text)

@@ -224,6 +224,8 @@ def test_versions_that_are_no_numbers(house: House, version: str) -> None:
 
 def test_a_push_and_its_undo(house: House) -> None:
     """Numbers rise by themselves; an undo answers with the rollout that was taken back."""
+    (house.repository / "fresh").mkdir()
+    (house.repository / "fresh" / PLAN_FILE).write_text(INSTANT)
 
     async def script(service: Service, client: Client) -> None:
         for number in ("1", "2"):
