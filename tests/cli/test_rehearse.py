@@ -87,3 +87,9 @@ def test_a_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [row["caught_by"] for row in document["summary"]] == [{"gate warmup": 1}] * 2
     assert [row["errors"] for row in document["summary"]] == [0, 0]
     assert "1 of 2: nan@load" in captured.err
+
+
+def test_it_is_found_under_rollout_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where one looks who has a rollout in mind."""
+    assert run(["rollout", "rehearse", "--help"]) == 0
+    assert "rehearse digits" in capsys.readouterr().out

@@ -134,7 +134,11 @@ class Stage:
         return outcome(case, run, moments, shown, (records, version, self.deadline))
 
     def _bring(self, case: Case, number: int, version: str) -> tuple[Document, Moments]:
-        """Push, arm the fault at its moment, wait for the end."""
+        """Push, arm the fault at its moment, wait for the end.
+
+        Where the server does not tell when the way back began, it is taken to be the last look at which it had not:
+        the way back is not shown shorter than it was.
+        """
         arming, armed = self._arming(number), None
         pushed_at = time.monotonic()
         if case.moment == "load":
@@ -144,7 +148,9 @@ class Stage:
             pushed = self.control.push(self._play.model, body, content_type, version)
         place, deadline = "", pushed_at + self._play.longest
         promoted: float | None = None
+        now = pushed_at
         while True:
+            before = now
             rollout = self._look(pushed["rollout"])
             now = time.monotonic()
             if case.bad and armed is None and moment_reached(case.moment, rollout):
@@ -158,7 +164,7 @@ class Stage:
                 promoted = now
             if self._over(case, rollout, promoted, now) or now > deadline:
                 found = verdict_at(rollout, time.time(), time.monotonic())
-                return rollout, Moments(pushed_at, armed, now if found is None else found)
+                return rollout, Moments(pushed_at, armed, before if found is None else found)
             time.sleep(_POLL_S)
 
     def _look(self, rollout: str) -> Document:
