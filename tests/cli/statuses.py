@@ -27,8 +27,15 @@ def arm(version: str, requests: int, rps: float, **more: Any) -> Status:
 
 def finding(test: str, verdict: str, detail: str, need: int | None = None) -> Status:
     """What a test found."""
-    numbers = {"log_e": -0.4, "estimate": 0.0, "low": -0.001, "high": 0.002, "limit": 0.001}
+    limit = 0.5 if test.startswith("work") else 0.01 if test == "agreement" else 0.001
+    numbers = {"log_e": -0.4, "estimate": 0.0, "low": 0.0, "high": 0.002, "limit": limit}
     return {"test": test, "verdict": verdict, "detail": detail, "need": need, **numbers}
+
+
+def moment(time: str, phase: str, event: str, by: str, *, step: str | None = None, **more: Any) -> Status:
+    """Something that happened on the day, at `HH:MM:SS`."""
+    nothing = {"weight": None, "reason": None, "detail": None}
+    return {"at": f"2026-01-31T{time}Z", "phase": phase, "event": event, "step": step, "by": by, **nothing, **more}
 
 
 FINDINGS = [
@@ -56,6 +63,7 @@ PROGRESSING: Status = {
         "since": "2026-01-31T12:01:12.000000Z",
         "held_s": 12.1,
         "hold_s": 30.0,
+        "requests": 745,
         "min_requests": 1000,
     },
     "weight": {"set": 500, "actual": 0.0496},
@@ -70,22 +78,18 @@ PROGRESSING: Status = {
     "gates": GATES,
     "steps": STEPS,
     "history": [
-        {"at": BEGAN, "phase": "validating", "step": None, "by": "operator", "detail": None},
-        {"at": "2026-01-31T12:00:02Z", "phase": "shadowing", "step": "shadow", "by": "plan", "detail": None},
-        {
-            "at": "2026-01-31T12:00:40Z",
-            "phase": "progressing",
-            "step": "1%",
-            "by": "judge",
-            "detail": "shadow is clear",
-        },
-        {
-            "at": "2026-01-31T12:01:12Z",
-            "phase": "progressing",
-            "step": "5%",
-            "by": "judge",
-            "detail": "1% is clear: no regression above 1.2 points was left possible",
-        },
+        moment("12:00:00", "validating", "started", "operator"),
+        moment("12:00:02", "shadowing", "proven", "plan", step="shadow", weight=0),
+        moment("12:00:40", "progressing", "step_clear", "judge", step="1%", weight=100, detail="shadow is clear"),
+        moment(
+            "12:01:12",
+            "progressing",
+            "step_clear",
+            "judge",
+            step="5%",
+            weight=500,
+            detail="1% is clear: no regression above 1.2 points was left possible",
+        ),
     ],
     "plan": {"rollout": {"strategy": "canary", "undo_window": 600.0}},
 }
@@ -106,7 +110,7 @@ PAUSED = PROGRESSING | {
     | {"verdict": "inconclusive", "detail": "255 requests are missing after 30 minutes: it needs about 255 more"},
     "history": [
         *PROGRESSING["history"],
-        {"at": "2026-01-31T12:31:12Z", "phase": "paused", "step": "5%", "by": "plan", "detail": "inconclusive"},
+        moment("12:31:12", "paused", "step_inconclusive", "plan", step="5%", weight=500, detail="inconclusive"),
     ],
 }
 
@@ -131,7 +135,7 @@ ROLLED_BACK = PROGRESSING | {
     "phase": "rolled_back",
     "reason": "error_rate",
     "detail": "31 of 745 requests failed on version 2 and none of 14,253 on version 1: at least 1.9 points more",
-    "weight": {"set": 0, "actual": 0.0496},
+    "weight": None,
     "ended": "2026-01-31T12:01:25Z",
     "arms": {
         "active": arm("1", 14_253, 475.1),
@@ -145,8 +149,8 @@ ROLLED_BACK = PROGRESSING | {
     },
     "history": [
         *PROGRESSING["history"],
-        {"at": "2026-01-31T12:01:24Z", "phase": "rolling_back", "step": "5%", "by": "judge", "detail": "error_rate"},
-        {"at": "2026-01-31T12:01:25Z", "phase": "rolled_back", "step": None, "by": "judge", "detail": None},
+        moment("12:01:24", "rolling_back", "step_failed", "judge", step="5%", weight=500, detail="error_rate"),
+        moment("12:01:25", "rolled_back", "switched", "judge", reason="error_rate"),
     ],
 }
 

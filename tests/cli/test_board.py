@@ -125,7 +125,7 @@ def test_a_low_screen_shows_less_of_the_past(height: int) -> None:
         (FIRST, "r-000004 digits nothing → 2@e278 succeeded"),
         (
             ROLLED_BACK,
-            "r-000004 digits 1@f2b1 → 2@e278 rolled_back weight 0% set, 4.96% actual 745 requests, 31 failed: "
+            "r-000004 digits 1@f2b1 → 2@e278 rolled_back 745 requests, 31 failed: "
             "31 of 745 requests failed on version 2 and none of 14,253 on version 1: at least 1.9 points more",
         ),
     ],

@@ -43,6 +43,11 @@ COMMANDS = [
     (["rollout", "history", "digits", "r-000002"], ROLLOUT),
     (["rollout", "explain", "digits"], EXPLANATION),
     (["rollout", "explain", "digits", "r-000002"], EXPLANATION),
+    (["rollout", "pause", "digits"], ROLLOUT | {"phase": "paused"}),
+    (["rollout", "resume", "digits"], ROLLOUT | {"phase": "progressing"}),
+    (["rollout", "weight", "digits", "25%"], ROLLOUT | {"phase": "progressing"}),
+    (["rollout", "promote", "digits"], ROLLOUT | {"phase": "watching"}),
+    (["rollout", "abort", "digits"], ROLLOUT | {"phase": "rolled_back"}),
     (["undo", "digits"], ROLLOUT | {"phase": "rolling_back"}),
     (["certificate", "digits"], CERTIFICATE),
     (["certificate", "digits", "r-000002"], CERTIFICATE),
@@ -76,6 +81,7 @@ def test_json_and_yaml(
         (["rollout", "history", "digits"], ["r-000002", "1@cd34", "2@ab12", "2026-01-31 12:14:00"]),
         (["rollout", "history", "digits", "r-000002"], ["12:00:40", "progressing", "1%", "judge", "shadow is clear"]),
         (["rollout", "explain", "digits"], EXPLANATION["sentences"]),
+        (["rollout", "pause", "digits"], ["paused"]),
         (["undo", "digits"], ["rolling_back"]),
         (["certificate", "digits"], ["0 failed of 12,345", "1@cd34 → 2@ab12", "410 ns", "99.0 MB at most", "warmup"]),
     ],
@@ -108,6 +114,7 @@ def test_control_from_the_environment(
         ["rollout", "status", "digits", "--timeout", "soon"],
         ["rollout", "start", "digits"],
         ["rollout", "start", "digits", "2", "--plan", "/no/such/plan.yaml"],
+        ["rollout", "weight", "digits"],
         ["rollout", "lint", "/no/such/plan.yaml"],
         ["rollout", "watch"],
         ["schema", "-o", "xml"],
@@ -169,7 +176,8 @@ def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     [
         *("", "serve", "push", "status", "undo", "certificate", "bench", "doctor", "demo"),
         *("model list", "model inspect", "rollout status", "rollout start", "rollout watch", "rollout list", "schema"),
-        *("rollout history", "rollout explain", "rollout lint"),
+        *("rollout history", "rollout explain", "rollout lint", "rollout pause", "rollout resume", "rollout weight"),
+        *("rollout promote", "rollout abort"),
     ],
 )
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:

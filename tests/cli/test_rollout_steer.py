@@ -1,4 +1,4 @@
-"""`changeover rollout start`: what is sent."""
+"""`changeover rollout start` and the verbs: what is sent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,33 @@ import pytest
 
 from changeover.cli.main import run
 from tests.cli.fake import ROLLOUT, usual
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "body"),
+    [
+        (["pause", "digits"], "pause", None),
+        (["resume", "digits"], "resume", None),
+        (["promote", "digits"], "promote", None),
+        (["abort", "digits"], "abort", None),
+        (["weight", "digits", "12.5%"], "weight", {"weight": "12.5%"}),
+    ],
+)
+def test_a_verb_is_one_request(words: list[str], path: str, body: object) -> None:
+    """To the model's rollout, with the share where there is one."""
+    with usual() as fake:
+        assert run(["rollout", *words, "--control", fake.url]) == 0
+    (seen,) = fake.seen
+    assert (seen.method, seen.path) == ("POST", f"/v1/models/digits/rollout/{path}")
+    assert (json.loads(seen.body) if seen.body else None) == body
+
+
+def test_a_refused_verb_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the server's sentence and reason."""
+    with usual() as fake:
+        fake.answers["POST /v1/models/digits/rollout/resume"] = (409, {"error": "it goes on", "reason": "not_paused"})
+        assert run(["rollout", "resume", "digits", "--control", fake.url]) == 1
+    assert capsys.readouterr().err == "changeover: it goes on [not_paused]\n"
 
 
 def test_start_sends_version_and_fields(tmp_path: Path) -> None:

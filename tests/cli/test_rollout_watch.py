@@ -71,6 +71,19 @@ def test_through_the_undo_window(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("\n") == 2
 
 
+def test_a_reader_that_has_read_enough() -> None:
+    """`watch | head -1` ends without a word."""
+    with watched(PROGRESSING, VALIDATING, PROGRESSING, VALIDATING, PROGRESSING, ROLLED_BACK) as fake:
+        command = [sys.executable, "-m", "changeover.cli", "rollout", "watch", "digits", "--control", fake.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert "progressing" in process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == ""
+            process.wait(30)
+
+
 def test_in_a_terminal_it_is_a_picture() -> None:
     """A real terminal of 100 columns gets the picture, redrawn, and the last one stays."""
     with watched(PROGRESSING, ROLLED_BACK) as fake:

@@ -11,6 +11,7 @@ import pytest
 from changeover.controller import rollout_view
 from changeover.controller.bodies import RolloutStatus
 from changeover.rollout.driver import Driver
+from changeover.rollout.plan import parse_plan
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.stage import Stage, play, until
 
@@ -56,6 +57,20 @@ def test_in_the_undo_window(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert rollout_view.present(driver) is None
 
     shown_while(tmp_path, fleet, [(1, 0.0), (2, 60.0)], script)
+
+
+@pytest.mark.parametrize(
+    ("plan", "steps"),
+    [
+        ("rollout: {strategy: canary, steps: [shadow, 5%, 100%]}", ["shadow", "5%", "100%"]),
+        ("rollout: {strategy: canary, steps: [5%, 50%]}", ["5%", "50%", "100%"]),
+        ("rollout: {strategy: instant}", ["100%"]),
+        ("rollout: {strategy: manual}", ["by hand", "100%"]),
+    ],
+)
+def test_the_steps_of_a_plan(plan: str, steps: list[str]) -> None:
+    """The promotion is the last one, whether it is written or not."""
+    assert rollout_view.steps_of(parse_plan(plan)) == steps
 
 
 def test_a_first_version_comes_from_nothing(tmp_path: Path, fleet: MemoryFleet) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from changeover.controller.service import Service
-from changeover.controller.steering import merged, version_asked
+from changeover.controller.steering import buckets_of, merged, version_asked
 from changeover.errors import InvalidPlan, InvalidRequest
 from changeover.rollout.plan import parse_plan
 from tests.controller.test_service import Client, House, serves
@@ -36,6 +36,11 @@ async def start(client: Client, **body: Any) -> tuple[int, Any]:
     return answer.status, answer.json()
 
 
+async def has_ended(service: Service, rollout: str) -> bool:
+    """Whether it is decided for good."""
+    return (await service.steering.by_id(rollout)).ended is not None
+
+
 def test_back_to_an_older_version_and_forward(house: House) -> None:
     """A version that the journal knows is rolled out again from its sealed copy, with fields of a plan over its own."""
 
@@ -45,8 +50,9 @@ def test_back_to_an_older_version_and_forward(house: House) -> None:
         status, told = await start(client, version="1", plan={"rollout": {"undo_window": 0}})
         assert (status, told["to"]["version"], told["from"]["version"]) == (202, "1", "2")
         await until(lambda: serves(service, MODEL, "1"))
+        await until(lambda: has_ended(service, told["id"]))
         ended = (await client.call("GET", f"/v1/rollouts/{told['id']}")).json()
-        assert (ended["phase"], ended["undo_until"]) == ("succeeded", None)
+        assert (ended["phase"], ended["undo_until"]) == ("succeeded", None)  # its own window would last minutes
         assert (await start(client, version="2", plan={}))[0] == 202
 
     house.run(script)
@@ -154,6 +160,22 @@ def test_versions_that_cannot(asked: str) -> None:
     """With a sentence that shows one."""
     with pytest.raises(InvalidRequest, match="4@ab12"):
         version_asked(asked)
+
+
+@pytest.mark.parametrize(
+    ("share", "buckets"), [("25%", 2500), ("0.01%", 1), ("0%", 0), ("100%", 10_000), (0.125, 1250), (1, 10_000), (0, 0)]
+)
+def test_shares(share: str | float, buckets: int) -> None:
+    """As in a plan: with a percent sign, or as a fraction of one."""
+    assert buckets_of(share) == buckets
+
+
+@pytest.mark.parametrize("share", ["101%", "-1%", "0.001%", "25", 25, 1.5, "", "half", float("nan")])
+def test_no_shares(share: str | float) -> None:
+    """Nothing is guessed: 25 might mean 25 % or 25 times everything."""
+    with pytest.raises(InvalidRequest) as caught:
+        buckets_of(share)
+    assert caught.value.reason == "invalid_weight"
 
 
 def test_fields_count_over_a_plan() -> None:

@@ -139,14 +139,15 @@ def _stations(status: Document) -> Iterator[tuple[str, Sign]]:
 
 def _place(status: Document, stations: int) -> tuple[int, Sign]:
     """The station that a rollout is at, and its sign; one beyond the last when all lie behind."""
-    phase, step = status["phase"], status.get("step")
+    phase, step, sign = status["phase"], status.get("step"), _PHASES.get(status["phase"], _GOING)
     if phase == "succeeded":
         return stations, _GOOD
-    if phase == "watching":
-        return (stations - 1, _GOING) if _has_window(status) else (stations, _GOOD)
-    if phase in ("pending", "validating") or step is None:
-        return 0, _PHASES.get(phase, _GOING)
-    return int(step["index"]), _PHASES.get(phase, _GOING)
+    if phase == "promoting":
+        return len(status.get("steps", [])), _GOING
+    if phase == "watching" or any(moment["phase"] == "watching" for moment in status.get("history") or []):
+        at_window = _GOING if phase == "watching" else sign
+        return (stations - 1, at_window) if _has_window(status) else (stations, _GOOD)
+    return (int(step["index"]) if step and phase != "validating" else 0), sign
 
 
 def _has_window(status: Document) -> bool:
@@ -165,7 +166,7 @@ def _aligned(facts: list[tuple[str, RenderableType]]) -> RenderableType:
 def _facts(status: Document, now: datetime) -> Iterator[tuple[str, RenderableType]]:
     step, weight, ruling = status.get("step"), status.get("weight"), status.get("ruling")
     if step and exit_of(status) is None:
-        yield "step", _step_words(status, step)
+        yield "step", _step_words(step)
     if weight:
         yield "weight", _weight(weight)
     if ruling and ruling.get("detail") and exit_of(status) is None:
@@ -181,13 +182,12 @@ def _facts(status: Document, now: datetime) -> Iterator[tuple[str, RenderableTyp
         yield "undo", f"until {until:%H:%M:%S} UTC, {_span(until - now)} left: changeover undo {status['model']}"
 
 
-def _step_words(status: Document, step: Document) -> str:
+def _step_words(step: Document) -> str:
     words = [f"{step['name']}, {step['index']} of {step['of']}"]
     if step.get("held_s") is not None:
         words.append(f"held {step['held_s']:.0f} s of {step.get('hold_s') or 0:g} s")
-    candidate = (status.get("arms") or {}).get("candidate")
-    if candidate and step.get("min_requests"):
-        words.append(f"{candidate['requests']:,} of {step['min_requests']:,} requests")
+    if step.get("min_requests"):
+        words.append(f"{step.get('requests') or 0:,} of {step['min_requests']:,} requests")
     return ", ".join(words)
 
 

@@ -124,7 +124,7 @@ def _way(document: Document) -> RenderableType:
         [
             (
                 document["file"],
-                "a sound plan" + (f", {len(document['problems'])} remarks" if document["problems"] else ""),
+                _sound(len(document["problems"])),
             ),
             ("strategy", rollout.strategy),
             ("way", " → ".join(stations)),
@@ -132,6 +132,10 @@ def _way(document: Document) -> RenderableType:
             ("then", _after(plan)),
         ]
     )
+
+
+def _sound(remarks: int) -> str:
+    return "a sound plan" + (f", {remarks} remark{'s' if remarks > 1 else ''}" if remarks else "")
 
 
 def _station(step: PlanStep) -> str:

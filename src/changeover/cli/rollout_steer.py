@@ -1,4 +1,4 @@
-"""`changeover rollout start`: what people ask of a rollout."""
+"""`changeover rollout start | pause | resume | weight | promote | abort`: what people ask of a rollout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
 from changeover.cli.output import Format, say, show
-from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
+from changeover.cli.rollouts import Document, exit_of, rollout_table, sentence, wait_for
 from changeover.errors import InvalidPlan
 from changeover.rollout.yaml_text import read_yaml
 
@@ -48,6 +48,74 @@ def start(
         rollout = wait_for(client, rollout["id"], timeout, lambda r: say(sentence(r)))
     show(rollout, output, lambda: rollout_table(rollout))
     return (exit_of(rollout) or Exit.DONE) if wait else Exit.DONE
+
+
+@speaks_to()
+def pause(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
+    """Stop a rollout where it is: its share of the traffic stays, and what is measured goes on being judged.
+
+    For example:
+
+        changeover rollout pause digits
+    """
+    return _steer(control, name, "pause", output)
+
+
+@speaks_to()
+def resume(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
+    """Go on with a paused rollout, from the step it is at.
+
+    For example:
+
+        changeover rollout resume digits
+    """
+    return _steer(control, name, "resume", output)
+
+
+@speaks_to()
+def weight(
+    name: ModelName,
+    share: Annotated[str, typer.Argument(metavar="SHARE", help="Of the traffic, for the new version: 25%.")],
+    control: Control = CONTROL,
+    output: Output = Format.TABLE,
+) -> int:
+    """Give the new version this share of the traffic; answers when it has it.
+
+    For example:
+
+        changeover rollout weight digits 25%
+
+        changeover rollout weight digits 0.5% -o json
+    """
+    return _steer(control, name, "weight", output, {"weight": share})
+
+
+@speaks_to()
+def promote(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
+    """Give the new version all traffic now, whatever steps are left. Gates cannot be skipped.
+
+    For example:
+
+        changeover rollout promote digits
+    """
+    return _steer(control, name, "promote", output)
+
+
+@speaks_to()
+def abort(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
+    """Take a rollout back: all traffic to the version that served before. After the promotion it is `undo`.
+
+    For example:
+
+        changeover rollout abort digits
+    """
+    return _steer(control, name, "abort", output)
+
+
+def _steer(control: str, name: str, verb: str, output: Format, body: Document | None = None) -> int:
+    rollout = ControlClient(control, timeout=_SWITCHES_WITHIN).steer(name, verb, body)
+    show(rollout, output, lambda: rollout_table(rollout))
+    return Exit.DONE
 
 
 def _fields_of(plan: Path | None) -> object:

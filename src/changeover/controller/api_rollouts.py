@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from changeover.access import Scope
-from changeover.controller.bodies import Explanation, RolloutList, RolloutStatus, StartBody
+from changeover.controller.bodies import Explanation, RolloutList, RolloutStatus, ShareBody, StartBody
 from changeover.controller.endpoint import Endpoint, Handler, answer
 from changeover.errors import InvalidRequest, TooLarge
 from changeover.rollout.plan_schema import plan_schema
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from changeover.controller.service import Service
 
 _VERBS: Final = {
+    "pause": "Stop where it is; the share of the traffic stays.",
+    "resume": "Go on with a paused rollout.",
+    "promote": "Give the new version all traffic now, whatever steps are left.",
+    "abort": "Give all traffic back to the version that served before.",
     "undo": "Give all traffic back after the promotion, while the previous version is kept warm.",
 }
 _MOST_BYTES: Final = 1 << 20
@@ -42,6 +46,9 @@ class RolloutApi:
                 row("POST", f"{model}/{verb}", admin, self._verb(verb), told, RolloutStatus)
                 for verb, told in _VERBS.items()
             ),
+            row(
+                "POST", f"{model}/weight", admin, self.weight, "Set the new version's share.", RolloutStatus, ShareBody
+            ),
             row("GET", f"{model}s", admin, self.rollouts, "The newest 100, newest first.", RolloutList),
             row("GET", one, admin, self.rollout_by_id, "One rollout.", RolloutStatus),
             row("GET", f"{one}/explain", admin, self.explain, "Why it is where it is, in sentences.", Explanation),
@@ -63,6 +70,11 @@ class RolloutApi:
         """`POST /v1/models/M/rollout`."""
         asked = await _body(request, StartBody)
         return answer(await self._service.steering.start(request.path_params["model"], asked), 202)
+
+    async def weight(self, request: Request) -> Response:
+        """`POST …/rollout/weight`."""
+        asked = await _body(request, ShareBody)
+        return answer(await self._service.steering.weigh(request.path_params["model"], asked.weight))
 
     async def rollouts(self, request: Request) -> Response:
         """`GET /v1/models/M/rollouts`."""

@@ -25,7 +25,10 @@ class VersionName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class StepBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The step that a rollout is at, `index` of `of`, counted from 1; its least time and least requests."""
+    """The step that a rollout is at, `index` of `of`, counted from 1; its least time and least requests.
+
+    `requests`: what counts towards the least: answered ones, and in a shadow step compared copies.
+    """
 
     index: int
     name: str
@@ -33,6 +36,7 @@ class StepBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     since: str | None = None
     held_s: float | None = None
     hold_s: float | None = None
+    requests: int | None = None
     min_requests: int | None = None
 
 
@@ -99,12 +103,18 @@ class GateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class MomentBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that a rollout went through; `by`: `plan`, `operator`, `judge`, `server`."""
+    """Something that a rollout went through; `by`: `plan`, `operator`, `judge`, `worker`, `gate:warmup` and so on.
+
+    `event` is the machine's word for it, `weight` the share that was wanted then, in buckets of 10,000.
+    """
 
     at: str
     phase: str
+    event: str | None = None
     step: str | None = None
+    weight: int | None = None
     by: str | None = None
+    reason: str | None = None
     detail: str | None = None
 
 
@@ -155,6 +165,12 @@ class StartBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     version: str | int
     plan: dict[str, Any] | None = None
+
+
+class ShareBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The share of the traffic that the new version is to have: `25%`, or as a fraction 0.25."""
+
+    weight: str | float
 
 
 class PushedBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from changeover.controller.bodies import ArmBody, RolloutStatus, VersionName
+from changeover.controller.bodies import ArmBody, FindingBody, RolloutStatus, VersionName
+from changeover.rollout.judge.explain import sentence
+from changeover.rollout.judge.findings import Finding, Verdict
+
+_TESTS: Final = frozenset({"errors", "work_p50", "work_p95", "agreement", "guard", "utilisation"})
 
 
 def explained(status: RolloutStatus) -> list[str]:
@@ -21,7 +26,7 @@ def _where(status: RolloutStatus) -> Iterator[str]:
         yield f"{way} is {status.phase}: {_PHASES.get(status.phase, 'it is under way')}."
     if status.history:
         last = status.history[-1]
-        why = f": {last.detail}" if last.detail else ""
+        why = f": {last.detail}" if last.detail and last.detail != status.detail else ""
         yield f"What happened last: {last.phase} at {last.at}, decided by {last.by or 'plan'}{why}."
     if status.reason:
         yield f"The reason is {status.reason}: {_ended(status.detail or 'no more is known')}"
@@ -77,21 +82,28 @@ def _ruling(status: RolloutStatus) -> Iterator[str]:
     ruling = status.ruling
     if ruling is None:
         return
-    yield f"The judge says {ruling.verdict} ({ruling.reason}): {_ended(ruling.detail)}"
-    for finding in ruling.findings:
-        need = f" It needs about {finding.need:,} more." if finding.need else ""
-        yield f"{finding.test}: {_ended(finding.detail)}{need}"
+    if ruling.reason != status.reason:
+        yield f"The judge says {ruling.verdict} ({ruling.reason}): {_ended(ruling.detail)}"
+    yield from (_found(finding) for finding in ruling.findings)
+
+
+def _found(finding: FindingBody) -> str:
+    """In the judge's own words, unless another release has left a test that this one does not know."""
+    if finding.test not in _TESTS:
+        return f"{finding.test}: {_ended(finding.detail)}"
+    numbers = (finding.log_e or 0.0, finding.estimate, finding.low or 0.0, finding.high, finding.limit or 0.0)
+    return sentence(Finding(finding.test, Verdict(finding.verdict), *numbers, finding.detail, finding.need))
 
 
 def _next(status: RolloutStatus) -> Iterator[str]:
-    step, arm = status.step, status.arms.candidate
+    step = status.step
     if status.phase == "paused":
         yield f"It waits for people: `changeover rollout resume|promote|abort {status.model}`."
     elif status.phase == "watching" and status.undo_until:
         yield f"Until {status.undo_until} `changeover undo {status.model}` gives everything back."
     elif step is not None and status.phase in ("shadowing", "progressing"):
         left = max(0.0, (step.hold_s or 0) - (step.held_s or 0))
-        missing = max(0, (step.min_requests or 0) - (arm.requests if arm else 0))
+        missing = max(0, (step.min_requests or 0) - (step.requests or 0))
         wanted = step.min_requests or 0
         yield f"This step lasts {left:.0f} s more at least, and lacks {missing:,} of {wanted:,} requests."
 

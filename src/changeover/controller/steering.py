@@ -1,4 +1,4 @@
-"""What people ask of rollouts: start one, look at it, undo it."""
+"""What people ask of rollouts: start one, look at it, pause, resume, promote, abort, undo it, set its weight."""
 
 from __future__ import annotations
 
@@ -24,9 +24,15 @@ from changeover.records.versions import VersionRecord
 from changeover.rollout.driver import Driver
 from changeover.rollout.offer import Offer, plan_for
 from changeover.rollout.plan import Plan, plan_of
+from changeover.rollout.quantities import share
 from changeover.settings import Settings
+from changeover.transport.control import BUCKETS
 
 _VERBS: Final[dict[str, Callable[[Driver], Awaitable[object]]]] = {
+    "pause": lambda driver: driver.pause(),
+    "resume": lambda driver: driver.resume(),
+    "promote": lambda driver: driver.promote(),
+    "abort": lambda driver: driver.abort(),
     "undo": lambda driver: driver.undo(),
 }
 
@@ -105,21 +111,30 @@ class Steering:
         await _VERBS[verb](driver)
         return await self.status(model)
 
+    async def weigh(self, model: str, weight: str | float) -> RolloutStatus:
+        """Give the candidate this share of the traffic.
+
+        Raises:
+            InvalidRequest: no share (`invalid_weight`).
+            Conflict: not possible at present.
+        """
+        driver = self._known(model)
+        await driver.set_weight(buckets_of(weight))
+        return await self.status(model)
+
     async def start(self, model: str, asked: StartBody) -> RolloutStatus:
         """Begin a rollout to a version that the journal or the repository knows; it waits for one under way.
 
         Raises:
             NotFound: no such model, no such version (`version_not_found`).
             InvalidPlan: of the version, or the fields of `asked.plan`.
-            Conflict: it serves already (`already_active`).
+            Conflict: it serves already (`already_active`), or is on its way (`already_under_way`).
         """
         number, digest = version_asked(asked.version)
         async with self._arriving():
             offer = await asyncio.to_thread(self._offer, model, number, digest, asked.plan or {})
             driver = self._made(model)
-            active = driver.active
-            if active is not None and VersionRef(active.version, active.digest) == offer.ref:
-                raise Conflict(f"{model}: version {number} serves already", reason="already_active")
+            _check_news(driver, offer)
             rollout = await driver.offer(offer)
         return await self.by_id(rollout)
 
@@ -162,6 +177,17 @@ class Steering:
         return artifact
 
 
+def _check_news(driver: Driver, offer: Offer) -> None:
+    active, current = driver.active, driver.current
+    if active is not None and VersionRef(active.version, active.digest) == offer.ref:
+        raise Conflict(f"{driver.model}: version {offer.version} serves already", reason="already_active")
+    if current is not None and not current.rollout.phase.terminal and current.offer.ref == offer.ref:
+        raise Conflict(
+            f"{driver.model}: version {offer.version} is on its way already, as {current.id}",
+            reason="already_under_way",
+        )
+
+
 def _youngest(folder: Path) -> float:
     """Time of the last change of anything in a folder."""
     return max(path.lstat().st_ctime for path in [folder, *folder.rglob("*")])
@@ -178,6 +204,21 @@ def version_asked(asked: str | int) -> tuple[int, str]:
     if not good or (at and not (digest and set(digest) <= set("0123456789abcdef"))):
         raise InvalidRequest(f"version: expected a number, or one like 4@ab12, got {asked!r}", reason="invalid_version")
     return int(number), digest
+
+
+def buckets_of(weight: str | float) -> int:
+    """A share as buckets of 10,000.
+
+    Raises:
+        InvalidRequest: it is none, or no multiple of 0.01 % (`invalid_weight`).
+    """
+    try:
+        buckets = share(weight) * BUCKETS
+    except ValueError as error:
+        raise InvalidRequest(f"weight: {error}", reason="invalid_weight") from None
+    if not 0 <= buckets <= BUCKETS or abs(buckets - round(buckets)) > 1e-6:
+        raise InvalidRequest(f"weight: expected 0% to 100% in steps of 0.01%, got {weight!r}", reason="invalid_weight")
+    return round(buckets)
 
 
 def merged(plan: Plan, fields: dict[str, object]) -> Plan:
