@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -71,3 +73,20 @@ def test_mislabelled_model_is_valid_and_wrong() -> None:
     assert proto.graph.output == good.graph.output
     right = scores_of(digits.model_bytes("2"))
     np.testing.assert_allclose(scores_of(mislabelled), np.roll(right, 1, axis=1), atol=1e-4)
+
+
+def test_broken_model_is_valid_but_answers_nan() -> None:
+    """The broken version passes the checker with the same signature, and all its answers are NaN."""
+    broken = digits.make_broken(digits.model_bytes("2"))
+    proto, good = onnx.load_model_from_string(broken), onnx.load_model_from_string(digits.model_bytes("2"))
+    onnx.checker.check_model(proto, full_check=True)
+    assert proto.graph.input == good.graph.input
+    assert proto.graph.output == good.graph.output
+    assert np.isnan(scores_of(broken)).all()
+
+
+def test_the_files_of_the_tour_are_written(tmp_path: Path) -> None:
+    """The README's tour begins with them."""
+    script = Path(__file__).parents[2] / "examples" / "files.py"
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert {path.name for path in tmp_path.iterdir()} == {"digit.json", "digits.npz", "broken.onnx"}

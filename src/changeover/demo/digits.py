@@ -51,6 +51,18 @@ def load_samples() -> Samples:
         return Samples(images=data["images"], labels=data["labels"], scores=scores)
 
 
+def make_broken(model: bytes) -> bytes:
+    """Return `model` with weights that are no numbers, as a diverged training run leaves them behind.
+
+    The file is valid and its inputs and outputs are the same: only a run shows that every answer is NaN.
+    """
+    proto = onnx.load_model_from_string(model)
+    largest = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = np.full(tuple(largest.dims), np.nan, np.float32)
+    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
 def make_mislabelled(model: bytes) -> bytes:
     """Return `model` with its classes in another order, as training with another list of labels leaves them behind.
 
