@@ -302,8 +302,11 @@ def test_a_gateway_killed_at_each_moment_of_a_changeover(serve: Serve) -> None:
 def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
     """Its lease on the old version ends with it; the other gateway's long request is answered all the same."""
     server = serve(gateways=2, drain_deadline=60.0)
-    server.plan("m", "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1}}")
-    server.deploy("m", onnx_models.slow(250, factor=FACTORS["1"]).SerializeToString(), 1)
+    server.plan(
+        "m",
+        "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1}, gates: {performance: {enabled: false}}}",
+    )
+    server.deploy("m", onnx_models.slow(500, factor=FACTORS["1"]).SerializeToString(), 1)
     processes = in_service(server, 2)
     with contextlib.ExitStack() as stack:
         asked: dict[int, socket.socket] = {}
