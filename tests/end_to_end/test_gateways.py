@@ -304,7 +304,8 @@ def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
     server = serve(gateways=2, drain_deadline=60.0)
     server.plan(
         "m",
-        "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1}, gates: {performance: {enabled: false}}}",
+        "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1},"
+        " gates: {performance: {enabled: false}}}",
     )
     server.deploy("m", onnx_models.slow(500, factor=FACTORS["1"]).SerializeToString(), 1)
     processes = in_service(server, 2)
