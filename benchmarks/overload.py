@@ -142,12 +142,10 @@ def fairness(server: Server, spec: LoadSpec, *, crowded: bool) -> None:
         records = bench.records()
     p99 = {n: percentiles(np.concatenate([latencies(records, *span) for span in s]))["p99"] for n, s in windows.items()}
     ratio = round(p99["flood"] / p99["alone"], 3)
-    figure, met = ("fairness_crowded", clean) if crowded else ("fairness", clean and ratio <= 1.3)
-    reach = "reported: the load generators want one of the two cores" if crowded else "ratio <= 1.3"
-    emit(figure, met=met, flooded=spec.model, flood_per_s=round(5 * found), other=other.name, rounds=ROUNDS,
-         clean=clean,
+    emit("fairness_crowded" if crowded else "fairness", met=clean and ratio <= 1.3, flooded=spec.model,
+         flood_per_s=round(5 * found), other=other.name, rounds=ROUNDS, clean=clean,
          p99_alone_ms=p99["alone"], p99_beside_busy_ms=p99["busy"], p99_beside_flood_ms=p99["flood"], ratio=ratio,
-         ratio_to_busy=round(p99["flood"] / p99["busy"], 3), reach=reach)  # fmt: skip
+         ratio_to_busy=round(p99["flood"] / p99["busy"], 3), reach="ratio <= 1.3")  # fmt: skip
 
 
 @contextmanager
