@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,20 +40,37 @@ IDENTICAL = {
 }
 
 
-def play(traffic: Traffic, plan: tuple[Step, ...], rollouts: int, seed: int) -> list[tuple[str, int, int]]:
-    """Judge some rollouts at every tick: reason (empty: none failed), second, candidate's requests."""
+class Played(NamedTuple):
+    """What became of a rollout.
+
+    Attributes:
+        reason: why it failed, empty when it did not.
+        second, requests: when, and after how many of the candidate's.
+        held_up: steps that were in doubt when their hold was over.
+    """
+
+    reason: str
+    second: int
+    requests: int
+    held_up: int
+
+
+def play(traffic: Traffic, plan: tuple[Step, ...], rollouts: int, seed: int) -> list[Played]:
+    """Judge some rollouts at every tick."""
     random = np.random.default_rng(seed)
     events, out = simulate(traffic, plan, rollouts, random), []
+    ends = set(np.cumsum([step.seconds for step in plan]) - 1)
     for rollout in range(rollouts):
-        judge, requests, reason, second = Judge(Limits()), 0, "", 0
+        judge, requests, reason, second, held_up = Judge(Limits()), 0, "", 0, 0
         for second, window in enumerate(windows(events, rollout, plan, traffic, random)):
             judge.observe(window)
             requests += window.candidate.requests
-            ruling = judge.ruling(float(second), 0, 1e9, 1e9)
+            ruling = judge.ruling(float(second), 0, 0.0 if second in ends else 1e9, 1e9)
+            held_up += ruling.reason == "doubt" and second in ends
             if ruling.verdict is Verdict.FAILED:
                 reason = ruling.reason
                 break
-        out.append((reason, second, requests))
+        out.append(Played(reason, second, requests, held_up))
     return out
 
 
@@ -68,8 +85,10 @@ def identical(rollouts: int, pool: ProcessPoolExecutor) -> None:
     false: Counter[str] = Counter()
     total: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    held_up = 0
     for done, (name, job) in enumerate(jobs, start=1):
-        for reason, _, _ in job.result():
+        for reason, _, _, doubts in job.result():
+            held_up += doubts
             total[name] += 1
             false[name] += bool(reason)
             reasons[reason] += bool(reason)
@@ -81,6 +100,9 @@ def identical(rollouts: int, pool: ProcessPoolExecutor) -> None:
          taken_back=back, upper_95=round(upper(back, rollouts), 5), reasons={k: v for k, v in reasons.items() if v},
          by_traffic={name: f"{false[name]} of {total[name]}" for name in names},
          reach="<= 4 of 1,000 (upper 95 % bound < 1 %)")  # fmt: skip
+    steps = rollouts * len(PLAN)
+    emit("judge_doubts_of_healthy", met=held_up <= 0.02 * steps, steps=steps, held_up=held_up,
+         reach="<= 2 % of the steps of identical versions last longer than their hold")  # fmt: skip
 
 
 def upper(hits: int, trials: int) -> float:
@@ -156,9 +178,39 @@ def played(traffic: Traffic, plan: tuple[Step, ...], runs: int, pool: ProcessPoo
     """Requests until failed, in simulated traffic; rollouts in which nothing was found count with all of theirs."""
     jobs = [pool.submit(play, traffic, plan, CHUNK, 50 + n) for n in range(math.ceil(runs / CHUNK))]
     results = [result for job in jobs for result in job.result()]
-    found = spread([requests for _, _, requests in results])
-    reasons = Counter(reason or "nothing" for reason, _, _ in results)
+    found = spread([result.requests for result in results])
+    reasons = Counter(result.reason or "nothing" for result in results)
     return {**found, "of": len(results), "found": dict(reasons)}
+
+
+def hasty(runs: int) -> None:
+    """A step without a hold, and a candidate that breaks wholly in some second: is it ever clear after that?
+
+    Beside it the rule without doubts: clear as long as nothing has failed.
+    """
+    for broken in (0, 1, 9, 29, 300):
+        clear, undoubted = (sum(counts) for counts in zip(*(hasted(broken, seed) for seed in range(runs)), strict=True))
+        emit("judge_hasty", met=clear == 0 < undoubted, breaks_in_second=broken, runs=runs, clear=clear,
+             without_doubts=undoubted, reach="none is clear once three in a row have failed")  # fmt: skip
+
+
+def hasted(broken: int, seed: int) -> tuple[int, int]:
+    """Seconds in which the judge says clear, and in which it has not said failed, after three failed requests."""
+    random, judge, seen = np.random.default_rng(seed), Judge(Limits()), 0
+    rate, base = random.choice([1.5, 8.0, 20.0, 100.0]), random.choice([0.0, 0.005])
+    clear = undoubted = 0
+    for second in range(broken + 60):
+        ours, theirs = random.poisson(rate), random.poisson(10 * rate)
+        failed = ours if second >= broken else random.binomial(ours, base)
+        seen += failed if second >= broken else 0
+        span = (second * 10**9, (second + 1) * 10**9)
+        judge.observe(Window((1, 1, 1), *span, 900, Arm(theirs, random.binomial(theirs, base)), Arm(ours, failed)))
+        found = judge.ruling(float(second), 0, 0.0, 1e9).verdict
+        if found is Verdict.FAILED:
+            break
+        clear += seen > 2 and found is Verdict.CLEAR
+        undoubted += seen > 2
+    return clear, undoubted
 
 
 def guarantees(runs: int) -> None:
@@ -197,6 +249,7 @@ def main(rollouts: int, jobs: int, quick: bool) -> None:
     """Run and print."""
     with ProcessPoolExecutor(jobs) as pool:
         guarantees(500 if quick else 4000)
+        hasty(20 if quick else 200)
         power(40 if quick else 400, pool)
         wrong(20 if quick else 100)
         identical(rollouts, pool)

@@ -55,7 +55,7 @@ def test_identical_versions_are_left_alone() -> None:
     reasons = [
         reason
         for number, name in enumerate(("heavy tails and bursts", "keyed, few keys"))
-        for reason, _, _ in judge_sim.play(judge_sim.IDENTICAL[name], SHORT, 6, number)
+        for reason, _, _, _ in judge_sim.play(judge_sim.IDENTICAL[name], SHORT, 6, number)
     ]
     assert reasons == [""] * 12
 
@@ -63,7 +63,7 @@ def test_identical_versions_are_left_alone() -> None:
 def test_a_slow_candidate_is_not() -> None:
     """Negative control of the one above: the same judge and traffic, twice the work."""
     found = judge_sim.play(Traffic(candidate_cost=2.5), SHORT, 6, 1)
-    assert [reason for reason, _, _ in found] == ["latency_increase"] * 6
+    assert [result.reason for result in found] == ["latency_increase"] * 6
 
 
 def test_independent_bands_err() -> None:
@@ -83,3 +83,11 @@ def test_power_stops_at_its_end() -> None:
     assert judge_sim.until(judge_sim.flips_found(0.0, random), 50) == 50
     assert judge_sim.until(judge_sim.flips_found(0.9, random), 5000) <= 50
     assert Agreement(0.01, math.log(500)).pairs == 0
+
+
+@pytest.mark.parametrize("broken", [0, 9, 29])
+def test_no_second_is_clear_once_all_is_seen_to_fail(broken: int) -> None:
+    """Without a hold, and after a long good past too; "nothing has failed yet" would have said clear."""
+    found = [judge_sim.hasted(broken, seed) for seed in range(12)]
+    assert sum(clear for clear, _ in found) == 0
+    assert sum(undoubted for _, undoubted in found) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,42 @@ def exchange_ok(server: Server) -> bool:
         return exchange(server.control_port, "GET", "/v1/models").status == 200
     except OSError:
         return False
+
+
+@pytest.mark.timeout(150)
+def test_a_promoted_version_whose_answers_turn_nan_is_taken_back(serve: Serve, tmp_path: Path) -> None:
+    """In the undo window nobody replaces such an answer, so it is seen; against what is held back it is a verdict."""
+    arming = tmp_path / "arming"
+    server = serve(faults=faulty(tmp_path, "2", kind="nan", when=str(arming)))
+    steps = "steps: [{weight: 50%, hold: 1s, min_requests: 30}], max_hold: 60s, holdback: 5%"
+    server.plan("m", f"rollout: {{strategy: canary, {steps}}}\n")
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=100) as traffic:
+        pushed = server.push("m", model("2"), 2)["rollout"]
+        assert ended(server, pushed)["phase"] == "watching"
+        watched = wait_for(lambda: has_counted(rollout(server)), "counts of the undo window", 30)
+        assert watched["arms"]["candidate"]["failures"] == 0
+        arming.touch()
+        began = time.monotonic()
+        found = wait_for(lambda: back(server, pushed), "the way back", 60)
+        took = time.monotonic() - began
+        traffic.wait_for_version("1")
+        traffic.wait_for_answers(50)
+    assert (found["phase"], found["reason"]) == ("rolled_back", "error_rate")
+    assert server.model("m")["active"] == "1"
+    assert took < 30
+    assert traffic.report.failed == []
+
+
+def has_counted(shown: dict[str, Any]) -> dict[str, Any] | None:
+    """The rollout, once both versions have answered something since the promotion."""
+    arms = shown["arms"]
+    return shown if all(arms[who] and arms[who]["requests"] for who in ("active", "candidate")) else None
+
+
+def back(server: Server, rollout_id: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = server.control("GET", f"/v1/rollouts/{rollout_id}")
+    return found if found["phase"] == "rolled_back" else None
 
 
 @pytest.mark.timeout(150)

@@ -269,6 +269,28 @@ def test_nan_in_both_versions_is_no_fault_of_the_candidate() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("wanted", "shield"), [(True, False), (False, False), (True, True)])
+def test_without_a_shield_nan_goes_out_and_counts(wanted: bool, shield: bool) -> None:
+    """In the undo window for one: of either version alike. Behind a shield the active version is not looked at."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            entries = entry(7, "1"), entry(8, "2")
+            old, _ = here.serve(1, *entries, weight=0, candidate=8, shield=shield, finite=wanted)
+            for value in (float("nan"), 2.0):
+                request = here.ask(question(outputs=[{"name": "y", "parameters": {"binary_data": True}}]))
+                await old.serve_one(value)
+                await here.answered(request)
+                assert request.status == 200
+            failed = wanted and not shield
+            assert counts(here, 7) == (2, int(failed), 0)
+            assert sum(tally(here, 7).latency) == 2
+            assert here.models.targets[7].counter.requests == 2
+            await nothing_is_held(here)
+
+    asyncio.run(scenario())
+
+
 def test_who_names_the_candidate_sees_it_as_it_is() -> None:
     """Its error, and no evidence of it."""
 

@@ -28,7 +28,7 @@ def test_the_defaults_are_what_is_meant(text: str) -> None:
         ("steps: [5%, 5%, 100%]", "$.rollout.steps[1]", "comes twice"),
         ("steps: [shadow, 10%]", "$.rollout.steps[1]", "after 10% comes the promotion"),
         ("steps: [100%]", "$.rollout.steps", "this is strategy instant"),
-        ("hold: 1s", "$.rollout.hold", "held for 1 s, and the latency guard needs 3 s"),
+        ("hold: 1s", "$.rollout.hold", "held for 1 s, and is not clear before 3 s of requests"),
         ("steps: [{weight: 5%, hold: 2s}, 100%]", "$.rollout.steps[0]", "held for 2 s"),
         ("max_hold: 10s", "$.rollout.hold", "inconclusive after 10 s"),
         ("min_requests: 1000000000", "$.rollout.min_requests", "requests a second until max_hold"),

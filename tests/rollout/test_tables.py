@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.rollout.tables import Draft, Share, all_to, split, weight_of
+from changeover.rollout.tables import Draft, Share, Watch, all_to, split, weight_of
 from changeover.transport.control import BUCKETS, LoadingEntry
 from tests.rollout.memory_fleet import signature
 
@@ -34,9 +34,11 @@ def test_a_standby_is_named_and_gets_no_bucket() -> None:
 
 def test_what_is_held_back_is_the_last_buckets() -> None:
     """They were the old version's all the time: no key flips back for them."""
-    table = all_to(DRAFT, NEW, standby=OLD, holdback=100)
+    table = all_to(DRAFT, NEW, standby=OLD, watch=Watch(100, finite=True))
     assert table.buckets == [(9_900, 9), (100, 7)]
-    assert all_to(DRAFT, NEW, holdback=100).buckets == [(BUCKETS, 9)]
+    assert table.finite
+    assert not all_to(DRAFT, NEW, standby=OLD).finite
+    assert all_to(DRAFT, NEW, watch=Watch(100)).buckets == [(BUCKETS, 9)]
 
 
 def test_the_way_back_names_the_candidate() -> None:
@@ -66,7 +68,7 @@ def test_a_shadow_has_no_bucket() -> None:
 @given(st.integers(0, BUCKETS), st.integers(0, BUCKETS))
 def test_the_buckets_are_always_all(weight: int, holdback: int) -> None:
     """Whatever the share: they sum to 10,000, and each run leads to a loading that is named."""
-    for table in (split(DRAFT, OLD, NEW, Share(weight, "x")), all_to(DRAFT, NEW, standby=OLD, holdback=holdback)):
+    for table in (split(DRAFT, OLD, NEW, Share(weight, "x")), all_to(DRAFT, NEW, standby=OLD, watch=Watch(holdback))):
         assert sum(count for count, _ in table.buckets) == BUCKETS
         assert all(count for count, _ in table.buckets)
         assert {number for _, number in table.buckets} <= {entry.loading for entry in table.loadings}

@@ -23,7 +23,7 @@ from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
-from changeover.gateway.shield import Shield
+from changeover.gateway.shield import Shield, good
 from changeover.gateway.ticket import Ticket
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response
@@ -144,6 +144,7 @@ class Pipeline:
             return
         target, asked, mirror = ticket.target, ticket.asked, ticket.model.mirror
         copy = mirror.copy(ticket, outputs) if mirror is not None else None
+        whole = outputs
         try:
             if asked.outputs is not None:
                 wanted = {t.name: t for t in outputs}
@@ -156,8 +157,10 @@ class Pipeline:
         self._done(ticket)
         ticket.request.respond(200, infer_head(header_length, ticket.epoch), chunks)
         latency = target.counter.answered(monotonic() - ticket.request.received)
-        if ticket.tally is not None:
+        if ticket.tally is not None and good(ticket, whole):
             ticket.tally.answered(latency, ticket.key)
+        elif ticket.tally is not None:
+            ticket.tally.failed(ticket.key, latency)
         if mirror is not None and copy is not None:
             mirror.send(copy)
 

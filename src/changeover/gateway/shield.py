@@ -195,6 +195,16 @@ def _rescue(ticket: Ticket, *, doubtful: bool) -> Rescue:
     return Rescue(tally, ticket.target.counter, doubtful=doubtful)
 
 
+def good(ticket: Ticket, outputs: list[Tensor]) -> bool:
+    """Whether an answer that goes out counts as a good one.
+
+    What the shield lets through does. Where nobody is shielded, both versions are measured alike: an answer that is not
+    finite counts as failed where the table says so.
+    """
+    table = ticket.model.table
+    return table is None or table.shielded is not None or not table.record.finite or finite(outputs)
+
+
 def finite(outputs: list[Tensor]) -> bool:
     """Whether no output holds NaN or an infinity."""
     for tensor in outputs:

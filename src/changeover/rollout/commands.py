@@ -17,7 +17,7 @@ from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.machine import NOTHING, Command, Event, Told
 from changeover.rollout.switch import Draw, Prepared, Switch, Switched
-from changeover.rollout.tables import Draft, all_to, split
+from changeover.rollout.tables import UNWATCHED, Draft, Watch, all_to, split
 from changeover.transport.control import LoadingEntry, RoutingTable
 
 log = logging.getLogger("changeover.controller")
@@ -163,7 +163,7 @@ class Commands:
     async def _promote(self, current: Current) -> Happened:
         candidate, source = current.candidate, self.active
         try:
-            prepared = await self._prepare(candidate, source, current.offer.plan.rollout.held_back)
+            prepared = await self._prepare(candidate, source, current.watch)
             switched = await self._switch.forward(prepared)
         except ChangeoverError as error:
             return Happened(Event.NOT_SWITCHED, error)
@@ -180,7 +180,7 @@ class Commands:
         """Start the clock. After a restart the way back is prepared anew first, so that undo is one store again."""
         if current.way_back is None and self.standby is not None:
             try:
-                prepared = await self._prepare(self.active, self.standby, current.offer.plan.rollout.held_back)
+                prepared = await self._prepare(self.active, self.standby, current.watch)
                 switched = await self._switch.forward(prepared)
             except ChangeoverError as error:
                 log.error("%s: an undo will have to prepare its way back: %s", current.id, error.message)  # noqa: TRY400
@@ -260,13 +260,13 @@ class Commands:
 
     # -- parts ---------------------------------------------------------------------------------------------
 
-    async def _prepare(self, candidate: Loading | None, source: Loading | None, holdback: int = 0) -> Prepared:
+    async def _prepare(self, candidate: Loading | None, source: Loading | None, watch: Watch = UNWATCHED) -> Prepared:
         """The forward table and, when there is a source, its way back."""
         to = _entry(candidate)
         if source is None:
             return await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), to), None)
         before = _entry(source)
-        forward: Draw = lambda epoch: all_to(self._draft(epoch), to, standby=before, holdback=holdback)  # noqa: E731
+        forward: Draw = lambda epoch: all_to(self._draft(epoch), to, standby=before, watch=watch)  # noqa: E731
         return await self._switch.prepare(forward, lambda epoch: all_to(self._draft(epoch), before, standby=to))
 
     def _draft(self, epoch: int) -> Draft:

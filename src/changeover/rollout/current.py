@@ -14,7 +14,7 @@ from changeover.rollout.machine import Event, Rollout, Told
 from changeover.rollout.offer import Offer
 from changeover.rollout.plan_rollout import PlanStep
 from changeover.rollout.receipt import Receipt
-from changeover.rollout.tables import Share
+from changeover.rollout.tables import Share, Watch
 from changeover.telemetry.evidence import Window
 from changeover.transport.control import BUCKETS, RoutingTable
 
@@ -112,6 +112,11 @@ class Current:
         mirror = round(self.step.mirror * BUCKETS) if rollout.course.is_shadow(goal) else 0
         name = rollout.course.name(goal)
         return Share(goal.weight, name, mirror, plan.rollout.shield, plan.gates.warmup.finite)
+
+    @property
+    def watch(self) -> Watch:
+        """What is looked at once it is promoted."""
+        return Watch(self.offer.plan.rollout.held_back, self.offer.plan.gates.warmup.finite)
 
     @property
     def numbers(self) -> dict[str, Any]:

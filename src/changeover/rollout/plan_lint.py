@@ -12,7 +12,7 @@ from changeover.rollout.plan_rollout import PlanStep, RolloutPlan, Strategy
 from changeover.transport.control import BUCKETS
 
 OBSERVATION: Final = 3.0
-"""Seconds that a hold needs at least: the latency guard compares three windows of a second."""
+"""Seconds of requests that the judge wants to see before a step is clear: a candidate that fails shows in so many."""
 _PROOF: Final = 5_000
 """Clean requests that the proof of an error rate below 0.1 % takes at least."""
 _BUSY: Final = 1_000.0
@@ -77,7 +77,9 @@ def _of_steps(rollout: RolloutPlan, rate: float | None) -> Iterator[Remark]:
         hold, wanted = step.hold or 0.0, step.min_requests or 0
         path = f"$.rollout.steps[{index}]" if rollout.steps[index].hold is not None else "$.rollout.hold"
         if hold < OBSERVATION:
-            yield Remark(path, f"{step.name} is held for {hold:g} s, and the latency guard needs {OBSERVATION:g} s")
+            yield Remark(
+                path, f"{step.name} is held for {hold:g} s, and is not clear before {OBSERVATION:g} s of requests"
+            )
         if hold > rollout.max_hold:
             yield Remark(path, f"{step.name} is inconclusive after {rollout.max_hold:g} s, before its hold has ended")
         yield from _of_counts(rollout, index, step, rate, wanted)

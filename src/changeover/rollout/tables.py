@@ -31,6 +31,22 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """How a promoted version is watched.
+
+    Attributes:
+        holdback: buckets that stay on the previous one, as a control.
+        finite: as in `Share`, of either version: nobody replaces such an answer now, but it is counted.
+    """
+
+    holdback: int = 0
+    finite: bool = False
+
+
+UNWATCHED = Watch()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """Where a table is for: its model, its word in the route page, and its epoch."""
 
@@ -45,13 +61,13 @@ def all_to(
     *,
     standby: LoadingEntry | None = None,
     candidate: LoadingEntry | None = None,
-    holdback: int = 0,
+    watch: Watch = UNWATCHED,
 ) -> RoutingTable:
     """All buckets to one loading, but for those that a standby holds back.
 
     A standby or candidate is named, so it is kept warm and may be asked for by its version.
     """
-    kept = holdback if standby is not None else 0
+    kept = watch.holdback if standby is not None else 0
     others = [entry for entry in (standby, candidate) if entry is not None]
     return RoutingTable(
         model=draft.model,
@@ -62,6 +78,7 @@ def all_to(
         active=active.loading,
         standby=None if standby is None else standby.loading,
         candidate=None if candidate is None else candidate.loading,
+        finite=watch.finite,
     )
 
 

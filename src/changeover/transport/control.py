@@ -72,7 +72,8 @@ class RoutingTable(msgspec.Struct, frozen=True):
         active, standby, candidate: loading numbers. The candidate's buckets are the first ones, contiguous, so that a
             ramp only adds; a holdback on the old version has the last ones.
         shield: a routed request that the candidate fails is replayed on the active version.
-        finite: an answer of the candidate with NaN or an infinity is a failure.
+        finite: an answer with NaN or an infinity is a failure: of the candidate where its requests are shielded, of any
+            version where none is.
         mirror: of 10,000 routed requests, how many are copied to the candidate; 0 for none.
         step: of the plan, such as `shadow` or `25%`; empty outside of a rollout.
     """

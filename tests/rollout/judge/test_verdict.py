@@ -163,5 +163,84 @@ def test_identical_versions_are_left_alone() -> None:
         bench = Bench(seed=seed)
         for epoch in range(4):
             bench.story.stratum = (epoch, 1, 1)
-            verdicts.add(bench.go(40, failures=0.0005, flips=0.008).verdict)
+            ruling = bench.go(40, failures=0.0005, flips=0.008)
+            for _ in range(5):  # two flips in one second are a doubt for some seconds
+                ruling = bench.go(1, failures=0.0005, flips=0.008) if ruling.reason == "doubt" else ruling
+            verdicts.add(ruling.verdict)
     assert verdicts == {Verdict.CLEAR}
+
+
+def test_nothing_is_clear_after_one_window_in_which_all_failed() -> None:
+    """The hold is over and no test has crossed, as none does in one window: a doubt, then the verdict."""
+    for clean in (0, 1, 30):
+        bench = Bench(weight=1000)
+        for _ in range(clean):
+            bench.judge.observe(bench.story.window(Side(20), Side(180)))
+        bench.judge.observe(bench.story.window(Side(20, 20), Side(180)))
+        doubt = bench.ruling(minimum=20, hold=0.0)
+        assert (doubt.verdict, doubt.reason) == (Verdict.WAITING, "doubt")
+        assert "errors" in doubt.detail
+        assert bench.ruling(minimum=20, hold=0.0, elapsed=1801.0).verdict is Verdict.INCONCLUSIVE
+        for _ in range(4):
+            bench.judge.observe(bench.story.window(Side(20, 20), Side(180)))
+        assert bench.ruling(minimum=20, hold=0.0).reason == "error_rate"
+
+
+def test_a_doubt_passes() -> None:
+    """One batch that was lost is not held against a candidate for ever: some good seconds, and the step is clear."""
+    bench = Bench(weight=1000)
+    bench.judge.observe(bench.story.window(Side(20, 20), Side(180)))
+    seconds = 0
+    while bench.ruling(minimum=20, hold=0.0).reason == "doubt":
+        bench.judge.observe(bench.story.window(Side(20), Side(180)))
+        seconds += 1
+        assert seconds < 20
+    assert seconds > 2
+    assert bench.ruling(minimum=20, hold=0.0).verdict is Verdict.CLEAR
+
+
+def test_a_failure_without_a_request_beside_it_is_a_doubt() -> None:
+    """The active version had no request yet to compare with."""
+    bench = Bench()
+    bench.go(30)
+    bench.judge.observe(bench.story.window(Side(3, 3), Side(0)))
+    assert bench.ruling(hold=0.0).reason == "doubt"
+
+
+def test_three_windows_are_seen_before_a_step_is_clear() -> None:
+    """However short its hold is, for a candidate that fails is convicted by the third."""
+    bench = Bench()
+    for _ in range(2):
+        bench.judge.observe(bench.story.window(Side(300), Side(300)))
+        assert bench.ruling(hold=0.0).verdict is Verdict.WAITING
+    bench.judge.observe(bench.story.window(Side(300), Side(300)))
+    assert bench.ruling(hold=0.0).verdict is Verdict.CLEAR
+    assert Bench().ruling(minimum=0, hold=0.0).verdict is Verdict.CLEAR  # nothing comes, and nothing was asked for
+
+
+def test_a_latency_guard_in_doubt_is_waited_for() -> None:
+    """One window of three was late: the step is not clear before the next has spoken."""
+    bench = Bench()
+    for _ in range(10):
+        sides = Side(40, latency=costs(bench.random, 40, 0.3)), Side(200, latency=costs(bench.random, 200, 0.02))
+        bench.judge.observe(bench.story.window(*sides))
+    assert bench.ruling(hold=0.0).reason == "doubt"
+    for _ in range(10):
+        sides = Side(40, latency=costs(bench.random, 40, 0.02)), Side(200, latency=costs(bench.random, 200, 0.02))
+        bench.judge.observe(bench.story.window(*sides))
+    assert bench.ruling(hold=0.0).verdict is Verdict.CLEAR
+
+
+def test_keys_speak_for_themselves() -> None:
+    """One broken client of many requests is no doubt of a keyed candidate; many broken ones are."""
+    for broken, verdict in (
+        ({(10, 10): 1, (10, 0): 299}, Verdict.CLEAR),
+        ({(2, 2): 20, (10, 0): 300}, Verdict.WAITING),
+    ):
+        bench = Bench(weight=5_000)
+        for _ in range(3):
+            bench.judge.observe(
+                bench.story.window(Side(300, 0, keys={(10, 0): 300}), Side(300, 0, keys={(10, 0): 300}))
+            )
+        bench.judge.observe(bench.story.window(Side(300, 40, keys=broken), Side(300, 0, keys={(10, 0): 300})))
+        assert bench.ruling(hold=0.0).verdict is verdict

@@ -88,8 +88,8 @@ class Agreement:
             detail = f"{estimate * 100:.3g} % disagreement in {self.pairs} mirrored requests"
             detail += f"; {high * 100:.3g} % or more is excluded" if high else ""
         need = self._need(estimate) if verdict is Verdict.WAITING else None
-        log_e = self._capital.log_e
-        return Finding("agreement", verdict, log_e, estimate, low, high, self._limit, detail, need)
+        log_e, against = self._capital.log_e, self._capital.leans
+        return Finding("agreement", verdict, log_e, estimate, low, high, self._limit, detail, need, against)
 
     def _need(self, estimate: float | None) -> int | None:
         """Pairs until disagreement at the limit is excluded, if it goes on as it is; None if it never will."""

@@ -41,6 +41,10 @@ Array = npt.NDArray[np.float64]
 
 CLIP: Final = math.log(20)
 """No window multiplies capital by more than 20: one bad second alone never convicts."""
+LEANS: Final = math.log(5)
+"""Log of the odds from which on what was seen speaks against a candidate, though it convicts nobody."""
+RECENT: Final = 3
+"""Windows that it takes to convict at 500 to 1, as none multiplies by more than 20; the last are looked at alone."""
 _EDGE: Final = 0.999
 """Of the largest stake there is: none ever loses everything."""
 _TINY: Final = 1e-12
@@ -122,7 +126,7 @@ class Capital:
         pace: trials after which the part kept back has fallen to 70 %.
     """
 
-    __slots__ = ("_invested", "_pace", "_prior", "_reserve", "_saved", "_trials", "peak")
+    __slots__ = ("_invested", "_pace", "_prior", "_recent", "_reserve", "_saved", "_trials", "peak")
 
     def __init__(self, prior: Sequence[float], pace: float = 200.0) -> None:
         self._prior = np.log(np.asarray(prior, dtype=np.float64))
@@ -131,6 +135,7 @@ class Capital:
         self._saved = 0.0
         self._trials = 0.0
         self._invested = self._prior + math.log(0.5)
+        self._recent: Array = np.empty((0, len(self._prior)))
         self.peak = 0.0
         """Largest logarithm of the whole capital so far: what has crossed once has crossed."""
 
@@ -141,7 +146,9 @@ class Capital:
         left = self._reserve * math.sqrt((self._pace + self._trials) / (self._pace + self._trials + trials))
         self._bring_in(self._reserve - left)
         self._trials += float(trials)  # a number of numpy is a float to json, and none to the journal
-        self._invested = self._invested + np.minimum(log_factors, CLIP)
+        clipped = np.minimum(log_factors, CLIP)
+        self._invested = self._invested + clipped
+        self._recent = np.vstack((self._recent[1 - RECENT :], np.zeros_like(clipped))) + clipped
         self.peak = max(self.peak, self.log_e)
 
     def set_aside(self) -> None:
@@ -159,10 +166,21 @@ class Capital:
         parts = np.append(self._invested, [math.log(self._reserve), math.log(max(self._saved, 1e-300))])
         return float(np.logaddexp.reduce(parts))
 
+    @property
+    def leans(self) -> bool:
+        """Whether all that was seen, or one of the last windows with all after it, speaks against the candidate.
+
+        A long good past makes the whole evidence slow: who has begun to bet in one of the last windows knows of what
+        has broken just now. Such capital expects at most 1 in its turn, so it rarely grows by chance.
+        """
+        begun = [float(np.logaddexp.reduce(self._prior + row)) for row in self._recent]
+        return max(self.log_e, *begun) >= LEANS if begun else False
+
     def memory(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "invested": self._invested.tolist(),
+            "recent": self._recent.tolist(),
             "reserve": self._reserve,
             "saved": self._saved,
             "trials": self._trials,
@@ -172,6 +190,7 @@ class Capital:
     def remember(self, memory: dict[str, Any]) -> None:
         """Go on from a memory."""
         self._invested = np.asarray(memory["invested"], dtype=np.float64)
+        self._recent = np.asarray(memory.get("recent", []), dtype=np.float64).reshape(-1, len(self._prior))
         self._reserve, self._saved = memory["reserve"], memory["saved"]
         self._trials, self.peak = memory["trials"], memory["peak"]
 

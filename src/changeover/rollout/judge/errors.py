@@ -141,7 +141,8 @@ class Errors:
         estimate = self._difference[0] / self._difference[1] if self._difference[1] else None
         need = None if verdict is not Verdict.WAITING else self._need()
         detail = self._detail(estimate, high)
-        return Finding("errors", verdict, self.log_e, estimate, low, high, self._limit, detail, need)
+        against = self._capital.leans or self._pending[0] > 0
+        return Finding("errors", verdict, self.log_e, estimate, low, high, self._limit, detail, need, against)
 
     def _need(self) -> int:
         """Clean requests of the candidate until an excess of the limit is excluded."""

@@ -57,6 +57,7 @@ class Finding:
         limit: of the plan.
         detail: the finding in a sentence.
         need: how many more units (see the sentence) are needed, where that can be said.
+        against: it has not failed, and what it saw speaks against the candidate: no step is clear meanwhile.
     """
 
     test: str
@@ -68,6 +69,7 @@ class Finding:
     limit: float
     detail: str
     need: int | None = None
+    against: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Ruling:
     Attributes:
         verdict: of the step.
         reason: stable word: `error_rate`, `latency_increase`, `disagreement` or `latency_guard` when it failed;
-            `needs_more`, `needs_keys`, `needs_proof` or `utilisation` when something is missing; else the verdict.
+            `needs_more`, `needs_keys`, `needs_proof` or `utilisation` when something is missing, `doubt` when what was
+            seen speaks against the candidate; else the verdict.
         detail: sentence to it, with numbers.
         findings: of the single tests.
     """

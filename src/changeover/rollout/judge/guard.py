@@ -126,7 +126,8 @@ class Guard:
             return Finding("guard", verdict, 0.0, None, 0.0, None, self._limit, "too few requests for the guard yet")
         name, (ours, measure) = max(self._last.items(), key=lambda item: item[1][0] / item[1][1])
         detail = self._failed or f"{name} end to end {_against(ours, measure)}"
-        return Finding("guard", verdict, 0.0, ours / measure - 1, 0.0, None, self._limit, detail)
+        against = any(self._row.values())
+        return Finding("guard", verdict, 0.0, ours / measure - 1, 0.0, None, self._limit, detail, against=against)
 
     def memory(self) -> dict[str, Any]:
         """As JSON; the window under way is given up."""

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from changeover.rollout.judge.betting import Array, Count, Guess, log_bet, lowest_rejected
+from changeover.rollout.judge.betting import LEANS, Array, Count, Guess, log_bet, lowest_rejected
 from changeover.rollout.judge.errors import MARGINS
 from changeover.telemetry.evidence import Window
 
@@ -61,6 +61,8 @@ class KeyedErrors:
         self._stratum: tuple[int, int, int] | None = None
         self._requests = [0, 0]
         self.keyed = False
+        self.against = False
+        """Whether the keys of this stratum, as they are now, speak against the candidate."""
         self.keys = (0, 0)
         """Keys seen in this stratum: the candidate's, the active version's."""
 
@@ -75,16 +77,15 @@ class KeyedErrors:
                 self.keyed = True
         self.keys = (sum(candidate.keys.values()), sum(active.keys.values()))
         requests = _capped(candidate.keys)
-        if min(self.keys) >= LEAST and requests >= _GROWTH * self._looked:
+        self.against = self.enough and _against(candidate.keys, active.keys, self._limit) >= math.exp(LEANS)
+        if self.enough and requests >= _GROWTH * self._looked:
             self._looked = requests
             self._look(candidate.keys, active.keys)
 
     def _look(self, candidate: States, active: States) -> None:
         self._looks += 1
         part = -math.log(self._looks * (self._looks + 1))
-        bases = _BASES[:, None]
-        guesses = Guess((bases + self._limit + _BEYOND).ravel(), np.repeat(_BASES, len(_BEYOND)))
-        self._saved += _mean_exp(_keys_bet(candidate, active, self._limit, guesses) + part)
+        self._saved += _against(candidate, active, self._limit) * math.exp(part)
         under = np.repeat(self._margins[:, None], len(_BASES) * len(_SHARES), axis=1)
         base = np.repeat(_BASES, len(_SHARES))
         low = Guess(base, base + under * np.tile(_SHARES, len(_BASES)))
@@ -117,6 +118,7 @@ class KeyedErrors:
             "stratum": self._stratum,
             "requests": list(self._requests),
             "keyed": self.keyed,
+            "against": self.against,
             "keys": list(self.keys),
         }
 
@@ -127,7 +129,14 @@ class KeyedErrors:
         stratum = memory["stratum"]
         self._stratum = None if stratum is None else (stratum[0], stratum[1], stratum[2])
         self._requests = list(memory["requests"])
+        self.against = bool(memory.get("against"))
         self.keyed, self.keys = memory["keyed"], (memory["keys"][0], memory["keys"][1])
+
+
+def _against(candidate: States, active: States, limit: float) -> float:
+    """What one who bets only now makes of the keys as they are."""
+    guesses = Guess((_BASES[:, None] + limit + _BEYOND).ravel(), np.repeat(_BASES, len(_BEYOND)))
+    return _mean_exp(_keys_bet(candidate, active, limit, guesses))
 
 
 def _capped(states: States) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from changeover.rollout.judge.agreement import Agreement
+from changeover.rollout.judge.betting import RECENT
 from changeover.rollout.judge.errors import Errors, trials_of
 from changeover.rollout.judge.explain import missing, reached
 from changeover.rollout.judge.findings import ALPHA, PARTS, Finding, Limits, Ruling, Verdict
@@ -64,14 +65,17 @@ class Judge:
         self._load = Load()
         self._epoch = 0
         self._units = 0
+        self._windows = 0
+        """Windows of this step since the candidate's first request in it."""
         self._mirrored = False
 
     def observe(self, window: Window) -> None:
         """Take one window; windows do not overlap, and come in the order of time."""
         if window.stratum[0] != self._epoch:
-            self._epoch, self._units = window.stratum[0], 0
+            self._epoch, self._units, self._windows = window.stratum[0], 0, 0
         self._mirrored = window.weight == 0
         self._units += trials_of(window)[1] if self._mirrored else window.candidate.requests
+        self._windows += self._units > 0
         self._keyed.observe(window)
         self._errors.observe(window)
         for work in self._work:
@@ -131,7 +135,10 @@ class Judge:
         ours, theirs = keyed.keys
         detail = f"{finding.detail}; keys: {ours} on the candidate, {theirs} on the active version"
         need = max(LEAST - min(keyed.keys), 0) or None
-        return replace(finding, log_e=log_e, low=0.0, high=high, verdict=verdict, detail=detail, need=need)
+        against = finding.against and keyed.against
+        return replace(
+            finding, log_e=log_e, low=0.0, high=high, verdict=verdict, detail=detail, need=need, against=against
+        )
 
     def _lack(self, findings: tuple[Finding, ...], asked: _Asked) -> tuple[str, str] | None:
         """Reason and sentence of what a good step still wants, None when nothing."""
@@ -141,11 +148,16 @@ class Judge:
         if self._keyed.keyed and not self._keyed.enough and not self._mirrored:
             least = min(self._keyed.keys)
             return "needs_keys", missing(LEAST - least, "keys on each version", least, asked.elapsed)
+        doubts = [finding.test for finding in findings if finding.against]
+        if doubts:
+            return "doubt", f"what was seen speaks against the candidate, and is no verdict yet: {', '.join(doubts)}"
         if self._prove and not self._proved(findings):
             return "needs_proof", self._unproved(findings, asked)
         if asked.elapsed < asked.hold:
             left = asked.hold - asked.elapsed
             return "waiting", "nothing failed" + (f"; {left:.0f} s of the hold are left" if left < math.inf else "")
+        if 0 < self._windows < RECENT:
+            return "waiting", f"nothing failed; a failure shows in {RECENT} windows, and {self._windows} were seen"
         refused = next((f for f in findings if f.test == "utilisation" and f.verdict is Verdict.FAILED), None)
         return ("utilisation", refused.detail) if refused else None
 
@@ -167,13 +179,17 @@ class Judge:
     def memory(self) -> dict[str, Any]:
         """All that it knows, as JSON, so that another judge goes on where this one is."""
         parts = {name: part.memory() for name, part in self._parts().items()}
-        return {**parts, "epoch": self._epoch, "units": self._units, "mirrored": self._mirrored}
+        return {**parts, **self._place()}
 
     def remember(self, memory: dict[str, Any]) -> None:
         """Go on from a memory of a judge with the same limits."""
         for name, part in self._parts().items():
             part.remember(memory[name])
         self._epoch, self._units, self._mirrored = memory["epoch"], memory["units"], memory["mirrored"]
+        self._windows = memory.get("windows", 0)
+
+    def _place(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "units": self._units, "windows": self._windows, "mirrored": self._mirrored}
 
     def _parts(self) -> dict[str, Errors | KeyedErrors | Work | Agreement | Guard | Load]:
         return {

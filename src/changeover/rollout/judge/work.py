@@ -181,8 +181,8 @@ class Work:
             detail += f"; {high:.3g} times or more is excluded" if high else ""
         estimate = None if ratio is None else ratio - 1
         bounds = (max(low - 1, 0.0) if low else 0.0, None if high is None else high - 1)
-        log_e = self._capital.log_e
-        return Finding(f"work_{name}", verdict, log_e, estimate, *bounds, self._limit, detail)
+        log_e, against = self._capital.log_e, self._capital.leans
+        return Finding(f"work_{name}", verdict, log_e, estimate, *bounds, self._limit, detail, against=against)
 
     @property
     def peak(self) -> float:
