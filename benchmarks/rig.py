@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-INSTANT = "rollout: {strategy: instant, undo_window: 0s}\n"
+INSTANT = "rollout: {strategy: instant, undo_window: 0s, limits: {disagreement: 100%}}\n"
+"""At once, and the versions of the benches answer as differently as they like."""
 READY_WITHIN = 60.0
 STOP_WITHIN = 60.0
 

@@ -30,7 +30,7 @@ from tests.split import Tables
 WINDOW = 4.0
 SETTLE = 0.5
 SHARE = 0.5
-WARM = "rollout: {strategy: instant, undo_window: 1h}\n"
+WARM = "rollout: {strategy: instant, undo_window: 1h, limits: {disagreement: 100%}}\n"
 _WITHIN = 60.0
 
 

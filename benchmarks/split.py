@@ -28,7 +28,7 @@ WEIGHTS = (100, 500, 2500, 5000)
 RAMP = (100, 500, 2500, 5000, 10_000)
 CONNECTIONS = 32
 KEYS = 1000
-WARM = "rollout: {strategy: instant, undo_window: 1h}\n"
+WARM = "rollout: {strategy: instant, undo_window: 1h, limits: {disagreement: 100%}}\n"
 _WITHIN = 60.0
 
 

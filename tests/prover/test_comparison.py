@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from changeover.prover.comparison import STEPS, Comparison, classes, compare, compare_output, numbers, step
+from changeover.prover.comparison import Comparison, classes, compare, compare_output, numbers
 from changeover.tensors import Datatype, TensorSpec
 
 SCORES = TensorSpec("y", Datatype.FP32, (-1, 3))
@@ -115,15 +115,3 @@ def test_bounds_hold_for_all_numbers(before: np.ndarray, after: np.ndarray) -> N
     assert found.max_abs >= 0.0
     assert found.max_rel >= 0.0
     assert (found.error == 0.0) == (found.max_abs == 0.0) or found.max_abs < 1e-30
-
-
-@given(st.floats(0, 1))
-def test_a_step_never_understates_an_error(error: float) -> None:
-    """So that a bound on the mean of steps is one on the mean of errors."""
-    assert error <= step(error) / STEPS + 1e-12
-    assert step(error) / STEPS < error + 1 / STEPS + 1e-12
-
-
-def test_steps_at_the_ends() -> None:
-    """Nothing is in step 0 but nothing."""
-    assert (step(0.0), step(1e-9), step(1.0), step(math.nan)) == (0, 1, STEPS, STEPS)

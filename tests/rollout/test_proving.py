@@ -70,6 +70,7 @@ def test_what_a_prover_is_told(loader: Loader, stage: Stage, fleet: MemoryFleet)
         assert spec.gates["performance"]["max_ratio"] == 1.5
         assert spec.golden == [str(loading.artifact.folder / "golden")]
         assert spec.run_timeout == 30.0
+        assert (spec.private, spec.sample, spec.disagreement) == (False, True, 0.01)
 
     asyncio.run(scenario())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.provers import Provers
 from changeover.transport.link import Kind, Link, frame, pair
+from changeover.transport.page import SAMPLE_AREA
 
 SPEC: dict[str, Any] = {"worker": {"model": "m"}}
 
@@ -70,6 +72,24 @@ def test_one_prover_a_loading(house: House, zygote: Member) -> None:
         house.provers.prove({"loading": 1, "spec": SPEC})
     ((kind, body),) = house.heard(zygote)
     assert (kind, body["role"], body["quiet"]) == (Kind.FORK, "prover", True)
+
+
+def test_a_sample_is_asked_of_the_gateways_in_service(house: House, zygote: Member) -> None:
+    """Each gets the memory and a place in it, the prover the same memory; nobody is asked for nothing."""
+    joining, *serving = [house.member(Role.GATEWAY, ready=ready) for ready in (False, True, True)]
+    house.provers.prove({"loading": 1, "spec": {**SPEC, "sample": True}})
+    given = []
+    for place, gateway in enumerate(serving):
+        message = house.ends[gateway.number].receive()
+        assert message is not None
+        assert (message.kind, message.json()) == (Kind.SAMPLE, {"model": "m", "place": place})
+        given += message.fds
+    assert len({os.fstat(fd).st_ino for fd in given}) == 1
+    assert os.fstat(given[0]).st_size == 2 * SAMPLE_AREA
+    for fd in given:
+        os.close(fd)
+    house.provers.prove({"loading": 2, "spec": SPEC})
+    assert [house.heard(gateway) for gateway in (joining, *serving)] == [[], [], []]
 
 
 def test_a_prover_waits_for_a_zygote(house: House) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from changeover.errors import ChangeoverError
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.channels import WorkerChannel
+from changeover.gateway.reservoir import Shelf
 from changeover.gateway.router import Model, Table, Target
 from changeover.gateway.ticket import Desk
 from changeover.telemetry.tally import ONLY
@@ -60,6 +61,7 @@ class Models:
         self.targets: dict[int, Target] = {}
         self.place = ONLY
         self._by_word: dict[int, Model] = {}
+        self._shelf = Shelf()
         self._page = page
         self._store = store
         self._send = send
@@ -136,7 +138,7 @@ class Models:
     def _model(self, routing: RoutingTable) -> Model:
         model = self._by_word.get(routing.word)
         if model is None:
-            model = Model(routing.model, routing.word, self._page.words)
+            model = Model(routing.model, routing.word, self._page.words, self._shelf)
             model.on_change = self._find_unnamed
             model.on_missing = self._reload
             self._by_word[routing.word] = self.by_name[routing.model] = model

@@ -154,6 +154,11 @@ class Pipeline:
         except ChangeoverError as error:
             self.fail(ticket, error)
             return
+        recent = ticket.model.recent
+        if recent is not None:
+            recent.skip -= 1
+            if recent.skip < 0:
+                recent.offer(ticket)
         self._done(ticket)
         ticket.request.respond(200, infer_head(header_length, ticket.epoch), chunks)
         latency = target.counter.answered(monotonic() - ticket.request.received)

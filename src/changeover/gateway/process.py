@@ -27,6 +27,7 @@ from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.reporter import Reporter
+from changeover.gateway.reservoir import on_sample
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
@@ -87,6 +88,7 @@ class Gateway:
             Kind.HEALTH: self._models.on_health,
             Kind.PREPARE: lambda f: self._models.on_prepare(msgspec.json.decode(f.body, type=Prepare)),
             Kind.COMMITTED: lambda f: self._models.on_committed(msgspec.json.decode(f.body, type=Committed)),
+            Kind.SAMPLE: lambda f: on_sample(f, self._models.by_name),
             Kind.STOP: lambda _: self._stop.set(),
         }
 

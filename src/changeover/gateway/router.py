@@ -19,6 +19,7 @@ from changeover.gateway.admission import Room
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.budget import Budget, Patience
 from changeover.gateway.mirror import Mirror
+from changeover.gateway.reservoir import Reservoir, Shelf
 from changeover.telemetry.observations import Counter, bucket
 from changeover.telemetry.tally import Ledger, Tally
 from changeover.tensors import TensorSpec
@@ -105,7 +106,7 @@ leased."""
 class Model:
     """One model's tables in this gateway; `words` is the mapped route page."""
 
-    def __init__(self, name: str, word: int, words: memoryview) -> None:
+    def __init__(self, name: str, word: int, words: memoryview, shelf: Shelf | None = None) -> None:
         self.name = name
         self.word = word
         self.table: Table | None = None
@@ -117,11 +118,13 @@ class Model:
         self.mirror: Mirror | None = None
         self.mirrors: list[Mirror] = []
         """The present one last, and the one before."""
+        self.recent: Reservoir | None = None
         self.on_change: Callable[[Model], None] = lambda _: None
         self.on_missing: Callable[[int, int], None] = lambda _word, _epoch: None
         self.last_pick_ns = 0
         self.last_old_pick_ns = 0
         self._words = words
+        self._shelf = shelf or Shelf()
         self._strata: list[int] = []
 
     def refresh(self) -> Table:
@@ -156,6 +159,7 @@ class Model:
         compares = len(table.targets) > 1
         for target in table.targets.values():
             target.ledger.step(table.epoch if compares else 0)
+        self._keep(private=any(entry.private for entry in table.record.loadings))
         self.mirror = None
         if table.record.mirror and table.candidate is not None:
             self.mirror = Mirror(table, table.candidate)
@@ -164,6 +168,14 @@ class Model:
             if isinf(self.patience.seconds):
                 self.patience.read(table.active.counter.counts)
             self.look()
+
+    def _keep(self, *, private: bool) -> None:
+        """Keep a sample of the requests from now on, or nothing of any."""
+        if private and self.recent is not None:
+            self.recent.close()
+            self.recent = None
+        elif not private and self.recent is None:
+            self.recent = Reservoir(self._shelf)
 
     def look(self) -> None:
         """Find out how long the candidate may take."""

@@ -19,8 +19,6 @@ import numpy.typing as npt
 from changeover.tensors import Datatype, TensorSpec
 
 Array = npt.NDArray[Any]
-STEPS: Final = 1000
-"""Steps of a histogram of bounded errors: step 0 holds exactly 0, step i all over (i - 1) / 1,000 up to i / 1,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +113,6 @@ def classes(spec: TensorSpec, array: Array) -> Array | None:
         return None
     best: Array = np.argmax(np.nan_to_num(numbers(spec, rows), nan=-np.inf), axis=1)
     return best
-
-
-def step(error: float) -> int:
-    """The place of a bounded error in a histogram of `STEPS` steps; rounded up, so that a sum is never too low."""
-    return STEPS if math.isnan(error) else min(max(math.ceil(error * STEPS), 0), STEPS)
 
 
 def _flip(spec: TensorSpec, before: Array, after: Array) -> bool | None:

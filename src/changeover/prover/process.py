@@ -35,4 +35,4 @@ def main(fd: int, parent: int) -> None:
     def report(status: ProverStatus) -> None:
         link.send(Frame(Kind.PROVED, encode(status)))
 
-    Proving(spec, report, fences).run()
+    Proving(spec, report, fences, *welcome.fds).run()

@@ -18,11 +18,13 @@ from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, require_compatible
 from changeover.prover import golden, machine
 from changeover.prover.gates.accuracy import Accuracy, needs_active
+from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, Agreement
 from changeover.prover.gates.performance import performance
 from changeover.prover.gates.resources import resources
+from changeover.prover.recent import gather
 from changeover.prover.subject import Subject, bounded
 from changeover.prover.verdict import failed
-from changeover.rollout.plan_gates import GatesPlan
+from changeover.rollout.plan_gates import AccuracyGate, GatesPlan
 from changeover.runtime import faults, memory, warmup
 from changeover.tensors import TensorSpec
 from changeover.transport.control import GateResult, Measured, Signature, TensorEntry, WorkerSpec
@@ -48,14 +50,16 @@ class Proving:
         spec: what is to be proven, and how.
         report: takes each step to the controller.
         fences: what the sandbox holds, for the record.
+        sample: memory with recent requests of the model.
     """
 
-    def __init__(self, spec: ProverSpec, report: Report, fences: list[str]) -> None:
+    def __init__(self, spec: ProverSpec, report: Report, fences: list[str], sample: int | None = None) -> None:
         self._spec = spec
         self._worker = _single(spec.worker)
         self._plan = msgspec.convert(spec.gates, GatesPlan)
         self._report = report
         self._fences = fences
+        self._sample = sample
         self._gates: list[GateResult] = []
         self._gate = "integrity"
         self._state = "verifying"
@@ -172,14 +176,42 @@ class Proving:
             return _switched_off("accuracy")
         folder = golden.find(self._spec.golden)
         if folder is None:
-            if rule.min is not None:
-                detail = "the plan has a minimum, and there is no golden set beside the version or the model"
-                return failed("accuracy", "golden_missing", detail)
-            return GateResult("accuracy", "skipped", "there is no golden set beside the version or the model")
+            return self._without_golden_set(rule)
         subject = self._candidate
         samples = golden.load(folder, subject.session.inputs, subject.session.outputs)
         beside = self._beside() if needs_active(rule, samples) else None
         return Accuracy(rule, samples, self._alive).gate(subject, beside)
+
+    def _without_golden_set(self, rule: AccuracyGate) -> GateResult:
+        """On recent requests, beside the active version; a minimum that cannot be shown refuses the version."""
+        comparable, minimum = rule.metric in COMPARABLE, rule.min is not None
+        found: GateResult | str = "requests of a private model are not kept"
+        if not comparable or (minimum and rule.metric is None):
+            found = "nothing else says what is right"
+        elif self._spec.reference is None:
+            found, minimum = "no version serves whose answers could be compared", False
+        elif not self._spec.private:
+            found = self._on_recent(rule)
+        if isinstance(found, GateResult):
+            return found
+        why = f"there is no golden set beside the version or the model, and {found}"
+        if minimum:
+            return failed("accuracy", "golden_missing", f"the plan has a minimum; {why}")
+        return GateResult("accuracy", "skipped", why)
+
+    def _on_recent(self, rule: AccuracyGate) -> GateResult | str:
+        """What the gate says of recent requests, or why it says nothing."""
+        try:
+            beside = self._beside()
+        except ModelRejected as error:
+            return f"the active version cannot be loaded: {error.message}"
+        if beside is None:
+            return "there is no room for a second session of the active version"
+        recent = gather(self._sample, batchable=beside.batchable, alive=self._alive)
+        gate = Agreement(rule, self._spec.disagreement, self._alive).gate(recent, self._candidate, beside)
+        if gate is None:
+            return f"{len(recent.requests)} recent requests are too few: it takes {LEAST_REQUESTS} that are answered"
+        return gate
 
     def _performance(self) -> GateResult:
         rule = self._plan.performance

@@ -275,6 +275,7 @@ class Loader:
             runtime.run_timeout,
             runtime.queue_limit,
             runtime.max_queue_delay,
+            loading.plan.private,
         )
 
 

@@ -40,17 +40,22 @@ def spec_for(
         model: the model's folder in the repository.
     """
     golden = [candidate.artifact.folder / GOLDEN] + ([model / GOLDEN] if model is not None else [])
-    reference = None
+    plan, reference = candidate.plan, None
+    private = plan.private or (active is not None and active[0].plan.private)
     if active is not None and active[0].entry is not None:
         held = fleet.memory(active[0].number) or 0
         reference = Reference(active[1], active[0].entry.signature, held)
+    compares = reference is not None and plan.gates.accuracy.enabled and not any(map(Path.is_dir, golden))
     return ProverSpec(
         worker,
-        msgspec.to_builtins(candidate.plan.gates),
-        candidate.plan.runtime.run_timeout,
+        msgspec.to_builtins(plan.gates),
+        plan.runtime.run_timeout,
         reference,
         [str(folder) for folder in golden],
         fleet.held(),
+        private=private,
+        sample=compares and not private,
+        disagreement=plan.rollout.limits.disagreement,
     )
 
 

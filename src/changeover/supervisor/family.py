@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic, sleep
@@ -104,7 +104,7 @@ class Family:
         theirs.close()
         return member
 
-    def fork(self, zygote: Member, role: Role, loading: int, spec: dict[str, Any]) -> Member:
+    def fork(self, zygote: Member, role: Role, loading: int, spec: dict[str, Any], fds: Sequence[int] = ()) -> Member:
         """A worker or prover, forked by the zygote; `named` brings its pid. In a hurry is who has clients waiting.
 
         Raises:
@@ -115,7 +115,7 @@ class Family:
         member.loading = loading
         fork = {"member": member.number, "role": role, "quiet": not spec.get("hurry")}
         try:
-            self._welcome(member, {"spec": spec}, [])
+            self._welcome(member, {"spec": spec}, fds)
             self.send(zygote, frame(Kind.FORK, fork, fds=[theirs.fileno()]))
         except (OSError, LinkClosed):
             self.remove(member)
@@ -204,7 +204,7 @@ class Family:
         self.members[member.number] = member
         return member
 
-    def _welcome(self, member: Member, body: dict[str, Any], fds: list[int]) -> None:
+    def _welcome(self, member: Member, body: dict[str, Any], fds: Sequence[int]) -> None:
         member.link.send(frame(Kind.WELCOME, {**body, "member": member.number, "parent": os.getpid()}, fds=fds))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.loading import STATES, Loading
 from changeover.supervisor.watch import Watch
-from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed
+from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed, frame
+from changeover.transport.page import create_sample
 
 _SOON = 0.02
 """Seconds until it is looked again whether there is a zygote."""
@@ -100,13 +102,37 @@ class Provers:
         if zygote is None or not zygote.ready:
             self._later(_SOON, lambda: self._start(number, spec))
             return
+        memory: list[int] = []
         try:
-            member = loading.member = self._family.fork(zygote, Role.PROVER, number, spec)
+            memory += self._sample(spec)
+            member = loading.member = self._family.fork(zygote, Role.PROVER, number, spec, memory)
         except (OSError, LinkClosed) as error:
             log.error("no prover of %r can be started (%r)", loading, error)  # noqa: TRY400
             self._lost(loading, -1, Cause.KILLED)
             return
+        finally:
+            for fd in memory:
+                os.close(fd)
         self._later(_NAMELESS, lambda: self._expect_name(zygote, member))
+
+    def _sample(self, spec: dict[str, Any]) -> list[int]:
+        """Memory for a sample of recent requests, where the prover is to have one: the gateways fill it.
+
+        Raises:
+            OSError: there is no room for it now.
+        """
+        if not spec.get("sample"):
+            return []
+        gateways = [g for g in self._family.of(Role.GATEWAY) if g.ready]
+        memory = create_sample(len(gateways))
+        try:
+            for place, gateway in enumerate(gateways):
+                body = {"model": spec["worker"]["model"], "place": place}
+                self._family.send(gateway, frame(Kind.SAMPLE, body, fds=[memory]))
+        except OSError:
+            os.close(memory)
+            raise
+        return [memory]
 
     def _expect_name(self, zygote: Member, member: Member) -> None:
         """A zygote that is stopped or hangs forks nobody; its death takes those it owes along."""

@@ -50,6 +50,7 @@ class LoadingEntry(msgspec.Struct, frozen=True):
         max_batch: rows that go together.
         run_timeout: seconds after which a run counts as hung.
         queue_limit, max_queue_delay: the model's own limits; None leaves the server's.
+        private: no request is kept while a table names it.
     """
 
     loading: int
@@ -60,6 +61,7 @@ class LoadingEntry(msgspec.Struct, frozen=True):
     run_timeout: float
     queue_limit: int | None = None
     max_queue_delay: float | None = None
+    private: bool = False
 
 
 class RoutingTable(msgspec.Struct, frozen=True):

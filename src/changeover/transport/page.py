@@ -31,6 +31,8 @@ _STORE_HEADER = 4096
 _STORE_BYTES = _STORE_HEADER + 2 * _HALF
 _RECORD = struct.Struct("<IIQQI32s4x")
 _RECORD_MAGIC = 0x31425443
+SAMPLE_AREA = 18 << 20
+"""Bytes that one gateway may fill with a sample of recent requests, its index included."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -69,6 +71,11 @@ def read_only(fd: int) -> int:
 def create_page() -> int:
     """A new route page, all words 0."""
     return sealed_memfd("changeover-page", _PAGE_BYTES)
+
+
+def create_sample(gateways: int) -> int:
+    """Empty memory for a sample of recent requests, with an area for each gateway (`transport/sample.py`; sparse)."""
+    return sealed_memfd("changeover-sample", gateways * SAMPLE_AREA)
 
 
 def create_store() -> int:

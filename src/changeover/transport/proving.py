@@ -33,6 +33,9 @@ class ProverSpec(msgspec.Struct, frozen=True):
         reference: None where no version serves.
         golden: folders in which a golden set may lie; the first that there is counts.
         held_bytes: memory that all workers of this server have to themselves.
+        private: requests of this model are not kept.
+        sample: the supervisor has the gateways give their samples of recent requests.
+        disagreement: share of answers that may differ from the active version's, as the plan limits it.
     """
 
     worker: WorkerSpec
@@ -41,6 +44,9 @@ class ProverSpec(msgspec.Struct, frozen=True):
     reference: Reference | None = None
     golden: list[str] = []
     held_bytes: int = 0
+    private: bool = False
+    sample: bool = False
+    disagreement: float = 0.01
 
 
 class Prove(msgspec.Struct, frozen=True):

@@ -1,0 +1,122 @@
+"""What a gateway keeps of a model's recent requests: their inputs, in memory, for the next candidate to be tried on.
+
+A random sample: of the first 100,000 requests each is in it with the same chance (Algorithm R: Vitter, 1985), from
+then on a request's chance to be there still falls by half with every 69,000 newer ones (Aggarwal, 2006). It is bounded
+in requests and bytes, for a model and for all of them, and goes away when a model is marked private.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from math import log, log1p
+from random import random, sample
+from typing import TYPE_CHECKING, Final
+
+from changeover.tensors import Tensor
+from changeover.transport.link import Frame
+from changeover.transport.sample import EMPTY, MOST_BYTES, Sample, write
+
+if TYPE_CHECKING:
+    from changeover.gateway.router import Model
+    from changeover.gateway.ticket import Ticket
+
+MOST_REQUESTS: Final = 256
+_MOST_SEEN: Final = 100_000
+_LARGEST: Final = 1 << 20
+"""Bytes of a request: it is copied on the event loop."""
+_SHELF: Final = 64 << 20
+
+
+class Shelf:
+    """Bytes that the reservoirs of all models may still take together."""
+
+    def __init__(self, left: int = _SHELF) -> None:
+        self.left = left
+
+
+class Reservoir:
+    """The sample of one model.
+
+    Attributes:
+        skip: requests that pass before the next one is offered; the pipeline counts it down.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.skip = 0
+        self._shelf = shelf
+        self._kept: list[list[Tensor]] = []
+        self._seen = 0
+        self._most = MOST_REQUESTS
+        self._bytes = 0
+
+    def offer(self, ticket: Ticket) -> None:
+        """A request is being answered well; what is kept of it is a copy."""
+        if self._seen == _MOST_SEEN:
+            self._keep(ticket)
+            self.skip = int(log(1 - random()) / log1p(-self._most / _MOST_SEEN))  # noqa: S311 - no secret
+            return
+        self.skip = 0
+        self._seen += 1
+        if self._seen <= self._most or random() * self._seen < self._most:  # noqa: S311 - no secret
+            self._keep(ticket)
+
+    def sample(self) -> Sample:
+        """What is kept, in random order."""
+        return Sample(self._seen, sample(self._kept, len(self._kept)))
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self._account(-self._bytes)
+
+    def _keep(self, ticket: Ticket) -> None:
+        admitted = ticket.admitted
+        size = sum(map(len, admitted.data))
+        if ticket.pinned is not None or size > _LARGEST:
+            return
+        if len(self._kept) >= self._most:
+            self._drop()
+        while self._kept and self._bytes + size > MOST_BYTES:
+            self._drop()
+            self._most = len(self._kept) + 1
+        if size > self._shelf.left:
+            return
+        self._account(size)
+        specs = ticket.target.inputs
+        self._kept.append(
+            [
+                Tensor(spec.name, spec.datatype, shape, bytes(data))
+                for spec, shape, data in zip(specs, admitted.shapes, admitted.data, strict=True)
+            ]
+        )
+
+    def _drop(self) -> None:
+        """Any one of them."""
+        at = int(random() * len(self._kept))  # noqa: S311 - no secret
+        self._kept[at], gone = self._kept[-1], self._kept[at]
+        self._kept.pop()
+        self._account(-sum(len(tensor.data) for tensor in gone))
+
+    def _account(self, size: int) -> None:
+        self._bytes += size
+        self._shelf.left -= size
+
+
+def on_sample(message: Frame, models: Mapping[str, Model]) -> None:
+    """A prover is to be given the sample of a model: write it, a request a turn of the event loop."""
+    body = message.json()
+    (fd,) = message.fds
+    model = models.get(body["model"])
+    kept = model.recent.sample() if model is not None and model.recent is not None else EMPTY
+    _go_on(write(fd, body["place"], kept), fd)
+
+
+def _go_on(writing: Iterator[None], fd: int) -> None:
+    try:
+        next(writing)
+    except (StopIteration, OSError):  # written, or no memory: then the area stays empty
+        os.close(fd)
+    else:
+        asyncio.get_running_loop().call_soon(_go_on, writing, fd)

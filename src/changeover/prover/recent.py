@@ -1,0 +1,86 @@
+"""The recent requests that a prover is given: gathered from all gateways, each counted by what it stands for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from changeover.runtime.session import Array
+from changeover.tensors import Datatype, Tensor
+from changeover.transport.sample import EMPTY, Request, Sample, areas, read
+
+_PATIENCE: Final = 1.0
+"""Seconds that a gateway may take to write: it is asked when the prover is forked."""
+_PAUSE: Final = 0.005
+_MOST: Final = 256
+_SEED: Final = 23
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """A random sample of recent requests.
+
+    Attributes:
+        seen: requests that it stands for.
+        requests: their inputs by name, in random order.
+    """
+
+    seen: int = 0
+    requests: Sequence[dict[str, Array]] = ()
+
+
+def gather(memory: int | None, *, batchable: bool, alive: Callable[[], None]) -> Recent:
+    """What the gateways have written; one that writes nothing in time is left out.
+
+    Args:
+        memory: that they share; None where there is none.
+        batchable: a request's rows have nothing to do with each other, so one of them stands for it.
+        alive: called now and then.
+    """
+    if memory is None:
+        return Recent()
+    until = time.monotonic() + _PATIENCE
+    samples: list[Sample | None] = [None] * areas(memory)
+    while True:
+        samples = [read(memory, place) if told is None else told for place, told in enumerate(samples)]
+        if None not in samples or time.monotonic() > until:
+            break
+        alive()
+        time.sleep(_PAUSE)
+    generator = np.random.default_rng(_SEED)
+    requests = _merged([told or EMPTY for told in samples], generator)
+    feeds = [{tensor.name: array_of(tensor) for tensor in request} for request in requests]
+    if batchable:
+        feeds = [_row(one, generator) for one in feeds]
+    return Recent(sum(told.seen for told in samples if told), feeds)
+
+
+def _merged(samples: Sequence[Sample], generator: np.random.Generator) -> list[Request]:
+    """One sample of all: of each gateway as many as fit the number of requests that its sample stands for."""
+    stand = [told.seen / len(told.requests) for told in samples if told.requests]
+    merged: list[Request] = []
+    for told in samples:
+        if told.requests:
+            part = told.seen / len(told.requests) / max(stand)
+            merged += told.requests[: round(len(told.requests) * part)]
+    return [merged[at] for at in generator.permutation(len(merged))[:_MOST]]
+
+
+def array_of(tensor: Tensor) -> Array:
+    """A tensor as a session takes it: texts are `str`."""
+    array = tensor.numpy()
+    if tensor.datatype is not Datatype.BYTES:
+        return array
+    texts = np.empty(array.size, object)
+    texts[:] = [text.decode() for text in array.flat]
+    return texts.reshape(array.shape)
+
+
+def _row(feeds: dict[str, Array], generator: np.random.Generator) -> dict[str, Array]:
+    """Any one row: those of one request are alike, and would count as if they were many."""
+    at = int(generator.integers(min(len(array) for array in feeds.values())))
+    return {name: array[at : at + 1] for name, array in feeds.items()}

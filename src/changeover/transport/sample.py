@@ -1,0 +1,100 @@
+"""A sample of recent requests on its way from the gateways to a prover.
+
+The supervisor makes one memfd a proof with an area for each gateway (`page.create_sample`), which goes away with the
+prover: nothing is ever stored. An area begins with a word, the length of the index behind it, after which the data
+lies. The word is written last, so an area is empty or whole.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from changeover.tensors import Datatype, Tensor
+from changeover.transport.page import SAMPLE_AREA
+
+MOST_BYTES = 16 << 20
+"""Bytes of data in an area; the rest is for the index."""
+_WORD = struct.Struct("<Q")
+Request = Sequence[Tensor]
+"""Its inputs, in any order."""
+
+
+class _Place(msgspec.Struct, frozen=True, array_like=True):
+    """A tensor in the index."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    size: int
+
+
+class _Index(msgspec.Struct, frozen=True, array_like=True):
+    seen: int
+    requests: list[list[_Place]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one gateway kept.
+
+    Attributes:
+        seen: requests that it stands for.
+        requests: a random sample of them, in random order; empty when it has kept nothing.
+    """
+
+    seen: int
+    requests: Sequence[Request]
+
+
+EMPTY = Sample(0, [])
+
+
+def write(fd: int, place: int, sample: Sample) -> Iterator[None]:
+    """Write a sample into its area, a request a turn; a generator, so that a gateway can do other things between them.
+
+    Args:
+        fd: of the memory.
+        place: number of the area.
+        sample: of at most `MOST_BYTES`; one that does not fit leaves the area empty.
+    """
+    places = [[_Place(t.name, t.datatype.name, t.shape, len(t.data)) for t in request] for request in sample.requests]
+    index = msgspec.msgpack.encode(_Index(sample.seen, places))
+    start = place * SAMPLE_AREA
+    at = start + _WORD.size
+    if _WORD.size + len(index) + sum(p.size for request in places for p in request) > SAMPLE_AREA:
+        return
+    at += os.pwrite(fd, index, at)
+    for request in sample.requests:
+        for tensor in request:
+            at += os.pwrite(fd, tensor.data, at)
+        yield
+    os.pwrite(fd, _WORD.pack(len(index)), start)
+
+
+def areas(fd: int) -> int:
+    """How many areas this memory has."""
+    return os.fstat(fd).st_size // SAMPLE_AREA
+
+
+def read(fd: int, place: int) -> Sample | None:
+    """What a gateway has written; None until it has written all."""
+    start = place * SAMPLE_AREA
+    (length,) = _WORD.unpack(os.pread(fd, _WORD.size, start))
+    if not length:
+        return None
+    start += _WORD.size
+    index = msgspec.msgpack.decode(os.pread(fd, length, start), type=_Index)
+    start += length
+    requests: list[list[Tensor]] = []
+    for places in index.requests:
+        requests.append([])
+        for one in places:
+            data = os.pread(fd, one.size, start)
+            requests[-1].append(Tensor(one.name, Datatype[one.datatype], one.shape, data))
+            start += one.size
+    return Sample(index.seen, requests)
