@@ -20,7 +20,7 @@ from tests.traffic import Traffic
 
 GOOD = onnx_models.scale(2).SerializeToString()
 ROWS = np.random.default_rng(3).random((400, 4), np.float32) + 0.1
-QUICK = "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}}"
+QUICK = "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}, accuracy: {enabled: false}}"
 Document = dict[str, Any]
 
 
