@@ -11,10 +11,10 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
-from changeover.testing import wait_for
+from changeover.testing import PATIENCE, wait_for
 
-_ANSWER_SECONDS = 30.0
-_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
+_CONNECT_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -77,7 +77,8 @@ class Traffic:
         self._rate = rate
         self._fresh = fresh
         self.connections = 0
-        """Connections that are open now."""
+        """Connections that are open now; `opened`: all there ever were."""
+        self.opened = 0
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic")
@@ -94,12 +95,12 @@ class Traffic:
         self._thread.join(_ANSWER_SECONDS * 2)
         assert not self._thread.is_alive(), "the traffic does not end"
 
-    def wait_for_answers(self, more: int, patience: float = 30.0) -> None:
+    def wait_for_answers(self, more: int, patience: float = PATIENCE) -> None:
         """Wait until so many further requests were answered."""
         target = len(self.report.answers) + more
         wait_for(lambda: len(self.report.answers) >= target, f"{more} more answers", patience)
 
-    def wait_for_version(self, version: str, patience: float = 30.0) -> None:
+    def wait_for_version(self, version: str, patience: float = PATIENCE) -> None:
         """Wait until the newest answer is of a version."""
         wait_for(lambda: self.report.answers[-1].version == version, f"an answer of version {version}", patience)
 
@@ -138,6 +139,7 @@ class Traffic:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         pair = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._port), _CONNECT_SECONDS)
         self.connections += 1
+        self.opened += 1
         return pair
 
     async def _exchange(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -29,7 +29,7 @@ import psutil
 import changeover
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds that anything may take on a busy machine before a test gives up."""
 INSTANT = "rollout: {strategy: instant}\n"
 """The rollouts of models that a test has said nothing else of: it has no seconds for a canary."""
@@ -70,6 +70,12 @@ def wait_for(condition: Callable[[], T | None], what: str, patience: float = PAT
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not true within {patience:g} s")
         time.sleep(_PAUSE)
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Processor time that a process has used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def exchange(
@@ -218,9 +224,10 @@ class Server:
         Raises:
             TimeoutError: there is none within the patience.
         """
-        return wait_for(lambda: self._find(what), f"a process called {what!r}")
+        return wait_for(lambda: self.find(what), f"a process called {what!r}")
 
-    def _find(self, what: str) -> psutil.Process | None:
+    def find(self, what: str) -> psutil.Process | None:
+        """The same, if there is one now."""
         for process in self.processes():
             try:
                 title = " ".join(process.cmdline()).strip()

@@ -31,7 +31,7 @@ def test_prepare_waits_for_every_gateway(house: House) -> None:
         await asyncio.sleep(0.01)
         assert not task.done()
         house.says(2, Kind.PREPARED, Prepared(1, [7]))
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
 
     asyncio.run(scenario())
 
@@ -57,7 +57,7 @@ def test_a_silent_gateway_is_killed_and_its_death_ends_the_waiting(house: House)
     async def scenario() -> None:
         house.says(1, Kind.ACKNOWLEDGED, acknowledged(7, {}))
         house.on_sent = lambda f: house.dies("gateway", member=2) if f.kind is Kind.KILL else None
-        answers = await asyncio.wait_for(house.fleet.acknowledged(1, 7), 5)
+        answers = await asyncio.wait_for(house.fleet.acknowledged(1, 7), 30)
         assert [f.json()["member"] for f in house.sent if f.kind is Kind.KILL] == [2]
         assert [a.epoch for a, _ in answers] == [7]
 
@@ -83,7 +83,7 @@ def test_a_gateway_that_is_still_joining_is_not_waited_for(house: House) -> None
         house.gateway(3, ready=False)
         for member in (1, 2):
             house.says(member, Kind.ACKNOWLEDGED, acknowledged(7, {}))
-        await asyncio.wait_for(house.fleet.acknowledged(1, 7), 5)
+        await asyncio.wait_for(house.fleet.acknowledged(1, 7), 30)
 
     asyncio.run(scenario())
 

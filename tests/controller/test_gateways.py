@@ -13,11 +13,12 @@ from changeover.errors import Internal
 from changeover.transport.control import Leases, Prepared, encode
 from changeover.transport.link import Frame, Kind
 from tests.controller.house import House, acknowledged
+from tests.loop_time import pass_by
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     """A scenario in a loop of its own, which must end."""
-    asyncio.run(asyncio.wait_for(scenario, 20))
+    asyncio.run(asyncio.wait_for(scenario, 60))
 
 
 async def turn() -> None:
@@ -86,18 +87,18 @@ def test_news_of_a_gateway_that_waits_in_the_link_is_heard_first(house: House) -
 
 def test_the_half_second_begins_with_a_gateways_service(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has had the question in its link since it was forked, and could not read it."""
-    monkeypatch.setattr(question, "SILENCE", 0.3)
+    monkeypatch.setattr(question, "SILENCE", 1.0)
 
     async def scenario() -> None:
         joining = house.gateway(3, ready=False)
         task = asyncio.create_task(house.fleet.prepare(1, [7]))
         await turn()
         prepared(house, 1, 2)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.1)
         house.fleet.hear(house.ready(3))
         await asyncio.sleep(0.1)
         assert house.killed() == []
-        await asyncio.sleep(0.5)
+        await pass_by(1.5)
         assert (house.killed(), joining.killed is not None) == ([3], True)
         house.dies("gateway", member=3)
         await task

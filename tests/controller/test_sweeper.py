@@ -270,7 +270,7 @@ def test_it_waits_for_a_calm_moment_but_not_for_ever(house: House, monkeypatch: 
     async def script(service: Service, client: Client) -> None:
         active = await deployed(service, client, 1)
         await until(lambda: orphan not in sealed(house))
-        monkeypatch.setattr(sweeper, "_CALM", 0.1)
+        monkeypatch.setattr(sweeper, "_CALM", 0.4)
         house.fleet.fates["2"] = Fate.SILENT
         candidate = await pushed(client, 2)
         await until(lambda: proves(service, "2"))

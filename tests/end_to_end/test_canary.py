@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from changeover.testing import Server, exchange, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
+from tests.pace import come_up
 from tests.traffic import Traffic
 
 FACTORS = {"1": 2.0, "2": 2.0, "3": 2.0}
@@ -45,7 +46,17 @@ def ended(server: Server, rollout_id: str) -> dict[str, Any]:
         found: dict[str, Any] = server.control("GET", f"/v1/rollouts/{rollout_id}")
         return found if found["phase"] in ("watching", "succeeded", "rolled_back", "failed") else None
 
-    return wait_for(decided, "the rollout to be decided", 90)
+    return wait_for(decided, "the rollout to be decided", 200)
+
+
+@contextmanager
+def rolling_out(server: Server, plan: str, rate: float = 150) -> Iterator[tuple[Traffic, str]]:
+    """Version 2 is on its way by a plan, under traffic in which nothing may fail; and the rollout's number."""
+    server.plan("m", plan)
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=rate) as traffic:
+        yield traffic, server.push("m", model("2"), 2)["rollout"]
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
 
 
 def certificate(server: Server, rollout_id: str) -> dict[str, Any]:
@@ -56,17 +67,12 @@ def certificate(server: Server, rollout_id: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(150)
 def test_a_good_candidate_goes_up_step_by_step(serve: Serve) -> None:
     """Both steps are held and judged, then it serves, but for what is held back; nobody gets a wrong answer."""
     server = serve(gateways=2)
-    server.plan("m", PLAN)
-    server.deploy("m", model("1"), 1)
-    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
-        pushed = server.push("m", model("2"), 2)["rollout"]
+    with rolling_out(server, PLAN) as (traffic, pushed):
         assert ended(server, pushed)["phase"] == "watching"
         traffic.wait_for_answers(50)
-    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
     told = certificate(server, pushed)
     steps = {step["name"]: step for step in told["steps"]}
     assert steps["step 20%"]["verdict"] == steps["step 50%"]["verdict"] == "clear"
@@ -76,39 +82,29 @@ def test_a_good_candidate_goes_up_step_by_step(serve: Serve) -> None:
     assert table_share.count("2") > 30
 
 
-@pytest.mark.timeout(150)
 def test_a_candidate_that_errs_is_taken_back_and_shielded(serve: Serve, tmp_path: Path) -> None:
     """A fifth of its answers fail from the first live one on: clients see none of it, and the judge all of it."""
     server = serve(faults=faulty(tmp_path, "2", kind="error", rate=0.3, after=20))
-    server.plan("m", PLAN + UNTRIED)
-    server.deploy("m", model("1"), 1)
-    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
-        pushed = server.push("m", model("2"), 2)["rollout"]
+    with rolling_out(server, PLAN + UNTRIED) as (traffic, pushed):
         found = ended(server, pushed)
         traffic.wait_for_version("1")
         traffic.wait_for_answers(50)
     assert (found["phase"], found["reason"]) == ("rolled_back", "error_rate")
-    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
     assert server.model("m")["active"] == "1"
     wait_for(lambda: not server.model("m")["candidate"], "the candidate to be let go")
     told = certificate(server, pushed)
     assert told["decided_by"] == "judge"
 
 
-@pytest.mark.timeout(150)
 def test_the_controller_is_killed_at_a_step(serve: Serve) -> None:
     """The split goes on without it; its replacement holds the same step and takes it to the end."""
     server = serve()
-    server.plan("m", PLAN)
-    server.deploy("m", model("1"), 1)
-    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
-        pushed = server.push("m", model("2"), 2)["rollout"]
+    with rolling_out(server, PLAN) as (traffic, pushed):
         wait_for(lambda: rollout(server)["phase"] == "progressing", "the first step")
         server.named("controller").kill()
         wait_for(lambda: exchange_ok(server), "the next controller")
         assert ended(server, pushed)["phase"] == "watching"
         traffic.wait_for_answers(20)
-    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
 
 
 def exchange_ok(server: Server) -> bool:
@@ -118,7 +114,6 @@ def exchange_ok(server: Server) -> bool:
         return False
 
 
-@pytest.mark.timeout(150)
 def test_a_promoted_version_whose_answers_turn_nan_is_taken_back(serve: Serve, tmp_path: Path) -> None:
     """In the undo window nobody replaces such an answer, so it is seen; against what is held back it is a verdict."""
     arming = tmp_path / "arming"
@@ -129,17 +124,18 @@ def test_a_promoted_version_whose_answers_turn_nan_is_taken_back(serve: Serve, t
     with Traffic(server.http_port, "m", FACTORS, rate=100) as traffic:
         pushed = server.push("m", model("2"), 2)["rollout"]
         assert ended(server, pushed)["phase"] == "watching"
-        watched = wait_for(lambda: has_counted(rollout(server)), "counts of the undo window", 30)
+        watched = wait_for(lambda: has_counted(rollout(server)), "counts of the undo window")
         assert watched["arms"]["candidate"]["failures"] == 0
         arming.touch()
         began = time.monotonic()
-        found = wait_for(lambda: back(server, pushed), "the way back", 60)
+        found = wait_for(lambda: back(server, pushed), "the way back")
         took = time.monotonic() - began
+        slowness = come_up()
         traffic.wait_for_version("1")
         traffic.wait_for_answers(50)
     assert (found["phase"], found["reason"]) == ("rolled_back", "error_rate")
     assert server.model("m")["active"] == "1"
-    assert took < 30
+    assert took < max(30, 30 * slowness)
     assert traffic.report.failed == []
 
 
@@ -154,16 +150,10 @@ def back(server: Server, rollout_id: str) -> dict[str, Any] | None:
     return found if found["phase"] == "rolled_back" else None
 
 
-@pytest.mark.timeout(150)
 def test_a_shadow_is_judged_by_its_pairs(serve: Serve) -> None:
     """Copies of live requests reach the candidate, the answers are compared, and nobody waits for them."""
     server = serve()
-    server.plan("m", SHADOW)
-    server.deploy("m", model("1"), 1)
-    with Traffic(server.http_port, "m", FACTORS, rate=100) as traffic:
-        pushed = server.push("m", model("2"), 2)["rollout"]
+    with rolling_out(server, SHADOW, rate=100) as (traffic, pushed):
         wait_for(lambda: rollout(server)["phase"] == "shadowing", "the shadow")
-        found = ended(server, pushed)
+        assert ended(server, pushed)["phase"] == "watching"
         traffic.wait_for_answers(20)
-    assert found["phase"] == "watching"
-    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)

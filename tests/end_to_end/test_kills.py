@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from changeover.testing import Server, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
+from tests.pace import come_up
 from tests.traffic import Traffic
 
 ROUNDS = 5
@@ -29,14 +31,12 @@ FACTORS = {str(v): factor(v) for v in range(1, 40)}
 
 def kill(server: Server, title: str) -> bool:
     """SIGKILL for the process with this title, if there is one now."""
-    for process in server.processes():
-        try:
-            if " ".join(process.cmdline()).strip() == f"changeover: {title}":
-                process.kill()
-                return True
-        except psutil.Error:
-            continue
-    return False
+    victim = server.find(title)
+    if victim is None:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        victim.kill()
+    return True
 
 
 def changeovers_with_kills(server: Server, traffic: Traffic, victim: Callable[[str, str], str], seed: int) -> int:
@@ -48,8 +48,10 @@ def changeovers_with_kills(server: Server, traffic: Traffic, victim: Callable[[s
         while str(version) in {v["version"] for v in server.model("m")["versions"]}:
             version += 1
         pushed = server.push("m", onnx_models.scale(factor(version)).SerializeToString(), version)
+        title = victim(active, str(version))
+        wait_for(lambda t=title: server.find(t) or controlled(server), "the victim, or the end")  # type: ignore[misc]
         time.sleep(generator.uniform(0, LATEST))  # the moment of the kill is random on purpose
-        kills += kill(server, victim(active, str(version)))
+        kills += kill(server, title)
         server.settled(pushed["rollout"])
         wait_for(lambda: controlled(server), "the control plane to be back")
         traffic.wait_for_answers(10)
@@ -98,17 +100,20 @@ def test_a_killed_gateway_costs_only_its_connections(serve: Serve) -> None:
             pushed = server.push("m", onnx_models.scale(factor(version)).SerializeToString(), version)
             time.sleep(delay)  # a moment of loading, switching or after
             victim = server.named("gateway")
-            held, failed = traffic.connections, len(traffic.report.failed)
+            held, opened, failed = traffic.connections, traffic.opened, len(traffic.report.failed)
             victim.kill()
+            wait_for(lambda gone=victim: not gone.is_running(), "its end")  # type: ignore[misc]
+            traffic.wait_for_answers(1)
+            held += traffic.opened - opened  # those that came in between
             assert server.settled(pushed["rollout"])["phase"] in ("watching", "succeeded")
             traffic.wait_for_version(str(version))
             traffic.wait_for_answers(30)
             now_lost = len(traffic.report.failed) - failed
-            assert now_lost <= held + 2, (now_lost, held)  # two may have connected in the instant between
+            assert now_lost <= held, (now_lost, held)
             lost += now_lost
         traffic.wait_for_answers(60)
         late = len(traffic.report.failed) - failed  # an idle client finds out at its next request
-        assert late <= held + 2, "nothing but what it held is lost once the replacement serves"
+        assert late <= held, "nothing but what it held is lost once the replacement serves"
     assert (traffic.report.refused, traffic.report.wrong) == (0, 0)
 
 
@@ -156,10 +161,10 @@ def test_all_but_the_supervisor_killed_at_once(serve: Serve) -> None:
 
 def test_a_poisonous_request_takes_no_other_along(serve: Serve) -> None:
     """One request outlives two workers' deaths and is refused; those waiting behind it are answered."""
-    server = serve()
-    server.plan("m", "runtime: {run_timeout: 0.5, max_batch: 1}")
+    server = serve(max_queue_delay=3600)  # who waits behind it waits long
+    server.plan("m", "runtime: {run_timeout: 1.5, max_batch: 1}")
     server.deploy("m", onnx_models.endless().SerializeToString())
-    poison = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1e6, 0, 0, 0]}]}
+    poison = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1e7, 0, 0, 0]}]}
     with Traffic(server.http_port, "m", {"1": 1.0}, rate=40) as traffic:
         reply = server.infer("m", poison)
         traffic.wait_for_answers(20)
@@ -176,9 +181,10 @@ def test_a_stopped_worker_is_found_out_and_replaced(serve: Serve) -> None:
     with Traffic(server.http_port, "m", {"1": 2.0}) as traffic:
         worker.suspend()
         wait_for(lambda: not worker.is_running(), "the hanging worker to be killed")
+        slowness = come_up()
         traffic.wait_for_answers(50)
     assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
-    assert traffic.report.longest_gap() < 10
+    assert traffic.report.longest_gap() < max(10, 10 * slowness)
 
 
 def test_traffic_goes_on_without_a_controller(serve: Serve) -> None:

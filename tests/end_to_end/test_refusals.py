@@ -133,14 +133,6 @@ def test_a_worker_that_crashes_while_it_loads_is_a_refusal(serve: Serve) -> None
     assert traffic.report.failed == []
 
 
-def test_a_version_that_takes_too_long_to_load_is_refused(serve: Serve) -> None:
-    """Past the load time-out its worker is killed and the old version goes on."""
-    server = serve(load_timeout=1.0)
-    server.deploy("m", GOOD)
-    rollout = server.deploy("m", onnx_models.slow(3000).SerializeToString())
-    assert_refused(server, rollout, "load_timeout")
-
-
 def test_a_broken_file_in_the_repository_is_recorded(serve: Serve) -> None:
     """Garbage under a higher number is refused with a record; the number below it serves on."""
     server = serve()

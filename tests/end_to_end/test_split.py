@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from changeover.testing import Server, wait_for
+from changeover.testing import Server, cpu_seconds, wait_for
 from tests import onnx_models
 from tests.split import Tables
 
@@ -77,11 +77,11 @@ def test_a_shadow_is_not_felt_when_its_worker_dies(served: Server) -> None:
     """The candidate really runs copies; who asks gets the active version's answers all the time."""
     Tables(served.pid).split("m", "1", "2", 0, mirror=10_000)
     worker = served.named("worker m/2")
-    before = sum(worker.cpu_times()[:2])
+    before = cpu_seconds(worker)
 
     def copied() -> bool:
         assert set(versions(served.http_port, [{}] * 50)) == {"1"}
-        return sum(worker.cpu_times()[:2]) > before
+        return cpu_seconds(worker) > before
 
     wait_for(copied, "copies at the candidate")
     worker.kill()

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from changeover.testing import Server, wait_for
+from changeover.testing import Server, cpu_seconds, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
 from tests.traffic import Traffic
@@ -100,15 +100,15 @@ def test_a_worker_that_is_hurt_while_it_drains(serve: Serve) -> None:
     with ThreadPoolExecutor(1) as other:
         for old, number in enumerate(DEADLY, 1):
             worker = server.named(f"worker m/{old}")
-            before = worker.cpu_times().user
+            before = cpu_seconds(worker)
             long = other.submit(server.infer, "m", rows(150_000, 0, 0, 0))
-            wait_for(lambda w=worker, b=before: w.cpu_times().user > b + 0.05, "the long run")  # type: ignore[misc]
+            wait_for(lambda w=worker, b=before: cpu_seconds(w) > b + 0.05, "the long run")  # type: ignore[misc]
             server.deploy("m", model, old + 1)
             assert not long.done()
             hurt(worker, number)
             reply = long.result()
             assert (reply.status, reply.json()["model_version"]) == (200, str(old))
-            wait_for(lambda gone=f"worker m/{old}": server._find(gone) is None, "the old version's end")  # type: ignore[misc]
+            wait_for(lambda gone=f"worker m/{old}": server.find(gone) is None, "the old version's end")  # type: ignore[misc]
 
 
 def test_ten_kills_under_load_cost_no_request(serve: Serve) -> None:
@@ -139,7 +139,7 @@ def crash(server: Server, times: int) -> None:
 
 
 def _other(server: Server, pid: int) -> psutil.Process | None:
-    found = server._find("worker m/1")
+    found = server.find("worker m/1")
     return found if found is not None and found.pid != pid else None
 
 

@@ -44,10 +44,10 @@ def test_another_gateways_batch_is_no_silence() -> None:
 
     async def scenario() -> None:
         async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4))
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=1.2))
             request = here.ask(question())
             for _ in range(5):
-                await asyncio.sleep(0.15)  # a run for another gateway
+                await asyncio.sleep(0.3)  # a run for another gateway
                 worker.memory.strike()
             await worker.serve_one(2.0)
             await here.answered(request)
@@ -217,12 +217,12 @@ def test_an_answer_that_waits_unread_is_no_silence() -> None:
 
     async def scenario() -> None:
         async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.2))
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=60.0))
             request = here.ask(question())
             header, (part,) = await worker.take()
-            await asyncio.sleep(0.03)  # it is seen in hand
+            here.models.targets[7].batcher.check(time.monotonic())  # it is seen in hand
             worker.give(header, worker.rows(header, part))
-            here.models.targets[7].batcher.check(time.monotonic() + 1.0)
+            here.models.targets[7].batcher.check(time.monotonic() + 100.0)
             assert (request.status, here.denounced) == (200, [])
 
     asyncio.run(scenario())

@@ -13,7 +13,7 @@ import pytest
 from changeover.transport import channel, page
 from changeover.transport.channel import Header, Message, Part
 from changeover.transport.link import Kind
-from tests.gateway.stage import FakeWorker, entry, question, stage
+from tests.gateway.stage import PATIENCE, FakeWorker, entry, question, stage
 
 Attack = Callable[[FakeWorker, Header, np.ndarray], None]
 ROW = np.ones((1, 4), np.float32)
@@ -165,15 +165,15 @@ def test_silence_beyond_the_run_timeout_is_denounced() -> None:
 
 
 def test_batches_that_wait_behind_a_slow_one_are_not_silence() -> None:
-    """The run time-out is one run's: three batches of 0.2 s each are no reason against a limit of 0.4 s."""
+    """The run time-out is one run's: three batches of 0.4 s each are no reason against a limit of 1 s."""
 
     async def scenario() -> None:
         async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4, max_batch=1))
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=1.0, max_batch=1))
             requests = [here.ask(question()) for _ in range(3)]
             for _ in requests:
                 header, (part,) = await worker.take()
-                await asyncio.sleep(0.2)  # the run
+                await asyncio.sleep(0.4)  # the run
                 worker.give(header, worker.rows(header, part))
             await here.answered(*requests)
             assert here.denounced == []
@@ -191,7 +191,7 @@ def test_a_batch_larger_than_its_slot_travels_in_memory_of_its_own() -> None:
             request = here.ask(question(rows=1000))
             loop = asyncio.get_running_loop()
             await here.until(lambda: True, "nothing")
-            message = await asyncio.wait_for(_receive(loop, worker), 5)
+            message = await asyncio.wait_for(_receive(loop, worker), PATIENCE)
             data, ancillary = message
             fd = int.from_bytes(ancillary[0][2][:4], "little")
             assert page.is_sealed(fd)

@@ -76,11 +76,11 @@ def test_one_copy_at_a_time_and_the_others_are_dropped() -> None:
             header, (part,) = await new.take()
             pairs = mirror(here).pairs
             assert (pairs.compared, pairs.dropped) == (0, 4)
-            new.give(header, new.rows(header, part), wall_ns=50_000_000)
+            new.give(header, new.rows(header, part), wall_ns=250_000_000)
             await here.until(lambda: pairs.compared, "the comparison")
             await answered_by(here, old)
             assert pairs.dropped == 5
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(1.1)
             await answered_by(here, old)
             await new.serve_one(2.0)
             await here.until(lambda: pairs.compared == 2, "the second comparison")

@@ -7,10 +7,12 @@ import asyncio
 import pytest
 
 from changeover.gateway.models import Models
+from changeover.transport.channel import Header, Part
 from changeover.transport.control import Committed, Prepare, Signature, TensorEntry
 from changeover.transport.link import Kind, frame
 from changeover.transport.page import RoutePage, TableStore
-from tests.gateway.stage import WORD, Stage, entry, question, stage
+from tests.gateway.stage import WORD, FakeWorker, Request, Stage, entry, question, stage
+from tests.loop_time import within
 
 
 def test_prepared_is_said_when_all_channels_are_open() -> None:
@@ -48,10 +50,7 @@ def test_a_channel_that_does_not_come_is_told_before_the_controller_loses_patien
         async with stage() as here:
             here.publish(1, entry(7, "1"))
             here.models.on_prepare(Prepare(WORD, [1]))
-            loop = asyncio.get_running_loop()
-            started = loop.time()
-            await here.until(lambda: here.heard(Kind.PREPARED), "PREPARED")
-            assert loop.time() - started < 0.45
+            await within(0.45, here.until(lambda: here.heard(Kind.PREPARED), "PREPARED"))
             assert "[7]" in here.heard(Kind.PREPARED)[0]["error"]
 
     asyncio.run(scenario())
@@ -119,15 +118,21 @@ def test_a_table_that_cannot_be_built_is_an_error_and_harms_no_other() -> None:
     asyncio.run(scenario())
 
 
+async def held_by_the_old_version(here: Stage) -> tuple[FakeWorker, Request, Header, Part]:
+    """A request that runs on the old version while the new one takes over."""
+    (old,) = here.serve(1, entry(7, "1"))
+    request = here.ask(question())
+    header, (part,) = await old.take()
+    here.serve(2, entry(8, "2"))
+    return old, request, header, part
+
+
 def test_a_commit_is_acknowledged_with_the_leases_that_are_left() -> None:
     """The old version's lease is told, and its end when it comes."""
 
     async def scenario() -> None:
         async with stage() as here:
-            (old,) = here.serve(1, entry(7, "1"))
-            request = here.ask(question())
-            header, (part,) = await old.take()
-            here.serve(2, entry(8, "2"))
+            old, request, header, part = await held_by_the_old_version(here)
             acknowledged = here.heard(Kind.ACKNOWLEDGED)[-1]
             assert (acknowledged["epoch"], acknowledged["leases"]) == (2, {"7": 1, "8": 0})
             assert here.heard(Kind.LEASES) == []
@@ -229,10 +234,7 @@ def test_a_loading_that_is_named_again_is_kept_beyond_its_last_lease() -> None:
 
     async def scenario() -> None:
         async with stage() as here:
-            (old,) = here.serve(1, entry(7, "1"))
-            request = here.ask(question())
-            header, (part,) = await old.take()
-            here.serve(2, entry(8, "2"))
+            old, request, header, part = await held_by_the_old_version(here)
             here.publish(3, entry(7, "1"))
             here.models.on_prepare(Prepare(WORD, [3]))
             old.give(header, old.rows(header, part))

@@ -14,6 +14,7 @@ from changeover.gateway.shield import finite
 from changeover.telemetry.tally import Tally
 from changeover.tensors import Datatype, Tensor
 from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
+from tests.loop_time import within
 
 CANDIDATE = {b"changeover-version": b"candidate"}
 
@@ -187,10 +188,8 @@ def test_the_share_is_known_from_the_active_version() -> None:
             here.models._reload(1, 2)
             here.commit(2)
             assert here.models.by_name["m"].patience.seconds == pytest.approx(0.4, rel=0.05)
-            asked = time.monotonic()
             requests = [here.ask(question()) for _ in range(5)]
-            await here.answered(*requests)
-            assert time.monotonic() - asked < 2.0
+            await within(2.0, here.answered(*requests))
             assert counts(here) == (5, 5, 5)
             assert here.models.targets[8].leases == 3, "in its slots; those in the queue have left it"
             assert sum(tally(here).latency) == 5
@@ -334,12 +333,12 @@ def test_a_candidate_that_fell_behind_is_passed_by() -> None:
                 pair = [here.ask(question(headers=CANDIDATE)) for _ in range(2)]
                 for _ in pair:
                     header, (part,) = await new.take()
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.1)
                     new.give(header, new.rows(header, part))
                 await here.answered(*pair)
             for _ in range(10):
                 here.ask(question(headers=CANDIDATE))
-            hasty = here.ask(question(headers={b"changeover-timeout": b"100ms"}))
+            hasty = here.ask(question(headers={b"changeover-timeout": b"500ms"}))
             await here.answered(hasty)
             assert (hasty.status, hasty.json()["model_version"]) == (200, "1")
             assert counts(here) == (1, 1, 1)

@@ -17,7 +17,7 @@ from tests.lifecycle.onnx_files import linear, write
 MODEL = linear().SerializeToString()
 
 
-async def following(stream: AsyncIterator[Observation], within: float = 10) -> Observation:
+async def following(stream: AsyncIterator[Observation], within: float = 60) -> Observation:
     """The next observation, inside a bounded time."""
     return await asyncio.wait_for(anext(stream), within)
 
@@ -92,7 +92,7 @@ def test_a_slow_copy_is_taken_only_when_it_is_whole(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         stream, stop = started(tmp_path)
-        waiting = asyncio.ensure_future(following(stream, 20))
+        waiting = asyncio.ensure_future(following(stream))
         folder = tmp_path / "m" / "1"
         folder.mkdir(parents=True)
         for end in (100, 150, len(MODEL)):

@@ -23,7 +23,7 @@ from tests.rollout.memory_fleet import MemoryFleet
 
 MODEL = "mnist"
 WORD = 1
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def unwritable() -> Internal:
@@ -70,7 +70,7 @@ class ScriptedJournal(Journal):
         self.before = before
 
     def block(self) -> threading.Event:
-        """From now on writes wait until the event is set (10 s at most), then succeed."""
+        """From now on writes wait until the event is set (`PATIENCE` at most), then succeed."""
         gate = threading.Event()
 
         def before(_: int) -> None:
@@ -150,7 +150,7 @@ def play(driver: Driver, script: Script) -> None:
     assert died is None, died
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = PATIENCE) -> None:
     """Wait for something that has no event of its own."""
     end = time.monotonic() + seconds
     while True:

@@ -10,6 +10,7 @@ import pytest
 
 from changeover.errors import Conflict, Internal
 from changeover.rollout.driver import Driver
+from tests.loop_time import within
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, PATIENCE, WORD, ScriptedJournal, Stage, play, until, unwritable
 from tests.rollout.test_driver import phases, serves
@@ -25,7 +26,7 @@ def test_an_undo_is_done_although_nothing_can_be_recorded(
         await driver.offer(stage.offer(2, window=60))
         await driver.idle()
         journal.fail()
-        await asyncio.wait_for(driver.undo(), 1)
+        await within(1.0, driver.undo())
         assert serves(driver, fleet) == ("1", ["1", "2"])
         assert driver.switch.owes
         journal.heal()

@@ -11,6 +11,7 @@ from changeover.rollout.course import Course, Place
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase, Rollout
 from changeover.rollout.recording import plan_on_record, restored
+from tests.loop_time import within
 from tests.rollout.canary import judged, shares, stands, tick
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, ScriptedJournal, Stage, play, until
@@ -127,7 +128,7 @@ def test_a_rollback_on_a_full_disk_takes_less_than_a_second(
         rollout = await driver.offer(stage.canary(2, "steps: [50%]"))
         await driver.idle()
         journal.fail()
-        await asyncio.wait_for(tick(driver, judge, "failed", "error_rate"), 1.0)
+        await within(1.0, tick(driver, judge, "failed", "error_rate"))
         assert shares(fleet) == {"1": 10_000}
         assert driver.switch.owes
         assert journal.rollouts.get(rollout).phase == "progressing"

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -104,12 +105,15 @@ def test_labels_are_wrong(make: Make, model: onnx.ModelProto | None, x: np.ndarr
 def test_slow_takes_processor_time(make: Make) -> None:
     """As a larger model does, since it is the work of a run that is judged; and the answer is right."""
     well, faulty = make(model=onnx_models.slow(20)), make(Fault("slow", factor=4.0), model=onnx_models.slow(20))
-    run(well), run(faulty)
-    began = time.thread_time()
-    right = run(well)
-    between = time.thread_time()
-    assert run(faulty) == right
-    assert (time.thread_time() - between) / (between - began) > 2.5
+    assert run(faulty) == run(well)
+
+    def took(session: FaultySession) -> float:
+        began = time.thread_time()
+        run(session)
+        return time.thread_time() - began
+
+    pairs = [(took(well), took(faulty)) for _ in range(7)]  # side by side: the machine's moods hit both
+    assert median(slow / quick for quick, slow in pairs) > 2.5
 
 
 def test_slow_takes_a_least_time(make: Make) -> None:

@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_happens_as_written(path: Path, tmp_path: Path) -> None:
     """Phases, calls and tables, line by line."""
     written = path.read_text()
-    played = asyncio.run(asyncio.wait_for(Play(tmp_path).transcript(written), 20))
+    played = asyncio.run(asyncio.wait_for(Play(tmp_path).transcript(written), 60))
     if os.environ.get("CHANGEOVER_REWRITE"):
         path.write_text(played)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import signal
 import socket
@@ -15,26 +15,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from changeover.testing import Server, wait_for
+from changeover.testing import PATIENCE, Server, cpu_seconds, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
+from tests.pace import come_up
 from tests.traffic import Traffic
 
 SCALE = onnx_models.scale(2).SerializeToString()
 
 
 def test_sigterm_under_load_answers_everything_that_was_sent(serve: Serve) -> None:
-    """Kept and fresh connections at an open loop: no request is lost, the exit code is 0, and in time."""
+    """Kept and fresh connections at an open loop: no request is lost, and the exit code 0 says that it was in time."""
     server = serve(lame_duck=1.0, drain_deadline=10.0)
     server.deploy("m", SCALE)
     with Traffic(server.http_port, "m", {"1": 2.0}, rate=250, fresh=0.4) as traffic:
         traffic.wait_for_answers(150)
-        started = time.monotonic()
-        code = server.stop(patience=20)
-        took = time.monotonic() - started
+        code = server.stop()
     report = traffic.report
     assert (code, report.failed, report.wrong) == (0, [], 0)
-    assert took < 11.0
     assert report.refused > 0, "after the end nobody listens"
     server.assert_nothing_outlives()
 
@@ -46,11 +44,12 @@ def test_sigterm_waits_for_a_long_run(serve: Serve) -> None:
     server.deploy("m", onnx_models.slow(400, factor=2.0).SerializeToString())
     worker = server.named("worker m/1")
     ask = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}
+    idle = cpu_seconds(worker)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.infer, "m", ask)
-        wait_for(lambda: _busy(worker), "the run to begin")
-        assert server.stop(patience=25) == 0
-        assert answer.result(5).json()["outputs"][0]["data"] == [2.0] * 4
+        wait_for(lambda: cpu_seconds(worker) > idle + 0.05, "the run to begin")
+        assert server.stop() == 0
+        assert answer.result(PATIENCE).json()["outputs"][0]["data"] == [2.0] * 4
 
 
 def test_a_drain_deadline_that_passes_is_told_by_the_exit_code(serve: Serve) -> None:
@@ -58,27 +57,25 @@ def test_a_drain_deadline_that_passes_is_told_by_the_exit_code(serve: Serve) -> 
     server = serve(lame_duck=0.1, drain_deadline=0.3)
     server.plan("m", "runtime: {max_batch: 1}")
     server.deploy("m", onnx_models.endless().SerializeToString())
-    client = socket.create_connection(("127.0.0.1", server.http_port), 10)
+    worker = server.named("worker m/1")
+    idle = cpu_seconds(worker)
+    client = socket.create_connection(("127.0.0.1", server.http_port), PATIENCE)
     body = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[10000000,0,0,0]}]}'
     client.sendall(b"POST /v2/models/m/infer HTTP/1.1\r\nhost: t\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    wait_for(lambda: _busy(server.named("worker m/1")), "the run to begin")
-    assert server.stop(patience=10) == 1
+    wait_for(lambda: cpu_seconds(worker) > idle + 0.05, "the run to begin")
+    assert server.stop() == 1
     client.close()
     server.assert_nothing_outlives()
 
 
-def _busy(worker: psutil.Process) -> bool:
-    return bool(worker.cpu_percent(0.05) > 30)
-
-
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:
     """Whoever cannot wait sends SIGTERM twice."""
-    server = serve(lame_duck=20.0, drain_deadline=20.0)
+    server = serve(lame_duck=600.0, drain_deadline=600.0)
     server.processes()
     server.signal(signal.SIGTERM)
     wait_for(lambda: "stopping" in server.tail(), "the first signal to be heard")
     server.signal(signal.SIGTERM)
-    assert server.wait(5.0) == 1
+    assert server.wait() == 1
 
 
 def test_stopping_before_anything_serves(tmp_path: Path) -> None:
@@ -89,12 +86,15 @@ def test_stopping_before_anything_serves(tmp_path: Path) -> None:
         time.sleep(delay)  # the moment is what is tested
         server.processes()
         server.signal(signal.SIGTERM)
-        assert server.wait(15.0) == 0, server.tail()
+        assert server.wait() == 0, server.tail()
         server.assert_nothing_outlives(2.0)
 
 
 def test_when_the_supervisor_is_killed_everything_dies(serve: Serve) -> None:
-    """One second after SIGKILL: no process, no listening socket, no shared memory, under load and with two versions."""
+    """One second after SIGKILL: no process, no listening socket, no shared memory, under load and with two versions.
+
+    The second begins when a process that started at the kill has come up: on a busy machine everything takes its time.
+    """
     server = serve()
     server.deploy("m", SCALE)
     server.deploy("m", onnx_models.scale(3).SerializeToString())
@@ -102,6 +102,7 @@ def test_when_the_supervisor_is_killed_everything_dies(serve: Serve) -> None:
         traffic.wait_for_answers(30)
         assert len(server.processes()) >= 6
         server.signal(signal.SIGKILL)
+        come_up()
         server.assert_nothing_outlives(1.0)
     server.wait()
 
@@ -110,7 +111,7 @@ def test_when_the_supervisor_is_killed_everything_dies(serve: Serve) -> None:
 def test_killed_in_its_first_second_it_takes_everything_along(tmp_path: Path) -> None:
     """SIGKILL while children are forked, imported or loading leaves none of them.
 
-    A child learns of it when its interpreter has come up, which on a busy machine takes its time.
+    A child learns of it when its interpreter has come up, so that one which started at the kill is waited for first.
     """
     generator = random.Random(5)
     for attempt in range(6):
@@ -124,6 +125,7 @@ def test_killed_in_its_first_second_it_takes_everything_along(tmp_path: Path) ->
             server.processes()
         server.processes()
         server.signal(signal.SIGKILL)
+        come_up()
         server.assert_nothing_outlives(1.0)
         server.wait()
 
@@ -160,20 +162,29 @@ def test_the_supervisor_imports_the_standard_library_only() -> None:
 
 
 def test_the_supervisor_keeps_no_channel_and_leaks_no_descriptor(serve: Serve) -> None:
-    """After ten killed workers it holds as many descriptors as before."""
+    """After some killed workers it holds as many descriptors as before."""
     server = serve()
     server.deploy("m", SCALE)
     with Traffic(server.http_port, "m", {"1": 2.0}, rate=50) as traffic:
-        counts = []
-        for _ in range(5):
+        for killed in range(6):
+            if killed == 1:
+                before = len(descriptors(server))
             worker = server.named("worker m/1")
-            counts.append(len(os.listdir(f"/proc/{server.pid}/fd")))
             worker.kill()
             wait_for(lambda gone=worker: not gone.is_running(), "its end")  # type: ignore[misc]
             traffic.wait_for_answers(10)
-    assert max(counts[1:]) <= counts[1]
-    targets = [os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.pid}/fd")]
-    assert not [t for t in targets if "changeover-channel" in t]
+    # While a worker comes there are its channels for a moment; what leaks stays.
+    wait_for(lambda: len(descriptors(server)) <= before, "as many as before")
+    wait_for(lambda: not any("changeover-channel" in target for target in descriptors(server)), "no channel")
+
+
+def descriptors(server: Server) -> list[str]:
+    """What the supervisor's descriptors stand for."""
+    found = []
+    for entry in Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed a moment ago
+            found.append(str(entry.readlink()))
+    return found
 
 
 def test_no_zombie_is_left(serve: Serve) -> None:

@@ -3,70 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from changeover.supervisor.circuit import Cause
-from changeover.supervisor.family import Family, Member, Role
+from changeover.supervisor.family import Member, Role
 from changeover.supervisor.provers import Provers
-from changeover.transport.link import Kind, Link, frame, pair
+from changeover.transport.link import Kind, frame
 from changeover.transport.page import SAMPLE_AREA
+from tests.supervisor.house import House
 
 SPEC: dict[str, Any] = {"worker": {"model": "m"}}
 
 
-class House:
-    """A family whose members' other link ends are here."""
+class Nursery(House):
+    """A house with provers."""
 
     def __init__(self) -> None:
-        self.family = Family()
-        self.timers: list[tuple[float, Callable[[], None]]] = []
-        self.provers = Provers(self.family, lambda delay, call: self.timers.append((delay, call)))
-        self.ends: dict[int, Link] = {}
-        self.controller = self.member(Role.CONTROLLER)
-        self.killed: list[tuple[int, str]] = []
-
-    def member(self, role: Role, *, ready: bool = False) -> Member:
-        ours, theirs = pair()
-        made = self.family._add(role, Link(ours))
-        made.ready = ready
-        self.ends[made.number] = Link(theirs)
-        return made
-
-    def heard(self, member: Member) -> list[tuple[Kind, Any]]:
-        found = []
-        while (message := self.ends[member.number].receive()) is not None:
-            found.append((message.kind, message.json()))
-        return found
+        super().__init__()
+        self.provers = Provers(self.family, self.later)
 
     def prover(self) -> Member:
         (found,) = self.family.of(Role.PROVER)
-        found.kill = lambda cause="": self.killed.append((found.number, cause))  # type: ignore[method-assign]
-        return found
+        return self.watched(found)
 
     def status(self, member: Member, state: str, loading: int = 1) -> None:
         self.provers.proved(member, frame(Kind.PROVED, {"loading": loading, "gate": "load", "state": state}))
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    """Members are slotted, so `kill` is replaced on a subclass."""
-
-    class Loose(Member):
-        """With a dictionary, so that a test can watch `kill`."""
-
-    monkeypatch.setattr("changeover.supervisor.family.Member", Loose)
-    return House()
+def house(loose_members: None) -> Nursery:
+    """Provers, and nobody to fork them."""
+    return Nursery()
 
 
 @pytest.fixture
-def zygote(house: House) -> Member:
+def zygote(house: Nursery) -> Member:
     return house.member(Role.ZYGOTE, ready=True)
 
 
-def test_one_prover_a_loading(house: House, zygote: Member) -> None:
+def test_one_prover_a_loading(house: Nursery, zygote: Member) -> None:
     """Asked for twice it is forked once, quiet from its first instruction on."""
     for _ in range(2):
         house.provers.prove({"loading": 1, "spec": SPEC})
@@ -74,7 +51,7 @@ def test_one_prover_a_loading(house: House, zygote: Member) -> None:
     assert (kind, body["role"], body["quiet"]) == (Kind.FORK, "prover", True)
 
 
-def test_a_sample_is_asked_of_the_gateways_in_service(house: House, zygote: Member) -> None:
+def test_a_sample_is_asked_of_the_gateways_in_service(house: Nursery, zygote: Member) -> None:
     """Each gets the memory and a place in it, the prover the same memory; nobody is asked for nothing."""
     joining, *serving = [house.member(Role.GATEWAY, ready=ready) for ready in (False, True, True)]
     house.provers.prove({"loading": 1, "spec": {**SPEC, "sample": True}})
@@ -92,7 +69,7 @@ def test_a_sample_is_asked_of_the_gateways_in_service(house: House, zygote: Memb
     assert [house.heard(gateway) for gateway in (joining, *serving)] == [[], [], []]
 
 
-def test_a_prover_waits_for_a_zygote(house: House) -> None:
+def test_a_prover_waits_for_a_zygote(house: Nursery) -> None:
     """It is looked again; one that is not wanted any more is not forked then."""
     house.provers.prove({"loading": 1, "spec": SPEC})
     assert house.family.of(Role.PROVER) == []
@@ -102,7 +79,7 @@ def test_a_prover_waits_for_a_zygote(house: House) -> None:
     assert [kind for kind, _ in house.heard(zygote)] == [Kind.FORK]
 
 
-def test_reports_are_handed_on(house: House, zygote: Member) -> None:
+def test_reports_are_handed_on(house: Nursery, zygote: Member) -> None:
     """Those on its own loading; after the last one its end is nothing to warn of."""
     house.provers.prove({"loading": 1, "spec": SPEC})
     prover = house.prover()
@@ -120,7 +97,7 @@ def test_reports_are_handed_on(house: House, zygote: Member) -> None:
         house.status(prover, "promoted")
 
 
-def test_a_death_is_told_and_nothing_replaced(house: House, zygote: Member) -> None:
+def test_a_death_is_told_and_nothing_replaced(house: Nursery, zygote: Member) -> None:
     """With its cause: SIGKILL from nobody here is one from outside."""
     house.provers.prove({"loading": 1, "spec": SPEC})
     prover = house.prover()
@@ -135,7 +112,7 @@ def test_a_death_is_told_and_nothing_replaced(house: House, zygote: Member) -> N
     assert len(house.family.of(Role.PROVER)) == 1
 
 
-def test_an_end_that_is_asked_for(house: House, zygote: Member) -> None:
+def test_an_end_that_is_asked_for(house: Nursery, zygote: Member) -> None:
     """By the controller for one loading, for all with the controller's own death; a loading without one is no error."""
     house.provers.end(7)
     house.provers.prove({"loading": 1, "spec": SPEC})
@@ -147,7 +124,7 @@ def test_an_end_that_is_asked_for(house: House, zygote: Member) -> None:
     assert len(house.killed) == 2
 
 
-def test_an_end_before_the_fork(house: House) -> None:
+def test_an_end_before_the_fork(house: Nursery) -> None:
     """There is no process: the loading is told as lost at once, and the fork does not come."""
     house.provers.prove({"loading": 1, "spec": SPEC})
     house.provers.end(1)
@@ -158,7 +135,7 @@ def test_an_end_before_the_fork(house: House) -> None:
     assert house.heard(zygote) == []
 
 
-def test_a_machine_without_room(house: House, zygote: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_room(house: Nursery, zygote: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts as killed from outside: the controller may try again."""
 
     def no_room(*_: object) -> Member:
@@ -170,9 +147,9 @@ def test_a_machine_without_room(house: House, zygote: Member, monkeypatch: pytes
     assert (kind, body["cause"]) == (Kind.DIED, "killed")
 
 
-def test_a_zygote_that_forks_nobody_is_killed(house: House, zygote: Member) -> None:
+def test_a_zygote_that_forks_nobody_is_killed(house: Nursery, zygote: Member) -> None:
     """It is stopped, or hangs."""
-    zygote.kill = lambda cause="": house.killed.append((zygote.number, cause))  # type: ignore[method-assign]
+    house.watched(zygote)
     house.provers.prove({"loading": 1, "spec": SPEC})
     (expect,) = [call for delay, call in house.timers if delay == 5.0]
     expect()

@@ -12,7 +12,7 @@ import pytest
 from changeover.testing import wait_for
 
 CHILD = (
-    "import time; from changeover.transport.child import arguments, introduce; introduce(*arguments()); time.sleep(60)"
+    "import time; from changeover.transport.child import arguments, introduce; introduce(*arguments()); time.sleep(600)"
 )
 PARENT = f"""
 import os, subprocess, sys, time
@@ -26,7 +26,7 @@ theirs.close()
 print(child.pid, flush=True)
 if sys.argv[1] == "hang up":
     os._exit(0)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -54,7 +54,7 @@ def test_a_child_dies_with_its_parent(how: str) -> None:
     parent.wait()
     assert parent.stdout is not None
     parent.stdout.close()
-    wait_for(lambda: ended(child), "the child's end", patience=2.0)
+    wait_for(lambda: ended(child), "the child's end")
 
 
 def test_a_child_whose_parent_died_first_ends_by_itself() -> None:
@@ -63,4 +63,4 @@ def test_a_child_whose_parent_died_first_ends_by_itself() -> None:
     parent.wait()
     assert parent.stdout is not None
     parent.stdout.close()
-    wait_for(lambda: ended(child), "the child's end", patience=5.0)
+    wait_for(lambda: ended(child), "the child's end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -51,28 +52,6 @@ def start(
 
 
 @speaks_to()
-def pause(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
-    """Stop a rollout where it is: its share of the traffic stays, and what is measured goes on being judged.
-
-    For example:
-
-        changeover rollout pause digits
-    """
-    return _steer(control, name, "pause", output)
-
-
-@speaks_to()
-def resume(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
-    """Go on with a paused rollout, from the step it is at.
-
-    For example:
-
-        changeover rollout resume digits
-    """
-    return _steer(control, name, "resume", output)
-
-
-@speaks_to()
 def weight(
     name: ModelName,
     share: Annotated[str, typer.Argument(metavar="SHARE", help="Of the traffic, for the new version: 25%.")],
@@ -90,32 +69,31 @@ def weight(
     return _steer(control, name, "weight", output, {"weight": share})
 
 
-@speaks_to()
-def promote(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
-    """Give the new version all traffic now, whatever steps are left. Gates cannot be skipped.
-
-    For example:
-
-        changeover rollout promote digits
-    """
-    return _steer(control, name, "promote", output)
-
-
-@speaks_to()
-def abort(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
-    """Take a rollout back: all traffic to the version that served before. After the promotion it is `undo`.
-
-    For example:
-
-        changeover rollout abort digits
-    """
-    return _steer(control, name, "abort", output)
-
-
 def _steer(control: str, name: str, verb: str, output: Format, body: Document | None = None) -> int:
     rollout = ControlClient(control, timeout=_SWITCHES_WITHIN).steer(name, verb, body)
     show(rollout, output, lambda: rollout_table(rollout))
     return Exit.DONE
+
+
+def _plain(verb: str, help_text: str) -> Callable[..., int]:
+    """Make the command of a verb that needs no more than a model's name."""
+
+    def command(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
+        return _steer(control, name, verb, output)
+
+    command.__name__ = verb
+    command.__doc__ = f"{help_text}\n\nFor example:\n\n    changeover rollout {verb} digits"
+    return speaks_to()(command)
+
+
+pause = _plain(
+    "pause", "Stop a rollout where it is: its share of the traffic stays, and what is measured goes on being judged."
+)
+resume = _plain("resume", "Go on with a paused rollout, from the step it is at.")
+promote = _plain("promote", "Give the new version all traffic now, whatever steps are left. Gates cannot be skipped.")
+abort = _plain(
+    "abort", "Take a rollout back: all traffic to the version that served before. After the promotion it is `undo`."
+)
 
 
 def _fields_of(plan: Path | None) -> object:

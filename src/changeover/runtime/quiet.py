@@ -21,6 +21,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _LOW = 19
+_NORMAL = os.getpriority(os.PRIO_PROCESS, 0)
+"""The server's own niceness, which the zygote inherits and its children come back to."""
 _CAP_SYS_NICE = 23
 _NORMAL_LIMIT = 20  # RLIMIT_NICE 20 allows niceness 0
 _AUTOGROUP = Path("/proc/self/autogroup")
@@ -168,7 +170,7 @@ def _restore(task: int, how: Quiet, cores: set[int]) -> None:
     """Bring a thread back; one that ended meanwhile needs nothing."""
     try:
         if how is Quiet.NICENESS:
-            os.setpriority(os.PRIO_PROCESS, task, 0)
+            os.setpriority(os.PRIO_PROCESS, task, _NORMAL)
             os.sched_setscheduler(task, os.SCHED_OTHER, os.sched_param(0))
         elif how is Quiet.AFFINITY:
             os.sched_setaffinity(task, cores)

@@ -19,7 +19,8 @@ from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.door.request import HttpRequest
 
 HEAD = b"content-type: application/octet-stream\r\n"
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 30.0
+"""How long a condition is waited for: a busy machine takes its time."""
 
 
 def get(path: str = "/", *fields: str, version: str = "1.1") -> bytes:

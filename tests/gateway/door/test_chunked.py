@@ -101,9 +101,9 @@ def test_one_byte_chunks_cost_linear_time() -> None:
 
     def seconds(count: int) -> float:
         wire = encode([b"x"] * count)
-        began = time.perf_counter()
+        began = time.thread_time()
         assert len(decode(wire, 65536)[0]) == count
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     small = min(seconds(20_000) for _ in range(3))
-    assert seconds(200_000) < 40 * small
+    assert min(seconds(200_000) for _ in range(2)) < 40 * small

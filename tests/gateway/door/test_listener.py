@@ -18,7 +18,7 @@ import pytest
 from changeover.gateway.door import listener
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
-from tests.gateway.door.served import Bench, Client, Served, get, post, serving
+from tests.gateway.door.served import WAIT_SECONDS, Bench, Client, Served, get, post, serving
 
 
 @pytest.mark.parametrize(("shared", "most"), [(True, 1), (False, 7)])
@@ -45,27 +45,35 @@ def test_connections_per_readiness(door: Served, shared: bool, most: int) -> Non
 
 def test_a_crowd_is_shared_in_turns(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a shared socket a process rests after eight connections, so that a sleeping one gets its turn."""
-    monkeypatch.setattr(listener, "_TURN_SECONDS", 0.05)
+    monkeypatch.setattr(listener, "TICK_SECONDS", 3600.0)  # it would end the rest too
+    monkeypatch.setattr(listener, "_TURN_SECONDS", 3600.0)
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
     server = DoorServer(Bench(), sock, Limits(), shared=True)
-    seen: list[tuple[int, float]] = []
+    counts: list[int] = []
+
+    async def accepted(count: int) -> None:
+        end = time.monotonic() + WAIT_SECONDS
+        while server.counts.accepted < count and time.monotonic() < end:  # noqa: ASYNC110 - it is turns that count
+            await asyncio.sleep(0)
 
     async def watch() -> None:
         server.start()
         with contextlib.ExitStack() as stack:
             for _ in range(20):
                 stack.enter_context(socket.create_connection(sock.getsockname()))
-            end = time.monotonic() + 5
-            while server.counts.accepted < 20 and time.monotonic() < end:
-                await asyncio.sleep(0)
-                seen.append((server.counts.accepted, time.monotonic()))
+            for turn in (8, 16):
+                await accepted(turn)
+                for _ in range(100):
+                    await asyncio.sleep(0)
+                counts.append(server.counts.accepted)
+                monkeypatch.setattr(listener, "_TURN_SECONDS", 0.001)
+                server._listen()
+            await accepted(20)
+            counts.append(server.counts.accepted)
         await server.stop(1.0, duck_seconds=0.0)
 
     door.wait(watch())
-    assert seen[-1][0] == 20
-    for turn in (8, 16):
-        times = [at for count, at in seen if count == turn]
-        assert times[-1] - times[0] > 0.03
+    assert (counts[0], counts[-1]) == (8, 20), "it rests, and goes on by itself"
 
 
 def test_connection_limit() -> None:
@@ -78,7 +86,7 @@ def test_connection_limit() -> None:
         third.sock.settimeout(0.4)
         with pytest.raises(TimeoutError):
             third.answer()
-        third.sock.settimeout(5)
+        third.sock.settimeout(WAIT_SECONDS)
         first.sock.close()
         assert third.answer().status == 200
         second.sock.close()
@@ -92,7 +100,7 @@ def test_no_descriptor_left(door: Served, caplog: pytest.LogCaptureFixture) -> N
         probe.send(get())
         probe.answer()
         with socket.socket() as sock:
-            sock.settimeout(5)
+            sock.settimeout(WAIT_SECONDS)
             lowest = os.dup(0)
             os.close(lowest)
             resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
@@ -135,13 +143,13 @@ def test_stop_answers_what_is_in_flight(door: Served) -> None:
     with door.client() as client:
         client.send(get("/hold"))
         door.until(lambda: len(door.app.held) == 1)
-        stopping = door.begin(door.server.stop(5.0, duck_seconds=0.1))
+        stopping = door.begin(door.server.stop(WAIT_SECONDS, duck_seconds=0.1))
         time.sleep(0.5)
         assert not stopping.done()
         door.call(lambda: door.app.held[0].respond(200, b"", (b"in time",)))
         assert client.answer().body == b"in time"
         client.sock.close()
-        assert stopping.result(1.0) == 0
+        assert stopping.result(WAIT_SECONDS / 2) == 0
 
 
 def test_stop_cuts_off_at_the_deadline(door: Served) -> None:
@@ -159,14 +167,13 @@ def test_idle_connections_close_and_young_ones_have_their_time(door: Served) -> 
     with door.client() as idle:
         idle.send(get())
         idle.answer()
-        time.sleep(0.3)
-        stopping = door.begin(door.server.stop(5.0, duck_seconds=0.4))
-        time.sleep(0.3)
+        stopping = door.begin(door.server.stop(WAIT_SECONDS, duck_seconds=1.6))
+        time.sleep(0.8)
         with door.client() as young:
             assert idle.ended()
             young.send(get())
             assert young.answer().headers["connection"] == "close"
-    assert stopping.result(2.0) == 0
+    assert stopping.result(WAIT_SECONDS) == 0
 
 
 def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
@@ -178,7 +185,7 @@ def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
             client = door.client()
             client.send(get())
             clients.append(client)
-        return await door.server.stop(3.0, duck_seconds=0.0)
+        return await door.server.stop(WAIT_SECONDS, duck_seconds=0.0)
 
     assert door.wait(crowd_then_stop()) == 0
     for client in clients:
@@ -186,15 +193,18 @@ def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
         client.sock.close()
 
 
-def test_last_listener_leaves_no_half_open_door(door: Served) -> None:
+def test_last_listener_leaves_no_half_open_door(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the last ones are taken in, a new handshake does not finish; afterwards it is refused."""
-    stopping = door.begin(door.server.stop(3.0, duck_seconds=0.0))
-    time.sleep(0.05)
+    held_off, really = threading.Event(), listener._hold_off_handshakes
+    monkeypatch.setattr(listener, "_hold_off_handshakes", lambda sock: really(sock) and not held_off.set())
+    monkeypatch.setattr(listener, "_SETTLE_SECONDS", 1.5)
+    stopping = door.begin(door.server.stop(WAIT_SECONDS, duck_seconds=0.0))
+    assert held_off.wait(WAIT_SECONDS)
     with socket.socket() as late:
-        late.settimeout(0.02)
+        late.settimeout(0.1)
         with pytest.raises(TimeoutError):
             late.connect(("127.0.0.1", door.port))
-    assert stopping.result(2.0) == 0
+    assert stopping.result(WAIT_SECONDS) == 0
     with pytest.raises(ConnectionRefusedError):
         door.client()
 
@@ -204,12 +214,12 @@ def test_other_listeners_go_on() -> None:
     with serving() as staying:
         other = DoorServer(Bench(), staying.sock.dup(), Limits())
         staying.call(other.start)
-        leaving = staying.begin(other.stop(2.0, last=False, duck_seconds=0.1))
+        leaving = staying.begin(other.stop(WAIT_SECONDS, last=False, duck_seconds=0.1))
         for _ in range(50):
             with staying.client() as client:
                 client.send(get())
                 assert client.answer().status == 200
-        assert leaving.result(3.0) == 0
+        assert leaving.result(WAIT_SECONDS) == 0
         with staying.client() as client:
             client.send(get())
             assert client.answer().status == 200
@@ -224,13 +234,12 @@ def test_stop_under_load_loses_nothing() -> None:
         threads = [threading.Thread(target=_hammer, args=(door.port, n, answered, lost)) for n in range(8)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
-        assert door.wait(door.server.stop(5.0, duck_seconds=0.5)) == 0
+        door.until(lambda: min(answered) > 10, "traffic")
+        assert door.wait(door.server.stop(WAIT_SECONDS, duck_seconds=0.5)) == 0
         for thread in threads:
-            thread.join(5.0)
+            thread.join(WAIT_SECONDS)
             assert not thread.is_alive()
         assert lost == []
-        assert min(answered) > 10
 
 
 def _hammer(port: int, number: int, answered: list[int], lost: list[str]) -> None:
