@@ -42,7 +42,7 @@ runtime:
 gates:
   warmup: {finite: false}
   accuracy: {metric: top1, min: 97%, tolerance: 1e-3}
-  performance: {max_ratio: 2}
+  performance: {max_ratio: 2, min_difference: 0.5ms}
   resources: {max_memory: 60%}
 """
 
@@ -96,7 +96,8 @@ def test_every_field_of_the_gates_is_read() -> None:
     """Thresholds of each gate."""
     gates = parse_plan(WHOLE).gates
     assert gates.accuracy == AccuracyGate(metric="top1", min=0.97, tolerance=1e-3)
-    assert (gates.performance.max_ratio, gates.resources.max_memory) == (2, 0.6)
+    assert (gates.performance.max_ratio, gates.performance.min_difference) == (2, 0.0005)
+    assert gates.resources.max_memory == 0.6
 
 
 def test_a_plan_may_come_inline() -> None:

@@ -46,10 +46,13 @@ class PerformanceGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         enabled: false skips the gate.
         max_ratio: most worker CPU time for a run, as a multiple of the active version's.
+        min_difference: seconds that a run must take more to be refused, whatever the ratio. The default is what the
+            hand-over of a run to its worker costs: of less no client and no throughput tells.
     """
 
     enabled: bool = True
     max_ratio: Annotated[float, msgspec.Meta(gt=0)] = 1.5
+    min_difference: Annotated[float, msgspec.Meta(ge=0)] = 0.00002
 
 
 class ResourcesGate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,7 @@ QUANTITIES: Final[dict[str, Callable[[object], float]]] = {
     "runtime.max_queue_delay": seconds,
     "runtime.memory_limit": size_bytes,
     "gates.accuracy.min": share,
+    "gates.performance.min_difference": seconds,
     "gates.resources.max_memory": share,
 }
 """Fields by their path, and how their text is read."""
