@@ -131,3 +131,17 @@ def test_only_an_autogroup_that_comes_back_takes_a_session(how: Quiet, for_good:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     assert printed.split() == [str(alone), "True"]
+
+
+@pytest.mark.skipif(not quiet._autogroup_works(), reason="this kernel has no autogroups")
+def test_who_stays_low_leaves_the_session_alone() -> None:
+    """Its autogroup is the server's: lowered by a prover, the gateways would be low with it, for good."""
+    code = (
+        "import os; os.setsid(); from changeover.runtime import quiet; group = open('/proc/self/autogroup').read();"
+        "quiet.stand_apart(for_good=True) if not os.fork() else os._exit(os.wait()[1] >> 8); quiet.stay_low();"
+        "print(open('/proc/self/autogroup').read() == group, os.nice(0))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert printed.split() == ["True", "19"]

@@ -28,7 +28,6 @@ _NORMAL_LIMIT = 20  # RLIMIT_NICE 20 allows niceness 0
 _AUTOGROUP = Path("/proc/self/autogroup")
 _AUTOGROUP_PATIENCE = 10.0
 _AUTOGROUP_PAUSE = 0.005
-_STAY_PATIENCE = 0.5
 _AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -93,10 +92,11 @@ def lowered() -> Iterator[None]:
 
 
 def stay_low() -> None:
-    """Lower this process, which has one thread, for good; anybody may do that."""
+    """Lower this process, which has one thread, for good; anybody may do that.
+
+    Its autogroup stays as it is: it is the server's (`stand_apart`), and its niceness counts for gateways and workers.
+    """
     _lower(threading.get_native_id())
-    if _autogroup_works():  # niceness and policy count inside the group only
-        _set_autogroup(_LOW, _STAY_PATIENCE)
 
 
 def run_quietly(call: Callable[[], T], how: Quiet) -> T:
