@@ -123,7 +123,7 @@ def test_a_worker_that_crashes_while_it_loads_is_a_refusal(serve: Serve) -> None
     """SIGKILL for the candidate's worker, proven as it is: the record names the signal, and nobody tries again."""
     server = serve()
     server.deploy("m", GOOD)
-    server.plan("m", "gates: {performance: {enabled: false}}")
+    server.plan("m", "gates: {performance: {enabled: false}, accuracy: {enabled: false}}")
     with Traffic(server.http_port, "m", {"1": 2.0}) as traffic:
         pushed = server.push("m", onnx_models.slow(2000).SerializeToString())
         server.named("worker m/2").send_signal(signal.SIGKILL)

@@ -18,7 +18,7 @@ from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, require_compatible
 from changeover.prover import golden, machine
 from changeover.prover.gates.accuracy import Accuracy, needs_active
-from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, Agreement
+from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, MOST_SECONDS, Agreement
 from changeover.prover.gates.performance import performance
 from changeover.prover.gates.resources import resources
 from changeover.prover.recent import gather
@@ -210,7 +210,8 @@ class Proving:
         recent = gather(self._sample, batchable=beside.batchable, alive=self._alive)
         gate = Agreement(rule, self._spec.disagreement, self._alive).gate(recent, self._candidate, beside)
         if gate is None:
-            return f"{len(recent.requests)} recent requests are too few: it takes {LEAST_REQUESTS} that are answered"
+            takes = f"it takes {LEAST_REQUESTS} that are answered in {MOST_SECONDS:.0f} s"
+            return f"{len(recent.requests)} recent requests are too few: {takes}"
         return gate
 
     def _performance(self) -> GateResult:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from changeover.prover.gates import agreement
 from changeover.prover.gates.agreement import LEAST_REQUESTS, Agreement
 from changeover.prover.recent import Recent
 from changeover.rollout.plan_gates import AccuracyGate
@@ -99,3 +100,15 @@ def test_too_few_say_nothing(tmp_path: Path) -> None:
     result = said(tmp_path, -2.0, ROWS[:LEAST_REQUESTS])
     assert result is not None
     assert result.result == "failed"
+
+
+def test_it_ends_when_enough_is_known_or_too_little_comes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past its time with the least number of requests; past a longer one without it."""
+    monkeypatch.setattr(agreement, "_BUDGET", 0.0)
+    result = said(tmp_path, 2.0)
+    assert result is not None
+    assert result.evidence["samples"] == LEAST_REQUESTS
+    monkeypatch.setattr(agreement, "MOST_SECONDS", 0.0)
+    assert said(tmp_path, 2.0) is None

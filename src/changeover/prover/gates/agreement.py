@@ -29,6 +29,8 @@ COMPARABLE: Final = (None, "agreement", "tolerance", "cosine")
 _LEAST: Final = {"tolerance": 1.0, "cosine": 0.99}
 _BUDGET: Final = 3.0
 """Seconds of processor time, once the least number of requests was looked at."""
+MOST_SECONDS: Final = 30.0
+"""The same before that."""
 Answers = dict[str, Array]
 
 
@@ -49,15 +51,16 @@ class Agreement:
         self._largest = 0.0
 
     def gate(self, recent: Recent, candidate: Subject, active: Subject) -> GateResult | None:
-        """Run them through both; None when too few were answered by the active version."""
-        until = time.thread_time() + _BUDGET
+        """Run them through both; None when too few were answered in time."""
+        began = time.thread_time()
         scores: list[float] = []
         for feeds in recent.requests:
             theirs = _answers(active, feeds)
             if theirs is not None:
                 scores.append(self._score(active, theirs, _answers(candidate, feeds)))
             self._alive()
-            if len(scores) >= LEAST_REQUESTS and time.thread_time() > until:
+            took = time.thread_time() - began
+            if took > (_BUDGET if len(scores) >= LEAST_REQUESTS else MOST_SECONDS):
                 break
         return self._judged(recent, np.array(scores)) if len(scores) >= LEAST_REQUESTS else None
 
