@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +33,16 @@ rollout:
   min_requests: 50
   max_hold: 60s
   on_inconclusive: rollback
-  undo_window: 20s
+  undo_window: 60s
 runtime: {memory_limit: 256MiB, run_timeout: 2s}
 """
 """The holds are the only difference from a plan for clients: a bad candidate is to be met by every step in time."""
 DEADLINE_S = 2.0
 BACK_MS = 1000.0
+UNSHIELDED = "@watching"
+"""After the promotion there is nobody behind the new version; what its clients have of it is told, without a bound."""
+LONGEST_S = 360.0
+"""A run that sleeps for ever in a gate is given up after the server's `load_timeout`, 300 s."""
 
 
 def main(runs: int, kinds: str, rate: float, minutes: float) -> None:
@@ -46,15 +51,22 @@ def main(runs: int, kinds: str, rate: float, minutes: float) -> None:
     with tempfile.TemporaryDirectory(prefix="changeover-rehearse-") as made:
         outcomes = rehearsed(Path(made), PLAN, cases, rate, minutes)
     for row in summary(outcomes):
-        clean = row["errors"] == row["late"] == row["wrong"] == 0
+        unshielded = row["kind"].endswith(UNSHIELDED)
+        clean = unshielded or row["errors"] == row["late"] == row["wrong"] == 0
         complete = row["runs"] >= runs
-        emit(f"bad_{row['kind']}", met=clean and complete and row["right"] == row["runs"] and row["back_ms"] <= BACK_MS,
-             **row, reach=f"{runs} taken back, 0 errors, 0 wrong, 0 late, all back <= {BACK_MS:.0f} ms")  # fmt: skip
+        emit(f"bad_{row['kind']}", met=clean and complete and row["right"] == row["runs"] and back(row),
+             **row, reach=f"{runs} taken back, {'' if unshielded else '0 errors, 0 wrong, 0 late, '}"
+             f"all back <= {BACK_MS:.0f} ms")  # fmt: skip
     missed = [case for case in cases[: len(KINDS)] if case.name not in {o.kind for o in outcomes}]
     emit("bad_candidates", met=not missed and all(o.right for o in outcomes), candidates=len(outcomes),
          asked_for=len(cases), taken_back=sum(o.right for o in outcomes), requests=sum(o.requests for o in outcomes),
          errors=sum(o.errors for o in outcomes), late=sum(o.late for o in outcomes), rate=rate,
          reach="all taken back")  # fmt: skip
+
+
+def back(row: dict[str, Any]) -> bool:
+    """Whether all traffic was back in time: the candidate's last answer, and the last gateway's acknowledgement."""
+    return all(row[name] is None or row[name] <= BACK_MS for name in ("back_ms", "acknowledged_ms"))
 
 
 def rehearsed(folder: Path, plan: str, cases: Sequence[Case], rate: float, minutes: float) -> list[Outcome]:
@@ -64,7 +76,7 @@ def rehearsed(folder: Path, plan: str, cases: Sequence[Case], rate: float, minut
     subject = Subject(digits.MODEL, folder / "model.onnx", script(plan, "the plan of the bench", None), None)
     clients, outcomes = Clients(folder / "traffic.npz", rate, DEADLINE_S), []
     until = time.monotonic() + 60 * minutes
-    for outcome in perform(subject, list(cases), clients, timeout=120.0):
+    for outcome in perform(subject, list(cases), clients, timeout=LONGEST_S):
         outcomes.append(outcome)
         if time.monotonic() > until:
             say(f"the time is over after {len(outcomes)} of {len(cases)} candidates")

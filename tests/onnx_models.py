@@ -86,22 +86,26 @@ def slow(rounds: int, factor: float = 1.0, size: int = 256) -> ModelProto:
 
 def not_a_number() -> ModelProto:
     """`y = x + NaN`: loads well, and answers nonsense."""
+    ends = [_value("x", Datatype.FP32, ("N", 4))], [_value("y", Datatype.FP32, ("N", 4))]
+    return _model([_node("Add", "x", "nan", "y")], *ends, nan=np.array(np.nan, np.float32))
+
+
+def brittle(factor: float) -> ModelProto:
+    """`scale`, but NaN for 11, 31, 51, …: for one in five rows of four whole numbers in sequence."""
+    mod = _node("Mod", "x", "every", "rest", fmod=1)
+    nodes = [mod, _node("Sub", "rest", "hole", "apart"), _node("Div", "zero", "apart", "nothing")]
     return _model(
-        [_node("Add", "x", "nan", "y")],
+        [*nodes, _node("Mul", "x", "f", "scaled"), _node("Add", "scaled", "nothing", "y")],
         [_value("x", Datatype.FP32, ("N", 4))],
         [_value("y", Datatype.FP32, ("N", 4))],
-        nan=np.array(np.nan, np.float32),
+        **{k: np.array(v, np.float32) for k, v in (("every", 20), ("hole", 11), ("zero", 0), ("f", factor))},
     )
 
 
 def infinite() -> ModelProto:
     """`y = x / 0`: infinity for every positive input."""
-    return _model(
-        [_node("Div", "x", "nought", "y")],
-        [_value("x", Datatype.FP32, ("N", 4))],
-        [_value("y", Datatype.FP32, ("N", 4))],
-        nought=np.array(0, np.float32),
-    )
+    ends = [_value("x", Datatype.FP32, ("N", 4))], [_value("y", Datatype.FP32, ("N", 4))]
+    return _model([_node("Div", "x", "nought", "y")], *ends, nought=np.array(0, np.float32))
 
 
 def crash_at_load() -> ModelProto:

@@ -12,7 +12,11 @@ from changeover.cli.rehearse_view import outcome_line, rehearsal_table
 from changeover.rehearsal.cases import Case
 from changeover.rehearsal.outcome import Moments, Outcome, outcome, summary
 
-TAKEN = {"phase": "rolled_back", "reason": "error_rate", "arms": {"candidate": {"shielded": 4}}}
+BACK = [
+    {"phase": "rolling_back", "by": "judge", "at": "2026-01-01T00:00:07.500000Z"},
+    {"phase": "rolled_back", "by": "judge", "at": "2026-01-01T00:00:07.512000Z"},
+]
+TAKEN = {"phase": "rolled_back", "reason": "error_rate", "arms": {"candidate": {"shielded": 4}}, "history": BACK}
 
 
 def made(kind: str, rollout: dict[str, Any]) -> Outcome:
@@ -32,6 +36,7 @@ def test_a_candidate_in_one_line() -> None:
     """Who caught it, why, when, and what the clients had of it."""
     line = outcome_line(made("error", TAKEN))
     assert line.startswith("right: rolled_back, caught by judge (error_rate) after 2.5 s; 0 requests, 4 exposed, 4 sh")
+    assert line.endswith("; last answer 0 ms and acknowledged 12 ms after the verdict")
     assert outcome_line(made("error", {"phase": "watching"})).startswith("WRONG: watching; ")
 
 
@@ -39,5 +44,6 @@ def test_a_row_a_kind_and_a_verdict() -> None:
     """What the plan does not do is named."""
     text = shown(made("healthy", {"phase": "succeeded"}), made("error", TAKEN), made("error", TAKEN))
     assert "error@canary 2 of 2 judge x2 error_rate 2.5 s" in text
+    assert "0 0 0 0 ms 12 ms" in text
     assert "every bad candidate was taken back, every healthy one promoted" in text
     assert "the plan does not do: slow@canary" in shown(made("error", TAKEN), made("slow", {"phase": "succeeded"}))

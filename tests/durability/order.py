@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from tests.durability.crash_points import Call
+from tests.durability.points import Call
 
 _WRITES = ("write", "writev", "pwrite64", "ftruncate")
 _SYNCS = ("fsync", "fdatasync")

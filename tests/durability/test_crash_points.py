@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.durability import crash_points
-from tests.durability.crash_points import Call, CannotTrace, Point, Promise, broken
+from tests.durability.crash_points import CannotTrace
+from tests.durability.lives import Promise, broken
 from tests.durability.order import violations
+from tests.durability.points import FAILING, Call, Point, Recorded, points
 
 SAMPLE = 8
+IN_A_CANARY = (
+    Point(9, "canary", "after"),
+    Point(110, "canary"),
+    Point(14, "canary", "EIO", spell=True),
+    Point(90, "taken_back"),
+    Point(75, "taken_back", "ENOSPC"),
+)
+"""A shadow, a share, a promotion, a verdict; benchmarks/crash_points.py visits them all."""
 FEWEST_CALLS = 120
 """A life has more; a tracer that misses some would make the points a matter of luck."""
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """One life, undisturbed."""
     try:
         return crash_points.record(tmp_path_factory.mktemp("recorded"), certificate=False)
     except CannotTrace as error:
         pytest.skip(f"no process can be traced here: {error}")
+
+
+@pytest.fixture(scope="module")
+def calls(recorded: Recorded) -> list[Call]:
+    """Its calls."""
+    return recorded.calls
 
 
 def test_all_kinds_of_calls_are_seen(calls: list[Call]) -> None:
@@ -36,14 +53,25 @@ def test_all_kinds_of_calls_are_seen(calls: list[Call]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_killed_at_points_spread_over_a_life(calls: list[Call], tmp_path: Path) -> None:
+def test_killed_at_points_spread_over_a_life(recorded: Recorded, tmp_path: Path) -> None:
     """No request fails or is answered wrongly, what was acknowledged holds, and every rollout ends by its rule."""
-    every = [point for point in crash_points.points(calls) if not point.after or point.number % 2]
+    kills = [point for point in points(recorded) if point.what not in FAILING]
+    every = [point for point in kills if point.what == "before" or point.number % 2]
     step = len(every) // SAMPLE
-    chosen = [Point(p.number, p.after, cold=n % 4 == 3) for n, p in enumerate(every[step // 2 :: step])]
+    chosen = [replace(p, cold=n % 4 == 3) for n, p in enumerate(every[step // 2 :: step])]
     outcomes = list(crash_points.sweep(tmp_path, chosen))
     assert not [(str(o.point), o.call, o.problems) for o in outcomes if o.problems]
     assert sum(o.call is not None for o in outcomes) >= SAMPLE - 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("recorded")
+def test_killed_or_unable_to_write_in_a_canary(tmp_path: Path) -> None:
+    """A sound version gets there all the same, one that fails at its step is taken back, and no client can tell."""
+    outcomes = list(crash_points.sweep(tmp_path, IN_A_CANARY))
+    assert not [(str(o.point), o.call, o.problems) for o in outcomes if o.problems]
+    assert [str(o.point) for o in outcomes[:-1] if o.call is None] == []
 
 
 def test_the_order_of_writes(calls: list[Call]) -> None:

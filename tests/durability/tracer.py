@@ -1,10 +1,11 @@
-"""A process of its own that follows another through ptrace, tells each call that changes state, and kills it at one.
+"""A process of its own that follows another through ptrace, tells each call that changes state, and strikes at one.
 
-python -m tests.durability.tracer PID FOLDER OUTPUT [N before|after NAMES]
+python -m tests.durability.tracer PID FOLDER OUTPUT [N before|after|ERROR[:spell] NAMES]
 
 strace can inject a SIGKILL too, but only before a call, and it counts by thread: with a pool of threads the n-th
 write of a *process* cannot be named. Here all threads have one count, and the end comes before the call is made, or
-after it was made and before the process learns of it. N counts the calls with one of NAMES (by commas; empty: all).
+after it was made and before the process learns of it; or the call is not made and gets an ERROR such as EIO, and with
+`:spell` all that follow. N counts the calls with one of NAMES (by commas; empty: all).
 
 A call counts when it is for something below FOLDER, or is a `sendmsg`: what the process tells its parent. OUTPUT gets
 a line of JSON for each, in order: number, call, path. It ends when the process has ended, or by SIGTERM.
@@ -13,6 +14,7 @@ a line of JSON for each, in order: number, call, path. It ends when the process 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import platform
@@ -24,6 +26,8 @@ from typing import Final, TextIO
 
 _SEIZE, _INTERRUPT, _LISTEN, _SYSCALL, _GET_INFO = 0x4206, 0x4207, 0x4208, 24, 0x420E
 _TRACE_GOOD, _TRACE_CLONE = 1, 8
+_POKE_USER, _RESULT, _NUMBER = 6, 80, 120
+"""Places in the registers of a stopped x86-64 thread: RAX, and ORIG_RAX, where -1 keeps the call from being made."""
 _WALL: Final = 0x40000000
 _EVENT_STOP: Final = 128
 _INFO: Final = struct.Struct("=B3xIQQ7Q")  # op, arch, ip, sp; nr and six arguments at an entry
@@ -104,6 +108,7 @@ class Tracer:
 
     Attributes:
         at: number of the call at which it is killed, 0 for none; `after`: when the call was made.
+        error: what the call gets instead of being made, 0 for none; `spell`: so do all that follow.
         names: calls that `at` counts, all when empty.
     """
 
@@ -112,6 +117,8 @@ class Tracer:
     output: TextIO
     at: int = 0
     after: bool = False
+    error: int = 0
+    spell: bool = False
     names: frozenset[str] = frozenset()
     told: int = 0
     count: int = 0
@@ -158,8 +165,17 @@ class Tracer:
             path = known and self._concerns(known[1], arguments)
             if known and path:
                 self._entered(tid, known[0], path)
-        elif op == _EXIT and self.inside.pop(tid, -1) == self.at and self.after:
+        elif op == _EXIT:
+            self._left(tid, self.inside.pop(tid, -1))
+
+    def _left(self, tid: int, number: int) -> None:
+        if self.error and self._strikes(number):
+            ptrace(_POKE_USER, tid, _RESULT, _unsigned(-self.error))
+        elif self.after and number == self.at:
             os.kill(self.pid, signal.SIGKILL)
+
+    def _strikes(self, number: int) -> bool:
+        return number == self.at or (self.spell and number > self.at)
 
     def _entered(self, tid: int, name: str, path: str) -> None:
         self.told += 1
@@ -169,7 +185,9 @@ class Tracer:
             return
         self.count += 1
         self.inside[tid] = self.count
-        if self.count == self.at and not self.after:
+        if self.error and self._strikes(self.count):
+            ptrace(_POKE_USER, tid, _NUMBER, _unsigned(-1))
+        elif not self.error and self.count == self.at and not self.after:
             os.kill(self.pid, signal.SIGKILL)
 
     def _concerns(self, how: str, arguments: list[int]) -> str:
@@ -200,6 +218,10 @@ class Tracer:
             return memory.read(4096).split(b"\0", 1)[0].decode(errors="replace")
 
 
+def _unsigned(value: int) -> int:
+    return value & 0xFFFF_FFFF_FFFF_FFFF
+
+
 def _signed(value: int) -> int:
     return ctypes.c_int(value & 0xFFFFFFFF).value
 
@@ -211,6 +233,10 @@ def main() -> None:
         tracer = Tracer(int(pid), folder, file)
         if kill:
             tracer.at, tracer.after = int(kill[0]), kill[1] == "after"
+            what, _, spell = kill[1].partition(":")
+            tracer.error, tracer.spell = getattr(errno, what, 0), bool(spell)
+            if tracer.error and platform.machine() != "x86_64":
+                sys.exit("errors are injected on x86-64 only")
             tracer.names = frozenset(kill[2].split(",")) - {""}
         tracer.attach()
         file.write('"attached"\n')

@@ -16,7 +16,11 @@ ROLLED_BACK: dict[str, Any] = {
     "reason": "error_rate",
     "detail": "too many",
     "arms": {"candidate": {"shielded": 4}},
-    "history": [{"phase": "progressing", "step": "5%"}, {"phase": "rolling_back", "step": ""}],
+    "history": [
+        {"phase": "progressing", "step": "5%", "at": "2026-01-01T00:00:00.000000Z"},
+        {"phase": "rolling_back", "step": "", "at": "2026-01-01T00:00:07.500000Z"},
+        {"phase": "rolled_back", "step": "", "at": "2026-01-01T00:00:07.512500Z"},
+    ],
 }
 
 
@@ -57,7 +61,7 @@ def test_a_bad_candidate_that_was_taken_back() -> None:
     assert made.detection_s == 5.0
     assert (made.requests, made.exposed, made.shielded) == (7, 3 + 4, 4)
     assert (made.errors, made.wrong, made.late) == (1, 1, 1)
-    assert made.back_ms == 250.0
+    assert (made.back_ms, made.acknowledged_ms) == (350.0, 12.5)
     assert made.failures == {"500 run_failed": 1}
 
 
@@ -86,7 +90,7 @@ def test_a_candidate_without_an_end(kind: str) -> None:
 def test_a_candidate_that_answered_nobody() -> None:
     """All traffic was back before it had left."""
     made = outcome(Case("nan", "load"), 1, Moments(0.5, 0.5, 3.0), {"phase": "failed"}, (SEEN, "9", 2.0))
-    assert (made.exposed, made.back_ms, made.detection_s) == (0, 0.0, 2.5)
+    assert (made.exposed, made.back_ms, made.acknowledged_ms, made.detection_s) == (0, 0.0, None, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -136,4 +140,5 @@ def test_a_row_a_kind() -> None:
     assert (row["kind"], row["runs"], row["right"], row["taken_back"]) == ("error@canary", 3, 3, 3)
     assert row["detection_s"] == {"median": 3.0, "max": 5.0}
     assert (row["caught_by"], row["reasons"]) == ({"judge": 3}, {"error_rate": 3})
-    assert (row["requests"], row["shielded"], row["errors"], row["back_ms"]) == (21, 12, 3, 4250.0)
+    assert (row["requests"], row["shielded"], row["errors"], row["back_ms"]) == (21, 12, 3, 4350.0)
+    assert row["acknowledged_ms"] == 12.5

@@ -23,14 +23,21 @@ def outcome_line(outcome: Outcome) -> str:
         f"{outcome.requests:,} requests, {outcome.exposed:,} exposed, {outcome.shielded:,} shielded, "
         f"{outcome.errors:,} errors, {outcome.wrong:,} wrong, {outcome.late:,} late"
     )
-    return f"{'right' if outcome.right else 'WRONG'}: {end}{after}; {counts}"
+    return f"{'right' if outcome.right else 'WRONG'}: {end}{after}; {counts}{_back(outcome)}"
+
+
+def _back(outcome: Outcome) -> str:
+    """How long the way back took, where there was one."""
+    if outcome.back_ms is None or outcome.acknowledged_ms is None:
+        return ""
+    return f"; last answer {outcome.back_ms:.0f} ms and acknowledged {outcome.acknowledged_ms:.0f} ms after the verdict"
 
 
 def rehearsal_table(document: Document) -> RenderableType:
     """Return the rehearsal's rows, and its verdict."""
     made = table(
         "candidate", "taken back", "caught by", "reason", "after", "requests", "exposed", "shielded", "errors", "wrong",
-        "late", "all back",
+        "late", "last answer", "acknowledged",
     )  # fmt: skip
     for column in made.columns[4:]:
         column.justify = "right"
@@ -50,7 +57,7 @@ def _cells(row: Document) -> list[str]:
         ", ".join(row["reasons"]) or "-",
         "-" if found is None else f"{found['median']:.1f} s",
         *(f"{row[name]:,}" for name in ("requests", "exposed", "shielded", "errors", "wrong", "late")),
-        "-" if row["back_ms"] is None else f"{row['back_ms']:.0f} ms",
+        *("-" if row[name] is None else f"{row[name]:.0f} ms" for name in ("back_ms", "acknowledged_ms")),
     ]
 
 

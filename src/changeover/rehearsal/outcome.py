@@ -48,7 +48,8 @@ class Outcome:
         errors: clients that got an error, or nothing.
         wrong: clients that got values which are not the model's.
         late: answers after the clients' deadline.
-        back_ms: from the verdict to the last request that was sent and still went to the candidate.
+        back_ms: from the verdict to the candidate's last answer to a client; 0 when none came after it.
+        acknowledged_ms: from the verdict to the last gateway's acknowledgement that nothing goes to it any more.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Outcome:
     wrong: int
     late: int
     back_ms: float | None
+    acknowledged_ms: float | None
     failures: dict[str, int]
 
     @property
@@ -92,7 +94,7 @@ def outcome(case: Case, run: int, moments: Moments, rollout: Document, seen: tup
     records, version, deadline = seen
     phase, outcomes = str(rollout["phase"]), records.column("outcome")
     taken_back = phase in TAKEN_BACK
-    sent = _sent_to(records, version)
+    sent = _of(records, version, "sent")
     begun = moments.pushed if moments.armed is None else moments.armed
     shielded = _shielded(rollout)
     detected = moments.verdict - max(begun, moments.pushed) if taken_back and moments.verdict is not None else None
@@ -114,7 +116,8 @@ def outcome(case: Case, run: int, moments: Moments, rollout: Document, seen: tup
         errors=int((outcomes >= Answer.FAILED).sum()),
         wrong=int(((outcomes == Answer.WRONG) | (outcomes == Answer.WRONG_VERSION)).sum()),
         late=int(late.sum()),
-        back_ms=_back_ms(sent, moments.verdict) if taken_back else None,
+        back_ms=_back_ms(_of(records, version, "received"), moments.verdict) if taken_back else None,
+        acknowledged_ms=acknowledged_ms(rollout),
         failures=records.failures(),
     )
 
@@ -167,17 +170,30 @@ def _shielded(rollout: Document) -> int:
     return int(candidate.get("shielded") or 0)
 
 
-def _sent_to(records: Records, version: str) -> Any:
-    """When the requests were sent that this version answered."""
+def acknowledged_ms(rollout: Document) -> float | None:
+    """Return the milliseconds from the verdict to the last acknowledgement of the way back, from the history.
+
+    None where there was no way: a gate refused the candidate, or its rollout has not come to the end of the way.
+    """
+    history = list(rollout.get("history") or ())
+    begun = next((entry["at"] for entry in history if entry.get("phase") == "rolling_back" and entry.get("at")), None)
+    ended = next((entry["at"] for entry in history if entry.get("phase") == "rolled_back" and entry.get("at")), None)
+    if begun is None or ended is None:
+        return None
+    return round((datetime.fromisoformat(str(ended)) - datetime.fromisoformat(str(begun))).total_seconds() * 1e3, 1)
+
+
+def _of(records: Records, version: str, column: str) -> Any:
+    """A column of the requests that this version answered."""
     if version not in records.versions:
         return np.empty(0)
-    return records.column("sent")[records.column("version") == records.version_index(version)]
+    return records.column(column)[records.column("version") == records.version_index(version)]
 
 
-def _back_ms(sent: Any, verdict: float | None) -> float | None:
+def _back_ms(received: Any, verdict: float | None) -> float | None:
     if verdict is None:
         return None
-    last = float(sent.max()) if len(sent) else verdict
+    last = float(received.max()) if len(received) else verdict
     return round(max(0.0, last - verdict) * 1e3, 1)
 
 
@@ -190,6 +206,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 def _row(kind: str, mine: Sequence[Outcome]) -> dict[str, Any]:
     detected = sorted(o.detection_s for o in mine if o.detection_s is not None)
     back = [o.back_ms for o in mine if o.back_ms is not None]
+    acknowledged = [o.acknowledged_ms for o in mine if o.acknowledged_ms is not None]
     caught = Counter(o.caught_by for o in mine)
     return {
         "kind": kind,
@@ -206,4 +223,5 @@ def _row(kind: str, mine: Sequence[Outcome]) -> dict[str, Any]:
         "wrong": sum(o.wrong for o in mine),
         "late": sum(o.late for o in mine),
         "back_ms": max(back) if back else None,
+        "acknowledged_ms": max(acknowledged) if acknowledged else None,
     }

@@ -23,8 +23,8 @@ _POLL_S = 0.1
 _PROMOTED = "watching"
 _PAUSED = "paused"
 _ENDS = ("succeeded", "rolled_back", "failed")
-_WATCH_S = 20.0
-"""Seconds of the undo window in which a bad candidate that was promoted may still be taken back."""
+_WATCH_S = 60.0
+"""Seconds in which a bad candidate that was promoted may still be taken back, if the undo window is as long."""
 _CLEARED_WITHIN = 30.0
 _CONTROLLER_BACK_WITHIN = 15.0
 
