@@ -36,8 +36,9 @@ def test_what_is_held_back_is_the_last_buckets() -> None:
     """They were the old version's all the time: no key flips back for them."""
     table = all_to(DRAFT, NEW, standby=OLD, watch=Watch(100, finite=True))
     assert table.buckets == [(9_900, 9), (100, 7)]
-    assert table.finite
-    assert not all_to(DRAFT, NEW, standby=OLD).finite
+    assert (table.finite, table.mirror) == (True, BUCKETS)
+    plain = all_to(DRAFT, NEW, standby=OLD)
+    assert (plain.finite, plain.mirror) == (False, 0)
     assert all_to(DRAFT, NEW, watch=Watch(100)).buckets == [(BUCKETS, 9)]
 
 

@@ -1,5 +1,8 @@
 """The mirror: copies of routed requests go to the candidate after their answers went out (DESIGN §4).
 
+In the undo window what is held back on the previous version is copied to the promoted one, which still has to prove
+itself.
+
 One copy at a time is under way, and only when nobody waits: in front of the active version, of the candidate, or for a
 slot. Whatever does not fit is dropped, so clients never feel it. Copies take a fifth of the candidate's time at most,
 and where it has no traffic of its own they run at idle priority. Both answers are compared here (docs/adr/0010).
@@ -41,25 +44,30 @@ class _Copy(NamedTuple):
 
 
 class Mirror:
-    """Of one table, towards its candidate.
+    """Of one table.
+
+    Args:
+        table: to whose step it belongs.
+        source: whose requests are copied: the version that everything can go back to.
+        candidate: who gets the copies.
 
     Attributes:
         pairs: what was compared.
         quiet: the candidate has no traffic of its own, so copies run at idle priority.
     """
 
-    def __init__(self, table: Table, candidate: Target) -> None:
+    def __init__(self, table: Table, source: Target, candidate: Target) -> None:
         self.pairs = PairCount(candidate.loading, table.epoch)
         self.quiet = candidate.loading not in {loading for _, loading in table.record.buckets}
         self._share = table.record.mirror / BUCKETS
-        self._active = table.active
+        self._source = source
         self._candidate = candidate
         self._out: _Copy | None = None
         self._next = 0.0
 
     def copy(self, ticket: Ticket, outputs: list[Tensor]) -> _Copy | None:
         """Take a copy of a request that is being answered, if it is drawn and there is room; `send` comes next."""
-        if ticket.target is not self._active or not isinstance(ticket.tally, Tally):
+        if ticket.target is not self._source or not isinstance(ticket.tally, Tally):
             return None
         if self._share < 1 and random.random() >= self._share:  # noqa: S311 - no secret
             return None
@@ -85,7 +93,7 @@ class Mirror:
         if self._out is not None or monotonic() < self._next:
             return False
         batcher = self._candidate.batcher
-        if self._active.batcher.waiting or batcher.waiting:
+        if self._source.batcher.waiting or batcher.waiting:
             return False
         return batcher.channel is not None and bool(batcher.channel.free)
 

@@ -98,6 +98,16 @@ class Table:
         return self._choices[bisect_right(self._ends, bucket)]
 
 
+def _mirror(table: Table) -> Mirror | None:
+    """From the active version to the candidate; from what is held back on the standby to the promoted version."""
+    if not table.record.mirror:
+        return None
+    if table.candidate is not None:
+        return Mirror(table, table.active, table.candidate)
+    standby = table.record.standby
+    return None if standby is None else Mirror(table, table.targets[standby], table.active)
+
+
 Pick = tuple[Target, int, Target | None, Tally | None]
 """Who answers, the epoch that chose, who answers when that fails, and where it counts as evidence. Both targets are
 leased."""
@@ -160,9 +170,8 @@ class Model:
         for target in table.targets.values():
             target.ledger.step(table.epoch if compares else 0)
         self._keep(private=any(entry.private for entry in table.record.loadings))
-        self.mirror = None
-        if table.record.mirror and table.candidate is not None:
-            self.mirror = Mirror(table, table.candidate)
+        self.mirror = _mirror(table)
+        if self.mirror is not None:
             self.mirrors = [*self.mirrors[-1:], self.mirror]
         if table.shielded is not None:
             if isinf(self.patience.seconds):

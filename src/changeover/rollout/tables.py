@@ -35,7 +35,7 @@ class Watch:
     """How a promoted version is watched.
 
     Attributes:
-        holdback: buckets that stay on the previous one, as a control.
+        holdback: buckets that stay on the previous one, as a control; copies of their requests are compared.
         finite: as in `Share`, of either version: nobody replaces such an answer now, but it is counted.
     """
 
@@ -79,6 +79,7 @@ def all_to(
         standby=None if standby is None else standby.loading,
         candidate=None if candidate is None else candidate.loading,
         finite=watch.finite,
+        mirror=BUCKETS if kept else 0,
     )
 
 

@@ -76,7 +76,8 @@ class RoutingTable(msgspec.Struct, frozen=True):
         shield: a routed request that the candidate fails is replayed on the active version.
         finite: an answer with NaN or an infinity is a failure: of the candidate where its requests are shielded, of any
             version where none is.
-        mirror: of 10,000 routed requests, how many are copied to the candidate; 0 for none.
+        mirror: of 10,000 routed requests to the active version, how many are copied to the candidate; 0 for none. With
+            a standby instead of a candidate: of those held back on it, how many are copied to the active version.
         step: of the plan, such as `shadow` or `25%`; empty outside of a rollout.
     """
 
