@@ -1,13 +1,13 @@
 """The controller of a real server is killed at every state-changing system call of a version's life, or cannot write.
 
-    python benchmarks/crash_points.py [SECONDS] [--lives LIFE,...] [--kinds before,after,EIO,ENOSPC]
+    python benchmarks/crash_points.py [SECONDS] [--lives LIFE,...] [--kinds before,after,EIO,ENOSPC] [--skip N]
 
 First each life is recorded: `instant`, a promotion and its undo, a promotion and a refused push; `canary`, a whole
 rollout from its gates to its drain; `taken_back`, one that the judge takes back at its step; and their certificates.
 Then each call is a point: SIGKILL before it and, where it makes something durable or known, after it (at every fourth
 the whole server dies and is started again); fsync and fdatasync that fail, all that needs room on a disk that has none
 (at every fourth the disk stays sick). When SECONDS (600) are over what is left is not visited: the order is spread over
-the lives, so that those visited are. Light traffic goes on meanwhile.
+the lives, so that those visited are, and --skip goes on in it. Light traffic goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def lane(mine: list[Point], until: float) -> list[Outcome]:
     return outcomes
 
 
-def main(seconds: float, lives: Sequence[str], kinds: Sequence[str]) -> None:
+def main(seconds: float, lives: Sequence[str], kinds: Sequence[str], skip: int) -> None:
     """Record, sweep, print the figures."""
     until = time.monotonic() + seconds
     recorded = [_recorded(life) for life in lives]
-    wanted = spread([point for life in recorded for point in points(life) if point.what in kinds])
+    wanted = spread([point for life in recorded for point in points(life) if point.what in kinds])[skip:]
     say(f"crash points: {sum(len(life.calls) for life in recorded)} calls, {len(wanted)} points, {LANES} lanes")
     with ProcessPoolExecutor(LANES) as pool:
         lanes = [pool.submit(lane, wanted[number::LANES], until) for number in range(LANES)]
@@ -117,9 +117,10 @@ if __name__ == "__main__":
     parser.add_argument("seconds", type=float, nargs="?", default=600.0)
     parser.add_argument("--lives", default=",".join(LIVES))
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="points of the order visited before")
     given = parser.parse_args()
     try:
-        main(given.seconds, given.lives.split(","), given.kinds.split(","))
+        main(given.seconds, given.lives.split(","), given.kinds.split(","), given.skip)
     except CannotTrace as error:
         say(f"crash points: skipped, {error}")
         sys.exit(0)
