@@ -251,6 +251,23 @@ def test_nan_is_a_failure_where_the_table_says_so(wanted: bool) -> None:
     asyncio.run(scenario())
 
 
+def test_nan_that_comes_after_the_way_back_is_not_seen_either() -> None:
+    """The table that chose says what is a failure, not the one that is in force when the answer comes."""
+
+    async def scenario() -> None:
+        async with shielded(finite=True) as (here, _, new):
+            request = here.ask(question(outputs=[{"name": "y", "parameters": {"binary_data": True}}]))
+            header, (part,) = await new.take()
+            here.serve(2, entry(7, "1"), entry(8, "2"), candidate=8)
+            assert here.models.by_name["m"].refresh().epoch == 2
+            new.give(header, new.rows(header, part) * float("nan"))
+            await here.answered(request)
+            assert np.isfinite(np.frombuffer(request.answer[-16:], np.float32)).all()
+            await nothing_is_held(here)
+
+    asyncio.run(scenario())
+
+
 def test_nan_in_both_versions_is_no_fault_of_the_candidate() -> None:
     """The input asks for it: the client gets it, from the active version."""
 

@@ -98,8 +98,9 @@ class Shield:
 
     def take(self, ticket: Ticket) -> None:
         """Watch over a ticket whose fallback is leased: the candidate's time share begins to run."""
-        now = monotonic()
+        now, table = monotonic(), ticket.model.table
         ticket.guard = self
+        ticket.finite = table is not None and table.record.finite
         if isinf(ticket.model.patience.seconds):
             ticket.model.look()
         share = ticket.request.received + ticket.model.patience.seconds
@@ -130,8 +131,7 @@ class Shield:
 
     def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
         """Look at an answer; True when it does not go out and the request is replayed."""
-        table = ticket.model.table
-        if table is None or not table.record.finite or finite(outputs):
+        if not ticket.finite or finite(outputs):
             return False
         if isinstance(ticket.tally, Rescue):
             ticket.tally.dismiss(bucket(monotonic() - ticket.request.received), ticket.key)
@@ -183,7 +183,7 @@ class Shield:
         self._guarded.discard(ticket)
         again.tally = _rescue(ticket, doubtful=doubtful)
         if doubtful:
-            again.guard = self
+            again.guard, again.finite = self, ticket.finite
         elif ticket.tally is not None:
             ticket.tally.failed(ticket.key, None if took is None else bucket(took))
         again.target.batcher.put(again)

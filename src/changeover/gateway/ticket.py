@@ -64,6 +64,7 @@ class Ticket:
         tally: where it counts as evidence; None where it is none.
         guard: looks at what comes of it before the client does; None mostly.
         give_up: when the guard does not wait any longer (`time.monotonic`).
+        finite: the table that chose asks for finite answers; the one in force may be another when the answer comes.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class Ticket:
         "deadline",
         "epoch",
         "fallback",
+        "finite",
         "give_up",
         "guard",
         "key",
@@ -106,6 +108,7 @@ class Ticket:
         self.tally: Tally | Rescue | None = None
         self.guard: Guard | None = None
         self.give_up: float
+        self.finite = False
 
     def release(self) -> None:
         """End the lease, once."""
