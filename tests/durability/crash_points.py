@@ -28,6 +28,8 @@ from tests.durability.points import FAILING, Call, Outcome, Point, Recorded
 from tests.traffic import Traffic
 
 RATE = 80.0
+Felt = tuple[int, int, int]
+"""What clients had: failed requests, wrong answers, refused connections."""
 _ASK = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 _GONE = (OSError, http.client.HTTPException)
 _ROOT = Path(__file__).parents[2]
@@ -85,7 +87,7 @@ class Trace:
 def visit(cast: Cast, point: Point, traffic: Traffic | None) -> Outcome:
     """Live until the point, end there, come back; whether all promises held."""
     server, problems = cast.server, list[str]()
-    failed = len(traffic.report.failed) if traffic else 0
+    before = (len(traffic.report.failed), traffic.report.wrong, traffic.report.refused) if traffic else (0, 0, 0)
     with Trace(server, point) as trace:
         try:
             with _traffic(server, wanted=traffic is None and LIVES[point.life].asks):
@@ -110,7 +112,7 @@ def visit(cast: Cast, point: Point, traffic: Traffic | None) -> Outcome:
         server.start()
         server.wait_ready()
     with _traffic(server, wanted=traffic is None and LIVES[point.life].asks) as anew:
-        return Outcome(point, call, problems + _kept(cast, point, traffic or anew, failed))
+        return Outcome(point, call, problems + _kept(cast, point, traffic or anew, before))
 
 
 def _live(cast: Cast, point: Point) -> None:
@@ -121,7 +123,7 @@ def _live(cast: Cast, point: Point) -> None:
         cast.certified(last)
 
 
-def _kept(cast: Cast, point: Point, traffic: Traffic | None, failed: int) -> list[str]:
+def _kept(cast: Cast, point: Point, traffic: Traffic | None, before: Felt) -> list[str]:
     server = cast.server
     try:
         wait_for(lambda: _settled(cast), "every rollout to come to its end", 60)
@@ -138,15 +140,16 @@ def _kept(cast: Cast, point: Point, traffic: Traffic | None, failed: int) -> lis
     right = [FACTORS[active] * x for x in (1.0, 2.0, 3.0, 4.0)]
     if (answer.get("model_version"), answer.get("outputs", [{}])[0].get("data")) != (active, right):
         problems.append(f"{active} is active, and the answer is {answer}")
-    return problems + (_felt(traffic, failed, active) if traffic else [])
+    return problems + (_felt(traffic, before, active) if traffic else [])
 
 
-def _felt(traffic: Traffic, failed: int, active: str) -> list[str]:
+def _felt(traffic: Traffic, before: Felt, active: str) -> list[str]:
     traffic.wait_for_version(active)
     report = traffic.report
-    felt = report.failed[failed:]
-    if report.refused or report.wrong:
-        felt.append(f"{report.refused} connections refused, {report.wrong} wrong answers")
+    felt = report.failed[before[0] :]
+    wrong, refused = report.wrong - before[1], report.refused - before[2]
+    if refused or wrong:
+        felt.append(f"{refused} connections refused, {wrong} wrong answers")
     return felt
 
 
