@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,7 @@ def spread(found: list[Point]) -> list[Point]:
 def lane(mine: list[Point], until: float) -> list[Outcome]:
     """Visit points on one server, as long as there is time."""
     outcomes: list[Outcome] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the server does not stay
     folder = Path(tempfile.mkdtemp(prefix="changeover-crash-"))
     try:
         for outcome in crash_points.sweep(folder, mine, until):

@@ -9,6 +9,7 @@ client gives its request two seconds; every answer is compared with the model's 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def back(row: dict[str, Any]) -> bool:
 
 def rehearsed(folder: Path, plan: str, cases: Sequence[Case], rate: float, minutes: float) -> list[Outcome]:
     """Bring the candidates to a private server with the digits model, until the time is over."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the server does not stay
     (folder / "model.onnx").write_bytes(digits.model_bytes("1"))
     np.savez(folder / "traffic.npz", **{digits.INPUT: digits.load_samples().inputs()})
     subject = Subject(digits.MODEL, folder / "model.onnx", script(plan, "the plan of the bench", None), None)

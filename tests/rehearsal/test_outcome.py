@@ -141,4 +141,4 @@ def test_a_row_a_kind() -> None:
     assert row["detection_s"] == {"median": 3.0, "max": 5.0}
     assert (row["caught_by"], row["reasons"]) == ({"judge": 3}, {"error_rate": 3})
     assert (row["requests"], row["shielded"], row["errors"], row["back_ms"]) == (21, 12, 3, 4350.0)
-    assert row["acknowledged_ms"] == 12.5
+    assert (row["acknowledged_ms"], row["failures"]) == (12.5, {"500 run_failed": 3})

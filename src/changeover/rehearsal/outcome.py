@@ -222,6 +222,7 @@ def _row(kind: str, mine: Sequence[Outcome]) -> dict[str, Any]:
         "errors": sum(o.errors for o in mine),
         "wrong": sum(o.wrong for o in mine),
         "late": sum(o.late for o in mine),
+        "failures": dict(sum((Counter(o.failures) for o in mine), Counter[str]()).most_common()),
         "back_ms": max(back) if back else None,
         "acknowledged_ms": max(acknowledged) if acknowledged else None,
     }
