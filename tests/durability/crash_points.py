@@ -3,11 +3,12 @@
 A *point* is one call that changes state (a write, sync, rename, truncation, folder or message to the supervisor) of one
 of the `LIVES`, and what happens there: SIGKILL just before or just after it, or an error of the disk. *Warm*: the
 controller alone dies, and its successor takes over while traffic goes on. *Cold*: the whole server dies, and is started
-again. *Spell*: the disk goes on failing until the life is over.
+again. *Spell*: the disk goes on failing for two seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -70,6 +71,12 @@ class Trace:
         """Whether the traced process has ended."""
         return self._process.poll() is not None
 
+    def dies(self) -> bool:
+        """Wait for the end of the traced process; false when it lives on."""
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: self.ended, "the end of the controller")
+        return self.ended
+
     def calls(self) -> list[Call]:
         """All calls so far, in order."""
         return [Call(*json.loads(line)) for line in self._lines()[1:]]
@@ -92,14 +99,11 @@ def visit(cast: Cast, point: Point, traffic: Traffic | None) -> Outcome:
         try:
             with _traffic(server, wanted=traffic is None and LIVES[point.life].asks):
                 _live(cast, point)
-        except (*_GONE, AssertionError) as error:
-            if point.what not in FAILING and not trace.ended:
-                try:
-                    wait_for(lambda: trace.ended, "the end of the controller")
-                except TimeoutError:
-                    problems.append(f"the life broke off: {error!r}")
         except TimeoutError as error:
             problems.append(f"the life did not go on: {error}; {_shown(server)}")
+        except (*_GONE, AssertionError) as error:
+            if point.what not in FAILING and not trace.dies():
+                problems.append(f"the life broke off: {error!r}")
         call = point.among(trace.calls())
         died = trace.ended
     if call is None or (not died and point.what not in FAILING):

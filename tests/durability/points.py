@@ -37,7 +37,7 @@ class Point:
         life: one of `LIVES`.
         what: a SIGKILL before or after the call, or the error that it gets.
         cold: the whole server dies.
-        spell: the error comes again until the life is over; else once.
+        spell: the error comes again for two seconds; else once.
         late: the call belongs to the certificate, which comes seconds after all else.
     """
 

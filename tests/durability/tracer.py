@@ -5,7 +5,7 @@ python -m tests.durability.tracer PID FOLDER OUTPUT [N before|after|ERROR[:spell
 strace can inject a SIGKILL too, but only before a call, and it counts by thread: with a pool of threads the n-th
 write of a *process* cannot be named. Here all threads have one count, and the end comes before the call is made, or
 after it was made and before the process learns of it; or the call is not made and gets an ERROR such as EIO, and with
-`:spell` all that follow. N counts the calls with one of NAMES (by commas; empty: all).
+`:spell` all that follow for two seconds. N counts the calls with one of NAMES (by commas; empty: all).
 
 A call counts when it is for something below FOLDER, or is a `sendmsg`: what the process tells its parent. OUTPUT gets
 a line of JSON for each, in order: number, call, path. It ends when the process has ended, or by SIGTERM.
@@ -21,6 +21,7 @@ import platform
 import signal
 import struct
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
@@ -33,6 +34,7 @@ _EVENT_STOP: Final = 128
 _INFO: Final = struct.Struct("=B3xIQQ7Q")  # op, arch, ip, sp; nr and six arguments at an entry
 _ENTRY, _EXIT = 1, 2
 _AT_FDCWD: Final = -100
+_SPELL: Final = 2.0
 _O_CREAT: Final = os.O_CREAT
 
 # How to find the path: F: argument 0 is a descriptor; P: argument 0 is a path; A: arguments 0 and 1 are a folder's
@@ -108,7 +110,7 @@ class Tracer:
 
     Attributes:
         at: number of the call at which it is killed, 0 for none; `after`: when the call was made.
-        error: what the call gets instead of being made, 0 for none; `spell`: so do all that follow.
+        error: what the call gets instead of being made, 0 for none; `spell`: so do all that follow, `until` it is over.
         names: calls that `at` counts, all when empty.
     """
 
@@ -119,6 +121,7 @@ class Tracer:
     after: bool = False
     error: int = 0
     spell: bool = False
+    until: float = float("inf")
     names: frozenset[str] = frozenset()
     told: int = 0
     count: int = 0
@@ -175,7 +178,9 @@ class Tracer:
             os.kill(self.pid, signal.SIGKILL)
 
     def _strikes(self, number: int) -> bool:
-        return number == self.at or (self.spell and number > self.at)
+        if number == self.at and self.spell:
+            self.until = min(self.until, time.monotonic() + _SPELL)
+        return number == self.at or (self.spell and number > self.at and time.monotonic() < self.until)
 
     def _entered(self, tid: int, name: str, path: str) -> None:
         self.told += 1

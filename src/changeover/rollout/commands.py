@@ -289,7 +289,8 @@ class Commands:
         try:
             await asyncio.to_thread(self._journal.rollouts.certify, current.id, certificate)
         except ChangeoverError as error:
-            log.error("the certificate of %s cannot be written: %s", current.id, error.message)  # noqa: TRY400
+            log.error("the certificate of %s cannot be written yet: %s", current.id, error.message)  # noqa: TRY400
+            self._around.again(lambda: self._certify(current))
 
 
 def _entry(loading: Loading | None) -> LoadingEntry:
