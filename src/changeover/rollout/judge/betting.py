@@ -41,7 +41,7 @@ Array = npt.NDArray[np.float64]
 
 CLIP: Final = math.log(20)
 """No window multiplies capital by more than 20: one bad second alone never convicts."""
-LEANS: Final = math.log(5)
+LEANS: Final = math.log(10)
 """Log of the odds from which on what was seen speaks against a candidate, though it convicts nobody."""
 RECENT: Final = 3
 """Windows that it takes to convict at 500 to 1, as none multiplies by more than 20; the last are looked at alone."""
