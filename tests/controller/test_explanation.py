@@ -26,6 +26,15 @@ def test_whole_sentences(situation: str) -> None:
         assert "None" not in sentence, sentence
 
 
+def test_a_new_controller_says_what_became_of_the_evidence() -> None:
+    """Its hold began anew, and some of what was counted before counts."""
+    shown = ALL["progressing"]
+    taken = {**shown["history"][-1], "event": "found_split", "at": "2026-01-31T12:01:30.000000Z"}
+    sentences = explained(msgspec.convert({**shown, "history": [*shown["history"], taken]}, RolloutStatus))
+    assert any(s.startswith("A new controller took it over at 2026-01-31T12:01:30.000000Z; a hold") for s in sentences)
+    assert not any("What happened last" in s for s in sentences)
+
+
 @pytest.mark.parametrize(
     ("situation", "words"),
     [

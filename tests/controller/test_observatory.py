@@ -192,6 +192,30 @@ def ran(observatory: Observatory, gateway: int, at_ns: int, busy_ns: int, loadin
     observatory.record(gateway, Observations(at_ns, [seen]))
 
 
+def test_the_traffic_of_one_loading(start: int) -> None:
+    """At all gateways, failures among the requests; what came before does not count, nor what others answered."""
+    observatory = Observatory()
+    here, there, other = Gateway(1, observatory), Gateway(2, observatory), Gateway(1, observatory, loading=2)
+    here.report(start, 0.01)
+    other.report(start, 0.01)
+    here.report(start + SECOND, 0.002, 0.002, failed=2)
+    there.report(start + SECOND, 0.002)
+    found = observatory.traffic(1, start, start + SECOND)
+    assert (found.requests, found.failures, sum(found.latency.values())) == (5, 2, 3)
+    assert observatory.traffic(1, 0, start + 2 * SECOND).requests == 6
+    assert observatory.traffic(3, 0, start + SECOND).requests == 0
+
+
+def test_traffic_of_long_ago_is_not_taken_for_new(start: int) -> None:
+    """Three minutes are known: an older beginning is moved there."""
+    observatory = Observatory()
+    gateway = Gateway(1, observatory)
+    for second in range(0, 400, 2):
+        gateway.report(start + second * SECOND, 0.002)
+    found = observatory.traffic(1, start, start + 400 * SECOND)
+    assert 85 <= found.requests <= 95
+
+
 def test_utilisation_is_the_share_of_time_in_which_the_runners_ran(start: int) -> None:
     """All gateways together, per runner; another loading's does not count."""
     observatory = Observatory()

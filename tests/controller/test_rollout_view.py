@@ -90,7 +90,13 @@ def test_while_it_loads_it_has_no_share(tmp_path: Path, fleet: MemoryFleet) -> N
 
     async def script(driver: Driver, shown: Callable[[], RolloutStatus]) -> None:
         await until(lambda: _loads(driver, "2"))
-        assert (shown().phase, shown().weight) == ("validating", None)
+        told = shown()
+        assert (told.phase, told.weight) == ("validating", None)
+        old, new = told.arms.active, told.arms.candidate
+        assert old is not None
+        assert new is not None
+        assert (old.version, old.requests, old.failures) == ("1", 61, 1)  # what the fleet in memory tells of loading 1
+        assert (new.version, new.requests) == ("2", 0)
 
     shown_while(tmp_path, fleet, [(1, 0.0), (2, 0.0)], script)
 

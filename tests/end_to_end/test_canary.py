@@ -107,6 +107,45 @@ def test_the_controller_is_killed_at_a_step(serve: Serve) -> None:
         traffic.wait_for_answers(20)
 
 
+@pytest.mark.timeout(150)
+def test_a_new_controller_counts_what_the_gateways_have_counted(serve: Serve) -> None:
+    """All that the step had seen, no more and no less, though its hold begins anew; and it says so."""
+    server = serve(gateways=2)
+    steps = "[{weight: shadow, mirror: 50%, hold: 1s, min_requests: 5}, {weight: 30%, hold: 1h, min_requests: 30}]"
+    server.plan(
+        "m", f"rollout: {{strategy: canary, steps: {steps}, max_hold: 2h, limits: {{latency_increase: 900%}}}}\n"
+    )
+    server.deploy("m", model("1"), 1)
+    with Traffic(server.http_port, "m", FACTORS, rate=150) as traffic:
+        server.push("m", model("2"), 2)
+        wait_for(lambda: rollout(server)["phase"] == "progressing", "the first step", 60)
+        traffic.wait_for_version("2")
+        traffic.wait_for_answers(200)
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
+    before = settled(server)
+    server.named("controller").kill()
+    wait_for(lambda: exchange_ok(server), "the next controller")
+    wait_for(lambda: rollout(server)["ruling"], "a ruling of the next controller")
+    assert settled(server) == before
+    assert rollout(server)["step"]["requests"] == 0
+    explained = server.control("GET", f"/v1/rollouts/{rollout(server)['id']}/explain")["sentences"]
+    assert any(sentence.startswith("A new controller took it over") for sentence in explained)
+
+
+def settled(server: Server) -> str:
+    """What the judge says of errors, once two looks in a row have found the same."""
+    found: list[str] = []
+
+    def same() -> bool:
+        ruling = rollout(server)["ruling"]
+        found.append(next(f["detail"] for f in ruling["findings"] if f["test"] == "errors"))
+        time.sleep(1.2)  # a look a second
+        return len(found) > 1 and found[-1] == found[-2]
+
+    wait_for(same, "the count to be told whole", 30)
+    return found[-1]
+
+
 def exchange_ok(server: Server) -> bool:
     try:
         return exchange(server.control_port, "GET", "/v1/models").status == 200

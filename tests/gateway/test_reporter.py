@@ -43,6 +43,35 @@ def test_news_is_told_once() -> None:
     asyncio.run(scenario())
 
 
+def test_a_new_controller_is_told_again_what_a_step_has_counted() -> None:
+    """Of both versions; what it was told is not told once more."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            old, new = here.serve(1, entry(7, "1"), entry(8, "2"), weight=0, candidate=8, mirror=10_000)
+            reporter = Reporter(here.models, here.told.append)
+            serving = [asyncio.create_task(w.serve(2.0)) for w in (old, new)]
+            await here.answered(here.ask(question()))
+            pairs = here.models.by_name["m"].mirrors[0].pairs
+            await here.until(lambda: pairs.compared, "the comparison")
+            found = []
+            for _ in range(2):
+                here.told.clear()
+                reporter.report()
+                reports = read(here.told)
+                tallies = {t.loading: t.requests for r in reports for t in r.tallies if t.member}
+                found.append((tallies, [p.compared for r in reports for p in r.pairs]))
+                reporter.report()
+                assert not read(here.told)
+                reporter.forget()
+            assert found[0] == found[1]
+            assert found[0] == ({7: 1, 8: 0}, [1])
+            for task in serving:
+                task.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_both_arms_are_told_at_one_time() -> None:
     """Each with its epoch and worker, and the work of its runs."""
 

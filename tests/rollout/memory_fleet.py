@@ -264,5 +264,11 @@ class MemoryFleet:
         arms = [evidence.Arm(requests=100), evidence.Arm(requests=weight // 100)]
         return evidence.Window((epoch, candidate, active), since_ns, monotonic_ns(), weight, *arms)
 
+    def machine_memory(self) -> int:
+        return 1 << 40
+
+    def traffic(self, loading: int, since_ns: int) -> evidence.Arm:
+        return evidence.Arm(requests=60 + loading, failures=1)
+
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
         return Requests(total=70, failed=0, shielded=0, shed=1)

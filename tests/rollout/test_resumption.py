@@ -78,9 +78,15 @@ def test_a_new_term_holds_the_same_step(stage: Stage, fleet: MemoryFleet) -> Non
             "validating",
             "shadowing",
             "progressing",
+            "progressing",
             "rolling_back",
             "rolled_back",
         ]
+        assert record.record["history"][3]["event"] == "found_split"  # type: ignore[index]
+        assert [window.stratum[0] for window in judge.seen] == [
+            4,
+            6,
+        ]  # the last term first
 
     lived(stage, fleet, first)
     spawned = [call for call in fleet.calls if call.startswith("spawn")]
@@ -138,7 +144,7 @@ def test_a_step_that_a_new_term_could_not_store_is_tried_again(stage: Stage, fle
         driver.journal.heal()
         await tick(driver, judge)
         await tick(driver, judge, "waiting")
-        assert len(judge.seen) == 1
+        assert [window.stratum[0] for window in judge.seen] == [2, 4]  # the last term first
         assert shares(fleet) == {"2": 500, "1": 9500}
 
     lived(stage, fleet, first)

@@ -215,6 +215,71 @@ def test_memory_over_its_share_takes_it_back(
     run(scenario)
 
 
+def test_without_a_memory_limit_the_machine_s_counts(
+    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 % of all that there is, and not before."""
+
+    async def scenario() -> None:
+        post = Post(stage, fleet)
+        post.stand()
+        monkeypatch.setattr(fleet, "machine_memory", lambda: 1000)
+        monkeypatch.setattr(fleet, "memory", lambda _: 800)
+        assert post.look() is None
+        monkeypatch.setattr(fleet, "memory", lambda _: 801)
+        heard = post.vigil.look(post.current, post.source, post.candidate)
+        assert heard is not None
+        assert (heard[0], heard[1].reason) == (Event.LOST, "memory")
+        assert heard[1].detail is not None
+        assert heard[1].detail.endswith(" has 801 bytes, over 80% of 1,000, all that there is")
+
+    run(scenario)
+
+
+def test_without_a_control_a_verdict_is_an_alarm(
+    stage: Stage, fleet: MemoryFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted, shown and said once; nothing is taken back."""
+
+    async def scenario() -> None:
+        post = Post(stage, fleet, "rollout: {strategy: instant}")
+        post.current.rollout = replace(post.current.rollout, phase=Phase.WATCHING)
+        post.stand()
+        for _ in range(2):
+            post.judge.says = says("failed", "error_rate")
+            assert post.look() is None
+        assert post.current.totals.requests["active"] == 200
+        assert len([r for r in caplog.records if "nothing is held back" in r.message]) == 1
+
+    run(scenario)
+
+
+def test_what_the_last_term_left_counts_once(stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one window before all others, without times; and not at all when the judge's memory is of that table."""
+
+    async def scenario() -> None:
+        seen = Window((5, 2, 1), 0, 9_000, 500, Arm(90, latency={3: 90}), Arm(10, 2, latency={3: 10}))
+        told = fleet.evidence
+        monkeypatch.setattr(fleet, "evidence", lambda *asked: seen if asked[3:] == (5, 0) else told(*asked))
+        post = Post(stage, fleet)
+        post.vigil.inherit(5)
+        post.stand(7)
+        for _ in range(2):
+            post.look()
+        strata = [window.stratum[0] for window in post.judge.seen]
+        assert strata == [5, 7, 7]
+        first = post.judge.seen[0]
+        assert (first.seconds, first.candidate, first.active) == (0.0, Arm(10, 2), Arm(90))
+        again = Post(stage, fleet)
+        again.current.memory = {"epoch": 5}
+        again.vigil.inherit(5)
+        again.stand(7)
+        again.look()
+        assert [window.stratum[0] for window in again.judge.seen] == [7]
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("text", "phase", "wanted"),
     [
@@ -223,15 +288,13 @@ def test_memory_over_its_share_takes_it_back(
         (PLAN, Phase.WATCHING, True),
         (PLAN, Phase.VALIDATING, False),
         (PLAN, Phase.ROLLED_BACK, False),
-        ("rollout: {strategy: instant}", Phase.WATCHING, False),
-        ("rollout: {strategy: instant, holdback: 1%}", Phase.WATCHING, True),
-        ("{rollout: {strategy: instant}, runtime: {memory_limit: 1GiB}}", Phase.WATCHING, True),
+        ("rollout: {strategy: instant}", Phase.WATCHING, True),
     ],
 )
 def test_when_there_is_something_to_look_at(
     stage: Stage, fleet: MemoryFleet, text: str, phase: Phase, wanted: bool
 ) -> None:
-    """At a step; in the undo window with a control or a memory limit."""
+    """At a step, and in the undo window, with a control or without."""
 
     async def scenario() -> None:
         post = Post(stage, fleet, text)

@@ -97,6 +97,8 @@ def test_only_what_has_changed_is_news() -> None:
     ledger.step(6)
     old.answered(3, None)
     assert ledger.news() == [old, ledger.current]
+    ledger.forget()
+    assert ledger.news() == [old, ledger.current]
     for member in range(10):
         ledger.incarnate(member)
     assert len(ledger.news()) == 4

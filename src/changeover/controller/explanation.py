@@ -26,12 +26,19 @@ def _where(status: RolloutStatus) -> Iterator[str]:
         yield f"{way} is {status.phase}: {_PHASES.get(status.phase, 'it is under way')}."
     if status.history:
         last = status.history[-1]
+        if (last.event or "").startswith("found_"):
+            yield f"A new controller took it over at {last.at}; {_TAKEN_OVER}."
+            return
         why = f": {last.detail}" if last.detail and last.detail != status.detail else ""
         yield f"What happened last: {last.phase} at {last.at}, decided by {last.by or 'plan'}{why}."
     if status.reason:
         yield f"The reason is {status.reason}: {_ended(status.detail or 'no more is known')}"
 
 
+_TAKEN_OVER = (
+    "a hold began anew then, and of what was counted before, the part that was on record or that the gateways told "
+    "again counts on"
+)
 _PHASES = {
     "pending": "it waits for its turn; one rollout of a model goes on at a time",
     "validating": "the new version is being loaded and goes through its gates; it has no traffic",

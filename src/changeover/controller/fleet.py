@@ -27,16 +27,11 @@ from changeover.controller.question import Question
 from changeover.errors import Internal
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, Proof, StoreTimes
+from changeover.runtime import machine
+from changeover.telemetry.evidence import Arm
 from changeover.telemetry.evidence import Window as StepWindow
-from changeover.transport.control import (
-    Acknowledged,
-    Retire,
-    RoutingTable,
-    Spawn,
-    WorkerHealth,
-    WorkerSpec,
-    WorkerStatus,
-)
+from changeover.transport import control
+from changeover.transport.control import Acknowledged, RoutingTable, WorkerHealth, WorkerSpec, WorkerStatus
 from changeover.transport.link import SUPERVISOR, Frame, Kind
 from changeover.transport.page import RoutePage, TableRecord, TableStore
 from changeover.transport.proving import ProverSpec
@@ -97,11 +92,11 @@ class Fleet:
     def spawn(self, loading: int, spec: WorkerSpec) -> None:
         """Have a worker for this loading from now on."""
         self.workers[loading] = WorkerState(loading, spec.model)
-        self._tell(Kind.SPAWN, Spawn(loading, self.faults.into(spec)))
+        self._tell(Kind.SPAWN, control.Spawn(loading, self.faults.into(spec)))
 
     def retire(self, loading: int, grace: float) -> None:
         """Have none any more; SIGKILL after `grace` seconds."""
-        self._tell(Kind.RETIRE, Retire(loading, grace))
+        self._tell(Kind.RETIRE, control.Retire(loading, grace))
 
     def kill(self, member: int, why: str) -> None:
         """SIGKILL for a gateway or worker."""
@@ -120,8 +115,7 @@ class Fleet:
         """
         await self._gateways.answered(question.prepare(word, epochs))
         errors = [g.prepared.get((word, epoch)) for g in self.gateways.values() for epoch in epochs]
-        error = next((e for e in errors if e), None)
-        if error is not None:
+        for error in filter(None, errors):
             raise Internal(f"a gateway cannot serve epoch {epochs}: {error}", reason="prepare_failed")
 
     def store(self, word: int, epoch: int) -> StoreTimes:
@@ -190,9 +184,7 @@ class Fleet:
 
     def take_over(self, snapshots: list[dict[str, Any]]) -> None:
         """The workers that live already, as the supervisor tells a new term."""
-        for known in snapshots:
-            if not known["retiring"]:
-                self.workers[known["loading"]] = WorkerState.of(known)
+        self.workers.update({known["loading"]: WorkerState.of(known) for known in snapshots if not known["retiring"]})
         for record in self._store.read():
             self._know(record)
         gateways = [m for m, gateway in self.gateways.items() if gateway.ready]
@@ -217,6 +209,14 @@ class Fleet:
     def held(self) -> int:
         """Bytes that all workers have to themselves."""
         return sum(worker.memory() or 0 for worker in self.workers.values())
+
+    def machine_memory(self) -> int:
+        """Bytes that all processes here may take."""
+        return machine.memory().total
+
+    def traffic(self, loading: int, since_ns: int) -> Arm:
+        """What a loading has answered since a time."""
+        return self.observatory.traffic(loading, since_ns, monotonic_ns())
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""

@@ -13,6 +13,7 @@ import msgspec
 from changeover.controller.evidence import Evidence
 from changeover.controller.series import Series, Thinning
 from changeover.records.certificate import Requests, Window
+from changeover.telemetry.evidence import Arm
 from changeover.telemetry.observations import difference, merged, percentile
 from changeover.transport.reports import Observations, Observed
 
@@ -132,6 +133,21 @@ class Observatory:
                 totals[2] += after.shed - (before.shed if before else 0)
                 totals[3] += after.shielded - (before.shielded if before else 0)
         return Requests(total=totals[0] + totals[1], failed=totals[1], shielded=totals[3], shed=totals[2])
+
+    def traffic(self, loading: int, start_ns: int, end_ns: int) -> Arm:
+        """What a loading answered between two times, of which three minutes are known; named by clients or routed."""
+        requests = failed = shielded = 0
+        latency: dict[int, int] = {}
+        for series in [s for (_, number), s in self._series.items() if number == loading]:
+            before, after = series.between(max(start_ns, end_ns - _KEPT.kept_ns), end_ns)
+            if after is None:
+                continue
+            zero = before.seen if before else msgspec.structs.replace(after.seen, requests=0, failed=0, shielded=0)
+            requests += after.seen.requests - zero.requests
+            failed += after.seen.failed - zero.failed
+            shielded += after.seen.shielded - zero.shielded
+            latency = merged([latency, difference(after.latency, before.latency if before else {})])
+        return Arm(requests + failed, failed, shielded, latency)
 
     def busy(self, loading: int, start_ns: int, end_ns: int) -> float:
         """Utilisation of a loading's worker, 0 to 1: the share of the last seconds in which its runners ran."""

@@ -25,6 +25,7 @@ from changeover.errors import InvalidPlan
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.current import Current, Totals
 from changeover.rollout.driver import Driver
+from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Phase
 from changeover.rollout.plan import Plan
 from changeover.rollout.recording import plan_on_record
@@ -160,18 +161,34 @@ def _weight(current: Current, driver: Driver) -> WeightBody | None:
 
 def _arms(current: Current | None, driver: Driver) -> ArmsBody:
     """What was counted since the place was taken, and the speed of the last seconds."""
-    candidate = current.candidate if current else None
-    if current is None or candidate is None or current.since is None:
+    if current is None:
         return ArmsBody()
-    source = driver.standby if current.rollout.promoted else driver.active
-    if source is None or source is candidate or driver.switch.table is None:
+    candidate, source = current.candidate, driver.standby if current.rollout.promoted else driver.active
+    if source is None or source is candidate:
         return ArmsBody()
+    if candidate is None or current.since is None or driver.switch.table is None:
+        return _before(current, source, driver)
     since, epoch = monotonic_ns() - _RECENT_NS, driver.switch.table.epoch
     recent = driver.fleet.evidence(driver.model, source.number, candidate.number, epoch, since)
     seconds = min(_RECENT_NS / 1e9, max(current.held, 1.0))
     return ArmsBody(
         active=_arm(str(source.version), current.totals, "active", recent.active, seconds),
         candidate=_arm(str(candidate.version), current.totals, "candidate", recent.candidate, seconds),
+    )
+
+
+def _before(current: Current, source: Loading, driver: Driver) -> ArmsBody:
+    """While the candidate has no part in the traffic: what the version that serves has answered since the start."""
+    now = monotonic_ns()
+    whole = driver.fleet.traffic(source.number, current.receipt.started_ns)
+    seconds = min(_RECENT_NS, now - current.receipt.started_ns) / 1e9
+    recent = driver.fleet.traffic(source.number, max(now - _RECENT_NS, current.receipt.started_ns))
+    totals = Totals(
+        {"active": whole.requests, "candidate": 0}, {"active": whole.failures, "candidate": 0}, whole.shielded
+    )
+    return ArmsBody(
+        active=_arm(str(source.version), totals, "active", recent, max(seconds, 1.0)),
+        candidate=ArmBody(version=str(current.offer.version), requests=0, failures=0, shielded=0),
     )
 
 

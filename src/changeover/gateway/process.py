@@ -124,7 +124,9 @@ class Gateway:
                 if 0 < message.term < self._term:  # the supervisor itself has no term
                     log.warning("a message of term %d is refused: term %d is in office", message.term, self._term)
                     continue
-                self._term = max(self._term, message.term)
+                if message.term > self._term:
+                    self._term = message.term
+                    self._reporter.forget()
                 self._handlers[message.kind](message)
         except LinkClosed:
             os._exit(1)

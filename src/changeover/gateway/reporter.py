@@ -52,6 +52,14 @@ class Reporter:
                 if pairs.is_news():
                     self._tell(Observations(now, [], [], [_paired(pairs)]))
 
+    def forget(self) -> None:
+        """Whoever was told is gone: what steps have counted is told again, so that their evidence is not lost."""
+        for target in self._models.targets.values():
+            target.ledger.forget()
+        for model in self._models.by_name.values():
+            for mirror in model.mirrors:
+                mirror.pairs.forget()
+
     def _tell(self, report: Observations) -> None:
         self._send(Frame(Kind.OBSERVED, encode(report), target=CONTROLLER))
 

@@ -16,7 +16,7 @@ import msgspec
 from changeover.errors import ModelError, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, require_compatible
-from changeover.prover import golden, machine
+from changeover.prover import golden
 from changeover.prover.gates.accuracy import Accuracy, needs_active
 from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, MOST_SECONDS, Agreement
 from changeover.prover.gates.performance import performance
@@ -25,7 +25,7 @@ from changeover.prover.recent import gather
 from changeover.prover.subject import Subject, bounded
 from changeover.prover.verdict import failed
 from changeover.rollout.plan_gates import AccuracyGate, GatesPlan
-from changeover.runtime import faults, memory, warmup
+from changeover.runtime import faults, machine, memory, warmup
 from changeover.tensors import TensorSpec
 from changeover.transport.control import GateResult, Measured, Signature, TensorEntry, WorkerSpec
 from changeover.transport.proving import ProverSpec, ProverStatus, Reference

@@ -139,9 +139,10 @@ class Current:
             self.stopped.set_result((event, told))
 
     def moved(self, before: Rollout, event: Event) -> bool:
-        """Note a transition in the history and the certificate; false when nothing changed that people care about."""
+        """Note a transition, or a new term, in the history and the certificate; false when nothing is worth a word."""
         after = self.rollout
-        if replace(after, stands=before.stands) == before:
+        again = bool(self.history) and self.history[-1]["event"] == event
+        if replace(after, stands=before.stands) == before and (again or not event.found):
             return False
         if (
             before.phase.compares

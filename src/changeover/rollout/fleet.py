@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from changeover.records.certificate import Requests, Window
+from changeover.telemetry.evidence import Arm
 from changeover.telemetry.evidence import Window as StepWindow
 from changeover.transport.control import Acknowledged, WorkerSpec, WorkerStatus
 from changeover.transport.page import TableRecord
@@ -94,6 +95,12 @@ class Fleet(Protocol):
 
     def held(self) -> int:
         """Bytes that all workers have to themselves."""
+
+    def machine_memory(self) -> int:
+        """Bytes that all processes of this machine, or of its control group, may take."""
+
+    def traffic(self, loading: int, since_ns: int) -> Arm:
+        """What a loading has answered since a time (CLOCK_MONOTONIC, of the last three minutes)."""
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Latency of the requests answered between two times (CLOCK_MONOTONIC)."""

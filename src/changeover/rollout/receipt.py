@@ -40,8 +40,8 @@ class Receipt:
         self._switch_missed = False
         self._fleet = fleet
         self._started = _now()
-        self._started_ns = monotonic_ns()
-        self._counted_ns = self._started_ns
+        self.started_ns = monotonic_ns()
+        self._counted_ns = self.started_ns
         self._requests: Requests | None = None
         self._steps: list[Step] = []
         self._candidate: Loading | None = None
@@ -198,7 +198,7 @@ class Receipt:
     def _latency(self) -> Latency:
         """The seconds before, from the start of the load to the switch, and after it."""
         window, model = self._fleet.window, self._model
-        start, switch = self._started_ns, self._switched_ns
+        start, switch = self.started_ns, self._switched_ns
         if self._switch_missed:
             return Latency()
         if self._switch is None:

@@ -83,6 +83,8 @@ async def _resume(
         current.candidate = driver.loader.live.get(entry.loading)
         if event is Event.FOUND_SPLIT:
             current.rollout = replace(current.rollout, stands=_place(current.rollout, decided, entry))
+    if decided is not None and event in (Event.FOUND_SPLIT, Event.FOUND_SWITCHED):
+        driver.vigil.inherit(decided.epoch)
     await driver.feed(current, event)
 
 

@@ -1,13 +1,16 @@
 """The vigil over a rollout: each second what the fleet saw is shown to the judge, and its ruling becomes an event.
 
 Before the promotion two versions are compared at a step. In the undo window the judge goes on with what is held back on
-the previous version as control; without a control only the worker's memory is looked at, and deaths.
+the previous version as control; without a control what it says is an alarm, and only the worker's memory and its deaths
+take anything back.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from changeover.clock import utc_now
@@ -21,6 +24,7 @@ from changeover.rollout.plan import Plan
 from changeover.telemetry.evidence import Window
 from changeover.transport.control import RoutingTable
 
+log = logging.getLogger("changeover.controller")
 _FOREVER: Final = float("inf")
 _PUT_OFF: Final = 10.0
 """Seconds after which a step that could not be taken is tried again."""
@@ -82,6 +86,12 @@ class Vigil:
         self._began = 0.0
         self._not_before = 0.0
         self._seen_ns = 0
+        self._inherited = 0
+        self._alarmed: str | None = None
+
+    def inherit(self, epoch: int) -> None:
+        """The last term has left this table in force: what was counted under it is looked at once."""
+        self._inherited = epoch
 
     def stand(self, current: Current, table: RoutingTable, seconds_ns: int) -> None:
         """A table of this rollout is in force: its step begins.
@@ -91,6 +101,8 @@ class Vigil:
             table: in force.
             seconds_ns: CLOCK_MONOTONIC of its store; what was before is no evidence of this step.
         """
+        if self._stood != current.id:
+            self._alarmed = None
         self._stood, self._epoch, self._began, self._seen_ns = current.id, table.epoch, self.clock(), seconds_ns
         current.since, current.held = utc_now(), 0.0
         current.ruling = current.evidence = None
@@ -106,10 +118,7 @@ class Vigil:
 
     def wanted(self, current: Current) -> bool:
         """Whether there is anything to look at."""
-        plan, phase = current.offer.plan, current.rollout.phase
-        if phase is Phase.WATCHING:
-            return plan.rollout.held_back > 0 or plan.runtime.memory_limit is not None
-        return phase.compares
+        return current.rollout.phase.compares or current.rollout.phase is Phase.WATCHING
 
     def look(self, current: Current, source: Loading | None, candidate: Loading | None) -> tuple[Event, Told] | None:
         """One tick: what the machine is to hear, if anything.
@@ -123,9 +132,10 @@ class Vigil:
             return None
         current.held = self.clock() - self._began
         lost = self._memory(current, candidate)
-        if lost is not None or not self._has_control(current):
+        if lost is not None:
             return lost
         judging = self._judge_for(current)
+        self._take_over(judging, current, (source, candidate))
         window = self._fleet.evidence(self._model, source.number, candidate.number, self._epoch, self._seen_ns)
         self._seen_ns = max(window.end_ns, self._seen_ns)
         judging.observe(window)
@@ -133,7 +143,30 @@ class Vigil:
         current.totals.add(window)
         current.ruling = _ruling(judging, current)
         current.memory = judging.memory()
-        return _exhausted(current, window) or self._heard(current, current.ruling)
+        heard = _exhausted(current, window) or self._heard(current, current.ruling)
+        if heard is not None and not self._has_control(current):
+            self._alarm(current, heard[1])
+            return None
+        return heard
+
+    def _take_over(self, judging: Judging, current: Current, versions: tuple[Loading, Loading]) -> None:
+        """Show the judge what the gateways had counted when this term began, unless its memory is of that table too.
+
+        It is one window, for nobody knows how its requests lay in time; so nothing in it is a rate or a latency.
+        """
+        epoch, self._inherited = self._inherited, 0
+        if not epoch or current.memory.get("epoch") == epoch:
+            return
+        source, candidate = versions
+        window = self._fleet.evidence(self._model, source.number, candidate.number, epoch, 0)
+        arms = [replace(arm, latency={}) for arm in (window.active, window.candidate)]
+        judging.observe(replace(window, start_ns=window.end_ns, active=arms[0], candidate=arms[1]))
+
+    def _alarm(self, current: Current, told: Told) -> None:
+        """Nothing was held back, so nothing is taken back; said once for each reason."""
+        if told.reason != self._alarmed:
+            self._alarmed = told.reason
+            log.error("%r: %s; nothing is held back to compare with, so it goes on", current.rollout, told.detail)
 
     def _judge_for(self, current: Current) -> Judging:
         """One for the whole rollout, whatever its steps; after a restart it goes on from its memory."""
@@ -155,12 +188,13 @@ class Vigil:
         return event, Told(by="plan")
 
     def _memory(self, current: Current, candidate: Loading) -> tuple[Event, Told] | None:
-        """Over the plan's share of `runtime.memory_limit`; without a limit the supervisor's own rules count."""
-        limit, part = current.offer.plan.runtime.memory_limit, current.offer.plan.rollout.limits.memory
-        taken = self._fleet.memory(candidate.number) if limit else None
-        if limit is None or taken is None or taken <= part * limit:
+        """Over the plan's share of `runtime.memory_limit`, or without one of all the memory that there is."""
+        own, part = current.offer.plan.runtime.memory_limit, current.offer.plan.rollout.limits.memory
+        limit, taken = own or self._fleet.machine_memory(), self._fleet.memory(candidate.number)
+        if taken is None or taken <= part * limit:
             return None
-        detail = f"the worker of version {candidate.name} has {taken:,} bytes, which is over {part:.0%} of {limit:,}"
+        whose = "" if own else ", all that there is"
+        detail = f"the worker of version {candidate.name} has {taken:,} bytes, over {part:.0%} of {limit:,}{whose}"
         return Event.LOST, Told("memory", detail + in_spite(current), "worker")
 
     def _has_control(self, current: Current) -> bool:

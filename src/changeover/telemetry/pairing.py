@@ -45,6 +45,10 @@ class PairCount:
         before, self._told = self._told, (self.compared, self.failures, self.dropped)
         return before != self._told
 
+    def forget(self) -> None:
+        """What was counted is news again."""
+        self._told = (0, 0, 0)
+
     def add(self, active: Sequence[Tensor], candidate: Sequence[Tensor]) -> None:
         """Compare two answers and count the pair."""
         flip, error = compare(active, candidate)

@@ -150,6 +150,10 @@ class Ledger:
                 changed.append(tally)
         return changed
 
+    def forget(self) -> None:
+        """Everything is news again."""
+        self._told.clear()
+
     def _turn(self) -> None:
         self.current = Tally(self.loading, self._epoch, self._member, self.place) if self._epoch else None
         if self.current is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from changeover.prover.gates.resources import resources
-from changeover.prover.machine import Memory
 from changeover.rollout.plan_gates import ResourcesGate
+from changeover.runtime.machine import Memory
 
 MIB = 1 << 20
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from changeover.rollout.judge.explain import missing, reached, sentence, sentences
 from changeover.rollout.judge.findings import Finding, Ruling, Verdict
 
@@ -17,6 +19,15 @@ def test_a_finding_has_its_numbers() -> None:
         "7.39 to 1, it fails at 500 to 1; about 5,000 more are needed to prove the limit."
     )
     assert sentence(GUARD) == "Latency guard: too few requests for the guard yet (limit: +50 %)."
+
+
+def test_odds_of_one_to_one_are_no_evidence() -> None:
+    """Neither are those that speak for it."""
+    for log_e in (-3.0, 0.0, 0.6):
+        assert (
+            "limit: 0.1 points above the active version); nothing speaks against the candidate; about 5,000"
+            in sentence(replace(ERRORS, log_e=log_e))
+        )
 
 
 def test_a_ruling_comes_first() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from changeover.prover.machine import Memory
 from changeover.prover.verdict import failed
 from changeover.rollout.plan_gates import ResourcesGate
+from changeover.runtime.machine import Memory
 from changeover.transport.control import GateResult
 
 _MIB: Final = 1 << 20

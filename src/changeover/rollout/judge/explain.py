@@ -15,6 +15,8 @@ _TITLES: Final = {
     "guard": "Latency guard",
     "utilisation": "Utilisation",
 }
+_NOISE: Final = 2.0
+"""Odds below which there is no evidence worth a number."""
 _OPENINGS: Final = {
     Verdict.FAILED: "The candidate failed",
     Verdict.CLEAR: "The step is clear",
@@ -50,7 +52,10 @@ def sentence(finding: Finding) -> str:
     if finding.test not in _EXCLUDED or finding.estimate is None:
         return text + "."
     odds = math.exp(min(max(finding.log_e, 0.0), 50.0))
-    text += f"; evidence against the candidate {odds:.3g} to 1, it fails at {PARTS / ALPHA:.0f} to 1"
+    if odds < _NOISE:
+        text += "; nothing speaks against the candidate"
+    else:
+        text += f"; evidence against the candidate {odds:.3g} to 1, it fails at {PARTS / ALPHA:.0f} to 1"
     return text + (f"; about {finding.need:,} more are needed to prove the limit." if finding.need else ".")
 
 

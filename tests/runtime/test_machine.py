@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from changeover.prover.machine import Memory, memory
+from changeover.runtime.machine import Memory, memory
 
 MEMINFO = "MemTotal: 8000 kB\nMemFree: 10 kB\nMemAvailable: 6000 kB\n"
 
