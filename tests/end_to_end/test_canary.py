@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from changeover.testing import Server, exchange, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
