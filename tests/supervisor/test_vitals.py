@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -67,3 +68,13 @@ def test_memory_kills_are_counted_or_unknown(monkeypatch: pytest.MonkeyPatch) ->
     assert 0 <= first <= vitals.oom_kills()
     monkeypatch.setattr("changeover.supervisor.vitals.Path.read_text", lambda _: "oom_kill_other 5\noom_kill 3\n")
     assert vitals.oom_kills() == 3
+
+
+def test_processor_time_is_what_a_process_has_used() -> None:
+    """It grows with work; a process that has gone has none."""
+    before = vitals.processor_time(os.getpid())
+    until = time.thread_time() + 0.05
+    while time.thread_time() < until:
+        pass
+    assert 0.04 < vitals.processor_time(os.getpid()) - before < 60
+    assert vitals.processor_time(2**31 - 1) == 0.0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
-import platform
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +25,7 @@ from changeover.controller.members import GatewayState
 from changeover.controller.service import Service
 from changeover.errors import ChangeoverError, InvalidRequest
 from changeover.records.journal import Journal
+from changeover.runtime.slices import give_way
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
@@ -39,9 +37,6 @@ from changeover.transport.page import RoutePage, TableStore
 _THREADS = 4
 """For files and the journal: the default grows with the cores, and each thread keeps memory of its own."""
 _NICE = 10
-_SLICE_NS = 100_000
-_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
-_SCHED_ATTR = struct.Struct("IIQiIQQQ")  # size, policy, flags, nice, priority, runtime, deadline, period
 log = logging.getLogger("changeover.controller")
 
 
@@ -51,7 +46,7 @@ def main() -> None:
     link, welcome = introduce(fd, parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings(**welcome.json()["settings"])
-    _give_way()
+    give_way(min(os.nice(0) + _NICE, 19))  # sealing, hashing and answering operators must not be felt by clients
     logs.configure(verbose=settings.verbose)
     setproctitle("changeover: controller")
     page = RoutePage(welcome.fds[1], writable=True)
@@ -68,19 +63,6 @@ def main() -> None:
         except InvalidRequest as error:
             log.critical("%s; trying again", error.message)  # its files were well when the server started
             sys.exit(1)
-
-
-def _give_way() -> None:
-    """Sealing, hashing and answering operators must not be felt by clients.
-
-    Niceness alone leaves a core to whoever has it for a whole slice of up to 3 ms; so the slice is cut to 0.1 ms too,
-    where the kernel can (6.12 and newer; others ignore it).
-    """
-    os.nice(_NICE)
-    attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, _NICE, 0, _SLICE_NS, 0, 0)
-    number = _SCHED_SETATTR.get(platform.machine())
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, 0, attributes, 0)
 
 
 def _file_threads() -> ThreadPoolExecutor:

@@ -15,6 +15,7 @@ from typing import Any
 from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.loading import STATES, Loading
+from changeover.supervisor.relief import Relief
 from changeover.supervisor.watch import Watch
 from changeover.transport.link import CONTROLLER, Frame, Kind, LinkClosed, frame
 from changeover.transport.page import create_sample
@@ -34,6 +35,7 @@ class Provers:
         self._later = later
         self._watch_over: dict[int, Loading] = {}
         self._watch = Watch(self._watch_over, later)
+        self._relief = Relief(later)
 
     def prove(self, body: dict[str, Any]) -> None:
         """The controller wants a loading proven."""
@@ -71,6 +73,8 @@ class Provers:
         loading = self._watch_over.get(member.loading or -1)
         if loading is None or loading.retiring:
             member.kill(Cause.DENOUNCED)
+        else:
+            self._relief.watch(member)
 
     def proved(self, member: Member, message: Frame) -> None:
         """A prover reports; the controller gets the same report.

@@ -27,6 +27,14 @@ def private_bytes(pid: int) -> int:
     return (int(resident) - int(shared)) * _PAGE
 
 
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that its first thread has had; 0 when it is gone, or where the kernel does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def oom_kills() -> int:
     """Processes that the kernel has killed since boot because memory ran out; 0 where it does not tell."""
     try:

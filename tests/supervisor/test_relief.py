@@ -1,0 +1,82 @@
+"""Relief for a real process at idle priority, whose processor time the test tells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from changeover.runtime import quiet
+from changeover.supervisor import relief, vitals
+from changeover.supervisor.family import Member, Role
+from changeover.supervisor.relief import Relief
+from changeover.transport.link import Link, pair
+
+IDLE, LIFTED = (os.SCHED_IDLE, 19), (os.SCHED_OTHER, relief.NICENESS)
+
+
+class Patient:
+    """A child at idle priority, and the looks at it."""
+
+    def __init__(self) -> None:
+        ours, self._theirs = pair()
+        self.child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        os.setpriority(os.PRIO_PROCESS, self.child.pid, 19)
+        os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
+        self.member = Member(1, Role.PROVER, Link(ours), self.child.pid)
+        self.looks: list[Callable[[], None]] = []
+        self.used = 0.0
+        Relief(lambda _, call: self.looks.append(call)).watch(self.member)
+
+    def look(self, used: float) -> tuple[int, int]:
+        """After so much more processor time: policy and niceness now."""
+        self.used += used
+        self.looks.pop()()
+        return os.sched_getscheduler(self.child.pid), os.getpriority(os.PRIO_PROCESS, self.child.pid)
+
+    def close(self) -> None:
+        """End the child."""
+        self.child.kill()
+        self.child.wait()
+        self.member.link.close()
+        self._theirs.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
+    """Its processor time is what the test says."""
+    made: list[Patient] = []
+    monkeypatch.setattr(vitals, "processor_time", lambda _: made[0].used if made else 0.0)
+    made.append(Patient())
+    yield made[0]
+    made[0].close()
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_starves_is_lifted_and_put_back(patient: Patient) -> None:
+    """A thousand seconds are plenty, whatever the time between two looks; nothing is nothing."""
+    assert patient.look(1000.0) == IDLE
+    assert [patient.look(0.0), patient.look(0.0)] == [LIFTED, LIFTED]
+    assert patient.look(1000.0) == IDLE
+    assert patient.look(0.0) == LIFTED
+
+
+def test_where_it_is_not_allowed_it_stays_as_it_is(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody asks again."""
+
+    def refused(niceness: int, task: int) -> None:
+        raise PermissionError(1, f"no niceness {niceness} for {task}")
+
+    monkeypatch.setattr(relief, "give_way", refused)
+    assert patient.look(0.0) == IDLE
+    assert patient.looks == []
+
+
+def test_who_has_ended_is_left_alone(patient: Patient) -> None:
+    """Its number may be another's soon."""
+    patient.member.reaped = True
+    assert patient.look(0.0) == IDLE
+    assert patient.looks == []
