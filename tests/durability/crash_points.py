@@ -100,7 +100,8 @@ def visit(cast: Cast, point: Point, traffic: Traffic | None) -> Outcome:
             with _traffic(server, wanted=traffic is None and LIVES[point.life].asks):
                 _live(cast, point)
         except TimeoutError as error:
-            problems.append(f"the life did not go on: {error}; {_shown(server)}")
+            if not trace.ended:
+                problems.append(f"the life did not go on: {error}; {_shown(server)}")
         except (*_GONE, AssertionError) as error:
             if point.what not in FAILING and not trace.dies():
                 problems.append(f"the life broke off: {error!r}")
@@ -144,7 +145,20 @@ def _kept(cast: Cast, point: Point, traffic: Traffic | None, before: Felt) -> li
     right = [FACTORS[active] * x for x in (1.0, 2.0, 3.0, 4.0)]
     if (answer.get("model_version"), answer.get("outputs", [{}])[0].get("data")) != (active, right):
         problems.append(f"{active} is active, and the answer is {answer}")
+    if point.late:
+        problems += _uncertified(cast)
     return problems + (_felt(traffic, before, active) if traffic else [])
+
+
+def _uncertified(cast: Cast) -> list[str]:
+    """Of rollouts that have ended there is a certificate, although the controller died before it was written."""
+    ended = [promise for promise in cast.promises if promise.rollout and cast.reaches(promise, "watching") in ENDS]
+    try:
+        for promise in ended:
+            cast.certified(promise)
+    except TimeoutError as error:
+        return [str(error)]
+    return []
 
 
 def _felt(traffic: Traffic, before: Felt, active: str) -> list[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
+from changeover.rollout.resumption import owed_certificate
 from tests.rollout import canary_life
 from tests.rollout.canary import judged, shares, stands, tick
 from tests.rollout.canary_life import FATES, killed_at, offers_of, recovered
 from tests.rollout.memory_fleet import MemoryFleet
-from tests.rollout.stage import ScriptedJournal, Stage, play
+from tests.rollout.stage import MODEL, ScriptedJournal, Stage, play
 
 FEWEST_NAMED_POINTS = 40
 
@@ -49,6 +51,46 @@ def lived(stage: Stage, fleet: MemoryFleet, script: object) -> None:
     fleet.new_term()
     with stage.journal("one.sqlite") as journal:
         play(stage.driver(fleet, journal), script)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("written", ["none", "before the end"])
+def test_a_certificate_that_the_last_term_owes(stage: Stage, fleet: MemoryFleet, written: str) -> None:
+    """It was killed between the end and the certificate: the next one writes what is on record."""
+    offer = stage.offer(1)
+
+    async def first(driver: Driver) -> None:
+        await driver.offer(offer)
+        await driver.idle()
+
+    lived(stage, fleet, first)
+    with stage.journal("one.sqlite") as journal:
+        (record,) = journal.rollouts.of(MODEL)
+        journal._database.write("UPDATE rollouts SET certificate = NULL")
+        owed = owed_certificate(journal.rollouts.get(record.id))
+        assert owed is not None
+        if written != "none":
+            journal.rollouts.certify(record.id, replace(owed, outcome="watching", decided_by="operator"))
+
+    async def second(driver: Driver) -> None:
+        await driver.taken_over.wait()
+        await driver.idle()
+        (record,) = driver.journal.rollouts.of(MODEL)
+        assert record.certificate == owed
+        assert (owed.outcome, owed.decided_by, owed.target) == ("succeeded", "plan", offer.ref)
+        assert [gate.gate for gate in owed.gates] == ["integrity", "warmup"]
+        assert owed_certificate(record) is None
+
+    lived(stage, fleet, second)
+
+
+def test_what_never_loaded_has_no_certificate(stage: Stage) -> None:
+    """Nothing of it was seen."""
+    offer = stage.offer(1)
+    with stage.journal("one.sqlite") as journal:
+        record = journal.rollouts.open(MODEL, None, offer.ref, {"offer": "push"})
+        assert owed_certificate(record) is None
+        journal.rollouts.move(record.id, Phase.ROLLED_BACK, ended=True)
+        assert owed_certificate(journal.rollouts.get(record.id)) is None
 
 
 def test_a_new_term_holds_the_same_step(stage: Stage, fleet: MemoryFleet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic_ns
 from typing import TYPE_CHECKING
@@ -172,9 +173,7 @@ class Receipt:
             latency=self._latency(),
             memory=Memory(self._before_bytes, self._peak_bytes, self._after_bytes, self._released_bytes),
             loading=_loading(self._candidate),
-            gates=tuple(
-                records.GateResult(g.gate, g.result, {**g.evidence, "detail": g.detail}) for g in self._gates()
-            ),
+            gates=certified(self._gates()),
             steps=tuple(self._steps),
         )
 
@@ -208,6 +207,11 @@ class Receipt:
             during=window(model, start, switch),
             after=window(model, switch, switch + _AFTER_NS),
         )
+
+
+def certified(gates: Sequence[GateResult]) -> tuple[records.GateResult, ...]:
+    """What the gates said, as a certificate has it."""
+    return tuple(records.GateResult(g.gate, g.result, {**g.evidence, "detail": g.detail}) for g in gates)
 
 
 def _sum(before: Requests | None, more: Requests) -> Requests:

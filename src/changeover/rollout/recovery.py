@@ -50,6 +50,7 @@ async def recover(driver: Driver) -> None:
         await _cold_start(driver, decided, undone)
     if all(Phase(record.phase) in (Phase.PENDING, Phase.VALIDATING) for record in unfinished):
         await _tolerantly(driver, driver.commands.let_go())  # what was kept warm belongs to a rollout that has ended
+    await _tolerantly(driver, resumption.certify_ended(driver))
     for record in unfinished:
         await _tolerantly(driver, resumption.take_up(driver, record, decided, cold=table is None))
 

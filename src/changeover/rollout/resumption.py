@@ -17,18 +17,22 @@ import msgspec
 from changeover.errors import ChangeoverError, InvalidPlan
 from changeover.lifecycle import artifacts
 from changeover.lifecycle.artifacts import Artifact
+from changeover.records.certificate import Certificate, Step, VersionRef
 from changeover.records.rollouts import RolloutRecord
 from changeover.rollout.course import Place
 from changeover.rollout.machine import Event, Phase, Rollout
 from changeover.rollout.offer import Offer, plan_for
 from changeover.rollout.plan import Plan
+from changeover.rollout.receipt import certified
 from changeover.rollout.recording import plan_on_record, restored
 from changeover.rollout.tables import weight_of
-from changeover.transport.control import LoadingEntry, RoutingTable
+from changeover.transport.control import GateResult, LoadingEntry, RoutingTable
 
 if TYPE_CHECKING:
     from changeover.rollout.driver import Driver
 
+_LOOKED_BACK = 5
+"""Rollouts of a model whose certificates the last term may still owe: each waits some seconds for its numbers."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -62,6 +66,46 @@ async def take_up(driver: Driver, record: RolloutRecord, decided: RoutingTable |
         driver.queue.resume(offer, lambda: _resume(driver, record, offer, None, cold=cold))
     else:
         await _resume(driver, record, offer, decided, cold=cold)
+
+
+async def certify_ended(driver: Driver) -> None:
+    """Write the certificates of the newest rollouts that the last term ended, where it did not come to that."""
+    rollouts = driver.journal.rollouts
+    for record in await asyncio.to_thread(rollouts.of, driver.model, limit=_LOOKED_BACK):
+        try:
+            certificate = owed_certificate(record)
+        except msgspec.ValidationError as error:  # another release wrote it
+            log.warning("%s has no certificate, and its record cannot be read: %s", record.id, error)
+            continue
+        if certificate is not None:
+            await asyncio.to_thread(rollouts.certify, record.id, certificate)
+
+
+def owed_certificate(record: RolloutRecord) -> Certificate | None:
+    """The certificate of an ended rollout that has none, or one of before its end; None when nothing is missing.
+
+    It says what is on record. What the last term had measured and not written down is lost, and not made up.
+    """
+    kept, written = record.record, record.certificate
+    if record.ended is None or not kept.get("steps") or (written is not None and written.outcome == record.phase):
+        return None
+    by = str(kept.get("by") or "plan")
+    if written is not None:
+        return msgspec.structs.replace(written, outcome=record.phase, decided_by=by, ended=record.ended)
+    gates = msgspec.convert(kept.get("gates", []), list[GateResult])
+    refused = next((gate.gate for gate in gates if gate.result == "failed"), None)
+    return Certificate(
+        model=record.model,
+        rollout=record.id,
+        source=msgspec.convert(kept.get("from"), VersionRef | None) if "from" in kept else record.source,
+        target=record.target,
+        outcome=record.phase,
+        decided_by=f"gate:{refused}" if refused and record.phase == Phase.FAILED else by,
+        started=record.started,
+        ended=record.ended,
+        gates=certified(gates),
+        steps=tuple(msgspec.convert(kept["steps"], list[Step])),
+    )
 
 
 async def _resume(
