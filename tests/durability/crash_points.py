@@ -147,7 +147,8 @@ def _kept(cast: Cast, point: Point, traffic: Traffic | None, before: Felt) -> li
         problems.append(f"{active} is active, and the answer is {answer}")
     if point.late:
         problems += _uncertified(cast)
-    return problems + (_felt(traffic, before, active) if traffic else [])
+    problems += _felt(traffic, before, active) if traffic else []
+    return [*problems, server.tail(12)] if problems else []
 
 
 def _uncertified(cast: Cast) -> list[str]:
