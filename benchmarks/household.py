@@ -53,8 +53,12 @@ class Household:
         return found
 
     def pids(self, role: str) -> list[int]:
-        """Of one role; `worker` stands for all workers."""
-        return [pid for pid, title in self.members().items() if title.split()[0] == role]
+        """Of one role; `worker` stands for all workers.
+
+        What the zygote forks is called zygote too until it knows better; the oldest one is the real one.
+        """
+        found = [pid for pid, title in self.members().items() if title.split()[0] == role]
+        return [min(found, key=_born)] if role == "zygote" and found else found
 
     def samples(self) -> list[Sample]:
         """All processes now; one that ends meanwhile is left out."""
@@ -83,6 +87,13 @@ class Household:
             "shared_memory": len(_memfds(list(self.members()))),
             "by_role": {role: sum(s.rss for s in mine if s.role == role) for role in LASTING},
         }
+
+
+def _born(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return float("inf")
 
 
 def held_ports(pid: int, port: int) -> frozenset[int]:
