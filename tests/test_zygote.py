@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 from changeover import zygote
 from changeover.runtime import quiet
 from changeover.runtime.quiet import Quiet
-from changeover.testing import wait_for
+from changeover.testing import Server, wait_for
 from changeover.transport.link import Link, pair
 from tests import onnx_models
 from tests.conftest import Serve
@@ -61,6 +62,65 @@ def test_a_worker_takes_little_memory_of_its_own(serve: Serve) -> None:
     worker: psutil.Process = server.named("worker m/1")
     info = worker.memory_full_info()
     assert info.uss < info.rss / 2
+
+
+def spares(server: Server) -> list[int]:
+    """Pids of those that stand by."""
+    found = []
+    for process in server.processes():
+        try:
+            if process.cmdline() and process.cmdline()[0].strip() == "changeover: spare":
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_what_stands_by_becomes_prover_and_worker(serve: Serve) -> None:
+    """Forked in a calm moment, low until then; the worker that serves is as normal as any."""
+    server = serve()
+    waiting = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    server.deploy("m", SCALE)
+    worker = server.named("worker m/1")
+    assert worker.pid in waiting
+    assert worker.ppid() == server.pid
+    assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (0, os.SCHED_OTHER)
+    wait_for(lambda: len(spares(server)) == 2, "two more")
+
+
+def test_a_spare_that_died_is_passed_over(serve: Serve) -> None:
+    """The next one is taken, or a fork is made as if there had been none."""
+    server = serve()
+    for pid in wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares"):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not spares(server), "their end")
+    server.deploy("m", SCALE)
+    assert server.named("worker m/1").is_running()
+
+
+def test_spares_end_with_their_zygote(serve: Serve) -> None:
+    """They are of no use to the next one, which makes its own."""
+    server = serve()
+    waiting = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    server.named("zygote").kill()
+    wait_for(lambda: not set(spares(server)) & set(waiting), "their end")
+    assert len(wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two others")) == 2
+
+
+def test_a_replacement_in_a_hurry_is_not_low(serve: Serve) -> None:
+    """It comes from a spare that was, and is a normal process before its first instruction."""
+    server = serve()
+    server.deploy("m", SCALE)
+    waiting = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    server.infer("m", {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]})
+    server.named("worker m/1").kill()
+    worker = wait_for(lambda: next((p for p in server.processes() if p.pid in waiting and is_worker(p)), None), "it")
+    assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (0, os.SCHED_OTHER)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """By its title."""
+    return bool(process.cmdline()) and process.cmdline()[0].startswith("changeover: worker")
 
 
 def test_a_fork_that_fails_ends_the_zygote(monkeypatch: pytest.MonkeyPatch) -> None:

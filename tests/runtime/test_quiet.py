@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,34 @@ def test_who_stays_low_leaves_the_session_alone() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     assert printed.split() == ["True", "19"]
+
+
+@pytest.mark.parametrize(("others", "hurry", "rests"), [(2, False, 1), (0, False, 0), (2, True, 0)])
+def test_a_load_rests_where_others_want_the_cores(
+    monkeypatch: pytest.MonkeyPatch, others: int, hurry: bool, rests: int
+) -> None:
+    """In proportion to its work; not on a machine with nothing else to do, and not while clients wait for it."""
+    slept: list[float] = []
+    monkeypatch.setattr(quiet, "_others_running", lambda: others)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    pace = quiet.Pace(hurry=hurry)
+    pace.rest()
+    assert slept == []
+    began = time.thread_time()
+    while time.thread_time() - began < 0.003:
+        pass
+    pace.rest()
+    assert len(slept) == rests
+    assert all(0.012 <= seconds <= 0.1 for seconds in slept)
+
+
+def test_who_wants_a_core_is_counted() -> None:
+    """A process that never sleeps is one more than there are without it, at nearly every look."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        seen = [quiet._others_running() for _ in range(50) if time.sleep(0.002) is None]
+    finally:
+        other.kill()
+        other.wait()
+    assert sorted(seen)[len(seen) // 2] >= 1

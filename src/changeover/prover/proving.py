@@ -25,7 +25,7 @@ from changeover.prover.recent import gather
 from changeover.prover.subject import Subject, bounded
 from changeover.prover.verdict import failed
 from changeover.rollout.plan_gates import AccuracyGate, GatesPlan
-from changeover.runtime import faults, machine, memory, warmup
+from changeover.runtime import faults, machine, memory, quiet, warmup
 from changeover.tensors import TensorSpec
 from changeover.transport.control import GateResult, Measured, Signature, TensorEntry, WorkerSpec
 from changeover.transport.proving import ProverSpec, ProverStatus, Reference
@@ -65,6 +65,7 @@ class Proving:
         self._state = "verifying"
         self._told = 0.0
         self._began = time.perf_counter()
+        self._pace = quiet.Pace()
         self._room = machine.memory()
         self._before = memory.Marks.now()
         self._measured = Measured()
@@ -97,6 +98,7 @@ class Proving:
 
     def _go_through(self, gate: str, state: str, step: Callable[[], GateResult | None]) -> None:
         self._gate, self._state = gate, state
+        self._pace.rest()
         self._say()
         try:
             result = step()
@@ -239,6 +241,7 @@ class Proving:
             if reference.held_bytes * _BESIDE > machine.memory().free:
                 return None
             spec, batchable = _single(reference.spec), reference.signature.batchable
+            self._pace.rest()
             loaded = faults.load(spec).session
             self._active = Subject(loaded, batchable, spec.max_batch, self._spec.run_timeout)
         return self._active
@@ -250,6 +253,7 @@ class Proving:
             self._measured = msgspec.structs.replace(self._measured, **{name: round(passed, 4)})
 
     def _alive(self) -> None:
+        self._pace.rest()
         if time.monotonic() - self._told > _QUIET:
             self._say()
 

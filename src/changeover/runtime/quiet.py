@@ -28,6 +28,12 @@ _NORMAL_LIMIT = 20  # RLIMIT_NICE 20 allows niceness 0
 _AUTOGROUP = Path("/proc/self/autogroup")
 _AUTOGROUP_PATIENCE = 10.0
 _AUTOGROUP_PAUSE = 0.005
+_BITE = 0.001
+"""Seconds of work after which a load rests."""
+_REST = 4.0
+"""Times the work."""
+_LONGEST_REST = 0.1
+"""Seconds: a large model's load is one long step, and shall not take five times as long for it."""
 _AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -97,6 +103,41 @@ def stay_low() -> None:
     Its autogroup stays as it is: it is the server's (`stand_apart`), and its niceness counts for gateways and workers.
     """
     _lower(threading.get_native_id())
+
+
+def bring_back(process: int) -> None:
+    """A process that began low, and has one thread, is a normal one."""
+    if _may_renice():
+        _restore(process, Quiet.NICENESS, set())
+
+
+class Pace:
+    """Rests of a load between its steps, so that it never has a core for long while others want one.
+
+    The kernel moves a waiting thread to a core only when that core is about to fall idle, and one with a thread of
+    the idle policy never is: gateway and worker then wait on one core while a load has most of the other.
+
+    Args:
+        hurry: clients wait for this load; it never rests.
+    """
+
+    def __init__(self, *, hurry: bool = False) -> None:
+        self._hurry = hurry
+        self._since = time.thread_time()
+
+    def rest(self) -> None:
+        """Sleep in proportion to what this thread has worked since the last rest, if half of the cores are taken."""
+        worked = time.thread_time() - self._since
+        if self._hurry or worked < _BITE:
+            return
+        if 2 * _others_running() >= (os.cpu_count() or 1):
+            time.sleep(min(worked * _REST, _LONGEST_REST))
+        self._since = time.thread_time()
+
+
+def _others_running() -> int:
+    """Threads of this machine that run or wait for a core, but for this one."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1
 
 
 def run_quietly(call: Callable[[], T], how: Quiet) -> T:

@@ -98,24 +98,28 @@ class Loader:
         return quiet.run_quietly(lambda: self._load(how), how)
 
     def _load(self, how: quiet.Quiet | None) -> session.Session:
-        spec, started = self._spec, time.perf_counter()
+        spec, started, pace = self._spec, time.perf_counter(), quiet.Pace(hurry=how is None)
         serving = memory.limit(spec)
         artifacts.verify_sealed(Path(spec.path).parents[2], spec.digest)  # a replacement too: disks change
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
             self._declared = verify.verify(Path(spec.path).parent)
             self.gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
-        verified = time.perf_counter()
+        verify_s = time.perf_counter() - started
         _report(self._link, WorkerStatus(spec.loading, "loading"))
+        pace.rest()
+        verified = time.perf_counter()
         loaded = faults.load(spec)
         ctypes.CDLL(None).malloc_trim(0)  # the loader's garbage goes back before the worker serves
+        load_s = time.perf_counter() - verified
+        pace.rest()
         at_load = time.perf_counter()
         signature, run_ms = self._prove(loaded.session)
         measured = Measured(
             quiet=how or "none",
             cache=loaded.cache,
-            verify_s=round(verified - started, 4),
-            load_s=round(at_load - verified, 4),
+            verify_s=round(verify_s, 4),
+            load_s=round(load_s, 4),
             warmup_s=round(time.perf_counter() - at_load, 4),
             run_ms=round(run_ms, 4),
             rss_bytes=memory.resident(),
