@@ -84,7 +84,7 @@ def test_what_stands_by_becomes_prover_and_worker(serve: Serve) -> None:
     worker = server.named("worker m/1")
     assert worker.pid in waiting
     assert worker.ppid() == server.pid
-    assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (0, os.SCHED_OTHER)
+    assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (server.named("gateway").nice(), os.SCHED_OTHER)
     wait_for(lambda: len(spares(server)) == 2, "two more")
 
 
@@ -115,7 +115,7 @@ def test_a_replacement_in_a_hurry_is_not_low(serve: Serve) -> None:
     server.infer("m", {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]})
     server.named("worker m/1").kill()
     worker = wait_for(lambda: next((p for p in server.processes() if p.pid in waiting and is_worker(p)), None), "it")
-    assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (0, os.SCHED_OTHER)
+    assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (server.named("gateway").nice(), os.SCHED_OTHER)
 
 
 def is_worker(process: psutil.Process) -> bool:
