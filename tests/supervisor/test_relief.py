@@ -50,6 +50,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     """Its processor time is what the test says."""
     made: list[Patient] = []
     monkeypatch.setattr(vitals, "processor_time", lambda _: made[0].used if made else 0.0)
+    monkeypatch.setattr(vitals, "wants_a_core", lambda _: True)
     made.append(Patient())
     yield made[0]
     made[0].close()
@@ -62,6 +63,13 @@ def test_who_starves_is_lifted_and_put_back(patient: Patient) -> None:
     assert [patient.look(0.0), patient.look(0.0)] == [LIFTED, LIFTED]
     assert patient.look(1000.0) == IDLE
     assert patient.look(0.0) == LIFTED
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_sleeps_does_not_starve(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that rests between its steps gets little because it asks for little."""
+    monkeypatch.setattr(vitals, "wants_a_core", lambda _: False)
+    assert patient.look(0.0) == IDLE
 
 
 def test_where_it_is_not_allowed_it_stays_as_it_is(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

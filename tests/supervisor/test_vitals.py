@@ -78,3 +78,14 @@ def test_processor_time_is_what_a_process_has_used() -> None:
         pass
     assert 0.04 < vitals.processor_time(os.getpid()) - before < 60
     assert vitals.processor_time(2**31 - 1) == 0.0
+
+
+def test_who_sleeps_wants_no_core() -> None:
+    """Who runs or waits for its turn does; who is gone does not."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as asleep:
+        try:
+            wait_for(lambda: not vitals.wants_a_core(asleep.pid), "sleep")
+            assert vitals.wants_a_core(os.getpid())
+        finally:
+            asleep.kill()
+    assert not vitals.wants_a_core(asleep.pid)

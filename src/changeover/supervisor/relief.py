@@ -42,7 +42,7 @@ class Relief:
             return
         got = (vitals.processor_time(member.pid) - used) / (monotonic() - began)
         try:
-            if got < _STARVING and not lifted:
+            if got < _STARVING and not lifted and vitals.wants_a_core(member.pid):  # a load rests too, see quiet.Pace
                 give_way(NICENESS, member.pid)
                 log.info("%r got %.1f %% of a core: it is lifted to niceness %d", member, 100 * got, NICENESS)
                 lifted = True

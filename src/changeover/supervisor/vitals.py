@@ -6,16 +6,25 @@ import os
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_STOPPED = b"T"[0]
 
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped it; False when it is gone."""
+    return _state(pid) == b"T"
+
+
+def wants_a_core(pid: int) -> bool:
+    """Whether its first thread runs or waits for a core; False when it sleeps, or is gone."""
+    return _state(pid) == b"R"
+
+
+def _state(pid: int) -> bytes:
     try:
         told = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return False
-    return told[told.rindex(b")") + 2] == _STOPPED  # the name between the brackets may hold anything, no text even
+        return b""
+    at = told.rindex(b")") + 2  # the name between the brackets may hold anything, no text even
+    return told[at : at + 1]
 
 
 def private_bytes(pid: int) -> int:
