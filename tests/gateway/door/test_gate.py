@@ -6,12 +6,12 @@ import time
 
 from changeover.gateway.door.gate import Counts, Gate
 from changeover.gateway.door.limits import Limits
-from tests.gateway.door.served import Bench, Served, get, serving
+from tests.gateway.door.served import Served, get, serving
 
 
 def test_tick_takes_the_time() -> None:
     """The coarse clock is the monotonic one at the last tick, and the date line is of this second."""
-    gate = Gate(Bench(), Limits())
+    gate = Gate(Limits())
     before = gate.now
     time.sleep(0.01)
     gate.tick()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from changeover.gateway.door.answer import Stamp
 from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.head import HeadCache
-
-if TYPE_CHECKING:
-    from changeover.gateway.door.http1 import Http1Door
-    from changeover.gateway.door.limits import Limits
-    from changeover.gateway.door.request import App
+from changeover.gateway.door.limits import Limits
 
 
 @dataclass(slots=True)
@@ -37,23 +33,50 @@ class Counts:
     expired: int = 0
 
 
+class Connection(Protocol):
+    """What HTTP/1.1 and HTTP/2 connections have in common.
+
+    Attributes:
+        deadline: `time.monotonic()` at which `expire` is due.
+        quiet_since: when the connection was opened or last had a request.
+    """
+
+    deadline: float
+    quiet_since: float
+
+    @property
+    def busy(self) -> int:
+        """Requests with the application."""
+
+    def expire(self) -> None:
+        """The deadline is over."""
+
+    def duck(self) -> None:
+        """The gateway leaves: tell the client what it can be told before its next answer."""
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is in progress or has just arrived."""
+
+    def abort(self) -> None:
+        """End the connection at once, answered or not."""
+
+
 class Gate:
-    """Application, limits, budget, clock and the set of open connections.
+    """Limits, budget, clock and the set of open connections.
 
     Attributes:
         now: `time.monotonic()` at the last tick: exact enough for time-outs, free to read.
         ducking: every answer ends its connection.
     """
 
-    __slots__ = ("app", "budget", "connections", "counts", "ducking", "heads", "limits", "now", "stamp")
+    __slots__ = ("budget", "connections", "counts", "ducking", "heads", "limits", "now", "stamp")
 
-    def __init__(self, app: App, limits: Limits) -> None:
-        self.app = app
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.budget = Budget(limits.gateway_bytes)
         self.heads = HeadCache(limits)
         self.stamp = Stamp()
-        self.connections: set[Http1Door] = set()
+        self.connections: set[Connection] = set()
         self.counts = Counts()
         self.ducking = False
         self.now = 0.0
@@ -65,6 +88,12 @@ class Gate:
         self.stamp.refresh(time.time())
         for door in [door for door in self.connections if door.deadline <= now]:
             door.expire()
+
+    def duck(self) -> None:
+        """From now on every answer ends its connection."""
+        self.ducking = True
+        for door in list(self.connections):
+            door.duck()
 
     def close_idle(self, quiet_seconds: float) -> None:
         """Close connections that have been without a request for `quiet_seconds`."""

@@ -45,14 +45,15 @@ class Http1Door(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_began", "_body_began", "_gate", "_head_began", "_intake", "_phase", "_request", "_scheduled",
+        "_app", "_began", "_body_began", "_gate", "_head_began", "_intake", "_phase", "_request", "_scheduled",
         "_wire", "certified", "deadline", "quiet_since",
     )  # fmt: skip
 
     _wire: Wire
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, app: App) -> None:
         self._gate = gate
+        self._app = app
         self._phase = _READING
         self._intake = Intake(gate.heads, gate.limits)
         self._request: HttpRequest | None = None
@@ -197,9 +198,12 @@ class Http1Door(asyncio.Protocol):
         self._wire.transport.abort()
 
     @property
-    def busy(self) -> bool:
-        """Whether the application has a request of this connection."""
+    def busy(self) -> int:
+        """Requests of this connection with the application: one or none."""
         return self._phase is _APP
+
+    def duck(self) -> None:
+        """Nothing can be said before an answer; the gate says that it is ducking."""
 
     # -- inside
 
@@ -236,7 +240,7 @@ class Http1Door(asyncio.Protocol):
         self.deadline = math.inf if not self._wire.ended else gate.now + gate.limits.probe_seconds
         gate.counts.requests += 1
         try:
-            gate.app(request)
+            self._app(request)
         except Exception:
             _logger.exception("the application raised")
             head, body = error_answer(500, "internal", "a defect in the server")

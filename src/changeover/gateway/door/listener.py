@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from typing import Final
 
 from changeover.gateway.door.gate import Counts, Gate
@@ -37,25 +38,25 @@ _LOST: Final = frozenset((
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class DoorServer:
-    """Serves HTTP/1.1 on an inherited listening socket.
+class Listener:
+    """Takes the connections of an inherited listening socket.
 
     From a shared socket it takes one connection per readiness, so that several gateways share them evenly.
     All methods belong to the event loop's thread.
 
     Args:
-        app: called with each whole request.
+        gate: what its connections share.
+        new_door: makes the protocol of a connection.
         sock: bound and listening; the server closes its descriptor when it leaves.
-        limits: the defaults when not given.
         shared: other processes take connections from this socket: take turns with them.
         tls: speak TLS with it; a handshake has the time of a request's head.
     """
 
     def __init__(
         self,
-        app: App,
+        gate: Gate,
+        new_door: Callable[[], asyncio.Protocol],
         sock: socket.socket,
-        limits: Limits | None = None,
         *,
         shared: bool = False,
         tls: ssl.SSLContext | None = None,
@@ -65,7 +66,8 @@ class DoorServer:
         self._tls = tls
         self._turn = 0
         self._sock = sock
-        self._gate = Gate(app, limits or Limits())
+        self._gate = gate
+        self._new_door = new_door
         self._adopting: set[asyncio.Task[None]] = set()
         self._accepting = False
         self._listening = False
@@ -80,7 +82,7 @@ class DoorServer:
 
     def lame_duck(self) -> None:
         """From now on every answer ends its connection; new connections are still taken."""
-        self._gate.ducking = True
+        self._gate.duck()
 
     async def stop(self, deadline: float, *, last: bool = True, duck_seconds: float = DUCK_SECONDS) -> int:
         """Leave: lame duck, no new connections, answer what is in flight, close what is idle.
@@ -215,9 +217,6 @@ class DoorServer:
         for task in self._adopting:
             task.cancel()
 
-    def _new_door(self) -> Http1Door:
-        return Http1Door(self._gate)
-
     async def _leave_socket(self, last: bool) -> None:
         if not self._listening:
             return
@@ -228,6 +227,28 @@ class DoorServer:
         while last and self._accept():
             pass
         self._sock.close()
+
+
+class DoorServer(Listener):
+    """Serves HTTP/1.1.
+
+    Args:
+        app: called with each whole request.
+        sock: see `Listener`, as `shared` and `tls`.
+        limits: the defaults when not given.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        sock: socket.socket,
+        limits: Limits | None = None,
+        *,
+        shared: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        gate = Gate(limits or Limits())
+        super().__init__(gate, lambda: Http1Door(gate, app), sock, shared=shared, tls=tls)
 
 
 def _hold_off_handshakes(sock: socket.socket) -> bool:

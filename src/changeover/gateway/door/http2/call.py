@@ -1,0 +1,91 @@
+"""What the door hands to the application: a whole unary call, and the way to answer it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from changeover.gateway.door.http2.fields import HEAD, TAIL_OK, Status, tail
+
+if TYPE_CHECKING:
+    from changeover.gateway.door.http2.connection import Http2Door
+    from changeover.gateway.door.http2.stream import Stream
+
+_logger = logging.getLogger(__name__)
+
+
+class Call:
+    """A call whose fields and message are complete; the sibling of `HttpRequest`.
+
+    Attributes:
+        path: `/package.Service/Method`.
+        headers: names and values as sent, repeated values joined by `, `; shared between calls, so read-only.
+        body: the message without its prefix; stable until an answer was given.
+        received: `time.monotonic()` when the call's first bytes were read.
+        timeout: seconds the caller gives from then on, None without a limit. The door does not watch it.
+        abandoned: set by the application; called once when the caller cancels or goes away before the answer.
+    """
+
+    __slots__ = ("_door", "_stream", "abandoned", "body", "headers", "path", "received", "timeout")
+
+    def __init__(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
+        head = stream.head
+        self.path = head.path
+        self.headers: Mapping[bytes, bytes] = head.headers
+        self.timeout = head.timeout
+        self.body = body
+        self.received = stream.began
+        self.abandoned: Callable[[], None] | None = None
+        self._door: Http2Door | None = door
+        self._stream = stream
+
+    def respond(self, body: Sequence[bytes | memoryview], fields: bytes = b"") -> None:
+        """Answer with a message, once; after that, and after abandonment, a call does nothing.
+
+        Args:
+            body: contiguous chunks of the message; sent or copied before this returns.
+            fields: a block made by `hpack.encode`, sent before the message.
+        """
+        self._answer(HEAD + fields if fields else HEAD, body, TAIL_OK)
+
+    def fail(self, status: Status, message: str, fields: bytes = b"") -> None:
+        """Answer with an error, once; the fields are sent with it."""
+        self._answer(HEAD + tail(status, message) + fields, None, b"")
+
+    def _answer(self, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> None:
+        door = self._door
+        if door is not None:
+            self._door = None
+            try:
+                door.answer(self._stream, head, body, end)
+            except BaseException:  # such as no memory: the caller must not wait for the rest
+                door.abort()
+                raise
+
+    def abandon(self) -> None:
+        """The caller is gone (called by the door): tell the application, unless it has answered."""
+        if self._door is not None:
+            self._door = None
+            try:
+                if self.abandoned is not None:
+                    self.abandoned()
+            except Exception:
+                _logger.exception("the application's abandoned() raised")
+
+    @property
+    def certified(self) -> bool:
+        """Whether the client has shown a certificate that was verified."""
+        return self._door is not None and self._door.certified
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer is still wanted."""
+        return self._door is not None
+
+    def __repr__(self) -> str:
+        return f"<Call {self.path} {len(self.body)} bytes>"
+
+
+CallApp: TypeAlias = Callable[[Call], None]
+"""Takes each call on the event loop's thread, does not raise, answers at once or later."""

@@ -1,0 +1,332 @@
+"""One HTTP/2 connection: bytes in, whole calls to the application, bytes out.
+
+There is no task, future or timer per call; the gate's tick looks at one deadline per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, cast
+
+from changeover.gateway.door.gate import Gate
+from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.call import Call, CallApp
+from changeover.gateway.door.http2.calm import Calm
+from changeover.gateway.door.http2.collector import Collector
+from changeover.gateway.door.http2.control import LEAVE_MARK, Control
+from changeover.gateway.door.http2.fields import Status, overloaded
+from changeover.gateway.door.http2.frames import Broken, Code, Frame, Setting
+from changeover.gateway.door.http2.inbound import MOST_STREAMS, WINDOW, Inbound
+from changeover.gateway.door.http2.outbound import Outbound
+from changeover.gateway.door.http2.phase import Phase
+from changeover.gateway.door.http2.stream import Stream
+from changeover.gateway.door.http2.streams import Streams
+from changeover.gateway.door.http2.turns import Turns
+from changeover.gateway.door.limits import MIB
+
+_logger = logging.getLogger(__name__)
+
+UNSENT_BYTES: Final = 32 * MIB
+"""Unsent answers of one connection at which its further calls wait."""
+
+_SWEEP_SECONDS: Final = 0.5
+_LEAVE_SECONDS: Final = 1.0
+_MOST_ID: Final = 2**30
+"""Clients get new connections long before the numbers of their streams run out."""
+
+_OPENING, _OPEN, _LEAVING, _LEFT, _LINGER, _GONE = Phase
+
+
+class Http2Door(asyncio.Protocol):
+    """The protocol of one connection.
+
+    Attributes:
+        certified: the client has shown a certificate that was verified.
+        deadline: `time.monotonic()` at which `expire` is due.
+        quiet_since: when the connection was opened or last had a call.
+    """
+
+    __slots__ = (
+        "_app", "_calm", "_collector", "_control", "_due", "_ended", "_gate", "_in", "_out", "_parked", "_phase",
+        "_ready", "_streams", "_transport", "_turns", "_working", "certified", "deadline", "quiet_since",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+    _out: Outbound
+    _streams: Streams
+    _collector: Collector
+    _in: Inbound
+    _control: Control
+    _turns: Turns
+
+    def __init__(self, gate: Gate, app: CallApp) -> None:
+        self._gate = gate
+        self._app = app
+        self._phase = _OPENING
+        self._calm = Calm(gate.now)
+        self._parked: deque[tuple[Stream, memoryview]] = deque()
+        self._ready: list[Stream] = []
+        self._working = 0
+        self._ended = self.certified = False
+        self.quiet_since = gate.now
+        self._due = self.deadline = gate.now + gate.limits.header_seconds
+
+    # -- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the gate's connections and tell the client the rules."""
+        gate, calm = self._gate, self._calm
+        self._transport = cast(asyncio.Transport, transport)
+        secure = transport.get_extra_info("ssl_object") is not None
+        self.certified = secure and bool(transport.get_extra_info("peercert"))
+        self._out = Outbound(gate, self._transport, calm)
+        self._streams = Streams(gate, self._out, self)
+        self._collector = Collector(gate, self._out, self._streams, self)
+        self._in = Inbound(gate, self._out, calm, self._streams, self._collector)
+        self._control = Control(self._in, self._out, calm, self._streams, self)
+        self._turns = Turns(self._transport, self._out, self)
+        gate.connections.add(self)
+        rules = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: gate.limits.header_bytes}
+        self._out.write(frames.settings(rules) + frames.window_update(0, WINDOW - frames.DEFAULT_WINDOW))
+
+    def data_received(self, data: bytes) -> None:
+        """Read frames, or keep them for this connection's next turn."""
+        self._turns.feed(data)
+
+    def eof_received(self) -> bool:
+        """The client is gone: with gRPC nobody stops sending and waits for answers."""
+        self._ended = True
+        return False
+
+    def pause_writing(self) -> None:
+        """More is unsent than the transport wants: no further frame is read until it is."""
+        self._out.stuck = True
+        if self._phase < _LINGER:
+            self._due = self._gate.now + self._gate.limits.write_seconds
+            self.deadline = min(self.deadline, self._due)
+
+    def resume_writing(self) -> None:
+        """Go on where the connection stood."""
+        self._out.stuck = False
+        if self._phase < _LINGER:
+            self._due = math.inf if self._phase in (_OPEN, _LEFT) else self._gate.now + _LEAVE_SECONDS
+            self._turns.schedule()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back; tell the application of every call it was still at work on."""
+        del exc
+        self._phase = _GONE
+        self._gate.connections.discard(self)
+        self._drop_calls()
+        self._control.forget()
+
+    # -- what the application calls, through Call
+
+    def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> None:
+        """Send a call's answer."""
+        self._working -= 1
+        stream.call = None
+        if self._out.answer(stream, head, body, end):
+            self._finished(stream)
+            self._rest()
+        else:
+            self._streams.release(stream)
+            stream.due = self._gate.now + self._gate.limits.write_time(self._out.unsent)
+            self._send()
+
+    # -- what the gate calls
+
+    @property
+    def busy(self) -> int:
+        """Calls with the application."""
+        return self._working
+
+    def duck(self) -> None:
+        """The gateway leaves: end this connection without losing a call; a new one has its first calls first."""
+        if self._streams.last:
+            self.leave()
+
+    def leave(self) -> None:
+        """Ask the client for another connection; calls that are here, or on their way, are answered."""
+        if self._phase is _OPEN:
+            self._phase = _LEAVING
+            self._due = self._gate.now + _LEAVE_SECONDS
+            self.deadline = min(self.deadline, self._due)
+            first = frames.goaway(frames.MAX_STREAM, Code.NO_ERROR, "leaving")
+            self._out.write(first + frames.frame(frames.PING, 0, 0, LEAVE_MARK))
+
+    def expire(self) -> None:
+        """The deadline is over: see who owes what."""
+        now = self._gate.now
+        self._calm.pass_time(now)
+        for stream in [stream for stream in self._streams.open.values() if stream.due <= now]:
+            self._overdue(stream, now)
+        if self._due <= now:
+            self._connection_due()
+        idle_until = math.inf
+        if self._phase is _OPEN and not self._streams.open:
+            idle_until = self.quiet_since + self._gate.limits.idle_seconds
+            if idle_until <= now:
+                self.leave()
+        next_look = now + _SWEEP_SECONDS if self._streams.open else idle_until
+        self.deadline = min(self._due, max(next_look, now + _SWEEP_SECONDS))
+
+    def close_if_idle(self) -> None:
+        """Close unless a call is in progress or has just arrived."""
+        if not self._streams.open and self._turns.idle and self._phase < _LINGER:
+            self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, "leaving"))
+            self._end()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+    # -- what the parts call
+
+    def take(self, stream: Stream, body: memoryview) -> None:
+        """A call is complete: to the application, or into the line behind answers the client does not read."""
+        if self._out.unsent > UNSENT_BYTES or self._parked:
+            stream.due = self._gate.now + self._gate.limits.wait_seconds
+            self._parked.append((stream, body))
+        else:
+            self._hand_over(stream, body)
+
+    def cancelled(self, stream: Stream) -> None:
+        """The client does not want the answer any more."""
+        self._abandon(stream)
+        if self._calm.reset():
+            self.leave()
+        self._rest()
+
+    def granted(self, stream: Stream) -> None:
+        """The budget gave way, perhaps in the middle of another connection's work: go on in a turn of our own."""
+        if stream.message is not None:
+            stream.charged = stream.message.size
+            self._ready.append(stream)
+            self._turns.schedule()
+
+    def opened(self) -> None:
+        """The client speaks HTTP/2."""
+        self._phase = _OPEN
+        self._due = math.inf
+
+    def heard(self) -> None:
+        """The client has heard the first GOAWAY, and all it sent before that is here: draw the line."""
+        if self._phase is _LEAVING:
+            self._phase = _LEFT
+            self._due = math.inf
+            self._streams.limit = self._streams.last
+            self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, "leaving"))
+            self._rest()
+
+    # -- turns
+
+    def begin(self, now: float) -> None:
+        """Messages that waited for the budget have their place first."""
+        self._in.now = now
+        ready, self._ready = self._ready, []
+        for stream in ready:
+            self._collector.allow(stream)
+
+    def frame(self, frame: Frame) -> None:
+        """Obey one frame."""
+        self._control.dispatch(frame)
+
+    def end(self) -> None:
+        """Send what the turn has brought; calls that stood behind unsent answers go on."""
+        self._in.flush()
+        self._send()
+        while self._parked and self._out.unsent <= UNSENT_BYTES:
+            stream, body = self._parked.popleft()
+            if stream.id in self._streams.open:
+                stream.wait_for_nothing()
+                self._hand_over(stream, body)
+        if self._streams.open:
+            self.deadline = min(self.deadline, self._gate.now + _SWEEP_SECONDS)
+        self._rest()
+
+    def broken(self, broken: Broken) -> None:
+        """The client broke a rule of the connection: say which, and end it with all its calls."""
+        self._gate.counts.refused += 1
+        _logger.debug("a connection is ended: %s", broken.message)
+        self._out.write(frames.goaway(self._streams.last, broken.code, broken.message))
+        self._end()
+
+    def _send(self) -> None:
+        for stream in self._out.pump():
+            self._finished(stream)
+        if self._parked and self._out.unsent <= UNSENT_BYTES:
+            self._turns.schedule()
+
+    def _hand_over(self, stream: Stream, body: memoryview) -> None:
+        stream.call = call = Call(self, stream, body)
+        self._working += 1
+        self._gate.counts.requests += 1
+        try:
+            self._app(call)
+        except Exception:
+            _logger.exception("the application raised")
+            call.fail(Status.INTERNAL, "a defect in the server")
+        if self._gate.ducking or stream.id > _MOST_ID:
+            self.leave()
+
+    def _finished(self, stream: Stream) -> None:
+        self._streams.close(stream)
+        self._calm.answered()
+
+    def _rest(self) -> None:
+        """When no call is left: note the time, or end."""
+        if not self._streams.open:
+            self.quiet_since = self._gate.now
+            if self._phase is _LEFT:
+                self._end()
+
+    # -- the end
+
+    def _overdue(self, stream: Stream, now: float) -> None:
+        parked = next((entry for entry in self._parked if entry[0] is stream), None)
+        if parked is not None:
+            self._parked.remove(parked)
+            self._gate.counts.shed += 1
+            self._streams.refuse(stream, overloaded())
+        elif stream.out is not None:
+            self._gate.counts.expired += 1
+            self._streams.reset(stream, Code.CANCEL)
+        else:
+            self._collector.overdue(stream, now)
+
+    def _connection_due(self) -> None:
+        if self._phase is _LEAVING and not self._out.stuck:
+            self.heard()  # or it never will
+        else:
+            self._gate.counts.expired += self._phase is not _LINGER
+            self.abort()
+
+    def _end(self) -> None:
+        """No more frames; input is thrown away for a while, so that what was sent arrives instead of a reset."""
+        self._phase = _LINGER
+        self._turns.stop()
+        self._drop_calls()
+        limits, unsent = self._gate.limits, self._transport.get_write_buffer_size()
+        self._due = self.deadline = self._gate.now + (limits.write_time(unsent) if unsent else limits.linger_seconds)
+        if self._ended or self._transport.is_closing() or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+
+    def _drop_calls(self) -> None:
+        self._parked.clear()
+        for stream in list(self._streams.open.values()):
+            self._streams.close(stream)
+            self._abandon(stream)
+
+    def _abandon(self, stream: Stream) -> None:
+        call, stream.call = stream.call, None
+        if call is not None:
+            self._working -= 1
+            self._gate.counts.abandoned += 1
+            call.abandon()

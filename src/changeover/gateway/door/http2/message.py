@@ -1,0 +1,127 @@
+"""A call's one message, collected from DATA frames (pure). gRPC over HTTP/2: five bytes, then the message."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from changeover.gateway.door.body import SizedBody
+from changeover.gateway.door.http2.fields import Refused, Status
+
+PREFIX: Final = 5
+
+
+def whole(payload: bytes | memoryview, limit: int) -> memoryview:
+    """The message when all of it came in one frame, with the end of the stream.
+
+    Raises:
+        Refused: it is not one whole message, or too large, or compressed.
+    """
+    if not payload:
+        raise missing()
+    size = _declared(payload, limit)
+    if size != len(payload) - PREFIX:
+        raise _cut() if size > len(payload) - PREFIX else _several()
+    return memoryview(bytes(payload))[PREFIX:]
+
+
+class Message:
+    """Collects a message that comes in several frames.
+
+    What comes before there is leave to hold the whole is kept as it is; the stream's first window bounds it.
+
+    Attributes:
+        size: bytes of the message; -1 while its prefix has not come.
+        received: bytes of it so far, without the prefix.
+    """
+
+    __slots__ = ("_early", "_have", "_limit", "_store", "size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._early = bytearray()
+        self._have = 0  # with the prefix
+        self._store: SizedBody | None = None
+        self.size = -1
+
+    @property
+    def received(self) -> int:
+        """Bytes of the message so far."""
+        return max(0, self._have - PREFIX)
+
+    def feed(self, payload: bytes | memoryview) -> None:
+        """Take the data of a frame.
+
+        Raises:
+            Refused: too large, compressed, or more than one message.
+        """
+        self._have += len(payload)
+        if self._store is None:
+            self._early += payload
+            if self.size < 0 and self._have >= PREFIX:
+                self.size = _declared(bytes(self._early[:PREFIX]), self._limit)
+        if self.size >= 0 and self._have - PREFIX > self.size:
+            raise _several()
+        if self._store is not None:
+            self._store.feed(bytes(payload), 0)
+
+    def grant(self) -> None:
+        """The whole message may be held: make its place."""
+        self._store = SizedBody(self.size)
+        early, self._early = bytes(self._early), bytearray()
+        self._store.feed(early, PREFIX)
+
+    @property
+    def granted(self) -> bool:
+        """Whether there is a place for the whole message."""
+        return self._store is not None
+
+    def end(self) -> None:
+        """The client has sent all: check that it is a whole message.
+
+        Raises:
+            Refused: it is not.
+        """
+        if self._have == 0:
+            raise missing()
+        if self.size < 0 or self._have - PREFIX < self.size:
+            raise _cut()
+
+    def view(self) -> memoryview:
+        """The message; read-only, it owns its memory. Empty before `grant`."""
+        return memoryview(b"") if self._store is None else self._store.view()
+
+    @property
+    def lacking(self) -> int:
+        """Bytes still to come, when the size is known."""
+        return self.size + PREFIX - self._have
+
+
+def prefix(size: int) -> bytes:
+    """The five bytes before an uncompressed message of `size` bytes."""
+    return size.to_bytes(PREFIX, "big")
+
+
+def missing() -> Refused:
+    """A call without a message."""
+    return Refused(Status.UNIMPLEMENTED, "missing_message", "the call has no message")
+
+
+def _declared(payload: bytes | memoryview, limit: int) -> int:
+    if len(payload) < PREFIX:
+        raise _cut()
+    if payload[0]:
+        raise Refused(
+            Status.UNIMPLEMENTED, "compressed_message", "compressed messages are not taken here; send identity"
+        )
+    size = int.from_bytes(payload[1:PREFIX], "big")
+    if size > limit:
+        raise Refused(Status.RESOURCE_EXHAUSTED, "too_large", f"a message of {size} bytes; {limit} are the limit")
+    return size
+
+
+def _cut() -> Refused:
+    return Refused(Status.INTERNAL, "truncated_message", "the message ends before its length")
+
+
+def _several() -> Refused:
+    return Refused(Status.UNIMPLEMENTED, "several_messages", "more than one message in a call that takes one")

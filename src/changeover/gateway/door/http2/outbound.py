@@ -1,0 +1,167 @@
+"""The way out of one connection: answers to frames, within the client's windows and what the transport holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from changeover.gateway.door.gate import Gate
+from changeover.gateway.door.http2.calm import Calm
+from changeover.gateway.door.http2.frames import (
+    DATA,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_FRAME,
+    MAX_WINDOW,
+    Broken,
+    Code,
+    Setting,
+    header,
+)
+from changeover.gateway.door.http2.message import PREFIX, prefix
+from changeover.gateway.door.http2.stream import Stream
+from changeover.gateway.door.limits import KIB
+
+HIGH_BYTES: Final = 256 * KIB
+_TURN_BYTES: Final = 64 * KIB
+_LAST: Final = END_HEADERS | END_STREAM
+_MOST_FRAME: Final = 2**24 - 1
+
+
+class Outbound:
+    """Sends answers. Small ones go out at once in one write; of larger ones each stream sends a part in turn.
+
+    Attributes:
+        stuck: more is unsent than the transport wants to hold.
+        unsent: bytes of answers that wait here; they are charged to the gateway's budget.
+    """
+
+    __slots__ = ("_calm", "_frame", "_gate", "_initial", "_line", "_transport", "_window", "stuck", "unsent")
+
+    def __init__(self, gate: Gate, transport: asyncio.Transport, calm: Calm) -> None:
+        transport.set_write_buffer_limits(high=HIGH_BYTES, low=0)
+        self._gate = gate
+        self._transport = transport
+        self._calm = calm
+        self._window = DEFAULT_WINDOW
+        self._initial = DEFAULT_WINDOW
+        self._frame = MAX_FRAME
+        self._line: deque[Stream] = deque()
+        self.stuck = False
+        self.unsent = 0
+
+    def write(self, data: bytes) -> None:
+        """Send a frame that no window holds back."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def settle(self, settings: dict[int, int], streams: dict[int, Stream]) -> None:
+        """Take over the client's settings.
+
+        Raises:
+            Broken: values that the protocol forbids.
+        """
+        initial = settings.get(Setting.INITIAL_WINDOW_SIZE, self._initial)
+        if initial > MAX_WINDOW:
+            raise Broken(Code.FLOW_CONTROL_ERROR, "an initial window over 2^31-1")
+        most = settings.get(Setting.MAX_FRAME_SIZE, self._frame)
+        if not MAX_FRAME <= most <= _MOST_FRAME or settings.get(Setting.ENABLE_PUSH, 0) > 1:
+            raise Broken(Code.PROTOCOL_ERROR, "a setting out of its range")
+        self._frame = min(most, _TURN_BYTES)
+        grown, self._initial = initial > self._initial, initial
+        if grown and self.unsent:
+            for stream in streams.values():
+                self._enqueue(stream)
+
+    def open(self, stream: Stream | None, amount: int) -> bool:
+        """The client takes more, of one stream or of all; returns whether the window is one the protocol allows."""
+        if stream is None:
+            self._window += amount
+            return self._window <= MAX_WINDOW
+        stream.window += amount
+        self._enqueue(stream)
+        return self._initial + stream.window <= MAX_WINDOW
+
+    def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> bool:
+        """Send an answer, or as much as goes; without a body the head is all of it. Returns whether all was sent."""
+        number = stream.id
+        if body is None:
+            self.write(header(len(head), HEADERS, _LAST, number) + head)
+            return True
+        size = PREFIX
+        for chunk in body:
+            size += chunk.nbytes if type(chunk) is memoryview else len(chunk)
+        top = prefix(size - PREFIX)
+        if size <= self._frame and size <= self._window and size <= self._initial + stream.window and not self.stuck:
+            self._window -= size
+            start, data = header(len(head), HEADERS, END_HEADERS, number), header(size, DATA, 0, number)
+            self.write(b"".join((start, head, data, top, *body, header(len(end), HEADERS, _LAST, number), end)))
+            return True
+        stream.start, stream.end = head, end
+        stream.out = memoryview(b"".join((top, *body)))
+        self.unsent += size
+        self._gate.budget.charge(size)
+        self._enqueue(stream)
+        return False
+
+    def drop(self, stream: Stream) -> None:
+        """Nobody wants the rest of this answer."""
+        if stream.out is not None:
+            left = len(stream.out)
+            stream.out = None
+            self.unsent -= left
+            self._gate.budget.give(left)
+
+    def pump(self) -> list[Stream]:
+        """Send what windows and transport take; returns the streams whose answers are complete."""
+        done: list[Stream] = []
+        line = self._line
+        while line and not self.stuck and not self._transport.is_closing():
+            stream = line[0]
+            if stream.out is not None and self._window <= 0:
+                break
+            line.popleft()
+            stream.queued = False
+            if stream.out is not None and self._send_some(stream):
+                done.append(stream)
+        return done
+
+    def _enqueue(self, stream: Stream) -> None:
+        if stream.out is not None and not stream.queued:
+            stream.queued = True
+            self._line.append(stream)
+
+    def _send_some(self, stream: Stream) -> bool:
+        """A turn of one stream; returns whether its answer is complete."""
+        out, number = stream.out, stream.id
+        if out is None:
+            return True
+        parts: list[bytes | memoryview] = []
+        if stream.start:
+            parts += (header(len(stream.start), HEADERS, END_HEADERS, number), stream.start)
+            stream.start = b""
+        allowed = max(0, min(self._window, self._initial + stream.window, _TURN_BYTES, len(out)))
+        for at in range(0, allowed, self._frame):
+            part = out[at : min(at + self._frame, allowed)]
+            parts += (header(len(part), DATA, 0, number), part)
+        left = out[allowed:]
+        complete = not left
+        if complete:
+            parts += (header(len(stream.end), HEADERS, _LAST, number), stream.end)
+        self._transport.writelines(parts)
+        self._account(stream, allowed)
+        stream.out = None if complete else left
+        if allowed and not complete:
+            self._enqueue(stream)
+        return complete
+
+    def _account(self, stream: Stream, size: int) -> None:
+        self._window -= size
+        stream.window -= size
+        self.unsent -= size
+        self._calm.moved(size)
+        self._gate.budget.give(size)

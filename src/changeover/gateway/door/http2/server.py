@@ -1,0 +1,34 @@
+"""The HTTP/2 door on a listening socket."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from changeover.gateway.door.gate import Gate
+from changeover.gateway.door.http2.call import CallApp
+from changeover.gateway.door.http2.connection import Http2Door
+from changeover.gateway.door.limits import Limits
+from changeover.gateway.door.listener import Listener
+
+
+class Http2Server(Listener):
+    """Serves gRPC's unary calls over HTTP/2, with prior knowledge or behind TLS.
+
+    Args:
+        app: called with each whole call.
+        sock: see `Listener`, as `shared` and `tls`.
+        limits: the defaults when not given.
+    """
+
+    def __init__(
+        self,
+        app: CallApp,
+        sock: socket.socket,
+        limits: Limits | None = None,
+        *,
+        shared: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        gate = Gate(limits or Limits())
+        super().__init__(gate, lambda: Http2Door(gate, app), sock, shared=shared, tls=tls)

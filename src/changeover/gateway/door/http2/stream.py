@@ -1,0 +1,70 @@
+"""One call on its way through a connection: what has come of it, and what is left to send."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from changeover.gateway.door.http2.frames import DEFAULT_WINDOW
+
+if TYPE_CHECKING:
+    from changeover.gateway.door.http2.call import Call
+    from changeover.gateway.door.http2.fields import Head
+    from changeover.gateway.door.http2.message import Message
+
+
+class Stream:
+    """Plain state, changed by `Inbound` until the call is complete and by `Outbound` after its answer.
+
+    Attributes:
+        id: of the stream.
+        head: the call's fields.
+        began: `time.monotonic()` when they were read.
+        due: when what the client owes must be there; infinite while the application works.
+        room: bytes of data the client may still send.
+        message: collects the message when it did not come in one frame.
+        ended: the client has sent all.
+        held: bytes of data for which the connection's window was not opened again yet.
+        charged: bytes of the gateway's budget taken for the message.
+        on_grant: set while the message waits for the budget.
+        call: with the application.
+        window: bytes the client lets the door send, more or less than its initial window.
+        start: the first fields of the answer, until they were sent.
+        out: data of the answer that is left to send.
+        end: the last fields of the answer; empty when the first were the last.
+        queued: in the line of streams that can send.
+    """
+
+    __slots__ = (
+        "began", "call", "charged", "due", "end", "ended", "head", "held", "id", "message", "on_grant", "out",
+        "queued", "room", "start", "window",
+    )  # fmt: skip
+
+    def __init__(self, number: int, head: Head, began: float, due: float) -> None:
+        self.id = number
+        self.head = head
+        self.began = began
+        self.due = due
+        self.room = DEFAULT_WINDOW
+        self.message: Message | None = None
+        self.ended = False
+        self.held = 0
+        self.charged = 0
+        self.on_grant: Callable[[Stream], None] | None = None
+        self.call: Call | None = None
+        self.window = 0
+        self.start = b""
+        self.out: memoryview | None = None
+        self.end = b""
+        self.queued = False
+
+    def granted(self) -> None:
+        """The budget has the bytes the message waited for."""
+        told, self.on_grant = self.on_grant, None
+        if told is not None:
+            told(self)
+
+    def wait_for_nothing(self) -> None:
+        """The client owes nothing."""
+        self.due = math.inf

@@ -1,0 +1,118 @@
+"""Reading in turns: however much a client sends, the others wait two milliseconds at most."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+from changeover.gateway.door.http2.frames import Broken, Frame, FrameReader
+from changeover.gateway.door.http2.outbound import Outbound
+from changeover.gateway.door.limits import INBOX_BYTES
+
+_TURN_SECONDS: Final = 0.002
+_TURN_FRAMES: Final = 32
+
+
+class Reader(Protocol):
+    """Who reads: the connection."""
+
+    def begin(self, now: float) -> None:
+        """A turn begins."""
+
+    def frame(self, frame: Frame) -> None:
+        """One frame.
+
+        Raises:
+            Broken: nothing more can be read.
+        """
+
+    def end(self) -> None:
+        """The turn is over."""
+
+    def broken(self, broken: Broken) -> None:
+        """The turn was ended by a broken rule."""
+
+
+class Turns:
+    """The input of one connection, cut into frames, and the pauses of its reading.
+
+    Attributes:
+        stopped: no frame is read any more; input is thrown away.
+    """
+
+    __slots__ = ("_frames", "_out", "_paused", "_reader", "_scheduled", "_transport", "stopped")
+
+    def __init__(self, transport: asyncio.Transport, out: Outbound, reader: Reader) -> None:
+        self._transport = transport
+        self._out = out
+        self._reader = reader
+        self._frames = FrameReader()
+        self._scheduled = self._paused = self.stopped = False
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read."""
+        if self.stopped:
+            return
+        self._frames.feed(data)
+        if not self._scheduled and not self._out.stuck:
+            self._turn()
+        elif self._frames.held > INBOX_BYTES:
+            self._pause()
+
+    def schedule(self) -> None:
+        """A turn after the other connections had theirs."""
+        if not self._scheduled and not self.stopped:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+        if self._frames.held > INBOX_BYTES:
+            self._pause()
+
+    def stop(self) -> None:
+        """Read no more frames; what still comes is thrown away."""
+        self.stopped = True
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no input is left and no turn is due."""
+        return not self._scheduled and not self._frames.held
+
+    def _go_on(self) -> None:
+        self._scheduled = False
+        if not self.stopped:
+            self._turn()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        self._reader.begin(now)
+        try:
+            self._read(now + _TURN_SECONDS)
+        except Broken as broken:
+            self._reader.broken(broken)
+            return
+        if self.stopped:
+            return
+        self._reader.end()
+        if self._paused and not self._scheduled and not self._out.stuck and not self.stopped:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _read(self, until: float) -> None:
+        take, frame = self._frames.take, self._reader.frame
+        while not self.stopped and not self._out.stuck:
+            taken = take(_TURN_FRAMES)
+            for one in taken:
+                frame(one)
+            if len(taken) < _TURN_FRAMES:
+                return
+            if time.monotonic() >= until:
+                self.schedule()
+                return
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
