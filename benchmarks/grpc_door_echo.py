@@ -2,7 +2,7 @@
 
 `python benchmarks/grpc_door_echo.py FD door|aio|zttp|h2 [--shared]` serves the inherited listening socket FD until
 SIGTERM: behind the project's door, or behind one of the others it was measured against. `/echo.Echo/Echo` gives the
-message back, `/echo.Echo/Late` after as many milliseconds as the message says (never for 0), `/echo.Echo/Large` as
+message back, `/echo.Echo/Late` after as many milliseconds as it says (never for 0), `/echo.Echo/Large` as
 many bytes as it says, `/echo.Echo/Counts` tells about the process, and tritonclient's `ModelInfer` is answered with
 the request's first tensor.
 """
@@ -36,7 +36,8 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
         elif method == "Late":
             wait = int(bytes(call.body))
             if wait:
-                asyncio.get_running_loop().call_later(wait / 1000, call.respond, (b"late",))
+                timer = asyncio.get_running_loop().call_later(wait / 1000, call.respond, (call.body,))
+                call.abandoned = timer.cancel
         elif method == "Large":
             call.respond((memoryview(bytearray(int(bytes(call.body)))),))
         elif method == "Counts":

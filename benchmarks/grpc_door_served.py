@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from door_served import ENVIRONMENT
+from grpc_door_wire import Wire
 
 _HERE = Path(__file__).parent
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -27,11 +28,22 @@ class GrpcServer:
         self.kind = kind
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=1024, reuse_port=kind == "aio")
         self.port: int = self.sock.getsockname()[1]
-        command = [sys.executable, str(_HERE / "grpc_door_echo.py"), str(self.sock.fileno()), kind, *options]
-        self.process = subprocess.Popen(command, pass_fds=(self.sock.fileno(),), env=ENVIRONMENT)
+        self.process = self._start(*options)
         if kind == "aio":
             self.sock.close()
         self._await()
+
+    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(_HERE / "grpc_door_echo.py"), str(self.sock.fileno()), self.kind, *options]
+        return subprocess.Popen(command, pass_fds=(self.sock.fileno(),), env=ENVIRONMENT)
+
+    def beside(self) -> subprocess.Popen[bytes]:
+        """A second process on the same socket; for a server that was made with `--shared`."""
+        return self._start("--shared")
+
+    def forget_socket(self) -> None:
+        """Close this process's own descriptor of the listening socket."""
+        self.sock.close()
 
     def rss_max_mb(self) -> float:
         """The largest resident size the process ever had."""
@@ -85,9 +97,7 @@ def served(kind: str, *options: str) -> Iterator[GrpcServer]:
 
 
 def counts(server: GrpcServer) -> dict[str, Any]:
-    """The door's own totals, asked for by grpcio in a process of its own would be a load: read off the wire."""
-    from grpc_door_wire import Wire
-
-    with contextlib.closing(Wire(server.port)) as wire:
-        told: dict[str, Any] = json.loads(wire.call(1, "/echo.Echo/Counts", b""))
+    """The door's own totals."""
+    with Wire(server.port) as wire:
+        told: dict[str, Any] = json.loads(wire.ask("/echo.Echo/Counts", b""))
         return told

@@ -61,7 +61,7 @@ class Collector:
         if message is None:
             if stream.ended:
                 body = whole(payload, limit)
-                if self._gate.budget.take(len(body)):
+                if not body or self._gate.budget.take(len(body)):  # such as health: it never waits
                     stream.charged = len(body)
                     self._complete(stream, body)
                     return
@@ -78,7 +78,7 @@ class Collector:
         """The size is known: take its bytes of the budget, or stand in line for them."""
         budget = self._gate.budget
         if stream.on_grant is None and stream.charged == 0:
-            if budget.take(message.size):
+            if not message.size or budget.take(message.size):
                 stream.charged = message.size
                 self._grant(stream, message)
                 return

@@ -316,6 +316,7 @@ class Http2Door(asyncio.Protocol):
         if self._ended or self._transport.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
             return
+        self._out.closed = True
         self._transport.write_eof()
 
     def _drop_calls(self) -> None:

@@ -16,6 +16,10 @@ LEAVE_MARK: Final = b"changing"
 """The ping behind a first GOAWAY."""
 
 
+_SETTINGS_BYTES: Final = 48
+"""Eight settings: clients send about six."""
+
+
 class Owner(Protocol):
     """Who is told: the connection."""
 
@@ -83,7 +87,7 @@ class Control:
             if frame.payload or not self.opened:
                 raise Broken(Code.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS with a payload, or of none")
             return
-        self._calm.idle()
+        self._calm.idle(1 + len(frame.payload) // _SETTINGS_BYTES)
         self._out.settle(dict(frames.pairs(frame.payload)), self._streams.open)
         self._out.write(frames.SETTINGS_ACK)
         if not self.opened:

@@ -36,11 +36,12 @@ class Outbound:
     """Sends answers. Small ones go out at once in one write; of larger ones each stream sends a part in turn.
 
     Attributes:
+        closed: nothing more is sent.
         stuck: more is unsent than the transport wants to hold.
         unsent: bytes of answers that wait here; they are charged to the gateway's budget.
     """
 
-    __slots__ = ("_calm", "_frame", "_gate", "_initial", "_line", "_transport", "_window", "stuck", "unsent")
+    __slots__ = ("_calm", "_frame", "_gate", "_initial", "_line", "_transport", "_window", "closed", "stuck", "unsent")
 
     def __init__(self, gate: Gate, transport: asyncio.Transport, calm: Calm) -> None:
         transport.set_write_buffer_limits(high=HIGH_BYTES, low=0)
@@ -51,12 +52,13 @@ class Outbound:
         self._initial = DEFAULT_WINDOW
         self._frame = MAX_FRAME
         self._line: deque[Stream] = deque()
+        self.closed = False
         self.stuck = False
         self.unsent = 0
 
     def write(self, data: bytes) -> None:
         """Send a frame that no window holds back."""
-        if not self._transport.is_closing():
+        if not self.closed and not self._transport.is_closing():
             self._transport.write(data)
 
     def settle(self, settings: dict[int, int], streams: dict[int, Stream]) -> None:
@@ -120,7 +122,7 @@ class Outbound:
         """Send what windows and transport take; returns the streams whose answers are complete."""
         done: list[Stream] = []
         line = self._line
-        while line and not self.stuck and not self._transport.is_closing():
+        while line and not self.stuck and not self.closed and not self._transport.is_closing():
             stream = line[0]
             if stream.out is not None and self._window <= 0:
                 break

@@ -11,7 +11,7 @@ from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.limits import INBOX_BYTES
 
 _TURN_SECONDS: Final = 0.002
-_TURN_FRAMES: Final = 32
+_TURN_FRAMES: Final = 16
 
 
 class Reader(Protocol):
@@ -105,7 +105,8 @@ class Turns:
         while not self.stopped and not self._out.stuck:
             taken = take(_TURN_FRAMES)
             for one in taken:
-                frame(one)
+                if not self.stopped:
+                    frame(one)
             if len(taken) < _TURN_FRAMES:
                 return
             if time.monotonic() >= until:
