@@ -10,7 +10,7 @@ ARGS ?=
 # How long the soak goes on: seconds, or like 40m and 8h.
 DURATION ?= 20m
 
-.PHONY: help demo test check lint format bench judge-sim soak door-proof bench-peers clean
+.PHONY: help demo test check lint format bench judge-sim soak door-proof grpc-door-proof bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -43,6 +43,9 @@ judge-sim: $(READY) ## The judge against simulated traffic: false rollbacks, pow
 
 soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (default 20m), with a report
 	@$(BIN)/python benchmarks/soak.py --duration $(DURATION) --gateways 2 $(ARGS)
+
+grpc-door-proof: $(READY) ## The HTTP/2 door against hostile and unlucky clients, stock grpc.aio beside it (4 minutes)
+	@$(BIN)/python benchmarks/grpc_door_proof.py $(ARGS)
 
 door-proof: $(READY) ## The HTTP/1.1 door against hostile and unlucky clients, stock uvicorn beside it
 	@$(BIN)/python benchmarks/door_proof.py $(ARGS)

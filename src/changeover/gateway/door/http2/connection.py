@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import Final, cast
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2 import frames
-from changeover.gateway.door.http2.call import Call, CallApp
+from changeover.gateway.door.http2.call import CallApp
+from changeover.gateway.door.http2.calls import Calls
 from changeover.gateway.door.http2.calm import Calm
 from changeover.gateway.door.http2.collector import Collector
 from changeover.gateway.door.http2.control import LEAVE_MARK, Control
-from changeover.gateway.door.http2.fields import Status, overloaded
 from changeover.gateway.door.http2.frames import Broken, Code, Frame, Setting
 from changeover.gateway.door.http2.inbound import MOST_STREAMS, WINDOW, Inbound
 from changeover.gateway.door.http2.outbound import Outbound
@@ -26,12 +25,8 @@ from changeover.gateway.door.http2.phase import Phase
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Streams
 from changeover.gateway.door.http2.turns import Turns
-from changeover.gateway.door.limits import MIB
 
 _logger = logging.getLogger(__name__)
-
-UNSENT_BYTES: Final = 32 * MIB
-"""Unsent answers of one connection at which its further calls wait."""
 
 _SWEEP_SECONDS: Final = 0.5
 _LEAVE_SECONDS: Final = 1.0
@@ -51,8 +46,8 @@ class Http2Door(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_app", "_calm", "_collector", "_control", "_due", "_ended", "_gate", "_in", "_out", "_parked", "_phase",
-        "_ready", "_streams", "_transport", "_turns", "_working", "certified", "deadline", "quiet_since",
+        "_app", "_calls", "_calm", "_collector", "_control", "_due", "_ended", "_gate", "_in", "_out", "_phase",
+        "_ready", "_streams", "_transport", "_turns", "certified", "deadline", "quiet_since",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -62,15 +57,14 @@ class Http2Door(asyncio.Protocol):
     _in: Inbound
     _control: Control
     _turns: Turns
+    _calls: Calls
 
     def __init__(self, gate: Gate, app: CallApp) -> None:
         self._gate = gate
         self._app = app
         self._phase = _OPENING
         self._calm = Calm(gate.now)
-        self._parked: deque[tuple[Stream, memoryview]] = deque()
         self._ready: list[Stream] = []
-        self._working = 0
         self._ended = self.certified = False
         self.quiet_since = gate.now
         self._due = self.deadline = gate.now + gate.limits.header_seconds
@@ -88,6 +82,7 @@ class Http2Door(asyncio.Protocol):
         self._collector = Collector(gate, self._out, self._streams, self)
         self._in = Inbound(gate, self._out, calm, self._streams, self._collector)
         self._control = Control(self._in, self._out, calm, self._streams, self)
+        self._calls = Calls(gate, self._app, self._out, self._streams)
         self._turns = Turns(self._transport, self._out, self)
         gate.connections.add(self)
         rules = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: gate.limits.header_bytes}
@@ -121,15 +116,14 @@ class Http2Door(asyncio.Protocol):
         del exc
         self._phase = _GONE
         self._gate.connections.discard(self)
-        self._drop_calls()
+        self._calls.drop()
         self._control.forget()
 
     # -- what the application calls, through Call
 
     def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> None:
         """Send a call's answer."""
-        self._working -= 1
-        stream.call = None
+        self._calls.answered(stream)
         if self._out.answer(stream, head, body, end):
             self._finished(stream)
             self._rest()
@@ -143,7 +137,7 @@ class Http2Door(asyncio.Protocol):
     @property
     def busy(self) -> int:
         """Calls with the application."""
-        return self._working
+        return self._calls.working
 
     def duck(self) -> None:
         """The gateway leaves: end this connection without losing a call; a new one has its first calls first."""
@@ -188,16 +182,14 @@ class Http2Door(asyncio.Protocol):
     # -- what the parts call
 
     def take(self, stream: Stream, body: memoryview) -> None:
-        """A call is complete: to the application, or into the line behind answers the client does not read."""
-        if self._out.unsent > UNSENT_BYTES or self._parked:
-            stream.due = self._gate.now + self._gate.limits.wait_seconds
-            self._parked.append((stream, body))
-        else:
-            self._hand_over(stream, body)
+        """A call is complete."""
+        self._calls.take(self, stream, body)
+        if self._gate.ducking or stream.id > _MOST_ID:
+            self.leave()
 
     def cancelled(self, stream: Stream) -> None:
         """The client does not want the answer any more."""
-        self._abandon(stream)
+        self._calls.abandon(stream)
         if self._calm.reset():
             self.leave()
         self._rest()
@@ -213,6 +205,7 @@ class Http2Door(asyncio.Protocol):
         """The client speaks HTTP/2."""
         self._phase = _OPEN
         self._due = math.inf
+        self.deadline = self._gate.now + self._gate.limits.idle_seconds
 
     def heard(self) -> None:
         """The client has heard the first GOAWAY, and all it sent before that is here: draw the line."""
@@ -240,11 +233,7 @@ class Http2Door(asyncio.Protocol):
         """Send what the turn has brought; calls that stood behind unsent answers go on."""
         self._in.flush()
         self._send()
-        while self._parked and self._out.unsent <= UNSENT_BYTES:
-            stream, body = self._parked.popleft()
-            if stream.id in self._streams.open:
-                stream.wait_for_nothing()
-                self._hand_over(stream, body)
+        self._calls.go_on(self)
         if self._streams.open:
             self.deadline = min(self.deadline, self._gate.now + _SWEEP_SECONDS)
         self._rest()
@@ -259,20 +248,8 @@ class Http2Door(asyncio.Protocol):
     def _send(self) -> None:
         for stream in self._out.pump():
             self._finished(stream)
-        if self._parked and self._out.unsent <= UNSENT_BYTES:
+        if self._calls.may_go_on:
             self._turns.schedule()
-
-    def _hand_over(self, stream: Stream, body: memoryview) -> None:
-        stream.call = call = Call(self, stream, body)
-        self._working += 1
-        self._gate.counts.requests += 1
-        try:
-            self._app(call)
-        except Exception:
-            _logger.exception("the application raised")
-            call.fail(Status.INTERNAL, "a defect in the server")
-        if self._gate.ducking or stream.id > _MOST_ID:
-            self.leave()
 
     def _finished(self, stream: Stream) -> None:
         self._streams.close(stream)
@@ -288,12 +265,9 @@ class Http2Door(asyncio.Protocol):
     # -- the end
 
     def _overdue(self, stream: Stream, now: float) -> None:
-        parked = next((entry for entry in self._parked if entry[0] is stream), None)
-        if parked is not None:
-            self._parked.remove(parked)
-            self._gate.counts.shed += 1
-            self._streams.refuse(stream, overloaded())
-        elif stream.out is not None:
+        if self._calls.shed(stream):
+            return
+        if stream.out is not None:
             self._gate.counts.expired += 1
             self._streams.reset(stream, Code.CANCEL)
         else:
@@ -310,7 +284,7 @@ class Http2Door(asyncio.Protocol):
         """No more frames; input is thrown away for a while, so that what was sent arrives instead of a reset."""
         self._phase = _LINGER
         self._turns.stop()
-        self._drop_calls()
+        self._calls.drop()
         limits, unsent = self._gate.limits, self._transport.get_write_buffer_size()
         self._due = self.deadline = self._gate.now + (limits.write_time(unsent) if unsent else limits.linger_seconds)
         if self._ended or self._transport.is_closing() or not self._transport.can_write_eof():
@@ -318,16 +292,3 @@ class Http2Door(asyncio.Protocol):
             return
         self._out.closed = True
         self._transport.write_eof()
-
-    def _drop_calls(self) -> None:
-        self._parked.clear()
-        for stream in list(self._streams.open.values()):
-            self._streams.close(stream)
-            self._abandon(stream)
-
-    def _abandon(self, stream: Stream) -> None:
-        call, stream.call = stream.call, None
-        if call is not None:
-            self._working -= 1
-            self._gate.counts.abandoned += 1
-            call.abandon()

@@ -1,0 +1,102 @@
+"""The calls of one connection that the application has, or gets when the client has read what it was answered."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from changeover.gateway.door.gate import Gate
+from changeover.gateway.door.http2.call import Call, CallApp
+from changeover.gateway.door.http2.fields import Status, overloaded
+from changeover.gateway.door.http2.outbound import Outbound
+from changeover.gateway.door.http2.stream import Stream
+from changeover.gateway.door.http2.streams import Streams
+from changeover.gateway.door.limits import MIB
+
+if TYPE_CHECKING:
+    from changeover.gateway.door.http2.connection import Http2Door
+
+_logger = logging.getLogger(__name__)
+
+UNSENT_BYTES: Final = 32 * MIB
+"""Unsent answers of one connection at which its further calls wait."""
+
+
+class Calls:
+    """Hands complete calls to the application.
+
+    Attributes:
+        working: calls with the application.
+    """
+
+    __slots__ = ("_app", "_gate", "_out", "_parked", "_streams", "working")
+
+    def __init__(self, gate: Gate, app: CallApp, out: Outbound, streams: Streams) -> None:
+        self._gate = gate
+        self._app = app
+        self._out = out
+        self._streams = streams
+        self._parked: deque[tuple[Stream, memoryview]] = deque()
+        self.working = 0
+
+    def take(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
+        """A call is complete: to the application, or into the line behind answers the client does not read."""
+        if self._out.unsent > UNSENT_BYTES or self._parked:
+            stream.due = self._gate.now + self._gate.limits.wait_seconds
+            self._parked.append((stream, body))
+        else:
+            self._hand_over(door, stream, body)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a call that stood in the line may go to the application now."""
+        return bool(self._parked) and self._out.unsent <= UNSENT_BYTES
+
+    def go_on(self, door: Http2Door) -> None:
+        """Those in the line, as far as answers were read."""
+        while self.may_go_on:
+            stream, body = self._parked.popleft()
+            if stream.id in self._streams.open:
+                stream.wait_for_nothing()
+                self._hand_over(door, stream, body)
+
+    def answered(self, stream: Stream) -> None:
+        """The application has answered."""
+        self.working -= 1
+        stream.call = None
+
+    def abandon(self, stream: Stream) -> None:
+        """Nobody wants the answer any more: tell the application when it has the call."""
+        call = stream.call
+        if call is not None:
+            self.answered(stream)
+            self._gate.counts.abandoned += 1
+            call.abandon()
+
+    def shed(self, stream: Stream) -> bool:
+        """Refuse a call that stood in the line for too long; returns whether it did."""
+        entry = next((entry for entry in self._parked if entry[0] is stream), None)
+        if entry is None:
+            return False
+        self._parked.remove(entry)
+        self._gate.counts.shed += 1
+        self._streams.refuse(stream, overloaded())
+        return True
+
+    def drop(self) -> None:
+        """The connection is over, and all its calls."""
+        self._parked.clear()
+        for stream in list(self._streams.open.values()):
+            self._streams.close(stream)
+            self.abandon(stream)
+
+    def _hand_over(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
+        stream.call = call = Call(door, stream, body)
+        self.working += 1
+        self._gate.counts.requests += 1
+        try:
+            self._app(call)
+        except Exception:
+            _logger.exception("the application raised")
+            call.fail(Status.INTERNAL, "a defect in the server")

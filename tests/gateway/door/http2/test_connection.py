@@ -1,0 +1,156 @@
+"""One connection on a real socket: its life, and what ends it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.frames import Code
+from tests.gateway.door.http2.served import ECHO, HOLD, Served, Wire, serving
+
+from grpc_door_wire import begin, call, data  # isort: skip
+
+
+def test_calls_one_after_the_other(door2: Served) -> None:
+    """A connection is good for as many calls as a client likes, zttp's 4,096 included."""
+    with door2.wire() as wire:
+        for number in range(5000):
+            assert wire.ask(ECHO, b"%d" % number) == b"%d" % number
+    assert door2.server.counts.requests == 5000
+
+
+def test_a_new_connection_is_told_the_rules(door2: Served) -> None:
+    """SETTINGS come first, then the connection's window, then the acknowledgement of the client's."""
+    with door2.wire() as wire:
+        while len(wire.frames) < 3:
+            wire.read()
+        assert [one.kind for one in wire.frames[:2]] == [frames.SETTINGS, frames.WINDOW_UPDATE]
+        assert dict(frames.pairs(wire.frames[0].payload)) == {3: 1000, 6: 16_384}
+        assert wire.frames[2].flags == frames.ACK
+
+
+def test_a_graceful_end_loses_no_call(door2: Served) -> None:
+    """First GOAWAY: calls are still taken; after the ping's answer the line; those before it are answered."""
+    with door2.wire() as wire:
+        wire.send(call(1, HOLD, b"a"))
+        door2.until(lambda: len(door2.app.held) == 1)
+        door = next(iter(door2.server._gate.connections))
+        wire.send(call(3, HOLD, b"b"))
+        door2.until(lambda: len(door2.app.held) == 2)
+        door2.call(door.leave)
+        while len(wire.goaways) < 2:
+            wire.read()
+        assert wire.goaways == [(frames.MAX_STREAM, Code.NO_ERROR), (3, Code.NO_ERROR)]
+        wire.send(call(5, ECHO, b"too late"))
+        for held in door2.app.held:
+            door2.call(lambda held=held: held.respond((b"in time",)))
+        assert wire.wait(1).message == wire.wait(3).message == b"in time"
+        assert wire.drained(5.0)
+        assert 5 not in wire.answers
+    assert len(door2.app.seen) == 2
+
+
+def test_the_line_is_drawn_for_a_client_that_answers_no_ping() -> None:
+    """A second after the first GOAWAY the second one is sent whatever the client does."""
+    with serving() as door2, door2.wire() as wire:
+        wire.ask(ECHO, b"x")
+        wire._take = wire.frames.append  # type: ignore[method-assign]
+        door2.call(next(iter(door2.server._gate.connections)).leave)
+        assert wire.drained(8.0)
+        assert sum(frame.kind == frames.GOAWAY for frame in wire.frames) == 2
+
+
+def test_an_idle_connection_is_left_gracefully() -> None:
+    """After the idle time, with GOAWAY."""
+    with serving(idle_seconds=0.3) as door2, door2.wire() as wire:
+        wire.ask(ECHO, b"x")
+        assert wire.drained(8.0)
+        assert wire.goaways[-1] == (1, Code.NO_ERROR)
+
+
+def test_a_client_that_never_speaks_is_ended() -> None:
+    """Preface and SETTINGS have the time of a head."""
+    with serving(header_seconds=0.3) as door2, Wire(door2.port, opening=b"PRI * HT") as wire:
+        assert wire.drained(8.0)
+        assert door2.server.counts.expired == 1
+
+
+def test_a_client_that_goes_away_cancels_its_calls(door2: Served) -> None:
+    """The application hears of each call once, and a late answer does nothing."""
+    with door2.wire() as wire:
+        wire.send(call(1, HOLD, b"a") + call(3, HOLD, b"b"))
+        door2.until(lambda: len(door2.app.held) == 2)
+        assert door2.server.in_flight == 2
+    door2.until(lambda: door2.app.abandoned == [HOLD, HOLD])
+    door2.call(lambda: door2.app.held[0].respond((b"nobody",)))
+    assert not door2.app.held[0].open
+    assert door2.server.counts.abandoned == 2
+
+
+def test_many_cancelled_calls_bring_another_connection(door2: Served) -> None:
+    """After its share of resets a connection is left gracefully; a call in progress is answered."""
+    with door2.wire() as wire:
+        wire.send(call(1, HOLD, b"stays"))
+        streams = range(3, 2403, 2)
+        wire.send(b"".join(call(s, HOLD, b"x") + frames.reset(s, Code.CANCEL) for s in streams))
+        while not wire.goaways:
+            wire.read()
+        door2.until(lambda: len(door2.app.abandoned) >= 1000)
+        door2.call(lambda: door2.app.held[0].respond((b"answered",)))
+        assert wire.wait(1).message == b"answered"
+        assert {code for _, code in wire.goaways} == {Code.NO_ERROR}
+
+
+def test_a_message_that_does_not_come_is_given_up() -> None:
+    """Its call gets DEADLINE_EXCEEDED, another one on the connection goes on."""
+    with serving(body_seconds=0.2) as door2, door2.wire() as wire:
+        wire.send(begin(1, ECHO) + data(1, b"\0\0\0\x10\0only a part", end=False))
+        assert wire.wait(1).status == 4
+        assert wire.answers[1].fields[b"changeover-reason"] == b"timeout"
+        wire.send(call(3, ECHO, b"beside"))
+        assert wire.wait(3).message == b"beside"
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_an_answer_nobody_takes_is_given_up(reads: bool) -> None:
+    """With its window shut the stream is reset; without reading at all the connection is ended."""
+    shut = frames.PREFACE + frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 0 if reads else frames.MAX_WINDOW})
+    shut += frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW)
+    with (
+        serving(write_seconds=0.3, byte_rate=1 << 40) as door2,
+        door2.wire(opening=shut, receive_buffer=4096) as wire,
+    ):
+        wire.reopens = False
+        wire.send(call(1, "/echo.Echo/Large", b"8000000"))
+        if reads:
+            assert wire.wait(1).reset == Code.CANCEL
+        door2.until(lambda: door2.server.budget_used == 0 and door2.server.counts.expired >= 1)
+        assert door2.server.connections == int(reads)
+
+
+def test_the_gateway_leaves(door2: Served) -> None:
+    """Lame duck: calls in progress are answered, a new connection has its first call, then all are ended."""
+    with door2.wire() as old, door2.wire() as new:
+        old.send(call(1, HOLD, b"a"))
+        door2.until(lambda: len(door2.app.held) == 1)
+        door2.call(door2.server.lame_duck)
+        assert new.ask(ECHO, b"first") == b"first"
+        assert new.drained(5.0)
+        door2.call(lambda: door2.app.held[0].respond((b"answered",)))
+        assert old.wait(1).message == b"answered"
+        assert old.drained(5.0)
+        door2.until(lambda: door2.server.connections == 0)
+
+
+def test_stopping_waits_for_calls_and_cuts_at_the_deadline() -> None:
+    """What is not answered at the deadline is counted and told to the application."""
+    with serving() as door2, door2.wire() as wire:
+        wire.send(call(1, HOLD, b"a"))
+        door2.until(lambda: len(door2.app.held) == 1)
+        began = time.monotonic()
+        cut = door2.begin(door2.server.stop(0.5, last=False, duck_seconds=0.1)).result(10)
+        assert cut == 1
+        assert time.monotonic() - began >= 0.5
+        door2.until(lambda: door2.app.abandoned == [HOLD])

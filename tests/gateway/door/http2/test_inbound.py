@@ -1,0 +1,129 @@
+"""The frames of calls, right and wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.frames import Code
+from changeover.gateway.door.http2.hpack import encode
+from changeover.gateway.door.http2.message import prefix
+from tests.gateway.door.http2.served import ECHO, HOLD, Served, serving
+
+from grpc_door_hostile import broken_rules  # isort: skip
+from grpc_door_wire import OPENING, begin, call, data, head  # isort: skip
+
+
+@pytest.mark.parametrize(("what", "raw"), list(broken_rules()), ids=[what for what, _ in broken_rules()])
+def test_broken_rules_end_their_connection_alone(door2: Served, what: str, raw: bytes) -> None:
+    """With GOAWAY and its code; another connection does not notice."""
+    with door2.wire() as beside, door2.wire(opening=raw) as wire:
+        assert wire.drained(5.0), what
+        assert wire.goaways
+        assert wire.goaways[-1][1] != Code.NO_ERROR
+        assert beside.ask(ECHO, b"x") == b"x"
+
+
+def test_a_block_in_pieces(door2: Served) -> None:
+    """HEADERS with padding and priority, continued twice, are one call."""
+    block = head(ECHO)
+    first = b"\x03" + bytes(5) + block[:9] + bytes(3)
+    raw = frames.frame(frames.HEADERS, frames.PADDED | frames.PRIORITISED, 1, first)
+    raw += frames.frame(frames.CONTINUATION, 0, 1, block[9:20])
+    raw += frames.frame(frames.CONTINUATION, frames.END_HEADERS, 1, block[20:]) + data(1, prefix(1) + b"x")
+    with door2.wire() as wire:
+        wire.send(raw)
+        assert wire.wait(1).message == b"x"
+
+
+def test_trailers_of_a_client_end_its_message(door2: Served) -> None:
+    """HEADERS behind the data stand for its end; without END_STREAM they are against the rules."""
+    trailers = frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 1, encode([(b"x", b"y")]))
+    wrong = frames.frame(frames.HEADERS, frames.END_HEADERS, 3, encode([(b"x", b"y")]))
+    with door2.wire() as wire:
+        wire.send(begin(1, ECHO) + data(1, prefix(2) + b"ab", end=False) + trailers)
+        assert wire.wait(1).message == b"ab"
+        wire.send(begin(3, ECHO) + data(3, prefix(2) + b"a", end=False) + wrong)
+        assert wire.wait(3).reset == Code.PROTOCOL_ERROR
+
+
+def test_malformed_fields_end_their_stream_alone(door2: Served) -> None:
+    """The table of the compression goes on."""
+    with door2.wire() as wire:
+        bad = encode([(b":method", b"POST"), (b"Upper", b"x")]) + b"\x40\x01t\x01v"
+        wire.send(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, bad))
+        assert wire.wait(1).reset == Code.PROTOCOL_ERROR
+        wire.send(frames.frame(frames.HEADERS, frames.END_HEADERS, 3, head(ECHO) + b"\xbe") + data(3, prefix(0)))
+        assert wire.wait(3).status == 0
+        assert door2.app.seen[0].headers[b"t"] == b"v"
+
+
+@pytest.mark.parametrize("fields", [[(b":method", b"GET")], [(b"content-type", b"text/html")]])
+def test_what_is_no_grpc_is_turned_away(door2: Served, fields: list[tuple[bytes, bytes]]) -> None:
+    """415, as gRPC's protocol asks for; the client may stop sending."""
+    usual = dict([(b":method", b"POST"), (b":scheme", b"http"), (b":path", ECHO.encode()), *fields])
+    with door2.wire() as wire:
+        wire.send(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, encode(list(usual.items()))))
+        assert wire.wait(1).fields[b":status"] == b"415"
+        wire.send(data(1, b"late") + call(3, ECHO, b"x"))
+        assert wire.wait(3).message == b"x"
+
+
+def test_more_calls_at_once_than_allowed(door2: Served) -> None:
+    """The one over the limit is refused in a way that the client may send it again."""
+    with door2.wire() as wire:
+        wire.send(b"".join(call(stream, HOLD, b"x") for stream in range(1, 2003, 2)))
+        assert wire.wait(2001).reset == Code.REFUSED_STREAM
+        assert len(door2.app.held) == 1000
+        door2.call(lambda: [held.respond((b"y",)) for held in door2.app.held])
+        assert all(wire.wait(stream).message == b"y" for stream in range(1, 2001, 2))
+
+
+def test_a_cancelled_call(door2: Served) -> None:
+    """The application is told once; frames of the stream that were on their way are harmless."""
+    with door2.wire() as wire:
+        wire.send(call(1, HOLD, b"x"))
+        door2.until(lambda: len(door2.app.held) == 1)
+        wire.send(frames.reset(1, Code.CANCEL) * 2 + frames.window_update(1, 5) + data(1, b"late"))
+        wire.send(call(3, ECHO, b"x"))
+        assert wire.wait(3).message == b"x"
+        assert door2.app.abandoned == [HOLD]
+
+
+def test_data_behind_the_end_of_a_stream(door2: Served) -> None:
+    """STREAM_CLOSED, and the call is cancelled."""
+    with door2.wire() as wire:
+        wire.send(call(1, HOLD, b"x") + data(1, b"more"))
+        assert wire.wait(1).reset == Code.STREAM_CLOSED
+        assert door2.app.abandoned == [HOLD]
+
+
+def test_windows_that_the_protocol_does_not_have(door2: Served) -> None:
+    """Of a stream: nothing, and over 2^31-1; each ends that stream."""
+    with door2.wire() as wire:
+        wire.send(call(1, HOLD, b"x") + frames.window_update(1, 0))
+        assert wire.wait(1).reset == Code.PROTOCOL_ERROR
+        wire.send(call(3, HOLD, b"x") + frames.window_update(3, frames.MAX_WINDOW))
+        assert wire.wait(3).reset == Code.FLOW_CONTROL_ERROR
+
+
+def test_data_over_the_window_of_a_stream() -> None:
+    """While its message waits for the budget, a call has its first window and not a byte more."""
+    with serving(gateway_bytes=1 << 20) as door2, door2.wire(opening=OPENING) as wire:
+        wire.send(begin(1, ECHO) + data(1, prefix(600_000) + bytes(100), end=False))
+        door2.until(lambda: door2.server.budget_used == 600_000)
+        wire.send(begin(3, ECHO) + data(3, prefix(700_000) + bytes(65_530), end=False))
+        wire.send(data(3, b"x", end=False))
+        assert wire.wait(3).reset == Code.FLOW_CONTROL_ERROR
+
+
+def test_the_connection_s_window_is_opened_again(door2: Served) -> None:
+    """More than a window of data over many calls: credit comes back, also for padding and for closed streams."""
+    with door2.wire() as wire:
+        for stream in range(1, 101, 2):
+            part = b"\xff" + prefix(9000) + bytes(9000) + bytes(255)
+            wire.send(begin(stream, ECHO))
+            wire.send(frames.frame(frames.DATA, frames.PADDED | frames.END_STREAM, stream, part))
+            wire.send(data(1, bytes(16_000), end=False) if stream > 1 else b"")
+            assert len(wire.wait(stream).message) == 9000
+        assert wire.updates > 2

@@ -1,0 +1,211 @@
+"""Answers within the client's windows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from changeover.gateway.door.gate import Gate
+from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.calm import Calm
+from changeover.gateway.door.http2.fields import HEAD, TAIL_OK, Head
+from changeover.gateway.door.http2.frames import Broken, FrameReader, Setting
+from changeover.gateway.door.http2.message import PREFIX, prefix
+from changeover.gateway.door.http2.outbound import Outbound
+from changeover.gateway.door.http2.stream import Stream
+from changeover.gateway.door.limits import Limits
+from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, Served
+
+from grpc_door_wire import OPENING, call  # isort: skip
+
+
+class Transport:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def writelines(self, parts: list[bytes]) -> None:
+        for part in parts:
+            self.written += part
+
+
+class Out:
+    """An `Outbound` with what it has written, and its gate."""
+
+    def __init__(self) -> None:
+        self.transport = Transport()
+        self.gate = Gate(Limits())
+        self.out = Outbound(self.gate, self.transport, Calm(0.0))  # type: ignore[arg-type]
+
+    def sent(self) -> dict[int, tuple[list[int], bytes]]:
+        """By stream: the kinds of its frames, and its data."""
+        reader = FrameReader()
+        reader.feed(frames.PREFACE + bytes(self.transport.written))
+        found: dict[int, tuple[list[int], bytes]] = {}
+        for frame in reader.take(100_000):
+            kinds, body = found.get(frame.stream, ([], b""))
+            more = bytes(frame.payload) if frame.kind == frames.DATA else b""
+            found[frame.stream] = ([*kinds, frame.kind], body + more)
+        return found
+
+
+def stream(number: int) -> Stream:
+    return Stream(number, Head(b"POST", "/a.B/C", {}, None, True), 0.0, 0.0)
+
+
+WHOLE = [frames.HEADERS, frames.DATA, frames.HEADERS]
+
+
+def test_a_small_answer_is_one_write() -> None:
+    """Fields, message and status; nothing is held for it."""
+    made = Out()
+    assert made.out.answer(stream(1), HEAD, (b"ab", memoryview(b"c")), TAIL_OK)
+    assert made.sent() == {1: (WHOLE, prefix(3) + b"abc")}
+    assert made.out.unsent == made.gate.budget.used == 0
+
+
+def test_an_answer_is_cut_into_frames_the_client_takes() -> None:
+    """16,384 bytes at most, until its settings say more."""
+    made = Out()
+    assert not made.out.answer(stream(1), HEAD, (bytes(40_000),), TAIL_OK)
+    assert made.gate.budget.used == 40_005
+    assert [one.id for one in made.out.pump()] == [1]
+    assert made.sent()[1][0] == [frames.HEADERS, frames.DATA, frames.DATA, frames.DATA, frames.HEADERS]
+    wide = Out()
+    wide.out.settle({Setting.MAX_FRAME_SIZE: 1 << 20}, {})
+    assert wide.out.answer(stream(1), HEAD, (bytes(40_000),), TAIL_OK)
+    data = frames.header(40_005, frames.DATA, 0, 1) + prefix(40_000) + bytes(40_000)
+    assert data in wide.transport.written
+
+
+def test_streams_take_turns() -> None:
+    """Of two large answers none has to wait for the end of the other."""
+    made = Out()
+    made.out.settle({Setting.INITIAL_WINDOW_SIZE: 1 << 20}, {})
+    made.out.open(None, 1 << 20)
+    for number in (1, 3):
+        made.out.answer(stream(number), HEAD, (bytes(300_000),), TAIL_OK)
+    made.out.pump()
+    reader = FrameReader()
+    reader.feed(frames.PREFACE + bytes(made.transport.written))
+    order = [frame.stream for frame in reader.take(1000) if frame.kind == frames.DATA]
+    assert order[:8] == [1, 1, 1, 1, 3, 3, 3, 3]
+    assert len(made.sent()[1][1]) == len(made.sent()[3][1]) == 300_005
+
+
+def test_a_shut_stream_does_not_hold_up_the_others() -> None:
+    """Neither a small answer behind it nor a large one."""
+    made = Out()
+    shut = stream(1)
+    shut.window = -frames.DEFAULT_WINDOW
+    made.out.answer(shut, HEAD, (b"x" * 100,), TAIL_OK)
+    assert made.out.answer(stream(3), HEAD, (b"small",), TAIL_OK)
+    made.out.answer(stream(5), HEAD, (bytes(20_000),), TAIL_OK)
+    assert [one.id for one in made.out.pump()] == [5]
+    assert made.sent()[1] == ([frames.HEADERS], b"")
+    assert made.out.open(shut, 105)
+    assert [one.id for one in made.out.pump()] == [1]
+
+
+def test_nothing_is_sent_while_the_transport_is_full() -> None:
+    """A small answer too waits then, on the budget's account, and is given back when nobody wants it."""
+    made = Out()
+    made.out.stuck = True
+    one = stream(1)
+    assert not made.out.answer(one, HEAD, (b"x",), TAIL_OK)
+    assert made.out.pump() == []
+    assert made.transport.written == b""
+    made.out.drop(one)
+    assert made.gate.budget.used == made.out.unsent == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{Setting.INITIAL_WINDOW_SIZE: 2**31}, {Setting.MAX_FRAME_SIZE: 16_383}, {Setting.MAX_FRAME_SIZE: 2**24},
+              {Setting.ENABLE_PUSH: 2}]
+)  # fmt: skip
+def test_settings_out_of_range(wrong: dict[int, int]) -> None:
+    """They end the connection."""
+    with pytest.raises(Broken):
+        Out().out.settle(wrong, {})
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(0, 40_000), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30_000)), max_size=60),
+    st.integers(0, 70_000),
+)
+def test_windows_are_kept_to_and_everything_arrives(
+    sizes: list[int], grants: list[tuple[int, int]], initial: int
+) -> None:
+    """However the client opens its windows: never a byte over them, and in the end all answers whole and in order."""
+    made = Out()
+    made.out.settle({Setting.INITIAL_WINDOW_SIZE: initial}, {})
+    streams = [stream(2 * number + 1) for number in range(len(sizes))]
+    room = dict.fromkeys((one.id for one in streams), initial)
+    total = frames.DEFAULT_WINDOW
+    bodies = {one.id: bytes([one.id]) * size for one, size in zip(streams, sizes, strict=True)}
+    for one in streams:
+        made.out.answer(one, HEAD, (bodies[one.id],), TAIL_OK)
+    for number, amount in [*grants, *((n, 50_000) for n in range(1, 6)), (0, 1 << 20)]:
+        one = streams[(number - 1) % len(streams)] if number else None
+        made.out.open(one, amount)
+        if one is None:
+            total += amount
+        else:
+            room[one.id] += amount
+        made.out.pump()
+        sent = made.sent()
+        assert all(len(sent.get(one.id, ([], b""))[1]) <= room[one.id] for one in streams)
+        assert sum(len(data) for _, data in sent.values()) <= total
+    for one in streams:
+        made.out.open(one, 100_000)
+    made.out.pump()
+    assert {number: data for number, (_, data) in made.sent().items()} == {
+        number: prefix(len(body)) + body for number, body in bodies.items()
+    }
+    assert made.out.unsent == made.gate.budget.used == 0
+    assert len(prefix(0)) == PREFIX
+
+
+def test_a_window_made_smaller_while_an_answer_waits(door2: Served) -> None:
+    """A stream's window may be below zero then; it is opened from there (RFC 9113 section 6.9.2)."""
+    opening = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 100})
+    with door2.wire(opening=opening) as wire:
+        wire.reopens = False
+        wire.send(call(1, LARGE, b"1000"))
+        while not (answer := wire.answers.get(1)) or len(answer.data) < 100:
+            wire.read()
+        wire.send(frames.settings({Setting.INITIAL_WINDOW_SIZE: 40}) + frames.window_update(1, 60))
+        wire.send(call(3, ECHO, b""))
+        wire.wait(3)
+        assert len(answer.data) == 100
+        wire.send(frames.window_update(1, 50))
+        while len(answer.data) < 150:
+            wire.read()
+        wire.send(frames.settings({Setting.INITIAL_WINDOW_SIZE: 2000}))
+        assert len(wire.wait(1).message) == 1000
+
+
+def test_answers_nobody_reads_make_further_calls_wait_and_then_shed(door2: Served) -> None:
+    """32 MiB of a connection; then its calls wait and are refused, and others are not touched."""
+    shut = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    with door2.wire(opening=shut) as wire, door2.wire(opening=OPENING) as beside:
+        wire.send(b"".join(call(stream, LARGE, b"17000000") for stream in (1, 3)) + call(5, HOLD, b"x"))
+        assert wire.wait(5).status == 14
+        assert wire.answers[5].fields[b"changeover-reason"] == b"overloaded"
+        assert beside.ask(ECHO, b"x") == b"x"
+        assert door2.app.held == []
+        wire.send(frames.reset(1, 8) + call(7, ECHO, b""))
+        door2.until(lambda: door2.server.counts.requests == 4)

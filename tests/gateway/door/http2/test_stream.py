@@ -1,0 +1,28 @@
+"""A stream's plain state."""
+
+from __future__ import annotations
+
+import math
+
+from changeover.gateway.door.http2.fields import Head
+from changeover.gateway.door.http2.frames import DEFAULT_WINDOW
+from changeover.gateway.door.http2.stream import Stream
+
+
+def test_a_grant_is_told_once() -> None:
+    """Who waited hears of the budget's grant one time, and nobody when none waits any more."""
+    told: list[Stream] = []
+    stream = Stream(1, Head(b"POST", "/a.B/C", {}, None, True), 1.0, 2.0)
+    stream.granted()
+    stream.on_grant = told.append
+    stream.granted()
+    stream.granted()
+    assert told == [stream]
+
+
+def test_a_new_stream_may_send_its_first_window() -> None:
+    """And owes its message until the application has it."""
+    stream = Stream(1, Head(b"POST", "/a.B/C", {}, None, True), 1.0, 2.0)
+    assert (stream.room, stream.due) == (DEFAULT_WINDOW, 2.0)
+    stream.wait_for_nothing()
+    assert stream.due == math.inf
