@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 
@@ -63,13 +64,23 @@ class Answer:
 class Wire:
     """A connection that takes frames apart as they come; by default it opens its windows by what it has read."""
 
-    def __init__(self, port: int, *, opening: bytes = OPENING, receive_buffer: int = 0, timeout: float = 15.0) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        opening: bytes = OPENING,
+        receive_buffer: int = 0,
+        timeout: float = 15.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.sock = socket.socket()
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
         self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
         self.frames: list[Frame] = []
         self.answers: dict[int, Answer] = {}
         self.goaways: list[tuple[int, int]] = []
