@@ -8,7 +8,7 @@ import pytest
 
 from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.frames import Setting
-from tests.gateway.door.http2.served import ECHO, LARGE, Served
+from tests.gateway.door.http2.served import ECHO, LARGE, Served, serving
 
 from grpc_door_wire import call  # isort: skip
 
@@ -24,17 +24,16 @@ def test_an_application_that_raises(door2: Served, caplog: pytest.LogCaptureFixt
     assert door2.server.in_flight == 0
 
 
-def test_calls_behind_unread_answers_go_on_when_those_were_read(door2: Served) -> None:
+def test_calls_behind_unread_answers_go_on_when_those_were_read() -> None:
     """In their order, and the application has none of them before."""
     shut = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 0})
-    with door2.wire(opening=shut) as wire:
+    with serving(wait_seconds=60.0) as door2, door2.wire(opening=shut) as wire:
         first = b"".join(call(stream, LARGE, b"17000000") for stream in (1, 3))
         wire.send(first + b"".join(call(stream, ECHO, b"") for stream in range(5, 405, 2)))
         wire.send(call(405, ECHO, b""))
         door2.until(lambda: door2.server.counts.requests == 2)
         wire.send(frames.reset(1, 8) + frames.settings({Setting.INITIAL_WINDOW_SIZE: 1000}))
         for stream in range(5, 407, 2):
-            assert wire.wait(stream).status in (0, 14)
-        assert wire.answers[5].status == 0
+            assert wire.wait(stream).status == 0
         wire.send(frames.reset(3, 8))
         door2.until(lambda: door2.server.budget_used == 0)

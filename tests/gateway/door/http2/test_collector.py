@@ -59,7 +59,7 @@ def test_a_stalled_message_stands_in_nobody_s_way(door2: Served) -> None:
 
 def test_a_message_waits_for_the_budget_and_gets_its_place() -> None:
     """The second large message is taken when the first was answered; a small one passes both."""
-    with serving(gateway_bytes=4 * MIB) as door2, door2.wire() as wire:
+    with serving(gateway_bytes=4 * MIB, wait_seconds=60.0) as door2, door2.wire() as wire:
         wire.send(begin(1, HOLD) + data(1, prefix(2_900_000) + bytes(60_000), end=False))
         door2.until(lambda: door2.server.budget_used == 2_900_000)
         wire.send(begin(3, ECHO) + data(3, prefix(100_000) + bytes(60_000), end=False))
@@ -90,7 +90,7 @@ def test_a_message_that_waits_too_long_is_shed() -> None:
 
 def test_a_waiting_message_whose_call_is_cancelled_leaves_the_line() -> None:
     """What is freed later goes to nobody who is gone."""
-    with serving(gateway_bytes=MIB) as door2, door2.wire() as wire:
+    with serving(gateway_bytes=MIB, wait_seconds=60.0) as door2, door2.wire() as wire:
         wire.send(begin(1, HOLD) + data(1, prefix(MIB) + bytes(60_000), end=False))
         door2.until(lambda: door2.server.budget_used == MIB)
         wire.send(begin(3, ECHO) + data(3, prefix(500_000) + bytes(10), end=False) + frames.reset(3, Code.CANCEL))

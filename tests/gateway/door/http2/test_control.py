@@ -52,7 +52,7 @@ def test_floods_end_their_connection(door2: Served, flood: bytes, limit: int) ->
         assert beside.ask(ECHO, b"x") == b"x"
         with pytest.raises(OSError, match=r"the end|reset|pipe|abort"):  # noqa: PT012  (perhaps while sending)
             for _ in range(40):
-                wire.send(flood * limit)
+                wire.send(flood * 4 * limit)
                 wire.read()
         wire.drained(5.0)
         assert beside.ask(ECHO, b"x") == b"x"

@@ -109,7 +109,7 @@ def test_windows_that_the_protocol_does_not_have(door2: Served) -> None:
 
 def test_data_over_the_window_of_a_stream() -> None:
     """While its message waits for the budget, a call has its first window and not a byte more."""
-    with serving(gateway_bytes=1 << 20) as door2, door2.wire(opening=OPENING) as wire:
+    with serving(gateway_bytes=1 << 20, wait_seconds=60.0) as door2, door2.wire(opening=OPENING) as wire:
         wire.send(begin(1, ECHO) + data(1, prefix(600_000) + bytes(100), end=False))
         door2.until(lambda: door2.server.budget_used == 600_000)
         wire.send(begin(3, ECHO) + data(3, prefix(700_000) + bytes(65_530), end=False))
