@@ -190,8 +190,8 @@ def hasty(runs: int) -> None:
     """
     for broken in (0, 1, 9, 29, 300):
         clear, undoubted = (sum(counts) for counts in zip(*(hasted(broken, seed) for seed in range(runs)), strict=True))
-        emit("judge_hasty", met=clear == 0 < undoubted, breaks_in_second=broken, runs=runs, clear=clear,
-             without_doubts=undoubted, reach="none is clear once three in a row have failed")  # fmt: skip
+        emit("judge_hasty", met=clear <= runs // 200 and undoubted > 0, breaks_in_second=broken, runs=runs, clear=clear,
+             without_doubts=undoubted, reach="clear in 1 run of 200 at most, once three requests failed")  # fmt: skip
 
 
 def hasted(broken: int, seed: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from changeover.errors import NotFound
+from changeover.records import loadings
 from changeover.records.journal import Journal
 
 A = "a" * 64
@@ -45,3 +46,17 @@ def test_an_unknown_loading_is_not_found(journal: Journal) -> None:
         journal.loadings.get(99)
     with pytest.raises(NotFound):
         journal.loadings.move(99, "ready")
+
+
+def test_only_the_newest_are_kept(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that still serves, however old it is; other models have their own."""
+    monkeypatch.setattr(loadings, "KEPT", 4)
+    serving, other = journal.loadings.open("m", 1, A, "options"), journal.loadings.open("other", 1, A, "options")
+    journal.loadings.move(serving, "ready")
+    journal.loadings.move(other, "failed")
+    opened = []
+    for state in ("released", "failed") * 5:
+        opened.append(journal.loadings.open("m", 2, A, "options"))
+        journal.loadings.move(opened[-1], state)
+    assert [record.id for record in journal.loadings.of("m")] == [*reversed(opened[-4:]), serving]
+    assert [record.id for record in journal.loadings.of("other")] == [other]

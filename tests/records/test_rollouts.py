@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from changeover.errors import NotFound
+from changeover.records import rollouts
 from changeover.records.certificate import Certificate, VersionRef
 from changeover.records.journal import Journal
 
@@ -84,3 +85,33 @@ def test_unknown_ids_are_not_found(journal: Journal, rollout: str) -> None:
         journal.rollouts.move(rollout, "failed")
     with pytest.raises(NotFound):
         journal.rollouts.certify(rollout, certificate("r-000001"))
+
+
+def test_only_the_newest_are_kept(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of the older ones what is under way, what brought what serves, and what says that a folder was tried."""
+    monkeypatch.setattr(rollouts, "KEPT", 5)
+    journal.versions.add("m", 1, "1" * 64, "repository")
+    kinds = {1: ("rolled_back", True), 2: ("rolled_back", True), 3: ("succeeded", True), 4: ("succeeded", True)}
+    kinds[5] = ("watching", False)
+    other = journal.rollouts.open("other", None, OLD, {})
+    journal.rollouts.move(other.id, "failed", ended=True)
+    for number in range(1, 20):
+        journal.versions.add("m", number, f"{number % 10}" * 64, "push")
+        opened = journal.rollouts.open("m", None, VersionRef(number, f"{number % 10}" * 64), {})
+        phase, ended = kinds.get(number, ("failed", True))
+        journal.rollouts.move(opened.id, phase, ended=ended)
+    left = [record.target.version for record in journal.rollouts.of("m")]
+    assert left == [19, 18, 17, 16, 15, 5, 4, 1]
+    assert [record.id for record in journal.rollouts.of("other")] == [other.id]
+    with pytest.raises(NotFound):
+        journal.rollouts.get("r-000003")
+
+
+def test_a_folder_that_was_tried_again_is_kept_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of its rollouts says so."""
+    monkeypatch.setattr(rollouts, "KEPT", 3)
+    journal.versions.add("m", 4, "b" * 64, "repository")
+    for target in (NEW, NEW, NEW, OLD, OLD, OLD, OLD):
+        journal.rollouts.move(journal.rollouts.open("m", None, target, {}).id, "failed", ended=True)
+    assert [record.target for record in journal.rollouts.of("m")] == [OLD, OLD, OLD, NEW]
+    assert journal.rollouts.latest_for("m", NEW) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,14 @@ from changeover.errors import NotFound
 from changeover.records.database import Database
 
 _COLUMNS = "id, model, version, digest, options, state, reason, detail, measured, created, updated"
+
+
+KEPT: Final = 200
+"""Loadings of a model that are kept, the newest ones; one that has not ended is none of the rest."""
+_PRUNE: Final = (
+    "DELETE FROM loadings WHERE model = ? AND state IN ('released', 'failed') "
+    "AND id <= (SELECT id FROM loadings WHERE model = ? ORDER BY id DESC LIMIT 1 OFFSET ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +61,14 @@ class Loadings:
     def open(self, model: str, version: int, digest: str, options: str) -> int:
         """Record a new loading in state `new`; its id."""
         now = utc_now()
-        return self._database.insert(
-            "INSERT INTO loadings (model, version, digest, options, state, measured, created, updated) "
-            "VALUES (?, ?, ?, ?, 'new', ?, ?, ?)",
-            (model, version, digest, options, b"{}", now, now),
-        )
+        with self._database.transaction():
+            number = self._database.insert(
+                "INSERT INTO loadings (model, version, digest, options, state, measured, created, updated) "
+                "VALUES (?, ?, ?, ?, 'new', ?, ?, ?)",
+                (model, version, digest, options, b"{}", now, now),
+            )
+            self._database.write(_PRUNE, (model, model, KEPT))
+        return number
 
     def move(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,19 @@ from changeover.records.database import Database
 _COLUMNS = (
     "id, model, from_version, from_digest, to_version, to_digest, phase, record, certificate, started, updated, ended"
 )
+
+
+KEPT: Final = 200
+"""Rollouts of a model that are kept, the newest ones."""
+_PRUNE: Final = (
+    "DELETE FROM rollouts WHERE model = ? AND ended IS NOT NULL "
+    "AND id <= (SELECT id FROM rollouts WHERE model = ? ORDER BY id DESC LIMIT 1 OFFSET ?) "
+    "AND id != (SELECT coalesce(max(id), 0) FROM rollouts WHERE model = ? AND phase = 'succeeded') "
+    "AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.model = ? AND v.version = to_version AND v.digest = to_digest "
+    "AND v.source = 'repository' AND rollouts.id = (SELECT max(n.id) FROM rollouts n WHERE n.model = ? "
+    "AND n.to_version = v.version AND n.to_digest = v.digest))"
+)
+"""Not what is under way, nor what has brought what serves, nor what says that a folder was tried: it would be news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +66,25 @@ class Rollouts:
     def open(
         self, model: str, source: VersionRef | None, target: VersionRef, record: Mapping[str, object]
     ) -> RolloutRecord:
-        """Record a new rollout in phase `pending`."""
+        """Record a new rollout in phase `pending`; one that nobody needs any more makes room, in the same commit."""
         now = utc_now()
-        number = self._database.insert(
-            "INSERT INTO rollouts (model, from_version, from_digest, to_version, to_digest, phase, record, "
-            "started, "
-            "updated) VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?)",
-            (
-                model,
-                source.version if source else None,
-                source.digest if source else None,
-                target.version,
-                target.digest,
-                msgspec.json.encode(record),
-                now,
-                now,
-            ),
-        )
+        with self._database.transaction():
+            number = self._database.insert(
+                "INSERT INTO rollouts (model, from_version, from_digest, to_version, to_digest, phase, record, "
+                "started, "
+                "updated) VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?)",
+                (
+                    model,
+                    source.version if source else None,
+                    source.digest if source else None,
+                    target.version,
+                    target.digest,
+                    msgspec.json.encode(record),
+                    now,
+                    now,
+                ),
+            )
+            self._database.write(_PRUNE, (model, model, KEPT, model, model, model))
         return self.get(_name(number))
 
     def move(
