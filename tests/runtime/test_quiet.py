@@ -177,3 +177,25 @@ def test_who_wants_a_core_is_counted() -> None:
         other.kill()
         other.wait()
     assert sorted(seen)[len(seen) // 2] >= 1
+
+
+@pytest.mark.parametrize(("patience", "brought_back"), [(0.05, True), (60.0, False)])
+def test_a_lowered_thread_is_brought_back_when_it_takes_too_long(patience: float, brought_back: bool) -> None:
+    """On a busy machine it would never end; one that has patience left stays low, and each is normal afterwards."""
+    if not quiet._may_renice():
+        pytest.skip("raising a thread's priority again is not allowed here")
+    policies: list[int] = []
+
+    def body() -> None:
+        with quiet.lowered(patience):
+            policies.append(os.sched_getscheduler(0))
+            until = time.monotonic() + (10.0 if brought_back else 1.0)
+            while os.sched_getscheduler(0) == os.SCHED_IDLE and time.monotonic() < until:
+                time.sleep(0.01)
+            policies.append(os.sched_getscheduler(0))
+        policies.append(os.sched_getscheduler(0))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert policies == [os.SCHED_IDLE, os.SCHED_OTHER if brought_back else os.SCHED_IDLE, os.SCHED_OTHER]

@@ -257,6 +257,7 @@ class Loader:
             providers=runtime.providers,
             max_batch=runtime.max_batch,
             memory_limit=runtime.memory_limit or 0,
+            run_timeout=runtime.run_timeout,
             warmup_finite=loading.plan.gates.warmup.finite,
             verify=loading.proof is None,
             signature=loading.proof.signature if loading.proof is not None else None,

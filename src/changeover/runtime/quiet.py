@@ -34,6 +34,7 @@ _REST = 4.0
 """Times the work."""
 _LONGEST_REST = 0.1
 """Seconds: a large model's load is one long step, and shall not take five times as long for it."""
+_WATCH_PAUSE = 0.25
 _AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
@@ -81,20 +82,48 @@ def stand_apart(*, for_good: bool = False) -> None:
 
 
 @contextmanager
-def lowered() -> Iterator[None]:
+def lowered(patience: float) -> Iterator[None]:
     """This thread at low priority inside, where it can be brought back; else nothing changes.
 
     Threads of the session's own (`intra_op_threads` over 1) stay as they are.
+
+    Args:
+        patience: seconds (to a quarter) after which it is brought back although it has not ended: on a machine that
+            others keep busy it would hardly ever get a turn, and look as if it hung.
     """
     if not _may_renice_now():
         yield
         return
+    _watcher()
     task = threading.get_native_id()
+    _low_until[task] = time.monotonic() + patience
     _lower(task)
     try:
         yield
     finally:
+        _low_until.pop(task, None)
         _restore(task, Quiet.NICENESS, set())
+
+
+_low_until: dict[int, float] = {}
+"""Threads that are `lowered`, and until when at most (`time.monotonic`)."""
+
+
+@cache
+def _watcher() -> threading.Thread:
+    """The thread that ends their patience, in a process that has ever lowered one."""
+    thread = threading.Thread(target=_watch, name="patience", daemon=True)
+    thread.start()
+    return thread
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_WATCH_PAUSE)
+        now = time.monotonic()
+        for task, until in list(_low_until.items()):
+            if now >= until and _low_until.pop(task, None) is not None:
+                _restore(task, Quiet.NICENESS, set())
 
 
 def stay_low() -> None:

@@ -131,6 +131,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
         faults: none but in rehearsals.
+        run_timeout: seconds after which the gateways take a run for hung.
     """
 
     loading: int
@@ -151,6 +152,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     signature: Signature | None = None
     hurry: bool = False
     faults: tuple[Fault, ...] = ()
+    run_timeout: float = 30.0
 
 
 class Measured(msgspec.Struct, frozen=True):

@@ -39,6 +39,8 @@ from changeover.worker.runner import ChannelClosed, Runner
 
 _FREE_DIMENSION = 256
 """Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
+_PATIENCE = 0.25
+"""Of the time after which a run counts as hung: so long a mirrored one may starve before it runs like any other."""
 _MAX_RUNS = 16
 
 
@@ -69,7 +71,7 @@ def main(fd: int, parent: int) -> None:
         detail = "out of memory while loading; raise runtime.memory_limit"
         _report(link, WorkerStatus(spec.loading, "failed", reason="out_of_memory", detail=detail))
         return
-    _Server(link, loaded, spec.instances).run()
+    _Server(link, loaded, spec).run()
 
 
 class Loader:
@@ -156,9 +158,11 @@ class _Server:
     One instance runs batches in this loop; several are threads, and the loop hands out what comes.
     """
 
-    def __init__(self, link: Link, loaded: session.Session, instances: int) -> None:
+    def __init__(self, link: Link, loaded: session.Session, spec: WorkerSpec) -> None:
+        instances = spec.instances
         self._link = link
         self._session = loaded
+        self._patience = spec.run_timeout * _PATIENCE
         self._slots = instances + channel.SPARE_SLOTS
         self._crew = Crew(instances, self._strike) if instances > 1 else None
         self._epoll = select.epoll()
@@ -188,6 +192,7 @@ class _Server:
                 size = ChannelSize(*message.json()["size"])
                 memory.make_room(size.total)
                 runner = Runner(self._session, socket.socket(fileno=doorbell), slots, size)
+                runner.patience = self._patience
                 self._runners[doorbell] = runner
                 self._epoll.register(doorbell, select.EPOLLIN)
 

@@ -48,11 +48,15 @@ class Runner:
     """The worker's end of one channel.
 
     Tasks of one channel may run in several threads: each has a slot of its own, and what is kept is kept by slot.
+
+    Attributes:
+        patience: seconds for which a quiet batch stays at low priority.
     """
 
     def __init__(self, session: Session, sock: socket.socket, memory_fd: int, size: ChannelSize) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self.patience = 1.0
         self._session = session
         self._memory = ChannelMemory(memory_fd, size)
         os.close(memory_fd)
@@ -125,7 +129,7 @@ class Runner:
         header, parts, count, ancillary = task
         self._memory.hands[header.slot] = header.batch
         try:
-            with quiet.lowered() if header.kind == Message.QUIET else _AS_IT_IS:
+            with quiet.lowered(self.patience) if header.kind == Message.QUIET else _AS_IT_IS:
                 self._answer(header, parts, count, _map_own(ancillary))
         except ModelError as error:
             self._fail(header, error)
