@@ -124,8 +124,10 @@ def guard(tmp_path: Path) -> Guard:
     "header", [bearer(INFER), bearer(BOTH), b"bearer " + INFER.encode(), b"BEARER  " + INFER.encode()]
 )
 def test_a_known_token_with_the_scope_passes(guard: Guard, header: bytes) -> None:
-    """The scheme is written as anybody likes."""
+    """The scheme is written as anybody likes; the control: without its last letter the token is nobody's."""
     guard.check(Scope.INFER, header, False)
+    with pytest.raises(Unauthenticated):
+        guard.check(Scope.INFER, header[:-1], False)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ def test_a_gateway_that_is_still_joining_is_not_waited_for(house: House) -> None
         house.gateway(3, ready=False)
         for member in (1, 2):
             house.says(member, Kind.ACKNOWLEDGED, acknowledged(7, {}))
-        await asyncio.wait_for(house.fleet.acknowledged(1, 7), 30)
+        answers = await asyncio.wait_for(house.fleet.acknowledged(1, 7), 30)
+        assert [answer.epoch for answer, _ in answers] == [7, 7]
+        assert house.killed() == []
 
     asyncio.run(scenario())
 

@@ -176,6 +176,7 @@ def test_a_refusal_that_cannot_be_recorded(house: House) -> None:
         house.journal.heal()
         house.put(4)
         await until(lambda: serves(service, MODEL, "4"))
+        assert house.serving()[f"{MODEL}/4"] in ("promoting", "watching", "succeeded")
 
     house.put(1)
     house.run(script)

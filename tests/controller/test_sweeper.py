@@ -178,6 +178,7 @@ def test_a_sick_disk_stops_nobody(house: House, monkeypatch: pytest.MonkeyPatch)
         service._sweeper.wanted.set()
         await until(lambda: sealed(house) == set(others[1:]))
         house.journal.heal()
+        assert (await service.model(MODEL))["active"] == "4"
 
     house.run(script)
 

@@ -48,6 +48,7 @@ def test_texts_whose_lengths_do_not_fit_are_denounced(raw: bytes) -> None:
                 channel.pack(Header(Message.ANSWER, header.slot, header.batch, 1), channel.pack_parts([part]), 1)
             )
             await here.until(lambda: here.denounced, "the denunciation")
+            assert here.denounced == [worker.member]
 
     asyncio.run(scenario())
 

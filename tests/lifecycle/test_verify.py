@@ -272,4 +272,4 @@ def test_the_runtime_is_not_imported(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from changeover.lifecycle.verify import verify\n"
         "assert 'onnx' not in sys.modules; verify(Path(sys.argv[1])); assert 'onnxruntime' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0

@@ -77,7 +77,9 @@ def test_binary_requests_of_tritonclient_are_read(datatype: Datatype, data: st.D
 def test_json_requests_of_tritonclient_are_read(datatype: Datatype, data: st.DataObject) -> None:
     """Each datatype its client writes as JSON arrives bit by bit."""
     array = data.draw(_arrays(datatype))
-    _same(_sent([_input("x", array, datatype, binary=False)]).inputs[0], array, datatype)
+    request = _sent([_input("x", array, datatype, binary=False)])
+    assert [tensor.name for tensor in request.inputs] == ["x"]
+    _same(request.inputs[0], array, datatype)
 
 
 @given(data=st.data())

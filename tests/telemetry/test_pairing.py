@@ -29,13 +29,17 @@ def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = 
 @given(SHAPES, st.lists(NUMBERS, min_size=8, max_size=8), st.sampled_from([np.float32, np.float64]))
 def test_numbers_differ_as_the_prover_says(shape: tuple[int, ...], values: list[float], kind: type) -> None:
     """Also where they are not finite, or too large for a sum."""
-    both(np.array(values[:4], kind).reshape(shape), np.array(values[4:], kind).reshape(shape))
+    active, candidate = np.array(values[:4], kind).reshape(shape), np.array(values[4:], kind).reshape(shape)
+    _, error = both(active, candidate)
+    assert 0 <= error <= 1
 
 
 @given(SHAPES, st.lists(st.integers(-3, 3), min_size=8, max_size=8))
 def test_labels_differ_as_the_prover_says(shape: tuple[int, ...], values: list[int]) -> None:
     """A whole number alone in its row is a class."""
-    both(np.array(values[:4], np.int64).reshape(shape), np.array(values[4:], np.int64).reshape(shape))
+    active, candidate = np.array(values[:4], np.int64).reshape(shape), np.array(values[4:], np.int64).reshape(shape)
+    _, error = both(active, candidate)
+    assert (error == 0) is (values[:4] == values[4:])
 
 
 def test_a_flip_is_another_best_class_in_any_row() -> None:
