@@ -23,6 +23,8 @@ INSTANT = "rollout: {strategy: instant, undo_window: 0s, limits: {disagreement: 
 """At once, and the versions of the benches answer as differently as they like."""
 READY_WITHIN = 60.0
 STOP_WITHIN = 60.0
+_SCRATCH = "changeover-bench-"
+"""What the folder of a bench is called, before the number of its process."""
 
 
 _missed: list[str] = []
@@ -50,6 +52,15 @@ def median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 4)
 
 
+def scratch() -> Path:
+    """A new folder for this process; those of benches that were killed go first."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        pid = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
+
+
 class Server:
     """`changeover serve` on free ports, with a repository and a state folder of its own."""
 
@@ -59,7 +70,8 @@ class Server:
         self._arguments = arguments
         self.keep_log: Path | None = None
         """Where the server's log is to be found after its end."""
-        self.folder = Path(tempfile.mkdtemp(prefix="changeover-bench-"))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leaving the block ends the server
+        self.folder = scratch()
         for name, data in models.items():
             version = self.folder / "repository" / name / "1"
             version.mkdir(parents=True)
@@ -71,7 +83,6 @@ class Server:
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.folder / "repository")]
         command += ["--http-port", "0", "--control-port", "0", "--state-dir", str(self.folder / "state")]
         command += self._arguments
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leaving the block ends the server
         self.log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, process_group=0

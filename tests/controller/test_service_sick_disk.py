@@ -12,7 +12,7 @@ from changeover.controller.service import Service
 from changeover.errors import Internal
 from changeover.lifecycle import seal
 from changeover.lifecycle.artifacts import Artifact
-from tests.controller.test_service import MODEL_FILE, Client, House, knows_some, serves
+from tests.controller.service_house import MODEL_FILE, Client, House, knows_some, serves
 from tests.rollout.stage import MODEL, until
 
 REALLY = seal.seal_folder

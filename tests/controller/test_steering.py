@@ -14,7 +14,7 @@ from changeover.controller.service import Service
 from changeover.controller.steering import buckets_of, merged, version_asked
 from changeover.errors import InvalidPlan, InvalidRequest
 from changeover.rollout.plan import parse_plan
-from tests.controller.test_service import Client, House, serves
+from tests.controller.service_house import Client, House, serves
 from tests.lifecycle.onnx_files import linear
 from tests.rollout.stage import MODEL, until
 

@@ -12,7 +12,7 @@ import pytest
 from changeover.controller import sweeper
 from changeover.controller.service import Service
 from changeover.lifecycle import artifacts, seal
-from tests.controller.test_service import MODEL_FILE, Client, House, serves
+from tests.controller.service_house import MODEL_FILE, Client, House, proves, serves
 from tests.rollout.memory_fleet import Fate
 from tests.rollout.stage import MODEL, Stage, until
 
@@ -42,11 +42,6 @@ async def deployed(service: Service, client: Client, number: int) -> str:
     digest = await pushed(client, number)
     await until(lambda: serves(service, MODEL, str(number)))
     return digest
-
-
-async def proves(service: Service, version: str) -> bool:
-    """Whether it is the candidate."""
-    return bool((await service.model(MODEL))["candidate"] == version)
 
 
 def sealed(house: House) -> set[str]:

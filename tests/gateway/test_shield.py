@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import numpy as np
-import pytest
-
-from changeover.gateway.shield import finite
 from changeover.telemetry.tally import Tally
-from changeover.tensors import Datatype, Tensor
 from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
-from tests.loop_time import within
 
 CANDIDATE = {b"changeover-version": b"candidate"}
 
@@ -144,169 +137,6 @@ def test_a_crash_counts_for_the_worker_that_died() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("share", [0.01, 0.2])
-def test_a_hang_takes_the_share_at_most(share: float) -> None:
-    """The late answer is thrown away; until it comes the candidate's lease is held, the active version's is not."""
-
-    async def scenario() -> None:
-        async with shielded() as (here, _, new):
-            here.models.by_name["m"].patience.seconds = share
-            request = here.ask(question())
-            header, (part,) = await new.take()
-            await here.answered(request)
-            assert (request.status, request.values[0], counts(here)) == (200, 2.0, (1, 1, 1))
-            assert (here.models.targets[7].held, here.models.targets[8].held) == (0, 1)
-            new.give(header, new.rows(header, part) * 5)
-            await nothing_is_held(here)
-            assert counts(here) == (1, 1, 1)
-
-    asyncio.run(scenario())
-
-
-def test_half_of_the_time_is_left_for_the_replay() -> None:
-    """Where nothing is known of the active version, a client's own time sets the share."""
-
-    async def scenario() -> None:
-        async with shielded() as (here, _, new):
-            request = here.ask(question(headers={b"changeover-timeout": b"1s"}))
-            await new.take()
-            await here.answered(request)
-            assert (request.status, request.values[0]) == (200, 2.0)
-
-    asyncio.run(scenario())
-
-
-def test_the_share_is_known_from_the_active_version() -> None:
-    """A request with all the time of the world waits four times the 99th percentile, and a queued one leaves."""
-
-    async def scenario() -> None:
-        async with shielded(max_batch=1) as (here, _, new):
-            for _ in range(20):
-                here.models.targets[7].counter.answered(0.1)
-            here.publish(2, here.models.targets[7].entry, here.models.targets[8].entry, weight=10_000, candidate=8,
-                         shield=True)  # fmt: skip
-            here.models._reload(1, 2)
-            here.commit(2)
-            assert here.models.by_name["m"].patience.seconds == pytest.approx(0.4, rel=0.05)
-            requests = [here.ask(question()) for _ in range(5)]
-            await within(2.0, here.answered(*requests))
-            assert counts(here) == (5, 5, 5)
-            assert here.models.targets[8].leases == 3, "in its slots; those in the queue have left it"
-            assert sum(tally(here).latency) == 5
-            await new.take()
-
-    asyncio.run(scenario())
-
-
-def test_a_gateway_that_stood_still_looks_for_the_answer_first() -> None:
-    """Its own pause is not the candidate's: what is due in it gets a little more time, and is replayed then."""
-
-    async def scenario() -> None:
-        async with shielded() as (here, _, _new):
-            here.models.by_name["m"].patience.seconds = 0.1
-            shield, active = here.pipeline._shield, here.models.targets[7]
-            shield.check(time.monotonic(), ())
-            request = here.ask(question())
-            (ticket,) = shield._guarded
-            after = ticket.give_up + 1.0
-            shield.check(after, ())
-            assert (active.leases, ticket.give_up > after) == (0, True)
-            shield.check(after + 0.04, ())
-            assert active.leases == 0
-            shield.check(after + 0.08, ())
-            assert active.leases == 1
-            await here.answered(request)
-            assert request.json()["model_version"] == "1"
-
-    asyncio.run(scenario())
-
-
-def test_a_share_is_counted_the_same_way_in_both_arms() -> None:
-    """An answer of the active version that took as long is a failure too, which its client does not notice."""
-
-    async def scenario() -> None:
-        async with shielded(weight=0) as (here, _, _):
-            tally(here, 7).late = 0
-            request = here.ask(question())
-            await here.answered(request)
-            assert (request.status, counts(here, 7)) == (200, (1, 1, 0))
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-def test_nan_is_a_failure_where_the_table_says_so(wanted: bool) -> None:
-    """Else it is an answer like any other."""
-
-    async def scenario() -> None:
-        async with shielded(finite=wanted) as (here, _, new):
-            request = here.ask(question(outputs=[{"name": "y", "parameters": {"binary_data": True}}]))
-            await new.serve_one(float("nan"))
-            await here.answered(request)
-            values = np.frombuffer(request.answer[-16:], np.float32)
-            assert np.isfinite(values).all() == wanted
-            assert counts(here) == ((1, 1, 1) if wanted else (1, 0, 0))
-            await nothing_is_held(here)
-
-    asyncio.run(scenario())
-
-
-def test_nan_that_comes_after_the_way_back_is_not_seen_either() -> None:
-    """The table that chose says what is a failure, not the one that is in force when the answer comes."""
-
-    async def scenario() -> None:
-        async with shielded(finite=True) as (here, _, new):
-            request = here.ask(question(outputs=[{"name": "y", "parameters": {"binary_data": True}}]))
-            header, (part,) = await new.take()
-            here.serve(2, entry(7, "1"), entry(8, "2"), candidate=8)
-            assert here.models.by_name["m"].refresh().epoch == 2
-            new.give(header, new.rows(header, part) * float("nan"))
-            await here.answered(request)
-            assert np.isfinite(np.frombuffer(request.answer[-16:], np.float32)).all()
-            await nothing_is_held(here)
-
-    asyncio.run(scenario())
-
-
-def test_nan_in_both_versions_is_no_fault_of_the_candidate() -> None:
-    """The input asks for it: the client gets it, from the active version."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            old, new = here.serve(1, entry(7, "1"), entry(8, "2"), weight=10_000, candidate=8, shield=True, finite=True)
-            binary = [{"name": "y", "parameters": {"binary_data": True}}]
-            request = here.ask(question(outputs=binary))
-            await new.serve_one(float("inf"))
-            await old.serve_one(float("inf"))
-            await here.answered(request)
-            assert (request.status, counts(here)) == (200, (1, 0, 0))
-            await nothing_is_held(here)
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(("wanted", "shield"), [(True, False), (False, False), (True, True)])
-def test_without_a_shield_nan_goes_out_and_counts(wanted: bool, shield: bool) -> None:
-    """In the undo window for one: of either version alike. Behind a shield the active version is not looked at."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            entries = entry(7, "1"), entry(8, "2")
-            old, _ = here.serve(1, *entries, weight=0, candidate=8, shield=shield, finite=wanted)
-            for value in (float("nan"), 2.0):
-                request = here.ask(question(outputs=[{"name": "y", "parameters": {"binary_data": True}}]))
-                await old.serve_one(value)
-                await here.answered(request)
-                assert request.status == 200
-            failed = wanted and not shield
-            assert counts(here, 7) == (2, int(failed), 0)
-            assert sum(tally(here, 7).latency) == 2
-            assert here.models.targets[7].counter.requests == 2
-            await nothing_is_held(here)
-
-    asyncio.run(scenario())
-
-
 def test_who_names_the_candidate_sees_it_as_it_is() -> None:
     """Its error, and no evidence of it."""
 
@@ -377,15 +207,3 @@ def test_a_client_that_leaves_takes_its_replay_along() -> None:
             assert not request.status
 
     asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(("datatype", "kind"), [(Datatype.FP16, np.float16), (Datatype.FP32, np.float32),
-                                                (Datatype.FP64, np.float64)])  # fmt: skip
-def test_only_numbers_without_nan_and_infinity_are_finite(datatype: Datatype, kind: type) -> None:
-    """Of each floating datatype, BF16 by its bits; other datatypes always are."""
-    for value, good in ((1.0, True), (np.nan, False), (np.inf, False), (-np.inf, False)):
-        array = np.array([0.0, value], kind)
-        assert finite([Tensor("y", datatype, (2,), array.tobytes())]) == good
-        bits = (np.array([0.0, value], np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        assert finite([Tensor("y", Datatype.BF16, (2,), bits.tobytes())]) == good
-    assert finite([Tensor("n", Datatype.INT64, (1,), b"\xff" * 8), Tensor("e", Datatype.FP32, (0,), b"")])

@@ -9,7 +9,6 @@ import pytest
 
 from changeover.errors import Internal, ModelRejected
 from changeover.lifecycle.states import LoadingState
-from changeover.rollout.fleet import Death
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.plan import parse_plan
 from changeover.transport.control import WorkerStatus
@@ -248,43 +247,5 @@ def test_a_living_worker_is_adopted(loader: Loader, stage: Stage, fleet: MemoryF
         assert (adopted.number, adopted.version, adopted.state) == (first.number, 1, LoadingState.READY)
         assert loader.live == {first.number: adopted}
         assert not fleet.calls
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(
-    ("cause", "reason", "words"),
-    [
-        ("crashed", "worker_crashed", "by SIGKILL while it was new"),
-        ("killed", "worker_crashed", "by SIGKILL while it was new"),
-        ("stopped", "worker_stopped", "it was stopped (SIGSTOP)"),
-        ("memory_limit", "out_of_memory", "more than runtime.memory_limit"),
-        ("out_of_memory", "out_of_memory", "the machine ran out of memory"),
-    ],
-)
-def test_a_death_on_the_way_is_told_by_its_cause(
-    loader: Loader, stage: Stage, fleet: MemoryFleet, cause: str, reason: str, words: str
-) -> None:
-    """A crash is the model's; what the server or the machine did to the worker is called by its name."""
-
-    async def scenario() -> None:
-        offer = stage.offer(1)
-        loading = await loader.load(1, offer.artifact, offer.plan)
-        with pytest.raises(ModelRejected) as caught:
-            loader._accepted(loading, Death(loading.number, -9, restarts=False, cause=cause))
-        assert caught.value.reason == reason
-        assert words in caught.value.message
-
-    run(scenario)
-
-
-def test_a_death_by_a_signal_without_a_name_is_told_too(loader: Loader, stage: Stage) -> None:
-    """A worker may send itself one of real time; the version is refused for it, as for any other."""
-
-    async def scenario() -> None:
-        offer = stage.offer(1)
-        loading = await loader.load(1, offer.artifact, offer.plan)
-        with pytest.raises(ModelRejected, match="died by signal 40 while it was new"):
-            loader._accepted(loading, Death(loading.number, -40, restarts=False))
 
     run(scenario)

@@ -22,6 +22,7 @@ from changeover.controller.api import make_app
 from changeover.controller.faults import read_faults
 from changeover.controller.fleet import Fleet
 from changeover.controller.members import GatewayState
+from changeover.controller.patience import PatientProtocol
 from changeover.controller.service import Service
 from changeover.errors import ChangeoverError, InvalidRequest
 from changeover.records.journal import Journal
@@ -104,7 +105,7 @@ def _server(settings: Settings, service: Service) -> uvicorn.Server:
     """The control port's server: TLS and the guard as the settings want them."""
     guard = guard_of(settings.token_file, settings.tls_client_ca)
     app = make_app(service, guard, certified=settings.tls_client_ca is not None)
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none", access_log=False)
+    config = uvicorn.Config(app, http=PatientProtocol, log_level="warning", lifespan="off", ws="none", access_log=False)
     config.load()
     config.ssl = context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=True)
     return uvicorn.Server(config)

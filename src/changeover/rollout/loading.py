@@ -15,8 +15,8 @@ from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.signature import require_compatible
 from changeover.lifecycle.states import LoadingState, move
 from changeover.records.journal import Journal
-from changeover.rollout import proving
-from changeover.rollout.fleet import Death, Fleet
+from changeover.rollout import arrival, proving
+from changeover.rollout.fleet import Fleet
 from changeover.rollout.plan import Plan
 from changeover.rollout.soundness import sound
 from changeover.settings import Settings
@@ -27,7 +27,6 @@ from changeover.transport.control import (
     WorkerSpec,
     WorkerStatus,
 )
-from changeover.transport.exits import how
 from changeover.transport.proving import ProverStatus
 
 _RELEASE_GRACE = 2.0
@@ -143,13 +142,13 @@ class Loader:
             answer = await self._fleet.loaded(loading.number, self._timeout)
             if isinstance(answer, WorkerStatus):
                 loading.gates += answer.gates
-            status = self._accepted(loading, answer)
+            status = arrival.accepted(loading, answer, self._timeout)
             self._check_signature(loading, status, active)
             entry = self._entry(loading, status)
         except (ModelRejected, Internal) as error:
             await self._fail(loading, error)
             raise
-        loading.entry, loading.measured, loading.state = entry, _measured(loading, status), LoadingState.READY
+        loading.entry, loading.measured, loading.state = entry, arrival.measured(loading, status), LoadingState.READY
 
     async def _prove(self, loading: Loading, active: Loading | None) -> None:
         """Let the prover at it.
@@ -204,7 +203,7 @@ class Loader:
         """The worker ends; what failed is on record."""
         told = any(gate.result == "failed" for gate in loading.gates)
         if isinstance(error, ModelRejected) and not told:  # a journal that cannot be written is no gate's verdict
-            gate = "load" if loading.proof is not None else _gate_of(loading.state)
+            gate = arrival.gate_of(loading)
             loading.gates.append(GateResult(gate, "failed", error.message, {"reason": error.reason}))
         loading.state = LoadingState.FAILED
         self.live.pop(loading.number, None)
@@ -219,19 +218,6 @@ class Loader:
             await asyncio.to_thread(self._journal.loadings.move, loading.number, loading.state, failure=failure)
         except ChangeoverError as error:
             log.error("loading %d is %s but that cannot be recorded: %s", loading.number, loading.state, error.message)  # noqa: TRY400
-
-    def _accepted(self, loading: Loading, answer: WorkerStatus | Death | None) -> WorkerStatus:
-        """A ready worker's status, or the reason why there is none."""
-        if answer is None:
-            late = f"version {loading.name} was not ready after {self._timeout:g} s"
-            raise ModelRejected(late, reason="load_timeout")
-        if isinstance(answer, Death):
-            raise _death(loading, answer)
-        if answer.state == LoadingState.FAILED:
-            raise ModelRejected(answer.detail or "the worker failed", reason=answer.reason or "worker_failed")
-        if answer.signature is not None:
-            sound(answer.signature)
-        return answer
 
     def _check_signature(self, loading: Loading, status: WorkerStatus, active: Loading | None) -> None:
         if active is None or active.entry is None or status.signature is None:
@@ -278,31 +264,3 @@ class Loader:
             runtime.max_queue_delay,
             loading.plan.private,
         )
-
-
-def _gate_of(state: LoadingState) -> str:
-    """The gate a loading was in when it failed."""
-    return {LoadingState.LOADING: "load", LoadingState.VALIDATING: "warmup"}.get(state, "structure")
-
-
-def _death(loading: Loading, death: Death) -> ModelRejected:
-    """A worker that was never ready died: the version is refused for it."""
-    sentence = f"the worker of version {loading.name} died by {how(death.code)} while it was {loading.state}"
-    if death.cause == "stopped":
-        return ModelRejected(f"{sentence}, because it was stopped (SIGSTOP)", reason="worker_stopped")
-    if death.cause == "memory_limit":
-        return ModelRejected(f"{sentence}, because it used more than runtime.memory_limit", reason="out_of_memory")
-    if death.cause == "out_of_memory":
-        return ModelRejected(f"{sentence}, because the machine ran out of memory", reason="out_of_memory")
-    return ModelRejected(sentence, reason="worker_crashed")
-
-
-def _measured(loading: Loading, status: WorkerStatus) -> Measured:
-    """What the worker measured, with what the prover did for it."""
-    if loading.proof is None:
-        return status.measured
-    first, mine = loading.proof.measured, status.measured
-    return msgspec.structs.replace(
-        mine, cache=first.cache, verify_s=first.verify_s, load_s=first.load_s, warmup_s=first.warmup_s,
-        gates_s=first.gates_s, open_s=mine.load_s, peak_bytes=max(first.peak_bytes, mine.peak_bytes)
-    )  # fmt: skip

@@ -1,13 +1,4 @@
-"""A real server for tests: processes of its own on free ports, with a repository and a state folder of its own.
-
-```python
-with Server(tmp_path, lame_duck=0.2) as server:
-    server.push("double", models.scale(2.0).SerializeToString())
-```
-
-Nothing here is a stand-in: the server runs as `changeover serve` does. Every wait has a deadline, and leaving the
-block checks that nothing outlives the server.
-"""
+"""The server itself, started and stopped as `changeover serve` is."""
 
 from __future__ import annotations
 
@@ -18,77 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import psutil
 
 import changeover
+from changeover.testing.talk import Reply, exchange
+from changeover.testing.traces import Outlived, traces
+from changeover.testing.waiting import PATIENCE, PAUSE, wait_for
 
-T = TypeVar("T")
-PATIENCE = 90.0
-"""Seconds that anything may take on a busy machine before a test gives up."""
 INSTANT = "rollout: {strategy: instant}\n"
 """The rollouts of models that a test has said nothing else of: it has no seconds for a canary."""
-_PAUSE = 0.01
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written
 _SOURCE = Path(changeover.__file__).parent.parent
 _DECIDED = ("watching", "succeeded", "rolled_back", "failed")
-
-
-class Outlived(AssertionError):
-    """A process, listening socket or shared-memory file is left after its server's end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer over HTTP: status, head fields with lower-case names, body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body as plain values."""
-        return json.loads(self.body)
-
-
-def wait_for(condition: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
-    """Ask again until the condition is true; returns its value.
-
-    Raises:
-        TimeoutError: it did not become true in `patience` seconds.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not true within {patience:g} s")
-        time.sleep(_PAUSE)
-
-
-def cpu_seconds(process: psutil.Process) -> float:
-    """Processor time that a process has used so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def exchange(
-    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> Reply:
-    """One request on a fresh connection to 127.0.0.1."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    try:
-        connection.request(method, path, body=body, headers=dict(headers or {}))
-        answer = connection.getresponse()
-        return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-    finally:
-        connection.close()
 
 
 class Server:
@@ -244,15 +179,10 @@ class Server:
             Outlived: something is, after `patience` seconds.
         """
         deadline = time.monotonic() + patience
-        while left := self._left():
+        while left := traces(self._seen.values(), (self.http_port, self.control_port)):
             if time.monotonic() > deadline:
                 raise Outlived("; ".join(left))
-            time.sleep(_PAUSE)
-
-    def _left(self) -> list[str]:
-        left = [f"process {p.pid}" for p in self._seen.values() if _alive(p)]
-        left += [f"port {port}" for port in (self.http_port, self.control_port) if port and _listening(port)]
-        return left + [str(file) for file in _SHARED_MEMORY.glob("*changeover*")]
+            time.sleep(PAUSE)
 
     # -- talk ----------------------------------------------------------------------------------------------
 
@@ -327,16 +257,3 @@ class Server:
             return exchange(port, "GET", path).status == 200
         except (OSError, http.client.HTTPException):
             return False
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _listening(port: int) -> bool:
-    suffix = f":{port:04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return any(row[1].endswith(suffix) and row[3] == "0A" for row in rows)
