@@ -65,30 +65,8 @@ def serve(
 
         changeover serve models/ --host 0.0.0.0 --token-file tokens --tls-cert server.pem --tls-key server.key
     """
-    from changeover.settings import from_sources
-
-    flags = {
-        "repository": repository,
-        "host": host,
-        "http_port": http_port,
-        "control_port": control_port,
-        "state_dir": state_dir,
-        "gateways": gateways,
-        "verbose": verbose,
-        "token_file": token_file,
-        "tls_cert": tls_cert,
-        "tls_key": tls_key,
-        "tls_client_ca": tls_client_ca,
-        "insecure": insecure,
-        "faults": faults,
-    }
-    try:
-        settings = from_sources(flags, os.environ, _read_config(config))
-        _check_files(settings)
-    except InvalidRequest as error:
-        raise Usage(error.message) from None
-    if settings.repository is not None and not Path(settings.repository).is_dir():
-        raise Usage(f"the repository {settings.repository} is no folder; make it, or name another")
+    flags = {name: value for name, value in locals().items() if name != "config"}  # each is a setting's name
+    settings = _settings(flags, config)
     os.environ.pop("CHANGEOVER_TOKEN", None)  # a client's: no process of the server has a use for it
     sys.stdout.flush()
     command = [sys.executable, "-m", "changeover.supervisor", json.dumps(settings.to_dict())]
@@ -101,10 +79,30 @@ def configured() -> Settings:
     Raises:
         Usage: changeover.yaml or the environment holds what is no setting.
     """
+    return _merged({}, None)
+
+
+def _settings(flags: dict[str, Any], config: Path | None) -> Settings:
+    """Return the settings of a server that can start: what they name is there, and can be read.
+
+    Raises:
+        Usage: it cannot start, and the sentence says why.
+    """
+    settings = _merged(flags, config)
+    try:
+        _check_files(settings)
+    except InvalidRequest as error:
+        raise Usage(error.message) from None
+    if settings.repository is not None and not Path(settings.repository).is_dir():
+        raise Usage(f"the repository {settings.repository} is no folder; make it, or name another")
+    return settings
+
+
+def _merged(flags: dict[str, Any], config: Path | None) -> Settings:
     from changeover.settings import from_sources
 
     try:
-        return from_sources({}, os.environ, _read_config(None))
+        return from_sources(flags, os.environ, _read_config(config))
     except InvalidRequest as error:
         raise Usage(error.message) from None
 

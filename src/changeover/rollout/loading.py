@@ -6,7 +6,6 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic_ns
 
 import msgspec
 
@@ -56,7 +55,6 @@ class Loading:
     gates: list[GateResult] = field(default_factory=list)
     chosen: bool = False
     proof: ProverStatus | None = None
-    started_ns: int = field(default_factory=monotonic_ns)
 
     @property
     def digest(self) -> str:
