@@ -98,6 +98,15 @@ def test_a_spare_that_died_is_passed_over(serve: Serve) -> None:
     assert server.named("worker m/1").is_running()
 
 
+def test_a_spare_that_died_is_replaced(serve: Serve) -> None:
+    """Without a push, and before one needs it."""
+    server = serve()
+    first = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    os.kill(first[0], signal.SIGKILL)
+    wait_for(lambda: first[0] not in spares(server) and len(spares(server)) == 2, "two spares again")
+    assert first[1] in spares(server)
+
+
 def test_spares_end_with_their_zygote(serve: Serve) -> None:
     """They are of no use to the next one, which makes its own."""
     server = serve()
@@ -118,6 +127,24 @@ def test_a_replacement_in_a_hurry_is_not_low(serve: Serve) -> None:
     assert (worker.nice(), os.sched_getscheduler(worker.pid)) == (server.named("gateway").nice(), os.SCHED_OTHER)
 
 
+def test_children_hold_nothing_of_the_spares(serve: Serve) -> None:
+    """A worker that was forked while spares stood by would keep them alive after the zygote; it could speak to them."""
+    server = serve()
+    first = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    zygote_sockets = sockets(server.named("zygote").pid)
+    for number in range(3):  # the third one finds no spare left
+        server.deploy(f"m{number}", SCALE)
+    mine = [sockets(server.named(f"worker m{number}/1").pid) for number in range(3)]
+    assert len(zygote_sockets) >= 3
+    assert not any(found & zygote_sockets for found in mine), first
+
+
+def sockets(pid: int) -> set[str]:
+    """What the sockets of a process are called."""
+    found = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}
+    return {name for name in found if name.startswith("socket:")}
+
+
 def is_worker(process: psutil.Process) -> bool:
     """By its title."""
     return bool(process.cmdline()) and process.cmdline()[0].startswith("changeover: worker")
@@ -135,7 +162,7 @@ def test_a_fork_that_fails_ends_the_zygote(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(SystemExit, match="could not be forked"):
-        zygote._fork(Link(ours), theirs.fileno(), os.getpid(), {"role": "worker", "quiet": False})
+        zygote.Nursery(os.getpid()).fork(Link(ours), theirs.fileno(), {"role": "worker", "quiet": False})
     ours.close()
     theirs.close()
 

@@ -54,13 +54,14 @@ def main() -> None:
     link.send(frame(Kind.READY))
     nursery = Nursery(parent)
     while True:
-        if not select.select([link.fileno(), *nursery.pipes()], [], [], nursery.pause())[0]:
+        readable = select.select([link.fileno(), *nursery.watched()], [], [], nursery.pause())[0]
+        if not readable:
             nursery.fill(link)
-        nursery.collect()
+        nursery.hear(readable)
         message = link.receive()
         if message is not None and message.kind is Kind.FORK:
             body = message.json()
-            pid = nursery.take(message.fds[0], body) or _fork(link, message.fds[0], parent, body)
+            pid = nursery.take(message.fds[0], body) or nursery.fork(link, message.fds[0], body)
             os.close(message.fds[0])
             link.send(frame(Kind.FORKED, {"member": body["member"], "pid": pid}))
 
@@ -85,12 +86,14 @@ class Nursery:
         self._supervisor = supervisor
         self._spares: list[_Spare] = []
         self._awaited: list[_Spare] = []
+        self._told = b""
         self._between: tuple[int, int] | None = None
         self._due = time.monotonic() + _CALM
 
-    def pipes(self) -> list[int]:
-        """What tells of spares that are being made."""
-        return [self._between[1]] if self._between else []
+    def watched(self) -> list[int]:
+        """What tells of spares that are being made, and of those that died."""
+        pipe = [self._between[1]] if self._between else []
+        return [*pipe, *(spare.sock.fileno() for spare in self._spares)]
 
     def pause(self) -> float | None:
         """Seconds until spares are to be made; None when there are enough, or soon will be."""
@@ -104,11 +107,11 @@ class Nursery:
             spare = self._spares.pop()
             with spare.sock:
                 try:
-                    if not wanted["quiet"]:
-                        quiet.bring_back(spare.pid)
                     socket.send_fds(spare.sock, [json.dumps(dict(wanted)).encode()], [fd])
                 except OSError:
                     continue  # it is dead
+                if not wanted["quiet"]:
+                    quiet.bring_back(spare.pid)
                 return spare.pid
         return None
 
@@ -136,24 +139,69 @@ class Nursery:
         if between > 0:
             self._between, self._awaited = (between, reader), wanted
 
-    def collect(self) -> None:
-        """Hear what the process between has to tell, if it has."""
-        if self._between is None or not select.select([self._between[1]], [], [], 0)[0]:
+    def hear(self, readable: list[int]) -> None:
+        """Take in what the process between tells, and let go of spares that died."""
+        dead = [spare for spare in self._spares if spare.sock.fileno() in readable]
+        for spare in dead:
+            spare.sock.close()
+        self._spares = [spare for spare in self._spares if spare not in dead]
+        if self._between is None or self._between[1] not in readable:
             return
         between, reader = self._between
+        told = os.read(reader, _MESSAGE)
+        self._told += told
+        if told:
+            return
+        quiet.bring_back(between)  # it has only to end, and is waited for
+        os.waitpid(between, 0)
+        os.close(reader)
+        for place, spare in enumerate(self._awaited):  # adopted by now
+            spare.pid = int.from_bytes(self._told[8 * place : 8 * place + 8], "little")
+            if spare.pid:
+                self._spares.append(spare)
+            else:
+                spare.sock.close()
+        self._between, self._awaited, self._told = None, [], b""
+
+    def fork(self, link: Link, fd: int, wanted: Mapping[str, Any]) -> int:
+        """Fork a worker or prover on the link `fd` now; returns its pid. The process between exits at once.
+
+        Raises:
+            OSError, SystemExit: the machine has no room for another process; the next zygote finds out anew.
+        """
+        reader, writer = os.pipe()
+        between = os.fork()
+        if between == 0:
+            child = os.fork()
+            if child == 0:
+                if wanted["quiet"]:
+                    quiet.begin_low()
+                os.close(reader)
+                os.close(writer)
+                link.sock.close()
+                self._let_go()
+                quiet.stand_apart(for_good=wanted["role"] != "worker")
+                _live(_MAINS[wanted["role"]], fd, self._supervisor)
+            os.write(writer, child.to_bytes(8, "little"))
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(between, 0)
         pid = int.from_bytes(os.read(reader, 8), "little")
-        if pid:
-            self._awaited[0].pid = pid
-            self._spares.append(self._awaited.pop(0))
-        if not pid or not self._awaited:
-            os.waitpid(between, 0)
-            os.close(reader)
-            self._between, self._awaited = None, []
+        os.close(reader)
+        if not pid:
+            sys.exit("zygote: a child could not be forked")
+        return pid
+
+    def _let_go(self) -> None:
+        """A child closes what is the zygote's: its spares must hear when that ends."""
+        for spare in (*self._spares, *self._awaited):
+            spare.sock.close()
+        if self._between is not None:
+            os.close(self._between[1])
 
     def _fork_spares(self, wanted: list[_Spare], writer: int) -> None:
         """The life of the process between."""
-        for spare in self._spares:
-            spare.sock.close()
+        self._let_go()
         for spare in wanted:
             child = os.fork()
             if child == 0:
@@ -181,36 +229,6 @@ def _stand_by(sock: socket.socket, supervisor: int) -> None:
         _live(_MAINS[wanted["role"]], fds[0], supervisor)
     finally:
         os._exit(1)
-
-
-def _fork(link: Link, fd: int, supervisor: int, wanted: Mapping[str, Any]) -> int:
-    """Fork a worker or prover on the link `fd`; returns its pid. The process between exits at once.
-
-    Raises:
-        OSError, SystemExit: the machine has no room for another process; the next zygote finds out anew.
-    """
-    life = _MAINS[wanted["role"]]
-    reader, writer = os.pipe()
-    between = os.fork()
-    if between == 0:
-        child = os.fork()
-        if child == 0:
-            if wanted["quiet"]:
-                quiet.begin_low()
-            os.close(reader)
-            os.close(writer)
-            link.sock.close()
-            quiet.stand_apart(for_good=wanted["role"] != "worker")
-            _live(life, fd, supervisor)
-        os.write(writer, child.to_bytes(8, "little"))
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(between, 0)
-    pid = int.from_bytes(os.read(reader, 8), "little")
-    os.close(reader)
-    if not pid:
-        sys.exit("zygote: a child could not be forked")
-    return pid
 
 
 def _live(life: Callable[[int, int], None], fd: int, supervisor: int) -> None:

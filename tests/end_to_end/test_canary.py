@@ -140,6 +140,8 @@ def settled(server: Server) -> str:
 
     def same() -> bool:
         ruling = rollout(server)["ruling"]
+        if ruling is None:  # a new controller has not looked yet
+            return False
         found.append(next(f["detail"] for f in ruling["findings"] if f["test"] == "errors"))
         time.sleep(1.2)  # a look a second
         return len(found) > 1 and found[-1] == found[-2]

@@ -21,11 +21,12 @@ from tests.gateway.stage import Stage, entry, question, stage
 SPEC = TensorSpec("x", Datatype.UINT8, (-1, -1))
 
 
-def ticket(number: int, size: int = 8, pinned: str | None = None) -> Any:
+def ticket(number: int, size: int = 8, pinned: str | None = None, *, private: bool = False) -> Any:
     """A request that carries its number."""
     data = number.to_bytes(8, "little").ljust(size, b"\0")
     admitted = SimpleNamespace(data=[memoryview(data)], shapes=((1, size),))
-    return SimpleNamespace(pinned=pinned, admitted=admitted, target=SimpleNamespace(inputs=[SPEC]))
+    target = SimpleNamespace(inputs=[SPEC], entry=SimpleNamespace(private=private))
+    return SimpleNamespace(pinned=pinned, admitted=admitted, target=target)
 
 
 def passing(kept: Reservoir, one: Any) -> None:
@@ -98,6 +99,14 @@ def test_what_the_client_sent_to_a_version_is_not_kept() -> None:
     kept = Reservoir(Shelf())
     for number in range(10):
         passing(kept, ticket(number, pinned="3" if number % 2 else None))
+    assert sorted(numbers(kept)) == [0, 2, 4, 6, 8]
+
+
+def test_what_a_private_version_was_asked_is_not_kept() -> None:
+    """It may have been asked before a table without it, and answer after."""
+    kept = Reservoir(Shelf())
+    for number in range(10):
+        passing(kept, ticket(number, private=number % 2 == 1))
     assert sorted(numbers(kept)) == [0, 2, 4, 6, 8]
 
 

@@ -28,7 +28,7 @@ class Patient:
         os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
         self.member = Member(1, Role.PROVER, Link(ours), self.child.pid)
         self.looks: list[Callable[[], None]] = []
-        self.used = 0.0
+        self.used = 1.0
         Relief(lambda _, call: self.looks.append(call)).watch(self.member)
 
     def look(self, used: float) -> tuple[int, int]:
@@ -49,7 +49,7 @@ class Patient:
 def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     """Its processor time is what the test says."""
     made: list[Patient] = []
-    monkeypatch.setattr(vitals, "processor_time", lambda _: made[0].used if made else 0.0)
+    monkeypatch.setattr(vitals, "processor_time", lambda _: made[0].used if made else 1.0)
     monkeypatch.setattr(vitals, "wants_a_core", lambda _: True)
     made.append(Patient())
     yield made[0]
@@ -81,6 +81,16 @@ def test_where_it_is_not_allowed_it_stays_as_it_is(patient: Patient, monkeypatch
     monkeypatch.setattr(relief, "give_way", refused)
     assert patient.look(0.0) == IDLE
     assert patient.looks == []
+
+
+def test_where_the_kernel_does_not_tell_nobody_is_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time at all would look like starving."""
+    monkeypatch.setattr(vitals, "processor_time", lambda _: 0.0)
+    starving = Patient()
+    try:
+        assert starving.looks == []
+    finally:
+        starving.close()
 
 
 def test_who_has_ended_is_left_alone(patient: Patient) -> None:

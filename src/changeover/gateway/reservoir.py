@@ -74,7 +74,7 @@ class Reservoir:
     def _keep(self, ticket: Ticket) -> None:
         admitted = ticket.admitted
         size = sum(map(len, admitted.data))
-        if ticket.pinned is not None or size > _LARGEST:
+        if ticket.pinned is not None or size > _LARGEST or ticket.target.entry.private:
             return
         if len(self._kept) >= self._most:
             self._drop()

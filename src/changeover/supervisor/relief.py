@@ -30,7 +30,9 @@ class Relief:
         self._later = later
 
     def watch(self, member: Member) -> None:
-        """A prover has begun to live."""
+        """A prover has begun to live. Nothing is done where the kernel does not tell who had how much of a core."""
+        if not vitals.processor_time(os.getpid()):
+            return
         self._look_later(member, lifted=False)
 
     def _look_later(self, member: Member, *, lifted: bool) -> None:

@@ -240,7 +240,10 @@ class Server:
                 return None  # the controller is being replaced
             return found if found["phase"] in _DECIDED else None
 
-        return wait_for(decided, f"rollout {rollout} to be decided", patience)
+        try:
+            return wait_for(decided, f"rollout {rollout} to be decided", patience)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.tail()}") from None
 
     def deploy(self, model: str, onnx: bytes, version: int | None = None) -> dict[str, Any]:
         """Push and wait for the decision; returns the rollout."""
