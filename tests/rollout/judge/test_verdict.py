@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 
 import msgspec
@@ -244,3 +245,17 @@ def test_keys_speak_for_themselves() -> None:
             )
         bench.judge.observe(bench.story.window(Side(300, 40, keys=broken), Side(300, 0, keys={(10, 0): 300})))
         assert bench.ruling(hold=0.0).verdict is verdict
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.0005, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_every_limit_that_a_plan_may_name_is_judged(limit: float, share: float) -> None:
+    """Nothing and everything too: a judge that raised would take the controller along."""
+    bench = Bench()
+    bench.judge = Judge(Limits(latency_increase=limit, error_rate=limit, disagreement=limit))
+    with np.errstate(all="raise", under="ignore"):
+        assert bench.ruling().verdict is Verdict.WAITING  # nothing was seen yet
+        ruling = bench.go(12, failures=share, flips=share)
+    numbers = [f.log_e for f in ruling.findings] + [f.low for f in ruling.findings if f.low is not None]
+    assert all(math.isfinite(number) for number in numbers), ruling
+    assert (ruling.verdict is Verdict.FAILED) >= (share == 1.0 and limit < 0.5)

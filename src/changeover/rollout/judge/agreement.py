@@ -95,7 +95,7 @@ class Agreement:
         """Pairs until disagreement at the limit is excluded, if it goes on as it is; None if it never will."""
         place = int(np.searchsorted(self._means, self._limit))
         rate = max(estimate or 0.0, self._limit * float(_SHARES[0]))
-        if rate >= self._limit:
+        if rate >= self._limit or self._limit >= 1:  # a limit of everything excludes nothing
             return None
         growth = rate * math.log(rate / self._limit) + (1 - rate) * math.log((1 - rate) / (1 - self._limit))
         if growth < 1e-7:
