@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -97,12 +98,14 @@ def test_a_worker_that_is_hurt_while_it_drains(serve: Serve) -> None:
     gates = "gates: {accuracy: {enabled: false}, performance: {enabled: false}}"  # the new version is in a hurry
     server.plan("m", f"rollout: {{strategy: instant, undo_window: 0s}}\n{gates}")
     model = onnx_models.endless().SerializeToString()
+    began = time.monotonic()
     server.deploy("m", model, 1)
+    rounds = max(150_000, int(300_000 * (time.monotonic() - began)))  # several times as long as a deploy takes here
     with ThreadPoolExecutor(1) as other:
         for old, number in enumerate(DEADLY, 1):
             worker = server.named(f"worker m/{old}")
             before = cpu_seconds(worker)
-            long = other.submit(server.infer, "m", rows(150_000, 0, 0, 0))
+            long = other.submit(server.infer, "m", rows(rounds, 0, 0, 0))
             wait_for(lambda w=worker, b=before: cpu_seconds(w) > b + 0.05, "the long run")  # type: ignore[misc]
             server.deploy("m", model, old + 1)
             assert not long.done()
