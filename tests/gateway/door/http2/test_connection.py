@@ -7,10 +7,21 @@ import time
 import pytest
 
 from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.connection import Http2Door
 from changeover.gateway.door.http2.frames import Code
-from tests.gateway.door.http2.served import ECHO, HOLD, Served, Wire, serving
+from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, Served, Wire, serving
 
 from grpc_door_wire import begin, call, data  # isort: skip
+
+WIDE = frames.PREFACE + frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: frames.MAX_WINDOW})
+WIDE += frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW)
+
+
+def only(door2: Served) -> Http2Door:
+    """The one connection."""
+    (door,) = door2.server._gate.connections
+    assert isinstance(door, Http2Door)
+    return door
 
 
 def test_calls_one_after_the_other(door2: Served) -> None:
@@ -154,3 +165,18 @@ def test_stopping_waits_for_calls_and_cuts_at_the_deadline() -> None:
         assert cut == 1
         assert time.monotonic() - began >= 0.5
         door2.until(lambda: door2.app.abandoned == [HOLD])
+
+
+def test_a_slow_reader_s_answer_outlives_the_leaving() -> None:
+    """A client that needs longer than the second of a leave to read has its whole answer."""
+    with serving() as door2, door2.wire(opening=WIDE, receive_buffer=4096) as wire:
+        wire.reopens = False
+        wire.send(call(1, LARGE, b"16000000"))
+        door2.until(lambda: len(door2.app.seen) == 1 and only(door2)._out.stuck)
+        gate = door2.server._gate
+        left = gate.now
+        door2.call(only(door2).leave)
+        door2.until(lambda: gate.now > left + 2.0 or door2.server.connections == 0)
+        assert len(wire.wait(1).message) == 16_000_000
+        assert wire.drained(8.0)
+        assert len(wire.goaways) == 2

@@ -148,8 +148,9 @@ class Http2Door(asyncio.Protocol):
         """Ask the client for another connection; calls that are here, or on their way, are answered."""
         if self._phase is _OPEN:
             self._phase = _LEAVING
-            self._due = self._gate.now + _LEAVE_SECONDS
-            self.deadline = min(self.deadline, self._due)
+            if not self._out.stuck:  # else the client has its time to read; the second begins after that
+                self._due = self._gate.now + _LEAVE_SECONDS
+                self.deadline = min(self.deadline, self._due)
             first = frames.goaway(frames.MAX_STREAM, Code.NO_ERROR, "leaving")
             self._out.write(first + frames.frame(frames.PING, 0, 0, LEAVE_MARK))
 
@@ -211,7 +212,8 @@ class Http2Door(asyncio.Protocol):
         """The client has heard the first GOAWAY, and all it sent before that is here: draw the line."""
         if self._phase is _LEAVING:
             self._phase = _LEFT
-            self._due = math.inf
+            if not self._out.stuck:
+                self._due = math.inf
             self._streams.limit = self._streams.last
             self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, "leaving"))
             self._rest()
