@@ -173,7 +173,8 @@ def test_a_slow_reader_s_answer_outlives_the_leaving() -> None:
         wire.reopens = False
         wire.send(call(1, LARGE, b"16000000"))
         door2.until(lambda: len(door2.app.seen) == 1 and only(door2)._out.stuck)
-        gate = door2.server._gate
+        gate, out = door2.server._gate, only(door2)._out
+        door2.until(lambda: door2.call(lambda: out.stuck and gate.budget.used > out.unsent), "the charge")
         left = gate.now
         door2.call(only(door2).leave)
         door2.until(lambda: gate.now > left + 2.0 or door2.server.connections == 0)

@@ -25,9 +25,13 @@ class Transport:
 
     def __init__(self) -> None:
         self.written = bytearray()
+        self.waiting = 0
 
     def set_write_buffer_limits(self, high: int, low: int) -> None:
         pass
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
 
     def is_closing(self) -> bool:
         return False
@@ -128,6 +132,45 @@ def test_nothing_is_sent_while_the_transport_is_full() -> None:
     assert made.transport.written == b""
     made.out.drop(one)
     assert made.gate.budget.used == made.out.unsent == 0
+
+
+def test_the_budget_counts_what_is_in_memory() -> None:
+    """Of an answer that is sent but for its last byte only the piece of that byte is left, and charged."""
+    made, one = Out(), stream(1)
+    made.out.open(None, 1 << 24)
+    made.out.answer(one, HEAD, (b"x" * 3, memoryview(bytes(4 << 20)).cast("B", (1 << 10, 1 << 12)), b"y"), TAIL_OK)
+    assert made.gate.budget.used == (4 << 20) + 9
+    made.out.open(one, (4 << 20) + 8 - frames.DEFAULT_WINDOW)
+    assert made.out.pump() == []
+    assert one.out is not None
+    held = sum(map(len, one.out))
+    assert 0 < made.gate.budget.used == made.out.unsent == held <= 1 << 16
+    made.out.open(one, 1)
+    assert made.out.pump() == [one]
+    assert made.sent()[1][1] == prefix((4 << 20) + 4) + b"xxx" + bytes(4 << 20) + b"y"
+    assert made.gate.budget.used == 0
+
+
+def test_a_piece_is_charged_until_its_last_byte_was_sent() -> None:
+    """Many answers of which a little is left are as many pieces in memory."""
+    made, one = Out(), stream(1)
+    one.window = 40_000 - frames.DEFAULT_WINDOW
+    made.out.answer(one, HEAD, (bytes(40_000),), TAIL_OK)
+    made.out.pump()
+    assert made.gate.budget.used == 40_005
+    made.out.drop(one)
+    assert made.gate.budget.used == made.out.unsent == 0
+
+
+def test_what_the_transport_holds_is_charged_while_it_is_too_much() -> None:
+    """From the pause until all of it was sent."""
+    made = Out()
+    made.transport.waiting = 300_000
+    made.out.pause()
+    assert (made.out.stuck, made.gate.budget.used) == (True, 300_000)
+    made.transport.waiting = 0
+    made.out.resume()
+    assert (made.out.stuck, made.gate.budget.used) == (False, 0)
 
 
 @pytest.mark.parametrize(

@@ -99,14 +99,14 @@ class Http2Door(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """More is unsent than the transport wants: no further frame is read until it is."""
-        self._out.stuck = True
+        self._out.pause()
         if self._phase < _LINGER:
             self._due = self._gate.now + self._gate.limits.write_seconds
             self.deadline = min(self.deadline, self._due)
 
     def resume_writing(self) -> None:
         """Go on where the connection stood."""
-        self._out.stuck = False
+        self._out.resume()
         if self._phase < _LINGER:
             self._due = math.inf if self._phase in (_OPEN, _LEFT) else self._gate.now + _LEAVE_SECONDS
             self._turns.schedule()
@@ -116,6 +116,7 @@ class Http2Door(asyncio.Protocol):
         del exc
         self._phase = _GONE
         self._gate.connections.discard(self)
+        self._out.resume()
         self._calls.drop()
         self._control.forget()
 

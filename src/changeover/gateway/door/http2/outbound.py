@@ -38,10 +38,12 @@ class Outbound:
     Attributes:
         closed: nothing more is sent.
         stuck: more is unsent than the transport wants to hold.
-        unsent: bytes of answers that wait here; they are charged to the gateway's budget.
+        unsent: bytes of answers that are held here; they are charged to the gateway's budget.
     """
 
-    __slots__ = ("_calm", "_frame", "_gate", "_initial", "_line", "_transport", "_window", "closed", "stuck", "unsent")
+    __slots__ = (
+        "_calm", "_frame", "_gate", "_given", "_initial", "_line", "_transport", "_window", "closed", "stuck", "unsent",
+    )  # fmt: skip
 
     def __init__(self, gate: Gate, transport: asyncio.Transport, calm: Calm) -> None:
         transport.set_write_buffer_limits(high=HIGH_BYTES, low=0)
@@ -52,6 +54,7 @@ class Outbound:
         self._initial = DEFAULT_WINDOW
         self._frame = MAX_FRAME
         self._line: deque[Stream] = deque()
+        self._given = 0
         self.closed = False
         self.stuck = False
         self.unsent = 0
@@ -104,7 +107,7 @@ class Outbound:
             self.write(b"".join((start, head, data, top, *body, header(len(end), HEADERS, _LAST, number), end)))
             return True
         stream.start, stream.end = head, end
-        stream.out = memoryview(b"".join((top, *body)))
+        stream.out, stream.offset = _pieces((top, *body)), 0
         self.unsent += size
         self._gate.budget.charge(size)
         self._enqueue(stream)
@@ -113,10 +116,21 @@ class Outbound:
     def drop(self, stream: Stream) -> None:
         """Nobody wants the rest of this answer."""
         if stream.out is not None:
-            left = len(stream.out)
+            left = sum(map(len, stream.out))
             stream.out = None
-            self.unsent -= left
-            self._gate.budget.give(left)
+            self._give(left)
+
+    def pause(self) -> None:
+        """The transport has more than it wants; that is in memory too, so it is charged until all of it was sent."""
+        self.stuck = True
+        self._given = self._transport.get_write_buffer_size()
+        self._gate.budget.charge(self._given)
+
+    def resume(self) -> None:
+        """The transport has sent all, or is gone."""
+        self.stuck = False
+        given, self._given = self._given, 0
+        self._gate.budget.give(given)
 
     def pump(self) -> list[Stream]:
         """Send what windows and transport take; returns the streams whose answers are complete."""
@@ -146,24 +160,45 @@ class Outbound:
         if stream.start:
             parts += (header(len(stream.start), HEADERS, END_HEADERS, number), stream.start)
             stream.start = b""
-        allowed = max(0, min(self._window, self._initial + stream.window, _TURN_BYTES, len(out)))
-        for at in range(0, allowed, self._frame):
-            part = out[at : min(at + self._frame, allowed)]
+        allowed = max(0, min(self._window, self._initial + stream.window, _TURN_BYTES))
+        sent = freed = 0
+        while out and sent < allowed:
+            piece = out[0]
+            part = memoryview(piece)[stream.offset : stream.offset + min(self._frame, allowed - sent)]
             parts += (header(len(part), DATA, 0, number), part)
-        left = out[allowed:]
-        complete = not left
-        if complete:
+            sent += len(part)
+            stream.offset += len(part)
+            if stream.offset == len(piece):
+                freed += len(out.popleft())
+                stream.offset = 0
+        if not out:
             parts += (header(len(stream.end), HEADERS, _LAST, number), stream.end)
-        self._transport.writelines(parts)
-        self._account(stream, allowed)
-        stream.out = None if complete else left
-        if allowed and not complete:
+            stream.out = None
+        elif sent:
             self._enqueue(stream)
-        return complete
+        self._window -= sent
+        stream.window -= sent
+        self._calm.moved(sent)
+        self._transport.writelines(parts)
+        self._give(freed)
+        return stream.out is None
 
-    def _account(self, stream: Stream, size: int) -> None:
-        self._window -= size
-        stream.window -= size
+    def _give(self, size: int) -> None:
         self.unsent -= size
-        self._calm.moved(size)
         self._gate.budget.give(size)
+
+
+def _pieces(body: Sequence[bytes | memoryview]) -> deque[bytearray]:
+    """A copy in pieces: what was sent of an answer is not in memory any more, however little the client reads."""
+    pieces = deque((bytearray(),))
+    for chunk in body:
+        view, at = memoryview(chunk), 0
+        if view.nbytes:
+            view = view.cast("B")
+        while at < view.nbytes:
+            if len(pieces[-1]) == _TURN_BYTES:
+                pieces.append(bytearray())
+            part = view[at : at + _TURN_BYTES - len(pieces[-1])]
+            pieces[-1] += part
+            at += len(part)
+    return pieces

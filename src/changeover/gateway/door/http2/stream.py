@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,15 @@ class Stream:
         call: with the application.
         window: bytes the client lets the door send, more or less than its initial window.
         start: the first fields of the answer, until they were sent.
-        out: data of the answer that is left to send.
+        out: data of the answer that is left to send, in pieces that are freed one by one.
+        offset: bytes of the first piece that were sent.
         end: the last fields of the answer; empty when the first were the last.
         queued: in the line of streams that can send.
     """
 
     __slots__ = (
-        "began", "call", "charged", "due", "end", "ended", "head", "held", "id", "message", "on_grant", "out",
-        "queued", "room", "start", "window",
+        "began", "call", "charged", "due", "end", "ended", "head", "held", "id", "message", "offset", "on_grant",
+        "out", "queued", "room", "start", "window",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head, began: float, due: float) -> None:
@@ -55,7 +57,8 @@ class Stream:
         self.call: Call | None = None
         self.window = 0
         self.start = b""
-        self.out: memoryview | None = None
+        self.out: deque[bytearray] | None = None
+        self.offset = 0
         self.end = b""
         self.queued = False
 
