@@ -94,6 +94,16 @@ def test_kept_heads_are_bounded() -> None:
     assert len(reader._known) <= 64
 
 
+def test_large_heads_are_not_kept() -> None:
+    """A few bytes can stand for many: an entry of the table, again and again."""
+    reader = HeadReader(16_384)
+    reader.read(encode([*TOP, GRPC]) + b"\x40\x01x" + b"\x7f\xd1\x0e" + bytes([120]) * 2000)
+    block = encode([*TOP, GRPC]) + b"\xbe" * 5
+    head = reader.read(block)
+    assert head.size == 5 * 2033 + sum(len(name) + len(value) + 32 for name, value in [*TOP, GRPC])
+    assert reader.read(block) is not head
+
+
 @given(st.text(max_size=80))
 def test_status_messages_are_printable_and_come_back(message: str) -> None:
     """Percent-encoding as gRPC has it: printable ASCII, and the text again when decoded."""

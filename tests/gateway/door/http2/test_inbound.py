@@ -79,6 +79,41 @@ def test_more_calls_at_once_than_allowed(door2: Served) -> None:
         assert all(wire.wait(stream).message == b"y" for stream in range(1, 2001, 2))
 
 
+def test_fields_that_are_small_on_the_way_and_large_in_memory(door2: Served) -> None:
+    """A mebibyte of them at once on a connection, charged to the budget; the call over it may be sent again."""
+    large = encode([(b"x", b"y" * 2000)])
+    entry = b"\x40" + large[1:]  # the same, into the table
+    block = head(HOLD) + b"\xbe" * 7
+    with door2.wire() as wire:
+        first = frames.frame(frames.HEADERS, frames.END_HEADERS, 1, head(ECHO) + entry)
+        wire.send(first + data(1, prefix(0)))
+        assert wire.wait(1).status == 0
+        raw = [
+            frames.frame(frames.HEADERS, frames.END_HEADERS, s, block) + data(s, prefix(0)) for s in range(3, 203, 2)
+        ]
+        wire.send(b"".join(raw))
+        assert wire.wait(201).reset == Code.REFUSED_STREAM
+        assert 60 < len(door2.app.held) < 75
+        assert (1 << 20) - 16_384 < door2.server.budget_used <= 1 << 20
+        door2.call(lambda: [held.respond((b"y",)) for held in door2.app.held])
+        assert wire.wait(3).message == b"y"
+        door2.until(lambda: door2.server.budget_used == 0)
+        wire.send(call(203, ECHO, b"again"))
+        assert wire.wait(203).message == b"again"
+
+
+def test_many_calls_with_usual_fields_are_not_refused(door2: Served) -> None:
+    """The limit's negative: 900 calls with a token of 1,200 bytes each."""
+    with door2.wire() as wire:
+        streams = range(1, 1801, 2)
+        token = (b"authorization", b"t" * 1200)
+        wire.send(b"".join(begin(s, HOLD, token, (b"n", b"%d" % s)) + data(s, prefix(0)) for s in streams))
+        door2.until(lambda: len(door2.app.held) == 900)
+        assert door2.server.budget_used == 0
+        door2.call(lambda: [held.respond((b"y",)) for held in door2.app.held])
+        assert all(wire.wait(s).message == b"y" for s in streams)
+
+
 def test_a_cancelled_call(door2: Served) -> None:
     """The application is told once; frames of the stream that were on their way are harmless."""
     with door2.wire() as wire:

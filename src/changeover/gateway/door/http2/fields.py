@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from changeover.gateway.door.http2.hpack import Decoder, Field, encode
+from changeover.gateway.door.http2.hpack import Decoder, Field, encode, size_of
 
 _KEPT_HEADS: Final = 64
 _KEPT_BYTES: Final = 1024
+LIGHT_BYTES: Final = 2048
+"""Decoded fields up to this size are usual: they are kept for the next call, and cost the client nothing."""
+
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE: Final = re.compile(rb"[^\x00\r\n]*")
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
@@ -58,6 +61,7 @@ class Head:
         headers: names and values as sent, without the pseudo-fields; repeated values joined by `, `.
         timeout: seconds the caller gives, None without a limit.
         grpc: the content type is gRPC's.
+        size: of the decoded fields, counted as the protocol does.
     """
 
     method: bytes
@@ -65,6 +69,7 @@ class Head:
     headers: Mapping[bytes, bytes]
     timeout: float | None
     grpc: bool
+    size: int = 0
 
 
 class HeadReader:
@@ -98,7 +103,7 @@ class HeadReader:
             self._known.clear()
             return _head(fields)
         head = _head(fields)
-        if len(block) <= _KEPT_BYTES:
+        if len(block) <= _KEPT_BYTES and head.size <= LIGHT_BYTES:
             if len(self._known) >= _KEPT_HEADS:
                 self._known.clear()
             self._known[block] = head
@@ -137,6 +142,7 @@ def _head(fields: list[Field]) -> Head:
         headers=headers,
         timeout=_seconds(headers.get(b"grpc-timeout")),
         grpc=content.partition(b";")[0].partition(b"+")[0] == b"application/grpc",
+        size=sum(map(size_of, fields)),
     )
 
 

@@ -93,7 +93,7 @@ class Decoder:
             else:
                 field = self._literal(0x0F)
             fields.append(field)
-            total += _size_of(field)
+            total += size_of(field)
             if total > limit:
                 raise Broken(Code.ENHANCE_YOUR_CALM, f"more than {limit} bytes of header fields")
         return fields
@@ -138,7 +138,7 @@ class Decoder:
     def _add(self, field: Field) -> None:
         self.changes += 1
         self._entries.appendleft(field)
-        self._size += _size_of(field)
+        self._size += size_of(field)
         self._shrink()
 
     def _resize(self, most: int) -> None:
@@ -150,7 +150,7 @@ class Decoder:
 
     def _shrink(self) -> None:
         while self._size > self._most:
-            self._size -= _size_of(self._entries.pop())
+            self._size -= size_of(self._entries.pop())
 
 
 def encode(fields: list[Field]) -> bytes:
@@ -171,7 +171,8 @@ def _text(text: bytes) -> bytes:
     return bytes(digits) + text
 
 
-def _size_of(field: Field) -> int:
+def size_of(field: Field) -> int:
+    """Bytes of a field as the protocol counts them."""
     return len(field[0]) + len(field[1]) + _ENTRY_BYTES
 
 

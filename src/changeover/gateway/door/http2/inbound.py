@@ -154,7 +154,10 @@ class Inbound:
             self._out.write(frames.reset(number, Code.PROTOCOL_ERROR))
             return
         stream = Stream(number, head, self.now, self._gate.now + self._gate.limits.body_seconds)
-        streams.open[number] = stream
+        if not streams.add(stream):
+            self._calm.idle()
+            self._out.write(frames.reset(number, Code.REFUSED_STREAM))
+            return
         stream.ended = end
         if not head.grpc or head.method != b"POST":
             self._calm.idle()

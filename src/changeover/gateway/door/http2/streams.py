@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2 import frames
-from changeover.gateway.door.http2.fields import HEAD, WRONG_TYPE, Refused, reason_field, tail
+from changeover.gateway.door.http2.fields import HEAD, LIGHT_BYTES, WRONG_TYPE, Refused, reason_field, tail
 from changeover.gateway.door.http2.frames import Broken, Code
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
+from changeover.gateway.door.limits import MIB
+
+_HEAVY_BYTES: Final = MIB
+"""Decoded fields of all open calls of a connection, of those over `LIGHT_BYTES`: a few bytes stand for many."""
 
 
 class Desk(Protocol):
@@ -32,10 +36,11 @@ class Streams:
         open: the streams.
         last: the highest id seen.
         limit: streams above it came after the final GOAWAY and are not looked at.
+        heavy: bytes of their fields, of those calls that have unusually many; charged to the gateway's budget.
         credit: bytes of data that were taken, and that the connection's window was not opened by yet.
     """
 
-    __slots__ = ("_desk", "_gate", "_out", "credit", "last", "limit", "open")
+    __slots__ = ("_desk", "_gate", "_out", "credit", "heavy", "last", "limit", "open")
 
     def __init__(self, gate: Gate, out: Outbound, desk: Desk) -> None:
         self._gate = gate
@@ -43,8 +48,19 @@ class Streams:
         self._desk = desk
         self.open: dict[int, Stream] = {}
         self.last = 0
+        self.heavy = 0
         self.limit = frames.MAX_STREAM
         self.credit = 0
+
+    def add(self, stream: Stream) -> bool:
+        """Take a new call; returns whether there is room for its fields."""
+        weight = _weight(stream)
+        if self.heavy + weight > _HEAVY_BYTES:
+            return False
+        self.heavy += weight
+        self._gate.budget.charge(weight)
+        self.open[stream.id] = stream
+        return True
 
     def check_known(self, number: int) -> None:
         """Raise when no stream of this number was ever open: nothing but HEADERS may begin one.
@@ -83,7 +99,10 @@ class Streams:
 
     def close(self, stream: Stream) -> None:
         """Forget a stream and give back what it holds."""
-        self.open.pop(stream.id, None)
+        if self.open.pop(stream.id, None) is not None:
+            weight = _weight(stream)
+            self.heavy -= weight
+            self._gate.budget.give(weight)
         self.release(stream)
         self._out.drop(stream)
 
@@ -98,3 +117,8 @@ class Streams:
         if stream.charged:
             charged, stream.charged = stream.charged, 0
             self._gate.budget.give(charged)
+
+
+def _weight(stream: Stream) -> int:
+    size = stream.head.size
+    return size if size > LIGHT_BYTES else 0
