@@ -137,6 +137,29 @@ def test_changed_files_count_for_the_next_connection(
     assert common_name(shake_hands(live.context, with_new)) == "second"
 
 
+def test_the_protocol_is_told_before_and_after_a_change(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To clients that ask for it, also by the files' next context; without one nothing is told."""
+    now = [100.0]
+    monkeypatch.setattr(tls.time, "monotonic", lambda: now[0])
+    first, second = authority.issue("first"), authority.issue("second")
+    files = TlsFiles(str(tmp_path / "c.pem"), str(tmp_path / "k.pem"), str(tmp_path / "ca.pem"))
+    install(first, files, authority.cert)
+    context = context_of(files.cert, files.key, None, demand=True, alpn="h2")
+    silent = context_of(files.cert, files.key, None, demand=True)
+    assert context is not None
+    assert silent is not None
+    client = authority.client_context()
+    client.set_alpn_protocols(["h2"])
+    assert shake_hands(context, client).selected_alpn_protocol() == "h2"
+    assert shake_hands(silent, client).selected_alpn_protocol() is None
+    install(second, files, authority.cert)
+    now[0] += 1.1
+    told = shake_hands(context, client)
+    assert (common_name(told), told.selected_alpn_protocol()) == ("second", "h2")
+
+
 def install(pair: Pair, files: TlsFiles, client_ca: Path) -> None:
     """Put other files in the places, each replaced whole."""
     for source, place in ((pair.cert, files.cert), (pair.key, files.key), (client_ca, files.client_ca)):

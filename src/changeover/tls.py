@@ -28,13 +28,14 @@ class TlsFiles:
     client_ca: str | None = None
 
 
-def server_context(files: TlsFiles, *, demand: bool) -> ssl.SSLContext:
+def server_context(files: TlsFiles, *, demand: bool, alpn: str | None = None) -> ssl.SSLContext:
     """A context for TLS 1.2 and newer.
 
     Args:
         files: where certificate and key are.
         demand: with a client CA: a connection without a client's certificate is refused, instead of only one with
             a wrong certificate.
+        alpn: the protocol that is told to clients that ask for one, such as `h2`: those of gRPC hang up otherwise.
 
     Raises:
         InvalidRequest: a file is missing, unreadable or no PEM, or the key is another certificate's (reason
@@ -43,6 +44,8 @@ def server_context(files: TlsFiles, *, demand: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    if alpn is not None:
+        context.set_alpn_protocols([alpn])
     for path in (files.cert, files.key, files.client_ca):
         _check_readable(path)
     try:
@@ -54,7 +57,9 @@ def server_context(files: TlsFiles, *, demand: bool) -> ssl.SSLContext:
     return context
 
 
-def context_of(cert: str | None, key: str | None, client_ca: str | None, *, demand: bool) -> ssl.SSLContext | None:
+def context_of(
+    cert: str | None, key: str | None, client_ca: str | None, *, demand: bool, alpn: str | None = None
+) -> ssl.SSLContext | None:
     """The context that the settings ask for; None without a certificate. It follows changes of its files.
 
     Raises:
@@ -62,7 +67,7 @@ def context_of(cert: str | None, key: str | None, client_ca: str | None, *, dema
     """
     if cert is None or key is None:
         return None
-    return LiveContext(TlsFiles(cert, key, client_ca), demand=demand).context
+    return LiveContext(TlsFiles(cert, key, client_ca), demand=demand, alpn=alpn).context
 
 
 class LiveContext:
@@ -75,12 +80,13 @@ class LiveContext:
         InvalidRequest: as `server_context`.
     """
 
-    def __init__(self, files: TlsFiles, *, demand: bool) -> None:
+    def __init__(self, files: TlsFiles, *, demand: bool, alpn: str | None = None) -> None:
         self._files = files
         self._demand = demand
+        self._alpn = alpn
         self._seen = self._state()
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        self.context = self._present = server_context(files, demand=demand)
+        self.context = self._present = server_context(files, demand=demand, alpn=alpn)
         # Called in every handshake, with or without a server name: the one place that both ports pass through.
         self.context.sni_callback = self._on_hello
 
@@ -98,7 +104,7 @@ class LiveContext:
             return
         self._seen = state
         try:
-            self._present = server_context(self._files, demand=self._demand)
+            self._present = server_context(self._files, demand=self._demand, alpn=self._alpn)
         except InvalidRequest as error:
             log.error("%s; the last good one is used", error.message)  # noqa: TRY400 - the files are at fault
         else:

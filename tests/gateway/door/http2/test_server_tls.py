@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.frames import Setting
 from changeover.tls import TlsFiles, server_context
 from tests.certificates import Authority
+from tests.gateway.door.http2.needed import needed
 from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, serving
 
 from grpc_door_wire import call  # isort: skip
+
+_ASK = """
+import pathlib, sys, grpc
+trust = grpc.ssl_channel_credentials(pathlib.Path(sys.argv[2]).read_bytes())
+with grpc.secure_channel(f"127.0.0.1:{sys.argv[1]}", trust) as channel:
+    print(channel.unary_unary("/echo.Echo/Echo")(b"asked", timeout=20, wait_for_ready=False).decode())
+"""
 
 
 def test_calls_behind_tls(tmp_path: Path) -> None:
     """Small and large answers, a verified certificate, and a graceful end with a call in progress."""
     authority = Authority(tmp_path)
     pair, own = authority.issue("server"), authority.issue("client")
-    context = server_context(TlsFiles(str(pair.cert), str(pair.key), str(authority.cert)), demand=False)
+    context = server_context(TlsFiles(str(pair.cert), str(pair.key), str(authority.cert)), demand=False, alpn="h2")
+    asked = authority.client_context(own)
+    asked.set_alpn_protocols(["h2"])
     wide = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 24}) + frames.window_update(0, 1 << 24)
-    with serving(context) as door2, door2.wire(opening=wide, tls=authority.client_context(own)) as wire:
+    with serving(context) as door2, door2.wire(opening=wide, tls=asked) as wire:
+        assert isinstance(wire.sock, ssl.SSLSocket)
+        assert wire.sock.selected_alpn_protocol() == "h2"
         assert wire.ask(ECHO, b"x") == b"x"
         assert wire.ask("/echo.Echo/Certified", b"") == b"yes"
         assert len(wire.ask(LARGE, b"3000000")) == 3_000_000
@@ -30,3 +45,15 @@ def test_calls_behind_tls(tmp_path: Path) -> None:
         assert wire.wait(101).message == b"answered"
         assert wire.drained(8.0)
         assert len(wire.goaways) == 2
+
+
+def test_grpcio_behind_tls(tmp_path: Path) -> None:
+    """It ends a connection on which the server does not choose HTTP/2."""
+    needed("grpc")
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    context = server_context(TlsFiles(str(pair.cert), str(pair.key)), demand=False, alpn="h2")
+    with serving(context) as door2:
+        command = [sys.executable, "-c", _ASK, str(door2.port), str(authority.cert)]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert asked.stdout == "asked\n", asked.stderr[-2000:]

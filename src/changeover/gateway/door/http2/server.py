@@ -17,8 +17,9 @@ class Http2Server(Listener):
 
     Args:
         app: called with each whole call.
-        sock: see `Listener`, as `shared` and `tls`.
+        sock: see `Listener`, as `shared`.
         limits: the defaults when not given.
+        tls: a context of its own, made with `alpn="h2"`: clients of gRPC end a connection on which nobody says so.
     """
 
     def __init__(
