@@ -15,6 +15,7 @@ from changeover.gateway.door.http2.message import PREFIX, prefix
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.limits import Limits
+from tests.gateway.door.http2.needed import needed
 from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, Served
 
 from grpc_door_wire import OPENING, call  # isort: skip
@@ -62,6 +63,12 @@ class Out:
             more = bytes(frame.payload) if frame.kind == frames.DATA else b""
             found[frame.stream] = ([*kinds, frame.kind], body + more)
         return found
+
+    def blocks(self) -> list[bytes]:
+        """The header blocks, in their order."""
+        reader = FrameReader()
+        reader.feed(frames.PREFACE + bytes(self.transport.written))
+        return [bytes(frame.payload) for frame in reader.take(1000) if frame.kind == frames.HEADERS]
 
 
 def stream(number: int) -> Stream:
@@ -220,6 +227,35 @@ def test_windows_are_kept_to_and_everything_arrives(
     }
     assert made.out.unsent == made.gate.budget.used == 0
     assert len(prefix(0)) == PREFIX
+
+
+@pytest.mark.parametrize("size", [0, 4095, 4096, 65536])
+@pytest.mark.parametrize("way", ["small", "large", "failed", "begun"])
+def test_a_client_that_wants_a_smaller_table_is_told_that_it_has_it(size: int, way: str) -> None:
+    """By the next block, of whatever kind (RFC 9113 section 4.3.1); its decoder refuses the answer otherwise."""
+    made, one, two = Out(), stream(1), stream(3)
+    decoder = needed("hpack").Decoder()
+    if way == "begun":
+        one.window = 10 - frames.DEFAULT_WINDOW
+        made.out.answer(one, HEAD, (bytes(20),), TAIL_OK)
+        made.out.pump()
+        for block in made.blocks():
+            decoder.decode(block)
+    told = len(made.blocks())
+    made.out.settle({Setting.HEADER_TABLE_SIZE: size}, {})
+    decoder.max_allowed_table_size = size
+    if way == "begun":
+        made.out.open(one, 100)
+    elif way == "failed":
+        made.out.answer(one, HEAD + TAIL_OK, None, b"")
+    else:
+        made.out.answer(one, HEAD, (bytes(10 if way == "small" else 20_000),), TAIL_OK)
+    made.out.pump()
+    made.out.answer(two, HEAD, (b"x",), TAIL_OK)
+    blocks = made.blocks()[told:]
+    assert [block[:1] == b"\x20" for block in blocks] == [size < 4096, *[False] * (len(blocks) - 1)]
+    fields = [field for block in blocks for field in decoder.decode(block)]
+    assert fields.count(("grpc-status", "0")) == 2
 
 
 def test_a_window_made_smaller_while_an_answer_waits(door2: Served) -> None:

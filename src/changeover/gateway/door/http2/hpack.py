@@ -15,6 +15,8 @@ from changeover.gateway.door.http2.huffman import NotHuffman, decode
 Field = tuple[bytes, bytes]
 TABLE_BYTES: Final = 4096
 """Size of the dynamic table: the protocol's default, which the door does not change."""
+NO_TABLE: Final = b"\x20"
+"""The begin of a block: from now on its sender uses no dynamic table."""
 
 _ENTRY_BYTES: Final = 32
 _MOST_RESIZES: Final = 2

@@ -22,6 +22,7 @@ from changeover.gateway.door.http2.frames import (
     Setting,
     header,
 )
+from changeover.gateway.door.http2.hpack import NO_TABLE, TABLE_BYTES
 from changeover.gateway.door.http2.message import PREFIX, prefix
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.limits import KIB
@@ -42,7 +43,8 @@ class Outbound:
     """
 
     __slots__ = (
-        "_calm", "_frame", "_gate", "_given", "_initial", "_line", "_transport", "_window", "closed", "stuck", "unsent",
+        "_calm", "_frame", "_gate", "_given", "_initial", "_line", "_table", "_transport", "_window", "closed",
+        "stuck", "unsent",
     )  # fmt: skip
 
     def __init__(self, gate: Gate, transport: asyncio.Transport, calm: Calm) -> None:
@@ -55,6 +57,7 @@ class Outbound:
         self._frame = MAX_FRAME
         self._line: deque[Stream] = deque()
         self._given = 0
+        self._table = b""
         self.closed = False
         self.stuck = False
         self.unsent = 0
@@ -77,6 +80,8 @@ class Outbound:
         if not MAX_FRAME <= most <= _MOST_FRAME or settings.get(Setting.ENABLE_PUSH, 0) > 1:
             raise Broken(Code.PROTOCOL_ERROR, "a setting out of its range")
         self._frame = min(most, _TURN_BYTES)
+        if settings.get(Setting.HEADER_TABLE_SIZE, TABLE_BYTES) < TABLE_BYTES:
+            self._table = NO_TABLE  # RFC 7541 section 4.2: the next block says so, and that is for good
         grown, self._initial = initial > self._initial, initial
         if grown and self.unsent:
             for stream in streams.values():
@@ -95,7 +100,7 @@ class Outbound:
         """Send an answer, or as much as goes; without a body the head is all of it. Returns whether all was sent."""
         number = stream.id
         if body is None:
-            self.write(header(len(head), HEADERS, _LAST, number) + head)
+            self.write(self._block(_LAST, number, head))
             return True
         size = PREFIX
         for chunk in body:
@@ -103,8 +108,8 @@ class Outbound:
         top = prefix(size - PREFIX)
         if size <= self._frame and size <= self._window and size <= self._initial + stream.window and not self.stuck:
             self._window -= size
-            start, data = header(len(head), HEADERS, END_HEADERS, number), header(size, DATA, 0, number)
-            self.write(b"".join((start, head, data, top, *body, header(len(end), HEADERS, _LAST, number), end)))
+            start, data = self._block(END_HEADERS, number, head), header(size, DATA, 0, number)
+            self.write(b"".join((start, data, top, *body, header(len(end), HEADERS, _LAST, number), end)))
             return True
         stream.start, stream.end = head, end
         stream.out, stream.offset = _pieces((top, *body)), 0
@@ -158,7 +163,7 @@ class Outbound:
             return True
         parts: list[bytes | memoryview] = []
         if stream.start:
-            parts += (header(len(stream.start), HEADERS, END_HEADERS, number), stream.start)
+            parts.append(self._block(END_HEADERS, number, stream.start))
             stream.start = b""
         allowed = max(0, min(self._window, self._initial + stream.window, _TURN_BYTES))
         sent = freed = 0
@@ -172,7 +177,7 @@ class Outbound:
                 freed += len(out.popleft())
                 stream.offset = 0
         if not out:
-            parts += (header(len(stream.end), HEADERS, _LAST, number), stream.end)
+            parts.append(self._block(_LAST, number, stream.end))
             stream.out = None
         elif sent:
             self._enqueue(stream)
@@ -182,6 +187,12 @@ class Outbound:
         self._transport.writelines(parts)
         self._give(freed)
         return stream.out is None
+
+    def _block(self, flags: int, number: int, block: bytes) -> bytes:
+        """HEADERS; the first after the client's settings obeys them."""
+        if self._table:
+            block, self._table = self._table + block, b""
+        return header(len(block), HEADERS, flags, number) + block
 
     def _give(self, size: int) -> None:
         self.unsent -= size
