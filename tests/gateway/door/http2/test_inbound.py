@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.connection import Http2Door
 from changeover.gateway.door.http2.frames import Code
 from changeover.gateway.door.http2.hpack import encode
 from changeover.gateway.door.http2.message import prefix
-from tests.gateway.door.http2.served import ECHO, HOLD, Served, serving
+from changeover.gateway.door.http2.stream import Stream
+from tests.gateway.door.http2.served import ECHO, HOLD, Served, Wire, serving
 
 from grpc_door_hostile import broken_rules  # isort: skip
 from grpc_door_wire import OPENING, begin, call, data, head  # isort: skip
@@ -150,6 +152,46 @@ def test_data_over_the_window_of_a_stream() -> None:
         wire.send(begin(3, ECHO) + data(3, prefix(700_000) + bytes(65_530), end=False))
         wire.send(data(3, b"x", end=False))
         assert wire.wait(3).reset == Code.FLOW_CONTROL_ERROR
+
+
+def hold_nine(door2: Served, wire: Wire) -> list[Stream]:
+    """Nine messages that wait for the budget: most of the connection's window; returns their streams."""
+    wire.send(begin(1, ECHO) + data(1, prefix(600_000) + bytes(100), end=False))
+    door2.until(lambda: door2.server.budget_used == 600_000)
+    for number in range(3, 21, 2):
+        wire.send(begin(number, ECHO) + data(number, prefix(700_000) + bytes(65_530), end=False))
+    (door,) = door2.server._gate.connections
+    assert isinstance(door, Http2Door)
+    streams = door._streams
+    door2.until(lambda: sum(stream.held for stream in list(streams.open.values())) == 9 * 65_535)
+    return list(streams.open.values())
+
+
+def opened(wire: Wire) -> int:
+    """How often the connection's window was opened; once at its begin."""
+    return sum(one.kind == frames.WINDOW_UPDATE and one.stream == 0 for one in wire.frames)
+
+
+def test_held_messages_do_not_shut_the_connection_s_window() -> None:
+    """What is left of it is opened again and again."""
+    with serving(gateway_bytes=1 << 20, wait_seconds=60.0, body_seconds=60.0) as door2, door2.wire() as wire:
+        hold_nine(door2, wire)
+        for number in range(21, 77, 2):
+            wire.send(call(number, ECHO, bytes(16_000)))
+            assert len(wire.wait(number).message) == 16_000
+        assert opened(wire) > 1
+
+
+def test_the_window_of_messages_that_are_given_up_is_opened() -> None:
+    """Although the client says nothing more, and perhaps cannot."""
+    with serving(gateway_bytes=1 << 20, wait_seconds=60.0, body_seconds=60.0) as door2, door2.wire() as wire:
+        held = hold_nine(door2, wire)
+        for stream in held[1:]:
+            stream.due = 0.0
+        assert [wire.wait(number).status for number in range(3, 21, 2)] == [14] * 9
+        while opened(wire) == 1:
+            wire.read()
+        assert door2.server.counts.shed == 9
 
 
 def test_the_connection_s_window_is_opened_again(door2: Served) -> None:

@@ -161,6 +161,7 @@ class Http2Door(asyncio.Protocol):
         self._calm.pass_time(now)
         for stream in [stream for stream in self._streams.open.values() if stream.due <= now]:
             self._overdue(stream, now)
+        self._in.flush()
         if self._due <= now:
             self._connection_due()
         idle_until = math.inf

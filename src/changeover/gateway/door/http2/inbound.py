@@ -132,9 +132,12 @@ class Inbound:
             self._streams.reset(stream, Code.FLOW_CONTROL_ERROR)
 
     def flush(self) -> None:
-        """Open the connection's window by what was taken, when that is worth a frame."""
+        """Open the connection's window by what was taken, when that is more than the client still has of it.
+
+        That is worth a frame, and messages that wait for the budget cannot make it too little for ever.
+        """
         streams = self._streams
-        if streams.credit > WINDOW // 2:
+        if streams.credit > self._room:
             self._out.write(frames.window_update(0, streams.credit))
             self._room += streams.credit
             streams.credit = 0
