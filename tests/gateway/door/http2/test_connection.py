@@ -137,8 +137,9 @@ def test_an_answer_nobody_takes_is_given_up(reads: bool) -> None:
         wire.send(call(1, "/echo.Echo/Large", b"8000000"))
         if reads:
             assert wire.wait(1).reset == Code.CANCEL
-        door2.until(lambda: door2.server.budget_used == 0 and door2.server.counts.expired >= 1)
-        assert door2.server.connections == int(reads)
+        server = door2.server
+        door2.until(lambda: server.budget_used == 0 and server.counts.expired >= 1 and server.connections == int(reads))
+        assert server.counts.requests == 1
 
 
 def test_the_gateway_leaves(door2: Served) -> None:
@@ -181,3 +182,36 @@ def test_a_slow_reader_s_answer_outlives_the_leaving() -> None:
         assert len(wire.wait(1).message) == 16_000_000
         assert wire.drained(8.0)
         assert len(wire.goaways) == 2
+
+
+def line_drawn(wire: Wire) -> None:
+    """Wait for the second GOAWAY."""
+    while len(wire.goaways) < 2:
+        wire.read()
+
+
+def test_a_last_message_that_does_not_come_does_not_keep_a_connection_that_leaves() -> None:
+    """When its call is given up nothing is left, and nobody needs to say anything more."""
+    with serving(body_seconds=60.0) as door2, door2.wire() as wire:
+        wire.send(begin(1, ECHO) + data(1, b"\0\0\0\x10\0only a part", end=False))
+        door2.until(lambda: door2.server.budget_used == 4096)
+        door2.call(only(door2).leave)
+        line_drawn(wire)
+        only(door2)._streams.open[1].began = only(door2)._streams.open[1].due = 0.0
+        assert wire.wait(1).status == 4
+        assert wire.drained(5.0)
+        door2.until(lambda: door2.server.connections == 0)
+
+
+def test_a_last_large_answer_does_not_keep_a_connection_that_leaves(door2: Served) -> None:
+    """One that is too large for one frame, and that windows and transport take at once."""
+    with door2.wire(opening=WIDE) as wire:
+        wire.reopens = False
+        wire.send(call(1, HOLD, b"x"))
+        door2.until(lambda: len(door2.app.held) == 1)
+        door2.call(only(door2).leave)
+        line_drawn(wire)
+        door2.call(lambda: door2.app.held[0].respond((bytes(100_000),)))
+        assert len(wire.wait(1).message) == 100_000
+        assert wire.drained(5.0)
+        door2.until(lambda: door2.server.connections == 0)

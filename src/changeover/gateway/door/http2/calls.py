@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import Call, CallApp
 from changeover.gateway.door.http2.fields import Status, overloaded
+from changeover.gateway.door.http2.frames import Code
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Streams
@@ -74,8 +75,12 @@ class Calls:
             self._gate.counts.abandoned += 1
             call.abandon()
 
-    def shed(self, stream: Stream) -> bool:
-        """Refuse a call that stood in the line for too long; returns whether it did."""
+    def overdue(self, stream: Stream) -> bool:
+        """End a call that stood in the line for too long, or whose answer nobody takes; returns whether it is one."""
+        if stream.out is not None:
+            self._gate.counts.expired += 1
+            self._streams.reset(stream, Code.CANCEL)
+            return True
         entry = next((entry for entry in self._parked if entry[0] is stream), None)
         if entry is None:
             return False

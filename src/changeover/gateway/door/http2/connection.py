@@ -160,8 +160,10 @@ class Http2Door(asyncio.Protocol):
         now = self._gate.now
         self._calm.pass_time(now)
         for stream in [stream for stream in self._streams.open.values() if stream.due <= now]:
-            self._overdue(stream, now)
+            if not self._calls.overdue(stream):
+                self._collector.overdue(stream, now)
         self._in.flush()
+        self._rest()
         if self._due <= now:
             self._connection_due()
         idle_until = math.inf
@@ -254,6 +256,7 @@ class Http2Door(asyncio.Protocol):
             self._finished(stream)
         if self._calls.may_go_on:
             self._turns.schedule()
+        self._rest()
 
     def _finished(self, stream: Stream) -> None:
         self._streams.close(stream)
@@ -267,15 +270,6 @@ class Http2Door(asyncio.Protocol):
                 self._end()
 
     # -- the end
-
-    def _overdue(self, stream: Stream, now: float) -> None:
-        if self._calls.shed(stream):
-            return
-        if stream.out is not None:
-            self._gate.counts.expired += 1
-            self._streams.reset(stream, Code.CANCEL)
-        else:
-            self._collector.overdue(stream, now)
 
     def _connection_due(self) -> None:
         if self._phase is _LEAVING and not self._out.stuck:
