@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
-import termios
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from changeover.gateway.door.answer import CONTINUE, has_no_body
+from changeover.gateway.door.kernel import Kernel
 from changeover.gateway.door.limits import KIB
 
 if TYPE_CHECKING:
@@ -39,8 +37,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_backlog", "_closing", "_gate", "_probed", "_socket", "_unsent", "_was_sending", "certified", "ended",
-        "paused", "secure", "stuck", "transport",
+        "_backlog", "_closing", "_gate", "_kernel", "_probed", "_socket", "_unsent", "certified", "ended", "paused",
+        "secure", "stuck", "transport",
     )  # fmt: skip
 
     def __init__(self, gate: Gate, transport: asyncio.Transport) -> None:
@@ -49,8 +47,8 @@ class Wire:
         self._gate = gate
         self._socket = cast("socket.socket", transport.get_extra_info("socket"))
         self._unsent = 0
+        self._kernel = Kernel(transport)
         self._probed = self._closing = False
-        self._was_sending = True
         self._backlog: deque[memoryview] = deque()
         self.transport = transport
         self.secure = transport.get_extra_info("ssl_object") is not None
@@ -72,24 +70,11 @@ class Wire:
 
     def unread(self) -> int:
         """Bytes from the client that wait in the kernel."""
-        return self._queued(termios.FIONREAD)
+        return self._kernel.unread()
 
     def sending(self) -> bool:
-        """Whether bytes may be on their way that a transport with TLS does not count any more.
-
-        Between two pieces the kernel has none of them, so only two looks in a row that find none say no.
-        """
-        if not self.secure:
-            return False
-        before, self._was_sending = self._was_sending, self._queued(termios.TIOCOUTQ) > 0
-        return before or self._was_sending
-
-    def _queued(self, direction: int) -> int:
-        try:
-            size = fcntl.ioctl(self._socket.fileno(), direction, b"\0\0\0\0")
-        except (OSError, ValueError):
-            return 0  # closed a moment ago
-        return int(struct.unpack("i", size)[0])
+        """Whether bytes may be on their way that a transport with TLS does not count any more."""
+        return self.secure and self._kernel.sending()
 
     def probe(self) -> bool:
         """Whether a client that stopped sending is gone; the first call only prepares the answer.
