@@ -38,11 +38,13 @@ class Connection(Protocol):
 
     Attributes:
         deadline: `time.monotonic()` at which `expire` is due.
-        quiet_since: when the connection was opened or last had a request.
     """
 
     deadline: float
-    quiet_since: float
+
+    @property
+    def quiet_since(self) -> float:
+        """When the connection was opened or last had a request."""
 
     @property
     def busy(self) -> int:

@@ -215,3 +215,55 @@ def test_a_last_large_answer_does_not_keep_a_connection_that_leaves(door2: Serve
         assert len(wire.wait(1).message) == 100_000
         assert wire.drained(5.0)
         door2.until(lambda: door2.server.connections == 0)
+
+
+def test_pings_do_not_keep_an_idle_connection() -> None:
+    """Only calls do."""
+    with serving(idle_seconds=1.0) as door2, door2.wire() as wire:
+        wire.ask(ECHO, b"x")
+        until = time.monotonic() + 8.0
+        while not wire.goaways and time.monotonic() < until:
+            wire.send(frames.frame(frames.PING, 0, 0, bytes(8)))
+            wire.drained(0.1)
+        assert wire.goaways[:1] == [(frames.MAX_STREAM, Code.NO_ERROR)]
+
+
+PARTS = [bytes(5), begin(3, ECHO)[:20], frames.frame(frames.HEADERS, 0, 3, b"\x83")]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=["top", "frame", "block"])
+def test_a_frame_that_is_only_begun_is_given_up(part: bytes) -> None:
+    """As a block of fields, in the time of a head, which nothing renews."""
+    with serving(header_seconds=0.5) as door2, door2.wire() as wire:
+        wire.ask(ECHO, b"x")
+        wire.send(part)
+        assert wire.drained(8.0)
+        assert wire.goaways == [(1, Code.NO_ERROR)]
+        assert door2.server.counts.expired == 1
+
+
+def test_a_frame_that_is_only_begun_does_not_end_a_call() -> None:
+    """The limit's negative: while a call is open, its own times count."""
+    with serving(header_seconds=0.5) as door2, door2.wire() as wire:
+        wire.send(call(1, HOLD, b"x") + PARTS[1])
+        door2.until(lambda: len(door2.app.held) == 1)
+        gate = door2.server._gate
+        began = gate.now
+        door2.until(lambda: gate.now > began + 1.5)
+        wire.send(begin(3, ECHO)[20:])
+        door2.call(lambda: door2.app.held[0].respond((b"in time",)))
+        assert wire.wait(1).message == b"in time"
+        assert door2.server.counts.expired == 0
+
+
+def test_calls_that_come_in_uneven_parts_go_on() -> None:
+    """Another negative: whenever a call is answered a part of the next one is there already."""
+    with serving(header_seconds=0.5) as door2, door2.wire() as wire:
+        gate, number = door2.server._gate, 1
+        until = gate.now + 2.0
+        wire.send(call(1, ECHO, b"x")[:20])
+        while gate.now < until:
+            wire.send(call(number, ECHO, b"x")[20:] + call(number + 2, ECHO, b"x")[:20])
+            assert wire.wait(number).message == b"x"
+            number += 2
+        assert door2.server.counts.expired == 0

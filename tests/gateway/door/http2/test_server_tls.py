@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -57,3 +58,23 @@ def test_grpcio_behind_tls(tmp_path: Path) -> None:
         command = [sys.executable, "-c", _ASK, str(door2.port), str(authority.cert)]
         asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert asked.stdout == "asked\n", asked.stderr[-2000:]
+
+
+def test_a_last_answer_that_only_the_transport_holds_arrives(tmp_path: Path) -> None:
+    """What the transport took and the kernel did not is not counted any more, and is not cut off by the close."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    context = server_context(TlsFiles(str(pair.cert), str(pair.key)), demand=False, alpn="h2")
+    with serving(context, linger_seconds=0.2) as door2:
+        door2.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of its connections
+        with door2.wire(tls=authority.client_context(), receive_buffer=4096) as wire:
+            wire.reopens = False
+            wire.send(call(1, LARGE, b"60000"))
+            door2.until(lambda: len(door2.app.seen) == 1)
+            gate = door2.server._gate
+            (door,) = gate.connections
+            door2.call(door.close_if_idle)
+            ended = gate.now
+            door2.until(lambda: gate.now > ended + 1.5 or not gate.connections)
+            assert len(wire.wait(1).message) == 60_000
+            assert wire.drained(5.0)

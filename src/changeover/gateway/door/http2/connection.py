@@ -25,6 +25,7 @@ from changeover.gateway.door.http2.phase import Phase
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Streams
 from changeover.gateway.door.http2.turns import Turns
+from changeover.gateway.door.kernel import Kernel
 
 _logger = logging.getLogger(__name__)
 
@@ -42,12 +43,11 @@ class Http2Door(asyncio.Protocol):
     Attributes:
         certified: the client has shown a certificate that was verified.
         deadline: `time.monotonic()` at which `expire` is due.
-        quiet_since: when the connection was opened or last had a call.
     """
 
     __slots__ = (
-        "_app", "_calls", "_calm", "_collector", "_control", "_due", "_ended", "_gate", "_in", "_out", "_phase",
-        "_ready", "_streams", "_transport", "_turns", "certified", "deadline", "quiet_since",
+        "_app", "_calls", "_calm", "_collector", "_control", "_due", "_ended", "_gate", "_in", "_kernel", "_out",
+        "_phase", "_ready", "_secure", "_streams", "_transport", "_turns", "certified", "deadline",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -66,7 +66,6 @@ class Http2Door(asyncio.Protocol):
         self._calm = Calm(gate.now)
         self._ready: list[Stream] = []
         self._ended = self.certified = False
-        self.quiet_since = gate.now
         self._due = self.deadline = gate.now + gate.limits.header_seconds
 
     # -- what the transport calls
@@ -75,8 +74,9 @@ class Http2Door(asyncio.Protocol):
         """Join the gate's connections and tell the client the rules."""
         gate, calm = self._gate, self._calm
         self._transport = cast(asyncio.Transport, transport)
-        secure = transport.get_extra_info("ssl_object") is not None
-        self.certified = secure and bool(transport.get_extra_info("peercert"))
+        self._kernel = Kernel(transport)
+        self._secure = transport.get_extra_info("ssl_object") is not None
+        self.certified = self._secure and bool(transport.get_extra_info("peercert"))
         self._out = Outbound(gate, self._transport, calm)
         self._streams = Streams(gate, self._out, self)
         self._collector = Collector(gate, self._out, self._streams, self)
@@ -140,6 +140,11 @@ class Http2Door(asyncio.Protocol):
         """Calls with the application."""
         return self._calls.working
 
+    @property
+    def quiet_since(self) -> float:
+        """When the connection was opened or last had a call."""
+        return self._streams.quiet_since
+
     def duck(self) -> None:
         """The gateway leaves: end this connection without losing a call; a new one has its first calls first."""
         if self._streams.last:
@@ -166,19 +171,22 @@ class Http2Door(asyncio.Protocol):
         self._rest()
         if self._due <= now:
             self._connection_due()
+        head_due = self._in.head_due(self._turns.idle)
+        if head_due <= now and self._phase is _OPEN:
+            self._gate.counts.expired += 1
+            self._say_goodbye("timeout")
         idle_until = math.inf
         if self._phase is _OPEN and not self._streams.open:
             idle_until = self.quiet_since + self._gate.limits.idle_seconds
             if idle_until <= now:
                 self.leave()
         next_look = now + _SWEEP_SECONDS if self._streams.open else idle_until
-        self.deadline = min(self._due, max(next_look, now + _SWEEP_SECONDS))
+        self.deadline = min(self._due, head_due, max(next_look, now + _SWEEP_SECONDS))
 
     def close_if_idle(self) -> None:
         """Close unless a call is in progress or has just arrived."""
         if not self._streams.open and self._turns.idle and self._phase < _LINGER:
-            self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, "leaving"))
-            self._end()
+            self._say_goodbye("leaving")
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -240,8 +248,8 @@ class Http2Door(asyncio.Protocol):
         self._in.flush()
         self._send()
         self._calls.go_on(self)
-        if self._streams.open:
-            self.deadline = min(self.deadline, self._gate.now + _SWEEP_SECONDS)
+        next_look = self._gate.now + _SWEEP_SECONDS if self._streams.open else math.inf
+        self.deadline = min(self.deadline, next_look, self._in.head_due(self._turns.idle))
         self._rest()
 
     def broken(self, broken: Broken) -> None:
@@ -263,17 +271,21 @@ class Http2Door(asyncio.Protocol):
         self._calm.answered()
 
     def _rest(self) -> None:
-        """When no call is left: note the time, or end."""
-        if not self._streams.open:
-            self.quiet_since = self._gate.now
-            if self._phase is _LEFT:
-                self._end()
+        """When a connection that leaves has no call left: end."""
+        if self._phase is _LEFT and not self._streams.open:
+            self._end()
 
     # -- the end
+
+    def _say_goodbye(self, why: str) -> None:
+        self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, why))
+        self._end()
 
     def _connection_due(self) -> None:
         if self._phase is _LEAVING and not self._out.stuck:
             self.heard()  # or it never will
+        elif self._phase is _LINGER and self._secure and not self._out.stuck and self._kernel.sending():
+            self._due = self._gate.now + self._gate.limits.linger_seconds  # the transport's own time-out bounds this
         else:
             self._gate.counts.expired += self._phase is not _LINGER
             self.abort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from changeover.gateway.door.gate import Gate
@@ -35,7 +36,8 @@ class Inbound:
     """
 
     __slots__ = (
-        "_block", "_calm", "_collector", "_gate", "_heads", "_out", "_parts", "_room", "_streams", "assembling", "now",
+        "_block", "_calm", "_collector", "_gate", "_head_after", "_head_due", "_heads", "_out", "_parts", "_room",
+        "_streams", "assembling", "now",
     )  # fmt: skip
 
     def __init__(self, gate: Gate, out: Outbound, calm: Calm, streams: Streams, collector: Collector) -> None:
@@ -48,6 +50,8 @@ class Inbound:
         self._room = WINDOW
         self._block = bytearray()
         self._parts = 0
+        self._head_due = math.inf
+        self._head_after = 0
         self.assembling = _NOTHING
         self.now = gate.now
 
@@ -141,6 +145,15 @@ class Inbound:
             self._out.write(frames.window_update(0, streams.credit))
             self._room += streams.credit
             streams.credit = 0
+
+    def head_due(self, idle: bool) -> float:
+        """When a frame or block that was begun must be complete; infinite when none was, or a call's times count."""
+        if self._streams.open or self._out.stuck or (idle and not self.assembling.stream):
+            self._head_due = math.inf
+        elif self._head_due == math.inf or self._head_after != self._streams.last:  # only a call renews it
+            self._head_after = self._streams.last
+            self._head_due = self._gate.now + self._gate.limits.header_seconds
+        return self._head_due
 
     # -- inside
 

@@ -35,12 +35,13 @@ class Streams:
     Attributes:
         open: the streams.
         last: the highest id seen.
+        quiet_since: when the connection was opened or last had a call.
         limit: streams above it came after the final GOAWAY and are not looked at.
         heavy: bytes of their fields, of those calls that have unusually many; charged to the gateway's budget.
         credit: bytes of data that were taken, and that the connection's window was not opened by yet.
     """
 
-    __slots__ = ("_desk", "_gate", "_out", "credit", "heavy", "last", "limit", "open")
+    __slots__ = ("_desk", "_gate", "_out", "credit", "heavy", "last", "limit", "open", "quiet_since")
 
     def __init__(self, gate: Gate, out: Outbound, desk: Desk) -> None:
         self._gate = gate
@@ -49,6 +50,7 @@ class Streams:
         self.open: dict[int, Stream] = {}
         self.last = 0
         self.heavy = 0
+        self.quiet_since = gate.now
         self.limit = frames.MAX_STREAM
         self.credit = 0
 
@@ -100,6 +102,7 @@ class Streams:
     def close(self, stream: Stream) -> None:
         """Forget a stream and give back what it holds."""
         if self.open.pop(stream.id, None) is not None:
+            self.quiet_since = self._gate.now
             weight = _weight(stream)
             self.heavy -= weight
             self._gate.budget.give(weight)
