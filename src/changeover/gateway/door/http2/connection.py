@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from changeover.gateway.door.gate import Gate
-from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.call import CallApp
 from changeover.gateway.door.http2.calls import Calls
 from changeover.gateway.door.http2.calm import Calm
 from changeover.gateway.door.http2.collector import Collector
-from changeover.gateway.door.http2.control import LEAVE_MARK, Control
-from changeover.gateway.door.http2.frames import Broken, Code, Frame, Setting
-from changeover.gateway.door.http2.inbound import MOST_STREAMS, WINDOW, Inbound
+from changeover.gateway.door.http2.control import Control
+from changeover.gateway.door.http2.frames import Broken, Code, Frame
+from changeover.gateway.door.http2.inbound import Inbound
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.phase import Phase
 from changeover.gateway.door.http2.stream import Stream
-from changeover.gateway.door.http2.streams import Streams
+from changeover.gateway.door.http2.streams import MOST_ID, Streams
 from changeover.gateway.door.http2.turns import Turns
 from changeover.gateway.door.kernel import Kernel
 
@@ -31,8 +30,6 @@ _logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS: Final = 0.5
 _LEAVE_SECONDS: Final = 1.0
-_MOST_ID: Final = 2**30
-"""Clients get new connections long before the numbers of their streams run out."""
 
 _OPENING, _OPEN, _LEAVING, _LEFT, _LINGER, _GONE = Phase
 
@@ -85,8 +82,7 @@ class Http2Door(asyncio.Protocol):
         self._calls = Calls(gate, self._app, self._out, self._streams)
         self._turns = Turns(self._transport, self._out, self)
         gate.connections.add(self)
-        rules = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: gate.limits.header_bytes}
-        self._out.write(frames.settings(rules) + frames.window_update(0, WINDOW - frames.DEFAULT_WINDOW))
+        self._control.greet(gate.limits.header_bytes)
 
     def data_received(self, data: bytes) -> None:
         """Read frames, or keep them for this connection's next turn."""
@@ -157,8 +153,7 @@ class Http2Door(asyncio.Protocol):
             if not self._out.stuck:  # else the client has its time to read; the second begins after that
                 self._due = self._gate.now + _LEAVE_SECONDS
                 self.deadline = min(self.deadline, self._due)
-            first = frames.goaway(frames.MAX_STREAM, Code.NO_ERROR, "leaving")
-            self._out.write(first + frames.frame(frames.PING, 0, 0, LEAVE_MARK))
+            self._control.ask_to_leave()
 
     def expire(self) -> None:
         """The deadline is over: see who owes what."""
@@ -197,7 +192,7 @@ class Http2Door(asyncio.Protocol):
     def take(self, stream: Stream, body: memoryview) -> None:
         """A call is complete."""
         self._calls.take(self, stream, body)
-        if self._gate.ducking or stream.id > _MOST_ID:
+        if self._gate.ducking or stream.id > MOST_ID:
             self.leave()
 
     def cancelled(self, stream: Stream) -> None:
@@ -227,7 +222,7 @@ class Http2Door(asyncio.Protocol):
             if not self._out.stuck:
                 self._due = math.inf
             self._streams.limit = self._streams.last
-            self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, "leaving"))
+            self._control.goaway(Code.NO_ERROR, "leaving")
             self._rest()
 
     # -- turns
@@ -256,7 +251,7 @@ class Http2Door(asyncio.Protocol):
         """The client broke a rule of the connection: say which, and end it with all its calls."""
         self._gate.counts.refused += 1
         _logger.debug("a connection is ended: %s", broken.message)
-        self._out.write(frames.goaway(self._streams.last, broken.code, broken.message))
+        self._control.goaway(broken.code, broken.message)
         self._end()
 
     def _send(self) -> None:
@@ -278,7 +273,7 @@ class Http2Door(asyncio.Protocol):
     # -- the end
 
     def _say_goodbye(self, why: str) -> None:
-        self._out.write(frames.goaway(self._streams.last, Code.NO_ERROR, why))
+        self._control.goaway(Code.NO_ERROR, why)
         self._end()
 
     def _connection_due(self) -> None:

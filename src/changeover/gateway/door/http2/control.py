@@ -1,4 +1,4 @@
-"""The frames of a connection itself, and which frame goes where."""
+"""The frames of a connection itself: what the client is told, and which of its frames goes where."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Final, Protocol
 
 from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.calm import Calm
-from changeover.gateway.door.http2.frames import Broken, Code, Frame
-from changeover.gateway.door.http2.inbound import Inbound
+from changeover.gateway.door.http2.frames import Broken, Code, Frame, Setting
+from changeover.gateway.door.http2.inbound import MOST_STREAMS, WINDOW, Inbound
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.streams import Streams
 
 LEAVE_MARK: Final = b"changing"
 """The ping behind a first GOAWAY."""
-
 
 _SETTINGS_BYTES: Final = 48
 """Eight settings: clients send about six."""
@@ -58,6 +57,20 @@ class Control:
             frames.WINDOW_UPDATE: inbound.window_update,
             frames.CONTINUATION: inbound.continuation,
         }
+
+    def greet(self, header_bytes: int) -> None:
+        """Tell the client the rules."""
+        rules = {Setting.MAX_CONCURRENT_STREAMS: MOST_STREAMS, Setting.MAX_HEADER_LIST_SIZE: header_bytes}
+        self._out.write(frames.settings(rules) + frames.window_update(0, WINDOW - frames.DEFAULT_WINDOW))
+
+    def ask_to_leave(self) -> None:
+        """A first GOAWAY: no more calls, please; `Owner.heard` when the client has read it."""
+        first = frames.goaway(frames.MAX_STREAM, Code.NO_ERROR, "leaving")
+        self._out.write(first + frames.frame(frames.PING, 0, 0, LEAVE_MARK))
+
+    def goaway(self, code: Code, why: str) -> None:
+        """The last GOAWAY: calls up to the last one seen are taken."""
+        self._out.write(frames.goaway(self._streams.last, code, why))
 
     def dispatch(self, frame: Frame) -> None:
         """Obey one frame.

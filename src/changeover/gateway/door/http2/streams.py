@@ -12,6 +12,8 @@ from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.limits import MIB
 
+MOST_ID: Final = 2**30
+"""Clients get new connections long before the numbers of their streams run out."""
 _HEAVY_BYTES: Final = MIB
 """Decoded fields of all open calls of a connection, of those over `LIGHT_BYTES`: a few bytes stand for many."""
 
