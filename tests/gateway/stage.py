@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from changeover.gateway.admission import Room
+from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.tensors import Datatype
@@ -194,7 +195,7 @@ class Stage:
 
     def ask(self, request: Request) -> Request:
         """Hand a request to the pipeline."""
-        self.pipeline.infer(request, "m", None)  # type: ignore[arg-type]
+        self.pipeline.infer(HttpAsker(request), "m", None)  # type: ignore[arg-type]
         return request
 
     async def until(self, condition: Callable[[], object], what: str) -> None:

@@ -10,6 +10,7 @@ from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, NotFound
 from changeover.gateway.answers import JSON, error_answer, json_answer
 from changeover.gateway.door.request import HttpRequest
+from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.router import Model, Target
@@ -107,7 +108,7 @@ class HttpApp:
             pass  # it was told
         elif found.endpoint.method == "POST":
             if request.method == "POST":
-                self._pipeline.infer(request, found.model, found.version)
+                self._pipeline.infer(HttpAsker(request), found.model, found.version)
             else:
                 self._wrong_method(request, b"POST")
         elif request.method not in _READ:

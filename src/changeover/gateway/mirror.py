@@ -75,7 +75,7 @@ class Mirror:
             self.pairs.dropped += 1
             return None
         admitted = ticket.admitted
-        copy = Ticket(ticket.request, ticket.model, self._candidate, ticket.epoch)
+        copy = Ticket(ticket.asker, ticket.model, self._candidate, ticket.epoch)
         copy.admitted = Admitted([bytes(d) for d in admitted.data], admitted.shapes, admitted.rows, admitted.key)
         copy.guard = self
         copy.alone = True  # no client's request shares a batch with it

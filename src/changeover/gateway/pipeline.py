@@ -7,6 +7,7 @@ station become one answer through `fail`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from time import monotonic
 
 from changeover.errors import (
@@ -16,24 +17,17 @@ from changeover.errors import (
     ModelRunFailed,
     NotFound,
     Overloaded,
-    TooLarge,
 )
 from changeover.gateway.admission import Room, admit, check_time, deadline
-from changeover.gateway.answers import error_answer, infer_head
-from changeover.gateway.door.request import HttpRequest
+from changeover.gateway.asker import Asker
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
 from changeover.gateway.shield import Shield, good
 from changeover.gateway.ticket import Ticket
-from changeover.protocol.oip import InferRequest
-from changeover.protocol.oip_binary import decode, encode_response
 from changeover.telemetry.observations import bucket
 from changeover.tensors import Tensor
 
 _TICK = 0.01
-_JSON_LIMIT = 4 << 20
-"""Bytes of JSON: parsing 4 MiB keeps all others waiting for about a quarter of a second. A gateway that is silent for
-half a second during a switch is taken for dead, so more is refused."""
 
 
 class Pipeline:
@@ -57,11 +51,11 @@ class Pipeline:
         """Requests without an answer."""
         return len(self._live)
 
-    def infer(self, request: HttpRequest, name: str, version: str | None) -> None:
+    def infer(self, asker: Asker, name: str, version: str | None) -> None:
         """Take a request; its answer goes out now or later."""
         ticket: Ticket | None = None
         try:
-            ticket = self._ticket(request, name, version)
+            ticket = self._ticket(asker, name, version)
             self._admit(ticket)
             self._enter(ticket)
         except Exception as error:
@@ -69,28 +63,28 @@ class Pipeline:
                 ticket.release()  # one that is in is answered at its deadline at the latest, and ends its lease there
             if not isinstance(error, ChangeoverError):
                 raise  # a defect: the door logs and answers it
-            error_answer(request, error)
+            asker.fail(error)
 
-    def _ticket(self, request: HttpRequest, name: str, version: str | None) -> Ticket:
+    def _ticket(self, asker: Asker, name: str, version: str | None) -> Ticket:
         """A ticket with a target and a lease on it; nothing of the body was read."""
         model = self._models.by_name.get(name)
         if model is None:
             raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
-        headers = request.headers
+        headers = asker.headers
         if version is None and b"changeover-version" in headers:
             version = headers[b"changeover-version"].decode("latin-1")
         key = headers.get(b"changeover-key")
         target, epoch, fallback, tally = model.pick(version, key)
-        ticket = Ticket(request, model, target, epoch)
+        ticket = Ticket(asker, model, target, epoch)
         ticket.fallback, ticket.tally = fallback, tally
         ticket.pinned, ticket.key = version, key
         return ticket
 
     def _admit(self, ticket: Ticket) -> None:
         """Room and time first: what is shed costs neither its decoding nor its place."""
-        request, target, model = ticket.request, ticket.target, ticket.model
-        header = request.headers.get(b"changeover-timeout")
-        ticket.deadline = deadline(request.received, {}, header, self._default_timeout)
+        asker, target, model = ticket.asker, ticket.target, ticket.model
+        header = asker.headers.get(b"changeover-timeout")
+        ticket.deadline = self._deadline(asker, {}, header)
         pace = target.batcher.pace
         wait, ahead = pace.wait(target.leases), pace.wait(target.leases - 1)  # this one holds a lease too
         try:
@@ -98,11 +92,11 @@ class Pipeline:
             if room is None:
                 room = target.room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
             room.check(model.name, model.tickets, wait)
-            room.check_bytes(model.name, model.held, len(request.body))
+            room.check_bytes(model.name, model.held, asker.size)
             check_time(model.name, ahead, ticket.deadline - monotonic())
-            ticket.asked = asked = _decoded(request)
+            ticket.asked = asked = asker.decode()
             if header is None and "timeout" in asked.parameters:
-                ticket.deadline = deadline(request.received, asked.parameters, None, self._default_timeout)
+                ticket.deadline = self._deadline(asker, asked.parameters, None)
                 check_time(model.name, ahead, ticket.deadline - monotonic())
         except Overloaded as error:
             if ticket.fallback is None or error.reason != "queue_delay":
@@ -111,13 +105,20 @@ class Pipeline:
             self._shield.step_aside(ticket)
             self._admit(ticket)
 
+    def _deadline(self, asker: Asker, parameters: Mapping[str, object], header: bytes | None) -> float:
+        """What the client says, but never later than its protocol ends the request."""
+        ends = asker.timeout
+        if ends is None:
+            return deadline(asker.received, parameters, header, self._default_timeout)
+        return min(deadline(asker.received, parameters, header, ends), asker.received + ends)
+
     def _enter(self, ticket: Ticket) -> None:
         target = ticket.target
         ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
         self._check_outputs(ticket)
-        ticket.request.abandoned = lambda: self._abandoned(ticket)
+        ticket.asker.watch(lambda: self._abandoned(ticket))
         ticket.model.tickets += 1
-        ticket.model.held += len(ticket.request.body)
+        ticket.model.held += ticket.asker.size
         self._live.add(ticket)
         if ticket.fallback is not None:
             self._shield.take(ticket)
@@ -149,8 +150,7 @@ class Pipeline:
             if asked.outputs is not None:
                 wanted = {t.name: t for t in outputs}
                 outputs = [wanted[o.name] for o in asked.outputs]
-            flags = asked.binary_flags([t.name for t in outputs])
-            chunks, header_length = encode_response(ticket.model.name, target.version, asked.id, outputs, flags)
+            chunks = ticket.asker.encode(ticket.model.name, target.version, asked, outputs)
         except ChangeoverError as error:
             self.fail(ticket, error)
             return
@@ -160,8 +160,8 @@ class Pipeline:
             if recent.skip < 0:
                 recent.offer(ticket)
         self._done(ticket)
-        ticket.request.respond(200, infer_head(header_length, ticket.epoch), chunks)
-        latency = target.counter.answered(monotonic() - ticket.request.received)
+        ticket.asker.send(chunks, ticket.epoch)
+        latency = target.counter.answered(monotonic() - ticket.asker.received)
         if ticket.tally is not None and good(ticket, whole):
             ticket.tally.answered(latency, ticket.key)
         elif ticket.tally is not None:
@@ -178,7 +178,7 @@ class Pipeline:
             ticket.target.counter.failed += 1
             if ticket.tally is not None and not isinstance(error, Overloaded):
                 ticket.tally.failed(ticket.key)
-        error_answer(ticket.request, error, ticket.epoch)
+        ticket.asker.fail(error, ticket.epoch)
 
     def reroute(self, ticket: Ticket) -> None:
         """The loading is gone for good: choose again, unless the client named it."""
@@ -220,7 +220,7 @@ class Pipeline:
         Raises:
             ChangeoverError: it does not fit the target.
         """
-        again = Ticket(ticket.request, ticket.model, target, ticket.epoch)
+        again = Ticket(ticket.asker, ticket.model, target, ticket.epoch)
         again.asked, again.key, again.deadline = ticket.asked, ticket.key, ticket.deadline
         again.admitted = admit(again.asked, target.inputs, target.positions, batchable=target.batchable)
         self._check_outputs(again)
@@ -229,7 +229,7 @@ class Pipeline:
         ticket.answered = True
         self._live.discard(ticket)
         self._live.add(again)
-        again.request.abandoned = lambda: self._abandoned(again)
+        again.asker.watch(lambda: self._abandoned(again))
         self._leave(ticket)
         return again
 
@@ -247,7 +247,7 @@ class Pipeline:
                 target.batcher.check(now)
 
     def _expire(self, ticket: Ticket) -> None:
-        waited = ticket.deadline - ticket.request.received
+        waited = ticket.deadline - ticket.asker.received
         self.fail(ticket, DeadlineExceeded(f"no answer within {waited:.3f} s"))
         self._leave(ticket)
 
@@ -255,7 +255,7 @@ class Pipeline:
         """The client went away: its rows leave the queue; a running batch goes on without it."""
         self._done(ticket)
         if ticket.tally is not None:
-            ticket.tally.left(bucket(monotonic() - ticket.request.received), ticket.key)
+            ticket.tally.left(bucket(monotonic() - ticket.asker.received), ticket.key)
         self._leave(ticket)
 
     def _leave(self, ticket: Ticket) -> None:
@@ -266,32 +266,11 @@ class Pipeline:
 
     def _done(self, ticket: Ticket) -> None:
         ticket.answered = True
-        ticket.request.abandoned = None  # it holds the ticket, which holds the request: no work for the collector
+        ticket.asker.watch(None)  # it holds the ticket, which holds the asker: no work for the collector
         ticket.model.tickets -= 1
-        ticket.model.held -= len(ticket.request.body)
+        ticket.model.held -= ticket.asker.size
         self._live.discard(ticket)
 
 
 def _gone(ticket: Ticket) -> ModelRunFailed:
     return ModelRunFailed(f"the worker of version {ticket.target.version} is gone", reason="worker_crashed")
-
-
-def _decoded(request: HttpRequest) -> InferRequest:
-    length = _header_length(request)
-    size = len(request.body)
-    if (size if length is None else min(length, size)) > _JSON_LIMIT:
-        raise TooLarge(
-            f"the JSON of a request may have {_JSON_LIMIT} bytes, this body has {size}; "
-            "send the tensors in binary form",
-            reason="json_too_large",
-        )
-    return decode(request.body, length)
-
-
-def _header_length(request: HttpRequest) -> int | None:
-    text = request.headers.get(b"inference-header-content-length")
-    if text is None:
-        return None
-    if not text.isdigit() or len(text) > 10:
-        return -1  # decode refuses it with the body's length in the sentence
-    return int(text)

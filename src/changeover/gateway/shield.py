@@ -103,7 +103,7 @@ class Shield:
         ticket.finite = table is not None and table.record.finite
         if isinf(ticket.model.patience.seconds):
             ticket.model.look()
-        share = ticket.request.received + ticket.model.patience.seconds
+        share = ticket.asker.received + ticket.model.patience.seconds
         ticket.give_up = min(share, (now + ticket.deadline) / 2)
         self._guarded.add(ticket)
         if ticket.give_up < now + _SOON:
@@ -134,7 +134,7 @@ class Shield:
         if not ticket.finite or finite(outputs):
             return False
         if isinstance(ticket.tally, Rescue):
-            ticket.tally.dismiss(bucket(monotonic() - ticket.request.received), ticket.key)
+            ticket.tally.dismiss(bucket(monotonic() - ticket.asker.received), ticket.key)
             return False
         return self._replay(ticket, doubtful=True)
 
@@ -166,11 +166,11 @@ class Shield:
         if ticket.answered or fallback is None or now >= ticket.deadline:
             return
         behind = fallback.batcher.pace.wait(fallback.leases)
-        if behind > now - ticket.request.received and now + behind < ticket.deadline:
+        if behind > now - ticket.asker.received and now + behind < ticket.deadline:
             ticket.give_up = min(now + behind, (now + ticket.deadline) / 2)
             self._guarded.add(ticket)
             return
-        self._replay(ticket, took=now - ticket.request.received)
+        self._replay(ticket, took=now - ticket.asker.received)
 
     def _replay(self, ticket: Ticket, *, took: float | None = None, doubtful: bool = False) -> bool:
         if ticket.fallback is None:

@@ -10,7 +10,7 @@ from changeover.telemetry.observations import bucket
 if TYPE_CHECKING:
     from changeover.errors import ChangeoverError
     from changeover.gateway.admission import Admitted
-    from changeover.gateway.door.request import HttpRequest
+    from changeover.gateway.asker import Asker
     from changeover.gateway.router import Model, Target
     from changeover.gateway.shield import Rescue
     from changeover.protocol.oip import InferRequest
@@ -51,6 +51,7 @@ class Ticket:
     """One request; its lease on `target` lives until `release`.
 
     Attributes:
+        asker: who asked, and how to answer.
         asked: what the client wants back (id, outputs, binary or JSON).
         epoch: the table that chose the target.
         deadline: when the client stops waiting (`time.monotonic`).
@@ -72,6 +73,7 @@ class Ticket:
         "alone",
         "answered",
         "asked",
+        "asker",
         "attempts",
         "deadline",
         "epoch",
@@ -83,14 +85,13 @@ class Ticket:
         "leased",
         "model",
         "pinned",
-        "request",
         "running",
         "tally",
         "target",
     )
 
-    def __init__(self, request: HttpRequest, model: Model, target: Target, epoch: int) -> None:
-        self.request = request
+    def __init__(self, asker: Asker, model: Model, target: Target, epoch: int) -> None:
+        self.asker = asker
         self.asked: InferRequest
         self.model = model
         self.target = target

@@ -1,0 +1,68 @@
+"""An inference that is asked for over HTTP: OIP in JSON, with or without binary tensors behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from changeover.errors import ChangeoverError, TooLarge
+from changeover.gateway.answers import error_answer, infer_head
+from changeover.gateway.door.request import HttpRequest
+from changeover.protocol.oip import InferRequest
+from changeover.protocol.oip_binary import decode, encode_response
+from changeover.tensors import Raw, Tensor
+
+_JSON_LIMIT = 4 << 20
+"""Bytes of JSON: parsing 4 MiB keeps all others waiting for about a quarter of a second. A gateway that is silent for
+half a second during a switch is taken for dead, so more is refused."""
+
+
+class HttpAsker:
+    """The `Asker` of a request of the HTTP door."""
+
+    __slots__ = ("_header_length", "_request", "headers", "received", "size", "timeout")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._header_length: int | None = None
+        self.headers = request.headers
+        self.size = len(request.body)
+        self.received = request.received
+        self.timeout: float | None = None
+
+    def watch(self, gone: Callable[[], None] | None) -> None:
+        """Call `gone` when the client goes away."""
+        self._request.abandoned = gone
+
+    def decode(self) -> InferRequest:
+        """See `Asker`; reason `json_too_large` for more JSON than may keep others waiting."""
+        length = self._announced()
+        if (self.size if length is None else min(length, self.size)) > _JSON_LIMIT:
+            raise TooLarge(
+                f"the JSON of a request may have {_JSON_LIMIT} bytes, this body has {self.size}; "
+                "send the tensors in binary form",
+                reason="json_too_large",
+            )
+        return decode(self._request.body, length)
+
+    def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:
+        """See `Asker`; each output in JSON or binary, as it was asked for."""
+        flags = asked.binary_flags([tensor.name for tensor in outputs])
+        chunks, self._header_length = encode_response(model, version, asked.id, outputs, flags)
+        return chunks
+
+    def send(self, chunks: list[Raw], epoch: int) -> None:
+        """Answer with 200."""
+        self._request.respond(200, infer_head(self._header_length, epoch), chunks)
+
+    def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
+        """Answer with the error's status."""
+        error_answer(self._request, error, epoch)
+
+    def _announced(self) -> int | None:
+        """Bytes of JSON in front of the binary tensors; None where there are none."""
+        text = self.headers.get(b"inference-header-content-length")
+        if text is None:
+            return None
+        if not text.isdigit() or len(text) > 10:
+            return -1  # decode refuses it with the body's length in the sentence
+        return int(text)
