@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from changeover.errors import ChangeoverError, TooLarge
 from changeover.gateway.answers import error_answer, infer_head
@@ -24,7 +24,7 @@ class HttpAsker:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._header_length: int | None = None
-        self.headers = request.headers
+        self.headers: Mapping[bytes, bytes] = request.headers
         self.size = len(request.body)
         self.received = request.received
         self.timeout: float | None = None
