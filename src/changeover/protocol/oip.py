@@ -5,6 +5,7 @@ Reasons a request is refused with (`InvalidRequest`, unless marked as `TooLarge`
 | reason | meaning |
 |---|---|
 | `malformed_json` | the text is no JSON, or no JSON object |
+| `malformed_protobuf` | the bytes are no message of gRPC's services |
 | `json_too_deep` | nested deeper than `MAX_DEPTH` |
 | `missing_field` | a required member is absent |
 | `wrong_type` | a member, or an element of `data`, has another JSON type than its place asks for |
@@ -13,14 +14,15 @@ Reasons a request is refused with (`InvalidRequest`, unless marked as `TooLarge`
 | `shape_data_mismatch` | the data has another number of elements or bytes than the shape |
 | `value_out_of_range` | a number does not fit its datatype |
 | `malformed_bytes` | the lengths inside a binary BYTES tensor do not fit its size or its shape |
-| `conflicting_data` | an input has both `data` and `binary_data_size` |
-| `binary_size_mismatch` | the binary sizes do not add up to the bytes behind the header |
+| `conflicting_data` | an input has both `data` and `binary_data_size`, or both `contents` and raw contents |
+| `binary_size_mismatch` | the binary sizes do not add up to the bytes behind the header; raw contents, to the inputs |
 | `header_length_mismatch` | the header is said to be longer than the body, or empty |
 | `duplicate_input`, `duplicate_output` | two of one name |
 | `shared_memory_unsupported` | a tensor is said to be in a shared memory region |
 | `bytes_not_utf8` | an output of BYTES cannot be written as JSON: ask for it in binary form |
 | `too_many_tensors` | (`TooLarge`) over `MAX_TENSORS` inputs or outputs |
 | `too_many_parameters` | (`TooLarge`) over `MAX_PARAMETERS` in one object |
+| `too_many_fields` | (`TooLarge`) over `oip_grpc_wire.MAX_FIELDS` in one message of gRPC |
 | `too_many_elements` | (`TooLarge`) over `MAX_BYTES_ELEMENTS` in the BYTES tensors together |
 """
 

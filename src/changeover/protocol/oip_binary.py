@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import orjson
 
 from changeover.errors import CallerError, InvalidRequest, ModelRunFailed
 from changeover.protocol.json_text import cut_array, load
-from changeover.protocol.oip import MAX_DEPTH, InferRequest, InputHead, ParsedHeader
+from changeover.protocol.oip import MAX_DEPTH, InferRequest, ParsedHeader
 from changeover.protocol.oip_json import parse_header, parse_skeleton
+from changeover.protocol.oip_members import check_content
 from changeover.protocol.oip_values import decode_values, json_values
-from changeover.tensors import Datatype, Raw, Tensor, bytes_offsets, element_count
+from changeover.tensors import Datatype, Raw, Tensor, element_count
 
 _KEPT_HEADER = 1024  # bytes: longer headers hold data of their own, and seldom come twice
 _keep_parsed = lru_cache(128)(parse_header)
@@ -88,20 +88,9 @@ def bind(header: ParsedHeader, payload: memoryview) -> InferRequest:
         for head in header.inputs
     ]
     for index in header.walked:
-        _check_content(header.inputs[index], inputs[index].data)
+        tensor = inputs[index]
+        check_content(tensor.name, tensor.datatype, tensor.shape, tensor.data)
     return InferRequest(header.id, inputs, header.outputs, header.parameters, header.binary_output)
-
-
-def _check_content(head: InputHead, data: Raw) -> None:
-    """Check what the size alone does not tell: the lengths in BYTES, and that BOOL is made of 0 and 1."""
-    if head.datatype is Datatype.BYTES:
-        try:
-            bytes_offsets(data, element_count(head.shape))
-        except ValueError as error:
-            raise InvalidRequest(f"input {head.name!r}: {error}", reason="malformed_bytes") from None
-    elif len(data) and np.frombuffer(data, np.uint8).max() > 1:
-        message = f"input {head.name!r}: expected bytes of 0 or 1, as BOOL is sent, got others"
-        raise InvalidRequest(message, reason="value_out_of_range")
 
 
 def encode_response(

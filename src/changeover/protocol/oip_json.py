@@ -13,19 +13,22 @@ from types import MappingProxyType
 
 import simdjson
 
-from changeover.errors import InvalidRequest, TooLarge
+from changeover.errors import InvalidRequest
 from changeover.protocol.json_text import CUT_OUT, load
-from changeover.protocol.oip import (
-    MAX_BYTES_ELEMENTS,
-    MAX_PARAMETERS,
-    MAX_RANK,
-    MAX_TENSORS,
-    SHOWN,
-    InputHead,
-    ParsedHeader,
-    RequestedOutput,
-    describe,
-    refusal,
+from changeover.protocol.oip import MAX_BYTES_ELEMENTS, SHOWN, InputHead, ParsedHeader, RequestedOutput, refusal
+from changeover.protocol.oip_members import (
+    NO_PARAMETERS,
+    check_bytes_elements,
+    check_input_once,
+    check_output_once,
+    check_parameter_count,
+    check_tensor_count,
+    datatype_of,
+    integer,
+    missing,
+    refuse_shared_memory,
+    shape_of,
+    text_of,
 )
 from changeover.protocol.oip_values import decode_values
 from changeover.tensors import Datatype
@@ -33,9 +36,6 @@ from changeover.tensors import Datatype
 _REQUEST_MEMBERS = frozenset({"id", "inputs", "outputs", "parameters"})
 _INPUT_MEMBERS = frozenset({"name", "datatype", "shape", "data", "parameters"})
 _OUTPUT_MEMBERS = frozenset({"name", "parameters"})
-_DATATYPES = dict(Datatype.__members__)
-_MAX_ELEMENTS = 1 << 48
-_NO_PARAMETERS: Mapping[str, object] = MappingProxyType({})
 _BYTES = Datatype.BYTES  # looking a member up in its class costs 0.1 µs
 _WALKED = (Datatype.BOOL, Datatype.BYTES)
 _IN_HEADER = slice(0, 0)
@@ -73,7 +73,7 @@ def parse_skeleton(skeleton: bytes) -> ParsedHeader:
     binary_output = _flag(parameters, "binary_data_output", "request", default=False)
     inputs, size = _inputs(request.get("inputs"))
     return ParsedHeader(
-        id="" if request.get("id") is None else _text(request, "id", "request"),
+        id="" if request.get("id") is None else text_of(request, "id", "request"),
         inputs=inputs,
         outputs=_outputs(request.get("outputs"), default=binary_output),
         parameters=parameters,
@@ -94,16 +94,14 @@ def _members(value: object, wanted: frozenset[str]) -> dict[str, object] | None:
 def _inputs(value: object) -> tuple[tuple[InputHead, ...], int]:
     """The heads of all inputs, and the number of bytes that must come behind the header."""
     if value is None:
-        raise _missing("inputs", "request")
+        raise missing("inputs", "request")
     heads: dict[str, InputHead] = {}
     size = elements = 0
     for where, members in _objects(value, _INPUT_MEMBERS, "inputs"):
         head = _input(members, where, size, MAX_BYTES_ELEMENTS - elements)
         if head.datatype is _BYTES:
             elements += math.prod(head.shape)
-        if head.name in heads:
-            message = f"{where}.name: the input {describe(head.name)} is given twice"
-            raise InvalidRequest(message, reason="duplicate_input")
+        check_input_once(head.name, heads, where)
         heads[head.name] = head
         size = max(size, head.part.stop)
     return tuple(heads.values()), size
@@ -111,17 +109,15 @@ def _inputs(value: object) -> tuple[tuple[InputHead, ...], int]:
 
 def _input(members: Mapping[str, object], where: str, at: int, room: int) -> InputHead:
     """One input; its raw bytes, if they come behind the header, begin at `at`. `room`: elements of BYTES left."""
-    name, datatype, shape = _text(members, "name", where), _datatype(members, where), _shape(members, where)
+    name, datatype, shape = text_of(members, "name", where), datatype_of(members, where), shape_of(members, where)
     count = math.prod(shape)
-    if datatype is _BYTES and count > room:
-        message = f"{where}.shape: all BYTES tensors together have at most {MAX_BYTES_ELEMENTS} elements"
-        raise TooLarge(message, reason="too_many_elements")
+    check_bytes_elements(datatype, count, where, room)
     parameters = _parameters(members, where)
-    _refuse_shared_memory(parameters, where)
+    refuse_shared_memory(parameters, where)
     data = members.get("data")
     if "binary_data_size" not in parameters:
         if data is None:
-            raise _missing("data", where)
+            raise missing("data", where)
         if data == CUT_OUT:
             return InputHead(name, datatype, shape, _CUT_OUT_DATA, _IN_HEADER)
         inline = decode_values(data, datatype, count, f"{where}.data")
@@ -135,7 +131,7 @@ def _input(members: Mapping[str, object], where: str, at: int, room: int) -> Inp
 
 def _binary_size(parameters: Mapping[str, object], datatype: Datatype, count: int, where: str) -> int:
     where, value = f"{where}.binary_data_size", parameters["binary_data_size"]
-    size = _integer(value)
+    size = integer(value)
     if size is None or size < 0:
         raise refusal(where, "an integer >= 0", value)
     least = count * (datatype.itemsize or 4)  # an element of BYTES has at least its length
@@ -151,11 +147,9 @@ def _outputs(value: object, *, default: bool) -> tuple[RequestedOutput, ...] | N
         return None
     outputs: dict[str, RequestedOutput] = {}
     for where, members in _objects(value, _OUTPUT_MEMBERS, "outputs"):
-        name, parameters = _text(members, "name", where), _parameters(members, where)
-        _refuse_shared_memory(parameters, where)
-        if name in outputs:
-            message = f"{where}.name: the output {describe(name)} is asked for twice"
-            raise InvalidRequest(message, reason="duplicate_output")
+        name, parameters = text_of(members, "name", where), _parameters(members, where)
+        refuse_shared_memory(parameters, where)
+        check_output_once(name, outputs, where)
         binary = _flag(parameters, "binary_data", where, default=default)
         outputs[name] = RequestedOutput(name, binary, parameters)
     return tuple(outputs.values()) or None
@@ -165,9 +159,7 @@ def _objects(value: object, wanted: frozenset[str], where: str) -> Iterator[tupl
     """The objects of a list: each one's place, for errors, and its wanted members."""
     if not isinstance(value, (list, simdjson.Array)):
         raise refusal(where, "a list of objects", value)
-    if len(value) > MAX_TENSORS:
-        message = f"{where}: at most {MAX_TENSORS} are taken, got {len(value)}"
-        raise TooLarge(message, reason="too_many_tensors")
+    check_tensor_count(len(value), where)
     for index, item in enumerate(value):
         members = _members(item, wanted)
         if members is None:
@@ -175,67 +167,13 @@ def _objects(value: object, wanted: frozenset[str], where: str) -> Iterator[tupl
         yield f"{where}[{index}]", members
 
 
-def _missing(name: str, where: str) -> InvalidRequest:
-    return InvalidRequest(f"{where}.{name}: this member is missing", reason="missing_field")
-
-
-def _text(members: Mapping[str, object], name: str, where: str) -> str:
-    value = members.get(name)
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise _missing(name, where)
-    raise refusal(f"{where}.{name}", "a string", value)
-
-
-def _datatype(members: Mapping[str, object], where: str) -> Datatype:
-    name = _text(members, "datatype", where)
-    datatype = _DATATYPES.get(name)
-    if datatype is None:
-        raise refusal(f"{where}.datatype", f"one of {', '.join(_DATATYPES)}", name, "unknown_datatype")
-    return datatype
-
-
-def _shape(members: Mapping[str, object], where: str) -> tuple[int, ...]:
-    """Dimensions whose product is bounded even where a 0 makes it vanish: numpy multiplies the others."""
-    value = members.get("shape")
-    if value is None:
-        raise _missing("shape", where)
-    if not isinstance(value, (list, simdjson.Array)):
-        raise refusal(f"{where}.shape", "a list of integers >= 0", value, "invalid_shape")
-    if len(value) > MAX_RANK:
-        raise refusal(f"{where}.shape", f"at most {MAX_RANK} dimensions", value, "invalid_shape")
-    shape: list[int] = []
-    product = 1
-    for item in value:
-        size = item if type(item) is int else _integer(item)
-        if size is None or size < 0:
-            raise refusal(f"{where}.shape[{len(shape)}]", "an integer >= 0", item, "invalid_shape")
-        shape.append(size)
-        product *= size or 1
-    if product > _MAX_ELEMENTS:
-        raise refusal(f"{where}.shape", f"at most {_MAX_ELEMENTS} elements", product, "invalid_shape")
-    return tuple(shape)
-
-
-def _integer(value: object) -> int | None:
-    """An integer, 1.0 counting as one; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
-
-
 def _parameters(members: Mapping[str, object], where: str) -> Mapping[str, object]:
     value = members.get("parameters")
     if value is None:
-        return _NO_PARAMETERS
+        return NO_PARAMETERS
     if not isinstance(value, (dict, simdjson.Object)):
         raise refusal(f"{where}.parameters", "an object", value)
-    if len(value) > MAX_PARAMETERS:
-        message = f"{where}.parameters: at most {MAX_PARAMETERS} are taken, got {len(value)}"
-        raise TooLarge(message, reason="too_many_parameters")
+    check_parameter_count(len(value), where)
     parameters: dict[str, object] = {name: value[name] for name in value}
     for name, item in parameters.items():
         if not isinstance(item, (str, int, float)):  # bool is an int
@@ -248,9 +186,3 @@ def _flag(parameters: Mapping[str, object], name: str, where: str, *, default: b
     if not isinstance(value, bool):
         raise refusal(f"{where}.parameters.{name}", "true or false", value)
     return value
-
-
-def _refuse_shared_memory(parameters: Mapping[str, object], where: str) -> None:
-    if "shared_memory_region" in parameters:
-        message = f"{where}: shared memory regions are not supported: send the data in the request"
-        raise InvalidRequest(message, reason="shared_memory_unsupported")

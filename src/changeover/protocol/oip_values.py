@@ -52,12 +52,12 @@ def decode_values(data: object, datatype: Datatype, count: int, where: str) -> b
     if isinstance(data, simdjson.Array):
         wide = _numbers(data, datatype)
         if wide is not None:
-            _check_count(wide.size, count, where)
+            check_count(wide.size, count, where)
             return _narrow(wide, datatype, where)
     elif not isinstance(data, list):
         raise refusal(where, "a list", data)
     values = _Leaves(datatype, where).of(data)
-    _check_count(len(values), count, where)
+    check_count(len(values), count, where)
     return _pack(values, datatype, where)
 
 
@@ -117,7 +117,7 @@ def _narrow(wide: npt.NDArray[Any], datatype: Datatype, where: str) -> bytes:
     limits = np.iinfo(datatype.numpy)
     if wide.size and (wide.min() < limits.min or wide.max() > limits.max):
         index = int(((wide < limits.min) | (wide > limits.max)).argmax())
-        raise _out_of_range(where, index, wide[index].item(), datatype)
+        raise out_of_range(where, index, wide[index].item(), datatype)
     return wide.astype(datatype.numpy).tobytes()
 
 
@@ -138,7 +138,7 @@ def _round(wide: npt.NDArray[Any], datatype: Datatype, where: str) -> npt.NDArra
         infinite = (rounded & 0x7FFF) == 0x7F80
     if infinite.any():
         index = int(infinite.argmax())
-        raise _out_of_range(where, index, wide[index].item(), datatype)
+        raise out_of_range(where, index, wide[index].item(), datatype)
     return rounded
 
 
@@ -186,19 +186,21 @@ def _integers(values: list[int | float], datatype: Datatype, where: str) -> list
     for index, value in enumerate(values):
         # A double from 2**53 on may stand for another integer than the one that was written.
         if isinstance(value, float) and not (value.is_integer() and abs(value) < _EXACT):
-            raise _out_of_range(where, index, value, datatype)
+            raise out_of_range(where, index, value, datatype)
         integers.append(int(value))
         if not lowest <= integers[-1] <= highest:
-            raise _out_of_range(where, index, integers[-1], datatype)
+            raise out_of_range(where, index, integers[-1], datatype)
     return integers
 
 
-def _check_count(got: int, expected: int, where: str) -> None:
+def check_count(got: int, expected: int, where: str) -> None:
+    """Refuse data of another number of elements than the shape has."""
     if got != expected:
         message = f"{where}: expected {expected} elements as the shape says, got {got}"
         raise InvalidRequest(message, reason="shape_data_mismatch")
 
 
-def _out_of_range(where: str, index: int, value: float, datatype: Datatype) -> InvalidRequest:
+def out_of_range(where: str, index: int, value: float, datatype: Datatype) -> InvalidRequest:
+    """The error for element `index`, which its datatype cannot hold."""
     message = f"{where}[{index}]: expected a number that fits {datatype.name}, got {describe(value)}"
     return InvalidRequest(message, reason="value_out_of_range")

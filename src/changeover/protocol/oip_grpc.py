@@ -1,0 +1,170 @@
+"""Requests and responses of gRPC's `ModelInfer`, bytes to messages and back.
+
+Raw tensors are not copied: an input's data is a view of the message, an output's goes out as the view it is. The rest
+of a request, its head, is much the same from one to the next, so it is kept parsed by its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from changeover.errors import InvalidRequest
+from changeover.protocol.oip import InferRequest
+from changeover.protocol.oip_binary import Layout
+from changeover.protocol.oip_grpc_head import GrpcHead, GrpcInput, parse_head
+from changeover.protocol.oip_grpc_messages import encode
+from changeover.protocol.oip_grpc_wire import (
+    MAX_FIELDS,
+    field,
+    text,
+    too_many_fields,
+    write_prefix,
+    write_text,
+    wrong_form,
+)
+from changeover.protocol.oip_members import check_content
+from changeover.tensors import Raw, Tensor
+
+_MODEL, _VERSION, _ID, _RAW = 0x0A, 0x12, 0x1A, 0x3A  # tags of a request's fields
+_OF_REQUEST = "inference.ModelInferRequest"
+_ANSWERED_ID, _RAW_OUTPUT = 3, 6  # numbers of a response's fields
+_KEPT_HEAD = 1024  # bytes: longer heads hold data of their own, and seldom come twice
+_keep_head = lru_cache(128)(parse_head)
+
+
+class GrpcAsked(NamedTuple):
+    """A request, and whom it asks.
+
+    Attributes:
+        model: name of the model.
+        version: the version asked for, "" when the server chooses.
+        request: what is asked; all its outputs in raw form.
+    """
+
+    model: str
+    version: str
+    request: InferRequest
+
+
+def route_of(body: memoryview) -> tuple[str, str]:
+    """Model and version of a `ModelInferRequest`; its tensors are not looked at (1 µs).
+
+    Raises:
+        InvalidRequest: `malformed_protobuf`.
+        TooLarge: `too_many_fields`.
+    """
+    model: Raw = b""
+    version: Raw = b""
+    at, end = 0, len(body)
+    for _ in range(MAX_FIELDS):
+        if at >= end:
+            break
+        tag, start, at = field(body, at)
+        if tag == _MODEL:
+            model = body[start:at]
+        elif tag == _VERSION:
+            version = body[start:at]
+        elif tag >> 3 in (_MODEL >> 3, _VERSION >> 3):
+            raise wrong_form(tag, _OF_REQUEST)
+    if at < end:
+        raise too_many_fields()
+    return text(model, "model_name"), text(version, "model_version")
+
+
+def decode(body: memoryview) -> GrpcAsked:
+    """Decode a `ModelInferRequest`.
+
+    Args:
+        body: the whole message; inputs in raw form are views of it.
+
+    Raises:
+        InvalidRequest: see the reasons in `oip`.
+        TooLarge: too many tensors, parameters, fields, or elements of BYTES.
+    """
+    pieces, request_id, raws = _cut(body)
+    if sum(map(len, pieces)) <= _KEPT_HEAD:
+        parsed = _keep_head(b"".join(pieces), bool(raws))
+    else:
+        parsed = parse_head(pieces[0] if len(pieces) == 1 else b"".join(pieces), bool(raws))
+    request = InferRequest(request_id, _bind(parsed, raws), parsed.outputs, parsed.parameters, binary_output=True)
+    return GrpcAsked(parsed.model, parsed.version, request)
+
+
+def _cut(body: memoryview) -> tuple[list[memoryview], str, list[memoryview]]:
+    """The pieces of a request's head, the id, and the raw tensors, in whatever order they stand."""
+    raws: list[memoryview] = []
+    pieces: list[memoryview] = []
+    request_id = ""
+    kept = at = 0
+    end = len(body)
+    for _ in range(MAX_FIELDS):
+        if at >= end:
+            break
+        begin = at
+        tag, start, at = field(body, at)
+        if tag == _RAW:
+            raws.append(body[start:at])
+        elif tag == _ID:
+            request_id = text(body[start:at], "id")
+        elif tag >> 3 in (_RAW >> 3, _ID >> 3):
+            raise wrong_form(tag, _OF_REQUEST)
+        else:
+            continue
+        if begin > kept:
+            pieces.append(body[kept:begin])
+        kept = at
+    if at < end:
+        raise too_many_fields()
+    if end > kept:
+        pieces.append(body[kept:])
+    return pieces, request_id, raws
+
+
+def _bind(head: GrpcHead, raws: list[memoryview]) -> list[Tensor]:
+    """Give a head's inputs their data."""
+    if not raws:
+        return [Tensor(given.name, given.datatype, given.shape, given.inline) for given in head.inputs]
+    if len(raws) != len(head.inputs):
+        message = f"expected as many raw_input_contents as inputs, {len(head.inputs)}, got {len(raws)}"
+        raise InvalidRequest(message, reason="binary_size_mismatch")
+    return [_raw(given, data, index) for index, (given, data) in enumerate(zip(head.inputs, raws, strict=True))]
+
+
+def _raw(given: GrpcInput, data: memoryview, index: int) -> Tensor:
+    size = len(data)
+    if size < given.size or (given.datatype.itemsize and size > given.size):
+        expected = f"expected {given.size} bytes{'' if given.datatype.itemsize else ' or more'}"
+        message = f"raw_input_contents[{index}]: {expected} of {given.datatype.name} as the shape says, got {size}"
+        raise InvalidRequest(message, reason="shape_data_mismatch")
+    if given.walked:
+        check_content(given.name, given.datatype, given.shape, data)
+    return Tensor(given.name, given.datatype, given.shape, data)
+
+
+def encode_response(model: str, version: str, request_id: str, outputs: Sequence[Tensor]) -> list[Raw]:
+    """Encode a `ModelInferResponse`.
+
+    Args:
+        model: name of the model.
+        version: version that gave the answer.
+        request_id: the request's id, "" for none.
+        outputs: the tensors, in the order they are sent in.
+
+    Returns:
+        The chunks of the message. All outputs go in raw form, as their own data, not a copy.
+    """
+    head = encode_head(model, version, tuple([(t.name, t.datatype, t.shape, len(t.data)) for t in outputs]))
+    chunks: list[Raw] = [head if not request_id else write_text(_ANSWERED_ID, request_id) + head]
+    for output in outputs:
+        chunks += (write_prefix(_RAW_OUTPUT, len(output.data)), output.data)
+    return chunks
+
+
+@lru_cache(256)
+def encode_head(model: str, version: str, outputs: tuple[Layout, ...]) -> bytes:
+    """All of a response but its id and its data."""
+    heads = [{"name": name, "datatype": datatype.name, "shape": shape} for name, datatype, shape, _ in outputs]
+    values = {"model_name": model, "model_version": version, "outputs": heads}
+    return encode("inference.ModelInferResponse", values)

@@ -1,0 +1,77 @@
+"""Typed contents: many varints at a time, blocks, ranges and counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changeover.errors import InvalidRequest
+from changeover.protocol.oip_grpc_contents import raw_data
+from changeover.protocol.oip_grpc_wire import Fields, write_bytes, write_varint
+from changeover.tensors import Datatype, split_bytes
+
+
+def _read(contents: bytes, datatype: Datatype, count: int) -> list[object]:
+    data = raw_data([memoryview(contents)], datatype, count, "x", Fields())
+    if datatype is Datatype.BYTES:
+        return list(split_bytes(data, count))
+    return np.frombuffer(data, datatype.numpy).tolist()
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50))
+def test_integers_of_all_lengths(numbers: list[int]) -> None:
+    """Numbers of one to ten bytes beside each other are told apart."""
+    contents = write_bytes(3, b"".join(map(write_varint, numbers)))
+    assert _read(contents, Datatype.INT64, len(numbers)) == numbers
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9, 10])
+def test_numbers_across_the_blocks(size: int) -> None:
+    """Numbers that lie over the end of a block of varints are read whole."""
+    number = 1 << 7 * (size - 1)
+    count = (1 << 17) // size + 3
+    contents = write_bytes(5, write_varint(number) * count)
+    assert _read(contents, Datatype.UINT64, count) == [number] * count
+
+
+def test_the_widths_of_integers() -> None:
+    """A 32-bit list takes the lower bits of a longer number, as protobuf does; any truth value but 0 is true."""
+    wide = write_varint(2**40 + 7)
+    assert _read(write_bytes(2, wide), Datatype.INT32, 1) == [7]
+    assert _read(write_bytes(4, wide), Datatype.UINT32, 1) == [7]
+    assert _read(write_bytes(1, wide + b"\0"), Datatype.BOOL, 2) == [True, False]
+    assert _read(write_bytes(2, write_varint(-128)), Datatype.INT8, 1) == [-128]
+
+
+def test_the_element_out_of_range_is_named() -> None:
+    """The error says which element does not fit, also behind the first block."""
+    contents = write_bytes(2, b"\1" * 70_000 + write_varint(300))
+    with pytest.raises(InvalidRequest, match=r"x\[70000\]: expected a number that fits INT8, got 300"):
+        _read(contents, Datatype.INT8, 70_001)
+
+
+@pytest.mark.parametrize("numbers", [b"\x80" * 11 + b"\1", b"\x80" * 70_000 + b"\1"], ids=["short", "block"])
+def test_numbers_that_do_not_end_are_refused(numbers: bytes) -> None:
+    """A number has at most ten bytes."""
+    with pytest.raises(InvalidRequest) as error:
+        _read(write_bytes(3, b"\1" + numbers), Datatype.INT64, 2)
+    assert error.value.reason == "malformed_protobuf"
+
+
+def test_a_list_of_bytes() -> None:
+    """Elements become lengths and bytes; one too many ends the reading."""
+    contents = write_bytes(8, b"abc") + write_bytes(8, b"") + write_bytes(8, bytes(300))
+    assert _read(contents, Datatype.BYTES, 3) == [b"abc", b"", bytes(300)]
+    for count in (2, 4):
+        with pytest.raises(InvalidRequest) as error:
+            _read(contents, Datatype.BYTES, count)
+        assert error.value.reason == "shape_data_mismatch"
+
+
+def test_an_empty_list_of_another_type_says_nothing() -> None:
+    """A list without elements is no data; unknown fields are skipped."""
+    assert _read(write_bytes(6, b"") + write_bytes(99, b"?") + write_bytes(2, b"\5"), Datatype.INT8, 1) == [5]
+    with pytest.raises(InvalidRequest, match=r"x: expected int_contents for INT8, got 'fp32_contents'"):
+        _read(write_bytes(6, bytes(4)) + write_bytes(2, b"\5"), Datatype.INT8, 1)

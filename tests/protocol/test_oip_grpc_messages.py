@@ -1,0 +1,194 @@
+"""The small messages of gRPC's services: plain values against protobuf's own classes, and garbage."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from changeover.errors import CallerError, InvalidRequest, TooLarge
+from changeover.protocol.oip_grpc_messages import decode, encode
+from changeover.protocol.oip_grpc_schema import ENUMS, MESSAGES, METHODS, Slot, Table
+from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes
+from tests.protocol.grpc_messages import message
+
+SMALL = sorted(table.name for table in MESSAGES.values() if not table.name.endswith("Entry"))
+_SCALARS: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "int32": st.integers(-(2**31), 2**31 - 1),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "uint32": st.integers(0, 2**32 - 1),
+    "uint64": st.integers(0, 2**64 - 1),
+    "float": st.floats(-(2.0**99), 2.0**99, width=32),
+    "double": st.floats(-(2.0**999), 2.0**999),
+    "string": st.text(max_size=5),
+    "bytes": st.binary(max_size=5),
+}
+
+
+def _of_slot(slot: Slot) -> st.SearchStrategy[Any]:
+    one: st.SearchStrategy[Any]
+    if slot.message is not None:
+        if slot.is_map:
+            entry = slot.message.slots
+            return st.dictionaries(_of_slot(entry["key"]), _of_slot(entry["value"]), max_size=2)
+        one = st.deferred(lambda: _values(slot.table))
+    elif slot.kind in _SCALARS:
+        one = _SCALARS[slot.kind]
+    else:
+        one = st.sampled_from([name for full, names in ENUMS.items() if full.endswith(slot.kind) for name in names])
+    return st.lists(one, max_size=2) if slot.many else one
+
+
+def _values(table: Table) -> st.SearchStrategy[dict[str, Any]]:
+    """Values of a message, at most one of each one-of."""
+    fields = {name: _of_slot(slot) for name, slot in table.slots.items() if not slot.rivals}
+    choices = [st.just(dict[str, Any]())]
+    choices += [
+        st.fixed_dictionaries({name: _of_slot(table.slots[name])})
+        for members in table.one_ofs.values()
+        for name in members
+    ]
+    return st.tuples(st.fixed_dictionaries({}, optional=fields), st.one_of(choices)).map(lambda both: both[0] | both[1])
+
+
+def _plain(value: Any, slot: Slot) -> Any:
+    """A value of protobuf's classes as ours."""
+    if slot.is_map:
+        return {key: _plain(item, slot.table.slots["value"]) for key, item in value.items()}
+    if slot.many:
+        return [_one(item, slot) for item in value]
+    return _one(value, slot)
+
+
+def _one(value: Any, slot: Slot) -> Any:
+    if slot.message is not None:
+        return _as_dict(value, slot.table)
+    if slot.kind not in _SCALARS:
+        return next(
+            name for full, names in ENUMS.items() if full.endswith(slot.kind) for name in names if names[name] == value
+        )
+    return value
+
+
+def _as_dict(peer: Any, table: Table) -> dict[str, Any]:
+    """What `decode` should give for a message of protobuf's classes."""
+    return {
+        name: _plain(getattr(peer, name), slot)
+        for name, slot in table.slots.items()
+        if name in table.defaults or peer.HasField(name)
+    }
+
+
+def _listed(values: Any) -> Any:
+    """Values with lists for tuples and dicts for read-only ones, to compare."""
+    if isinstance(values, dict) or hasattr(values, "keys"):
+        return {key: _listed(item) for key, item in values.items()}
+    if isinstance(values, list | tuple):
+        return [_listed(item) for item in values]
+    return bytes(values) if isinstance(values, memoryview) else values
+
+
+@settings(max_examples=20)
+@pytest.mark.parametrize("name", SMALL)
+@given(data=st.data())
+def test_messages_come_through(name: str, data: st.DataObject) -> None:
+    """What is written here protobuf's own classes read, what they write is read here, for every message."""
+    values = data.draw(_values(MESSAGES[name]))
+    peer = message(name).FromString(encode(name, values))
+    assert _listed(decode(name, memoryview(peer.SerializeToString()))) == _as_dict(peer, MESSAGES[name])
+    assert peer == json_format.ParseDict(_json(values, MESSAGES[name]), message(name)())
+
+
+def _json(values: Any, table: Table) -> Any:
+    """Values in protobuf's JSON form, which writes bytes in base64."""
+
+    def one(value: Any, slot: Slot) -> Any:
+        if slot.message is not None:
+            return _json(value, slot.table)
+        return base64.b64encode(value).decode() if slot.kind == "bytes" else value
+
+    written: dict[str, Any] = {}
+    for name, value in values.items():
+        slot = table.slots[name]
+        if slot.is_map:
+            written[name] = {
+                str(key).lower() if isinstance(key, bool) else key: one(item, slot.table.slots["value"])
+                for key, item in value.items()
+            }
+        else:
+            written[name] = [one(item, slot) for item in value] if slot.many else one(value, slot)
+    return written
+
+
+def test_metadata_of_a_model() -> None:
+    """The dict that the HTTP port answers is what the gRPC port answers."""
+    values = {
+        "name": "mnist",
+        "versions": ["3", "4"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 28]}],
+        "outputs": [{"name": "y", "datatype": "BYTES", "shape": (-1,)}],
+    }
+    peer = message("inference.ModelMetadataResponse").FromString(encode("inference.ModelMetadataResponse", values))
+    assert list(peer.inputs[0].shape) == [-1, 28]
+    assert (list(peer.versions), peer.outputs[0].datatype) == (["3", "4"], "BYTES")
+
+
+def test_what_is_not_there_has_its_default() -> None:
+    """A request without fields is one with empty ones."""
+    assert decode("inference.ModelReadyRequest", memoryview(b"")) == {"name": "", "version": ""}
+    assert encode("inference.ModelReadyResponse", {"ready": False}) == b""
+    assert encode("inference.ModelReadyResponse", {"ready": None}) == b""
+
+
+def test_the_last_of_a_one_of_counts() -> None:
+    """A member of a one-of puts the others out; a value that comes again replaces."""
+    first, second = (encode("inference.InferParameter", value) for value in ({"bool_param": True}, {"int64_param": 0}))
+    assert decode("inference.InferParameter", memoryview(first + second)) == {"int64_param": 0}
+    twice = encode("inference.ModelReadyRequest", {"name": "a"}) + encode("inference.ModelReadyRequest", {"name": "b"})
+    assert decode("inference.ModelReadyRequest", memoryview(twice))["name"] == "b"
+
+
+def test_an_unknown_name_is_a_defect() -> None:
+    """A value that has no place in its message is not left out in silence."""
+    with pytest.raises(ValueError, match="has no speed"):
+        encode("inference.ModelReadyResponse", {"ready": True, "speed": 1})
+
+
+def test_enums_have_names() -> None:
+    """The state of health goes by name; a number without one stays a number."""
+    assert encode("grpc.health.v1.HealthCheckResponse", {"status": "SERVING"}) == b"\x08\x01"
+    assert decode("grpc.health.v1.HealthCheckResponse", memoryview(b"\x08\x02")) == {"status": "NOT_SERVING"}
+    assert decode("grpc.health.v1.HealthCheckResponse", memoryview(b"\x08\x63")) == {"status": 99}
+
+
+def test_floods_are_refused() -> None:
+    """Packed numbers count as fields do, and entries of a map too."""
+    for body in (write_bytes(3, bytes(MAX_FIELDS)), write_bytes(3, b"\1") * (MAX_FIELDS // 2 + 1)):
+        with pytest.raises(TooLarge) as error:
+            decode("inference.ModelMetadataResponse.TensorMetadata", memoryview(body))
+        assert error.value.reason == "too_many_fields"
+
+
+@pytest.mark.parametrize("body", [b"\x08\x01", b"\x0a\x01\xff", b"\x0a\x02a", b"\x1b"], ids=bytes.hex)
+def test_malformed_messages_are_refused(body: bytes) -> None:
+    """A field in another form, a text that is not UTF-8, a length over the end, a group."""
+    with pytest.raises(InvalidRequest) as error:
+        decode("inference.ModelReadyRequest", memoryview(body))
+    assert error.value.reason == "malformed_protobuf"
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted({method.request for method in METHODS.values()})), st.binary(max_size=40))
+def test_garbage_only_raises_our_errors(name: str, body: bytes) -> None:
+    """Random bytes are a message or are refused; what is taken, protobuf's own classes take too."""
+    try:
+        values = decode(name, memoryview(body))
+    except CallerError:
+        return
+    assert _listed(values) == _as_dict(message(name).FromString(body), MESSAGES[name])
