@@ -81,7 +81,8 @@ class Server:
 
     def __enter__(self) -> Server:
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.folder / "repository")]
-        command += ["--http-port", "0", "--control-port", "0", "--state-dir", str(self.folder / "state")]
+        command += ["--http-port", "0", "--grpc-port", "0", "--control-port", "0"]
+        command += ["--state-dir", str(self.folder / "state")]
         command += self._arguments
         self.log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen(

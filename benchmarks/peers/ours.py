@@ -50,7 +50,7 @@ class Changeover(Peer):
         """One gateway, the defaults otherwise."""
         self.control = next(self.more_ports())
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.folder / "repository")]
-        command += ["--http-port", str(self.port), "--control-port", str(self.control)]
+        command += ["--http-port", str(self.port), "--grpc-port", "0", "--control-port", str(self.control)]
         return [*command, "--gateways", "1", "--state-dir", str(self.folder / "state")]
 
     def apply(self, version: int) -> None:

@@ -44,7 +44,7 @@ class Settings:
         cache_limit: most bytes of optimised graphs kept for later loads.
         verbose: log level `debug` instead of `info`.
         token_file: who may do what (`changeover.access`); None asks nobody for a token.
-        tls_cert: PEM file of the server's certificate chain; with `tls_key` both ports speak TLS.
+        tls_cert: PEM file of the server's certificate chain; with `tls_key` all ports speak TLS.
         tls_client_ca: PEM file of the CA whose client certificates the control port demands.
         insecure: tokens may travel in the clear beyond loopback.
         faults: JSON file that makes versions go wrong on purpose (`changeover.controller.faults`), for rehearsals.
@@ -54,6 +54,7 @@ class Settings:
     state_dir: str = ".changeover"
     host: str = "127.0.0.1"
     http_port: int = 8000
+    grpc_port: int = 8001
     control_port: int = 8002
     gateways: int = field(default_factory=_auto_gateways)
     body_limit: int = 64 * MIB
@@ -135,7 +136,7 @@ def _convert(name: str, default: object, value: object) -> object:
 
 
 def _checked(settings: Settings) -> Settings:
-    for name in ("http_port", "control_port"):
+    for name in ("http_port", "grpc_port", "control_port"):
         if not 0 <= getattr(settings, name) <= 65535:
             raise InvalidRequest(f"setting {name}: {getattr(settings, name)} is not a port", reason="invalid_setting")
     if settings.gateways < 1:

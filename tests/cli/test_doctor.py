@@ -14,10 +14,10 @@ from changeover.cli.main import run
 
 def test_all_checks_here(capsys: pytest.CaptureFixture[str]) -> None:
     """On a machine that runs the tests nothing fails, and every check says something."""
-    assert run(["doctor", "--http-port", "0", "--control-port", "0", "-o", "json"]) == 0
+    assert run(["doctor", "--http-port", "0", "--grpc-port", "0", "--control-port", "0", "-o", "json"]) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
     names = ["python", "onnxruntime", "telemetry", "sealed memory", "quiet loading", "memory", "open files"]
-    assert [check["check"] for check in checks] == [*names, "http port", "control port"]
+    assert [check["check"] for check in checks] == [*names, "http port", "grpc port", "control port"]
     assert {check["result"] for check in checks} <= {"ok", "warn"}
     assert all(check["detail"] for check in checks)
 
@@ -50,5 +50,5 @@ def test_open_files(soft: int, result: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_failure_makes_exit_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One failed check makes the command fail."""
     monkeypatch.setattr(doctor, "seals", lambda: doctor.Finding("sealed memory", "fail", "no"))
-    assert run(["doctor", "--http-port", "0", "--control-port", "0"]) == 2
+    assert run(["doctor", "--http-port", "0", "--grpc-port", "0", "--control-port", "0"]) == 2
     assert "fail" in capsys.readouterr().out

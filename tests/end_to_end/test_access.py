@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from changeover.testing import PATIENCE, Reply, Server, wait_for
 from tests import onnx_models
 from tests.certificates import Authority, Pair
+from tests.needed import needed
 
 INFER, ADMIN, STRAY = "infer-0123456789abcdef", "admin-0123456789abcdef", "stray-0123456789abcdef"
 QUESTION = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}).encode()
@@ -149,6 +150,32 @@ def test_the_control_port_takes_a_certificate_and_a_token(server: GuardedServer)
     ]
     assert statuses == [401, 401, 403, 200]
     assert server.ask(port, "GET", "/v1/health", pair=pair).status == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "shown", "code"),
+    [
+        (INFER, False, "OK"),
+        ("", True, "OK"),
+        ("", False, "UNAUTHENTICATED"),
+        (STRAY, False, "UNAUTHENTICATED"),
+        (ADMIN, False, "PERMISSION_DENIED"),
+    ],
+)
+def test_the_grpc_port_takes_a_token_or_a_certificate(
+    server: GuardedServer, token: str, shown: bool, code: str
+) -> None:
+    """As the HTTP port, over TLS that speaks h2; health is open."""
+    grpc = needed("grpc")
+    pair = server.client_pair if shown else None
+    files = (server.authority.cert, *((pair.key, pair.cert) if pair else ()))
+    credentials = grpc.ssl_channel_credentials(*[Path(file).read_bytes() for file in files])
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    with grpc.secure_channel(f"127.0.0.1:{server.grpc_port}", credentials) as channel:
+        service = "/inference.GRPCInferenceService/"
+        assert channel.unary_unary(service + "ServerLive")(b"", timeout=PATIENCE) == b"\x08\x01"
+        call = channel.unary_unary(service + "ServerMetadata").future(b"", timeout=PATIENCE, metadata=metadata)
+        assert call.code().name == code
 
 
 def test_plain_http_gets_no_answer(server: GuardedServer) -> None:

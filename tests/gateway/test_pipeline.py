@@ -162,33 +162,6 @@ def test_only_the_outputs_asked_for_come_in_the_order_asked() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("length", [b"-1", b"x", b"99999999999", b"5"])
-def test_a_wrong_header_length_is_the_callers_fault(length: bytes) -> None:
-    """Whatever stands in `inference-header-content-length`."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            here.serve(1, entry(7, "1"))
-            request = here.ask(question(headers={b"inference-header-content-length": length}))
-            assert request.status == 400
-
-    asyncio.run(scenario())
-
-
-def test_json_beyond_its_limit_is_refused_before_it_is_parsed() -> None:
-    """Parsing would keep all others waiting; a header of a body in binary form is JSON too."""
-
-    async def scenario() -> None:
-        async with stage() as here:
-            here.serve(1, entry(7, "1"))
-            body = b" " * ((4 << 20) + 1)
-            for headers in ({}, {b"inference-header-content-length": b"%d" % len(body)}):
-                request = here.ask(Request(body, headers))
-                assert (request.status, request.json()["reason"]) == (413, "json_too_large")
-
-    asyncio.run(scenario())
-
-
 def test_the_last_lease_of_a_drained_version_may_end_with_its_hung_worker() -> None:
     """Its requests are past their deadline and no table names it when it is given up: the clock goes on."""
 

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _CODE = """
-import json, os, sys
+import json, os, socket, sys
 from pathlib import Path
 from changeover.settings import Settings
 from changeover.supervisor.holdings import Holdings, memory
-held = Holdings(Settings(state_dir=sys.argv[1], http_port=0, control_port=0))
+held = Holdings(Settings(state_dir=sys.argv[1], http_port=0, grpc_port=0, control_port=0))
 told = json.loads((Path(sys.argv[1]) / "server.json").read_text())
 gateway, controller = held.for_gateway(), held.for_controller(memory({"a": 1}))
 def may_write(fd):
@@ -24,8 +26,9 @@ def may_write(fd):
     except PermissionError:
         return False
 os.lseek(controller[3], 0, os.SEEK_SET)
-print(json.dumps([told["http_port"] == held.http.getsockname()[1], told["pid"] == os.getpid(),
-    [may_write(fd) for fd in gateway[1:]], [may_write(fd) for fd in controller[1:3]],
+ports = [socket.socket(fileno=os.dup(fd)).getsockname()[1] for fd in gateway[:2]]
+print(json.dumps([ports == [told["http_port"], told["grpc_port"]], told["pid"] == os.getpid(),
+    [may_write(fd) for fd in gateway[2:]], [may_write(fd) for fd in controller[1:3]],
     os.read(controller[3], 99).decode(), os.environ["ORT_DISABLE_TELEMETRY"]]))
 """
 
@@ -44,7 +47,7 @@ import json, sys
 from changeover.settings import Settings
 from changeover.supervisor.holdings import Holdings, memory
 from changeover.transport.page import RoutePage, TableRecord, TableStore
-held = Holdings(Settings(state_dir=sys.argv[1], http_port=0, control_port=0))
+held = Holdings(Settings(state_dir=sys.argv[1], http_port=0, grpc_port=0, control_port=0))
 _, page, store, _ = held.for_controller(memory({}))
 page, store = RoutePage(page, writable=True), TableStore(store, writable=True)
 def publish(epoch, data):
@@ -69,10 +72,12 @@ def test_who_carries_traffic_stands_in_the_tables_in_force(tmp_path: Path) -> No
     assert json.loads(done.stdout) == [[False, False], [True, False], [True, True], [True, True]]
 
 
-def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("setting", "flag"), [("http_port", "--http-port"), ("grpc_port", "--grpc-port")])
+def test_a_taken_port_is_refused(tmp_path: Path, setting: str, flag: str) -> None:
     """With the flag that chooses another, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = {"state_dir": str(tmp_path), "http_port": taken.getsockname()[1], "control_port": 0}
+        settings = {"state_dir": str(tmp_path), "http_port": 0, "grpc_port": 0, "control_port": 0}
+        settings[setting] = taken.getsockname()[1]
         code = "import sys, json; from changeover.settings import Settings; from changeover.supervisor.holdings "
         code += "import Holdings; Holdings(Settings(**json.loads(sys.argv[1])))"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -84,4 +89,4 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert "--http-port" in done.stderr
+    assert flag in done.stderr

@@ -136,11 +136,11 @@ def test_two_servers_cannot_share_a_state_folder(shared_server: Server, tmp_path
     assert shared_server.get("/v2/health/ready").status == 200
 
 
-@pytest.mark.parametrize(("setting", "flag"), [("http_port", "--http-port"), ("control_port", "--control-port")])
-def test_a_taken_port_is_told(shared_server: Server, tmp_path: Path, setting: str, flag: str) -> None:
+@pytest.mark.parametrize("setting", ["http_port", "grpc_port", "control_port"])
+def test_a_taken_port_is_told(shared_server: Server, tmp_path: Path, setting: str) -> None:
     """The server ends at once, and its message names the flag to change."""
     server = Server(tmp_path, **{setting: getattr(shared_server, setting)})
-    with pytest.raises(RuntimeError, match=f"(?s){flag}.*port_taken"):
+    with pytest.raises(RuntimeError, match=f"(?s)--{setting.replace('_', '-')}.*port_taken"):
         server.start()
 
 

@@ -45,6 +45,7 @@ class Finding:
 
 def doctor(
     http_port: Annotated[int, typer.Option(metavar="PORT", help="Port that inference would use.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(metavar="PORT", help="Port that gRPC would use.")] = 8001,
     control_port: Annotated[int, typer.Option(metavar="PORT", help="Port that control would use.")] = 8002,
     output: Output = Format.TABLE,
 ) -> int:
@@ -58,7 +59,7 @@ def doctor(
     """
     checks: list[Callable[[], Finding]] = [python, onnxruntime, telemetry, seals, quiet_loading, memory, open_files]
     findings = [check() for check in checks]
-    findings += [port("http port", http_port), port("control port", control_port)]
+    findings += [port("http port", http_port), port("grpc port", grpc_port), port("control port", control_port)]
     document = {"checks": [asdict(finding) for finding in findings]}
     show(document, output, lambda: _table(findings))
     return Exit.FAILED if any(finding.result == "fail" for finding in findings) else Exit.DONE

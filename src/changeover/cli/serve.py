@@ -27,6 +27,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     http_port: Annotated[int | None, typer.Option(metavar="PORT", help="Inference (default 8000).")] = None,
+    grpc_port: Annotated[int | None, typer.Option(metavar="PORT", help="The same over gRPC (default 8001).")] = None,
     control_port: Annotated[int | None, typer.Option(metavar="PORT", help="Control API (default 8002).")] = None,
     state_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="Journal and sealed models (default .changeover).")
@@ -61,7 +62,7 @@ def serve(
 
         changeover serve models/
 
-        changeover serve models/ --http-port 9000 --control-port 9002 --state-dir /var/lib/changeover
+        changeover serve models/ --http-port 9000 --grpc-port 9001 --control-port 9002 --state-dir /var/lib/changeover
 
         changeover serve models/ --host 0.0.0.0 --token-file tokens --tls-cert server.pem --tls-key server.key
     """

@@ -5,18 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from changeover import __version__
 from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, NotFound
 from changeover.gateway.answers import JSON, error_answer, json_answer
+from changeover.gateway.catalogue import METADATA, describe, target_of
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
-from changeover.gateway.router import Model, Target
 
-_PLATFORM = "onnxruntime_onnx"
-_EXTENSIONS = ["binary_tensor_data", "schedule_policy"]
 _ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
 
 
@@ -133,7 +130,7 @@ class HttpApp:
         request.respond(405, JSON + b"allow: " + allowed + b"\r\n", [body])
 
     def _server(self, request: HttpRequest, _: Route) -> None:
-        json_answer(request, {"name": "changeover", "version": __version__, "extensions": _EXTENSIONS})
+        json_answer(request, METADATA)
 
     def _live(self, request: HttpRequest, _: Route) -> None:
         json_answer(request, {"live": True})
@@ -146,41 +143,8 @@ class HttpApp:
         json_answer(request, {"models": sorted(self._models.by_name)})
 
     def _model_ready(self, request: HttpRequest, found: Route) -> None:
-        target = self._target(found)
-        ready = target.batcher.channel is not None
+        ready = target_of(self._models, found.model, found.version).batcher.channel is not None
         json_answer(request, {"name": found.model, "ready": ready}, 200 if ready else 503)
 
     def _model(self, request: HttpRequest, found: Route) -> None:
-        target = self._target(found)
-        table = self._known(found.model).refresh()
-        versions = sorted((t.version for t in table.targets.values()), key=lambda v: (len(v), v))
-        signature = target.entry.signature
-        json_answer(
-            request,
-            {
-                "name": found.model,
-                "versions": versions if found.version is None else [target.version],
-                "platform": _PLATFORM,
-                "inputs": [{"name": e.name, "datatype": e.datatype, "shape": e.shape} for e in signature.inputs],
-                "outputs": [{"name": e.name, "datatype": e.datatype, "shape": e.shape} for e in signature.outputs],
-            },
-        )
-
-    def _known(self, name: str) -> Model:
-        model = self._models.by_name.get(name)
-        if model is None:
-            raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
-        return model
-
-    def _target(self, found: Route) -> Target:
-        """The target a path names, without a lease: nothing runs."""
-        model = self._known(found.model)
-        table = model.refresh()
-        if found.version is None:
-            return table.active
-        target = table.by_version.get(found.version)
-        if target is None:
-            raise NotFound(
-                f"model {found.model!r} has no version {found.version!r} that serves", reason="version_not_found"
-            )
-        return target
+        json_answer(request, describe(self._models, found.model, found.version))

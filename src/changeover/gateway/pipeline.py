@@ -20,6 +20,7 @@ from changeover.errors import (
 )
 from changeover.gateway.admission import Room, admit, check_time, deadline
 from changeover.gateway.asker import Asker
+from changeover.gateway.catalogue import known
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
 from changeover.gateway.shield import Shield, good
@@ -67,9 +68,7 @@ class Pipeline:
 
     def _ticket(self, asker: Asker, name: str, version: str | None) -> Ticket:
         """A ticket with a target and a lease on it; nothing of the body was read."""
-        model = self._models.by_name.get(name)
-        if model is None:
-            raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
+        model = known(self._models, name)
         headers = asker.headers
         if version is None and b"changeover-version" in headers:
             version = headers[b"changeover-version"].decode("latin-1")
@@ -134,8 +133,9 @@ class Pipeline:
         names = ticket.target.output_names
         for output in asked:
             if output.name not in names:
-                known = ", ".join(names)
-                raise NotFound(f"unknown output {output.name!r}; the model has {known}", reason="unknown_output")
+                raise NotFound(
+                    f"unknown output {output.name!r}; the model has {', '.join(names)}", reason="unknown_output"
+                )
 
     # -- batcher.Desk --------------------------------------------------------------------------------------
 

@@ -21,8 +21,11 @@ from setproctitle import setproctitle
 from changeover.access import guard_of
 from changeover.errors import Internal, InvalidRequest
 from changeover.gateway.admission import Room
+from changeover.gateway.door.budget import Budget
+from changeover.gateway.door.http2.server import Http2Server
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
+from changeover.gateway.grpc import GrpcApp
 from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
@@ -61,10 +64,10 @@ def main() -> None:
 
 
 class Gateway:
-    """Link, models, pipeline and door of one gateway process."""
+    """Link, models, pipeline and doors of one gateway process."""
 
     def __init__(self, link: Link, welcome: Frame, settings: Settings) -> None:
-        http, page, store = welcome.fds
+        http, grpc, page, store = welcome.fds
         self._link = link
         self._settings = settings
         self._models = Models(RoutePage(page), TableStore(store), self._send)
@@ -75,11 +78,7 @@ class Gateway:
         self._models.serve_with(self._pipeline)
         self._reporter = Reporter(self._models, self._send)
         self._models.on_report = self._reporter.report
-        limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
-        guard = guard_of(settings.token_file, settings.tls_client_ca)
-        tls = context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=False)
-        app, several = HttpApp(self._pipeline, self._models, guard), settings.gateways > 1
-        self._door = DoorServer(app, socket.socket(fileno=http), limits, shared=several, tls=tls)
+        self._doors = self._open_doors(socket.socket(fileno=http), socket.socket(fileno=grpc))
         self._stop = asyncio.Event()
         self._term = 0
         self._handlers: dict[Kind, Callable[[Frame], Any]] = {
@@ -92,16 +91,33 @@ class Gateway:
             Kind.STOP: lambda _: self._stop.set(),
         }
 
+    def _open_doors(self, http: socket.socket, grpc: socket.socket) -> tuple[DoorServer, Http2Server]:
+        """Both behind one guard and one budget of bytes; clients of gRPC want to be told that h2 is spoken."""
+        settings = self._settings
+        limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
+        budget, shared = Budget(limits.gateway_bytes), settings.gateways > 1
+        guard = guard_of(settings.token_file, settings.tls_client_ca)
+        files = settings.tls_cert, settings.tls_key, settings.tls_client_ca
+        app, calls = HttpApp(self._pipeline, self._models, guard), GrpcApp(self._pipeline, self._models, guard)
+        tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
+        return (
+            DoorServer(app, http, limits, budget=budget, shared=shared, tls=tls),
+            Http2Server(calls, grpc, limits, budget=budget, shared=shared, tls=h2),
+        )
+
     async def run(self) -> int:
         """The whole life; returns the number of requests that were cut off at the drain deadline."""
         asyncio.get_running_loop().add_reader(self._link.fileno(), self._on_link)
         await self._join()
-        self._door.start()
+        for door in self._doors:
+            door.start()
         self._send(frame(Kind.READY))
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._pipeline.watch()), tasks.create_task(self._report())]
             await self._stop.wait()
-            cut = await self._door.stop(self._settings.drain_deadline, last=True, duck_seconds=self._settings.lame_duck)
+            most, duck = self._settings.drain_deadline, self._settings.lame_duck
+            leaving = [tasks.create_task(door.stop(most, last=True, duck_seconds=duck)) for door in self._doors]
+            cut = sum([await door for door in leaving])
             self._reporter.report()
             for task in running:
                 task.cancel()
@@ -149,9 +165,9 @@ class Gateway:
 
 
 def _most_connections() -> int:
-    """A quarter of the descriptors stays for channels: without one a worker's replacement could not be reached."""
+    """Of a door. A quarter of the descriptors stays for channels: without one a new worker could not be reached."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(Limits().connections, descriptors * 3 // 4)
+    return min(Limits().connections, descriptors * 3 // 8)
 
 
 if __name__ == "__main__":

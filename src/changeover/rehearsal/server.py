@@ -79,7 +79,8 @@ class PrivateServer:
         """
         self.repository.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.repository), "--host", "127.0.0.1"]
-        command += ["--http-port", "0", "--control-port", "0", "--state-dir", str(self._folder / "state")]
+        command += ["--http-port", "0", "--grpc-port", "0", "--control-port", "0"]
+        command += ["--state-dir", str(self._folder / "state")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHANGEOVER_")}
         with self.log.open("wb") as log:
             # In a folder of its own: a changeover.yaml of the working directory is another server's.

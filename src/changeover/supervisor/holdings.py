@@ -39,7 +39,8 @@ class Holdings:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._settings = settings
         self._lock = _lock(_prepared_state(settings.state))
-        self.http = _listen(settings.host, settings.http_port, "--http-port")
+        self._http = _listen(settings.host, settings.http_port, "--http-port")
+        self._grpc = _listen(settings.host, settings.grpc_port, "--grpc-port")
         self._control = _listen(settings.host, settings.control_port, "--control-port")
         self._page, self._store = page.create_page(), page.create_store()
         self._page_ro, self._store_ro = page.read_only(self._page), page.read_only(self._store)
@@ -47,8 +48,18 @@ class Holdings:
         self._announce()
 
     def for_gateway(self) -> list[int]:
-        """Descriptors that a gateway starts with: listening socket, page and store to read."""
-        return [self.http.fileno(), self._page_ro, self._store_ro]
+        """Descriptors that a gateway starts with: listening sockets, page and store to read."""
+        return [self._http.fileno(), self._grpc.fileno(), self._page_ro, self._store_ro]
+
+    @property
+    def open(self) -> bool:
+        """Whether a gateway that starts now could still take in who waits."""
+        return self._http.fileno() >= 0
+
+    def close_doors(self) -> None:
+        """Nobody is taken in any more."""
+        self._http.close()
+        self._grpc.close()
 
     def for_controller(self, known: int) -> list[int]:
         """Descriptors that a controller starts with: listening socket, page and store to write, what is known."""
@@ -66,15 +77,19 @@ class Holdings:
     def _announce(self) -> None:
         """Write `server.json` into the state folder: where this server listens."""
         host, scheme, state = self._settings.host, self._settings.scheme, self._settings.state
-        http, control = self.http.getsockname()[1], self._control.getsockname()[1]
+        sockets = {"http": self._http, "grpc": self._grpc, "control": self._control}
+        ports = {f"{name}_port": sock.getsockname()[1] for name, sock in sockets.items()}
         path = state / "server.json"
-        body = {"pid": os.getpid(), "host": host, "http_port": http, "control_port": control, "scheme": scheme}
+        body = {"pid": os.getpid(), "host": host, **ports, "scheme": scheme}
         try:
             path.with_suffix(".tmp").write_text(json.dumps(body))
             path.with_suffix(".tmp").rename(path)
         except OSError as error:
             raise _unusable(state, error) from error
-        log.info("serving on %s://%s:%d, control on %s://%s:%d", scheme, host, http, scheme, host, control)
+        log.info(
+            "serving on %s://%s:%d and gRPC on %s:%d, control on %s://%s:%d",
+            scheme, host, ports["http_port"], host, ports["grpc_port"], scheme, host, ports["control_port"],
+        )  # fmt: skip
 
 
 def memory(value: object) -> int:

@@ -218,7 +218,7 @@ class Supervisor:
             return
         log.info("stopping: answering what is in flight")
         self.stopping = True
-        self.timers.later(self.settings.lame_duck + _LEAVING, self._holdings.http.close)
+        self.timers.later(self.settings.lame_duck + _LEAVING, self._holdings.close_doors)
         self.timers.later(self.settings.lame_duck + self.settings.drain_deadline, self._overdue)
         for gateway in self.family.of(Role.GATEWAY):
             self.family.send(gateway, frame(Kind.STOP))
@@ -232,8 +232,8 @@ class Supervisor:
             self._end_unless(code != 0 and self._start_a_last())
 
     def _start_a_last(self) -> bool:
-        """Start a gateway that answers those who wait in the listening socket and goes; whether there is one."""
-        if self._holdings.http.fileno() < 0 or self._last_gateways == 0:
+        """Start a gateway that answers those who wait in the listening sockets and goes; whether there is one."""
+        if not self._holdings.open or self._last_gateways == 0:
             return False
         self._last_gateways -= 1
         try:

@@ -40,9 +40,10 @@ class Server:
         self.state = Path(str(settings.pop("state_dir", folder / "state")))
         self.log = folder / "server.log"
         self.http_port = 0
+        self.grpc_port = 0
         self.control_port = 0
-        self._settings: dict[str, object] = {"http_port": 0, "control_port": 0, "lame_duck": 0.3, "settle": 0.2}
-        self._settings["gateways"] = 1
+        self._settings: dict[str, object] = {"http_port": 0, "grpc_port": 0, "control_port": 0, "gateways": 1}
+        self._settings |= {"lame_duck": 0.3, "settle": 0.2}
         self._settings |= settings
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: dict[int, psutil.Process] = {}
@@ -88,7 +89,7 @@ class Server:
         if not self.running:
             raise RuntimeError(f"the server did not start\n{self.tail()}")
         ports = json.loads(told.read_text())
-        self.http_port, self.control_port = ports["http_port"], ports["control_port"]
+        self.http_port, self.grpc_port, self.control_port = (ports[f"{p}_port"] for p in ("http", "grpc", "control"))
 
     def launch(self) -> None:
         """Start the processes, and wait for nothing: what is damaged refuses to start."""
@@ -179,7 +180,7 @@ class Server:
             Outlived: something is, after `patience` seconds.
         """
         deadline = time.monotonic() + patience
-        while left := traces(self._seen.values(), (self.http_port, self.control_port)):
+        while left := traces(self._seen.values(), (self.http_port, self.grpc_port, self.control_port)):
             if time.monotonic() > deadline:
                 raise Outlived("; ".join(left))
             time.sleep(PAUSE)

@@ -66,6 +66,10 @@ class Connection(Protocol):
 class Gate:
     """Limits, budget, clock and the set of open connections.
 
+    Args:
+        limits: what a client may cost.
+        budget: shared with the other doors of this gateway; one of its own when not given.
+
     Attributes:
         now: `time.monotonic()` at the last tick: exact enough for time-outs, free to read.
         ducking: every answer ends its connection.
@@ -73,9 +77,9 @@ class Gate:
 
     __slots__ = ("budget", "connections", "counts", "ducking", "heads", "limits", "now", "stamp")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget | None = None) -> None:
         self.limits = limits
-        self.budget = Budget(limits.gateway_bytes)
+        self.budget = budget or Budget(limits.gateway_bytes)
         self.heads = HeadCache(limits)
         self.stamp = Stamp()
         self.connections: set[Connection] = set()

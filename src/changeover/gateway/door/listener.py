@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.gate import Counts, Gate
 from changeover.gateway.door.http1 import Http1Door
 from changeover.gateway.door.limits import TICK_SECONDS, Limits
@@ -236,6 +237,7 @@ class DoorServer(Listener):
         app: called with each whole request.
         sock: see `Listener`, as `shared` and `tls`.
         limits: the defaults when not given.
+        budget: see `Gate`.
     """
 
     def __init__(
@@ -244,10 +246,11 @@ class DoorServer(Listener):
         sock: socket.socket,
         limits: Limits | None = None,
         *,
+        budget: Budget | None = None,
         shared: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        gate = Gate(limits or Limits())
+        gate = Gate(limits or Limits(), budget)
         super().__init__(gate, lambda: Http1Door(gate, app), sock, shared=shared, tls=tls)
 
 

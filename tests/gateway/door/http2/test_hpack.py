@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from changeover.gateway.door.http2.frames import Broken, Code
 from changeover.gateway.door.http2.hpack import Decoder, Field, encode
-from tests.gateway.door.http2.needed import needed
+from tests.needed import needed
 
 LIMIT = 16 * 1024
 FIELDS = st.lists(

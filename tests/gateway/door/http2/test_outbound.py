@@ -15,8 +15,8 @@ from changeover.gateway.door.http2.message import PREFIX, prefix
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.limits import Limits
-from tests.gateway.door.http2.needed import needed
 from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, Served
+from tests.needed import needed
 
 from grpc_door_wire import OPENING, call  # isort: skip
 

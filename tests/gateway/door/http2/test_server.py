@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.door.http2.needed import needed
 from tests.gateway.door.http2.served import ECHO, Served
+from tests.needed import needed
 
 from grpc_door_served import served  # isort: skip
 

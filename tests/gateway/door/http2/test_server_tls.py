@@ -12,8 +12,8 @@ from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.frames import Setting
 from changeover.tls import TlsFiles, server_context
 from tests.certificates import Authority
-from tests.gateway.door.http2.needed import needed
 from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, serving
+from tests.needed import needed
 
 from grpc_door_wire import call  # isort: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
+from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import CallApp
 from changeover.gateway.door.http2.connection import Http2Door
@@ -19,6 +20,7 @@ class Http2Server(Listener):
         app: called with each whole call.
         sock: see `Listener`, as `shared`.
         limits: the defaults when not given.
+        budget: see `Gate`.
         tls: a context of its own, made with `alpn="h2"`: clients of gRPC end a connection on which nobody says so.
     """
 
@@ -28,8 +30,9 @@ class Http2Server(Listener):
         sock: socket.socket,
         limits: Limits | None = None,
         *,
+        budget: Budget | None = None,
         shared: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        gate = Gate(limits or Limits())
+        gate = Gate(limits or Limits(), budget)
         super().__init__(gate, lambda: Http2Door(gate, app), sock, shared=shared, tls=tls)

@@ -13,5 +13,7 @@ import pytest
 def needed(name: str) -> Any:
     """The module, when it is installed."""
     if importlib.util.find_spec(name) is None and not os.environ.get("CI"):
-        pytest.skip(f"{name} is not installed; it is in the development group of pyproject.toml")
+        pytest.skip(
+            f"{name} is not installed; it is in the development group of pyproject.toml", allow_module_level=True
+        )
     return importlib.import_module(name)

@@ -1,0 +1,148 @@
+"""The methods of the data plane's gRPC port: OIP as Triton's and KServe's clients speak it, and health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from changeover.access import Guard, Scope
+from changeover.errors import ChangeoverError, NotFound
+from changeover.gateway.catalogue import METADATA, describe, target_of
+from changeover.gateway.door.http2.call import Call
+from changeover.gateway.door.http2.fields import Status, reason_field
+from changeover.gateway.grpc_asker import GrpcAsker, error_status
+from changeover.gateway.models import Models
+from changeover.gateway.pipeline import Pipeline
+from changeover.protocol.oip_grpc import route_of
+from changeover.protocol.oip_grpc_messages import decode, encode
+from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
+
+INFERENCE: Final = "inference.GRPCInferenceService"
+HEALTH: Final = "grpc.health.v1.Health"
+
+Values = dict[str, Any]
+
+
+class Method(NamedTuple):
+    """A row of this port's table: what answers, and the scope it takes. There is no row without a scope.
+
+    Attributes:
+        what: the handler's name; empty for a method of Triton's that is not here.
+        scope: what the caller must be allowed to.
+        sentence: for a method that is not here: what to do instead.
+    """
+
+    what: str
+    scope: Scope
+    sentence: str = ""
+
+
+_STREAM: Final = "there are no streams here yet; ask with ModelInfer, calls share one connection"
+_CONTROL: Final = "models are not loaded through this port; push them, or put them into the repository"
+_MEMORY: Final = "tensors are not taken from shared memory here; send them in the message"
+_LOGS: Final = "this cannot be set here"
+_OF_SERVICE: Final = {
+    "ServerLive": Method("live", Scope.OPEN),
+    "ServerReady": Method("ready", Scope.OPEN),
+    "ModelReady": Method("model_ready", Scope.INFER),
+    "ServerMetadata": Method("server", Scope.INFER),
+    "ModelMetadata": Method("model", Scope.INFER),
+    "ModelInfer": Method("infer", Scope.INFER),
+    "ModelStreamInfer": Method("", Scope.INFER, _STREAM),
+    "ModelConfig": Method("", Scope.INFER, "there is no configuration of Triton's here; ask ModelMetadata"),
+    "ModelStatistics": Method("", Scope.INFER, "statistics are on the control port: GET /v1/models/NAME"),
+    "RepositoryIndex": Method("", Scope.INFER, "ask GET /v2/models on the HTTP port"),
+    "RepositoryModelLoad": Method("", Scope.INFER, _CONTROL),
+    "RepositoryModelUnload": Method("", Scope.INFER, _CONTROL),
+    "SystemSharedMemoryStatus": Method("", Scope.INFER, _MEMORY),
+    "SystemSharedMemoryRegister": Method("", Scope.INFER, _MEMORY),
+    "SystemSharedMemoryUnregister": Method("", Scope.INFER, _MEMORY),
+    "CudaSharedMemoryStatus": Method("", Scope.INFER, _MEMORY),
+    "CudaSharedMemoryRegister": Method("", Scope.INFER, _MEMORY),
+    "CudaSharedMemoryUnregister": Method("", Scope.INFER, _MEMORY),
+    "TraceSetting": Method("", Scope.INFER, _LOGS),
+    "LogSettings": Method("", Scope.INFER, _LOGS),
+}
+METHODS: Final = {
+    **{f"/{INFERENCE}/{name}": method for name, method in _OF_SERVICE.items()},
+    f"/{HEALTH}/Check": Method("check", Scope.OPEN),
+    f"/{HEALTH}/Watch": Method("", Scope.OPEN, "health is not streamed here; ask Check again and again"),
+}
+"""By path."""
+
+
+class GrpcApp:
+    """Answers the calls of the gRPC port. Health needs no room in any queue, so it is answered under overload.
+
+    Args:
+        pipeline: takes the inferences.
+        models: what is served.
+        guard: lets each call pass or not, by the scope of its method; None lets all pass.
+    """
+
+    def __init__(self, pipeline: Pipeline, models: Models, guard: Guard | None = None) -> None:
+        self._pipeline = pipeline
+        self._models = models
+        self._guard = guard
+        self._handlers: dict[str, Callable[[Values], Values]] = {
+            "live": self._live,
+            "ready": self._ready,
+            "model_ready": self._model_ready,
+            "server": self._server,
+            "model": self._model,
+            "check": self._check,
+        }
+
+    def __call__(self, call: Call) -> None:
+        """Take one call."""
+        method = METHODS.get(call.path)
+        if method is None:
+            _unimplemented(call, f"no such method: {call.path}")
+            return
+        try:
+            if self._guard is not None:
+                self._guard.check(method.scope, call.headers.get(b"authorization"), call.certified)
+            if method.what == "infer":
+                name, version = route_of(call.body)
+                self._pipeline.infer(GrpcAsker(call), name, version or None)
+            elif method.what:
+                self._answer(call, method.what)
+            else:
+                _unimplemented(call, f"{call.path[1:]} is not served here: {method.sentence}")
+        except ChangeoverError as error:
+            error_status(call, error)
+
+    def _answer(self, call: Call, what: str) -> None:
+        messages = SCHEMA[call.path]
+        values = self._handlers[what](decode(messages.request, call.body))
+        call.respond((encode(messages.response, values),))
+
+    def _live(self, _: Values) -> Values:
+        return {"live": True}
+
+    def _ready(self, _: Values) -> Values:
+        return {"ready": self._models.ready}
+
+    def _server(self, _: Values) -> Values:
+        return METADATA
+
+    def _model_ready(self, asked: Values) -> Values:
+        """A model that nobody knows is not ready: clients of Triton ask before they load one."""
+        try:
+            target = target_of(self._models, asked["name"], asked["version"] or None)
+        except ChangeoverError:
+            return {"ready": False}
+        return {"ready": target.batcher.channel is not None}
+
+    def _model(self, asked: Values) -> Values:
+        return describe(self._models, asked["name"], asked["version"] or None)
+
+    def _check(self, asked: Values) -> Values:
+        service = asked["service"]
+        if service not in ("", INFERENCE, HEALTH):
+            raise NotFound(f"no such service: {service!r}", reason="service_not_found")
+        return {"status": "SERVING" if self._models.ready else "NOT_SERVING"}
+
+
+def _unimplemented(call: Call, sentence: str) -> None:
+    call.fail(Status.UNIMPLEMENTED, sentence, reason_field("method_not_served"))

@@ -1,0 +1,101 @@
+"""An inference that is asked for over gRPC, and the error tree as codes of gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from changeover.errors import (
+    ChangeoverError,
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    ModelNotReady,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    Unauthenticated,
+)
+from changeover.gateway.door.http2.call import Call
+from changeover.gateway.door.http2.fields import Status, reason_field
+from changeover.gateway.door.http2.hpack import encode
+from changeover.protocol import oip_grpc
+from changeover.protocol.oip import InferRequest
+from changeover.tensors import Raw, Tensor
+
+_STATUS: Final = (
+    (Unauthenticated, Status.UNAUTHENTICATED),
+    (Forbidden, Status.PERMISSION_DENIED),
+    (NotFound, Status.NOT_FOUND),
+    (TooLarge, Status.RESOURCE_EXHAUSTED),
+    (Conflict, Status.FAILED_PRECONDITION),
+    (Overloaded, Status.UNAVAILABLE),
+    (ModelNotReady, Status.UNAVAILABLE),
+    (DeadlineExceeded, Status.DEADLINE_EXCEEDED),
+)
+"""`UNAVAILABLE` for what may be well a moment later: it is the code that clients' retry policies name. What is too
+large is `RESOURCE_EXHAUSTED`, as a message over the limit is in every gRPC server."""
+
+
+class GrpcAsker:
+    """The `Asker` of a call of the gRPC port."""
+
+    __slots__ = ("_call", "headers", "received", "size", "timeout")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.headers = call.headers
+        self.size = len(call.body)
+        self.received = call.received
+        self.timeout = call.timeout
+
+    def watch(self, gone: Callable[[], None] | None) -> None:
+        """Call `gone` when the client cancels or goes away."""
+        self._call.abandoned = gone
+
+    def decode(self) -> InferRequest:
+        """See `Asker`."""
+        return oip_grpc.decode(self._call.body).request
+
+    def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:
+        """See `Asker`; every output as raw contents."""
+        return oip_grpc.encode_response(model, version, asked.id, outputs)
+
+    def send(self, chunks: list[Raw], epoch: int) -> None:
+        """Answer with OK."""
+        self._call.respond(chunks, epoch_field(epoch))
+
+    def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
+        """Answer with the error's code."""
+        error_status(self._call, error, epoch)
+
+
+def status_of(error: ChangeoverError) -> Status:
+    """The code of an error: the caller's faults have their own, and what is left is a defect of model or server."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return status
+    return Status.INVALID_ARGUMENT if error.fault == "caller" else Status.INTERNAL
+
+
+def error_status(call: Call, error: ChangeoverError, epoch: int | None = None) -> None:
+    """Answer with the code and the sentence; metadata hold the reason, and when to come again."""
+    fields = reason_field(error.reason)
+    if epoch is not None:
+        fields += epoch_field(epoch)
+    if isinstance(error, Overloaded | ModelNotReady):
+        fields += _retry_fields(error.retry_after)
+    call.fail(status_of(error), error.message, fields)
+
+
+@lru_cache(256)
+def epoch_field(epoch: int) -> bytes:
+    """Metadata of an inference's answer."""
+    return encode([(b"changeover-epoch", b"%d" % epoch)])
+
+
+@lru_cache(64)
+def _retry_fields(seconds: int) -> bytes:
+    """`retry-after` as over HTTP, and what gRPC's own retries obey (its proposal A6)."""
+    return encode([(b"retry-after", b"%d" % seconds), (b"grpc-retry-pushback-ms", b"%d" % (seconds * 1000))])

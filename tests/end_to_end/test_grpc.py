@@ -1,0 +1,225 @@
+"""The gRPC port from outside, by grpcio and by Triton's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from changeover.demo import digits
+from changeover.testing import INSTANT, PATIENCE, Server, exchange, wait_for
+from tests import onnx_models
+from tests.conftest import Serve
+from tests.end_to_end.crowd import FACTORS, in_service
+from tests.grpc_traffic import OPTIONS, GrpcTraffic, channel, method, numbers, question
+from tests.needed import needed
+
+grpc = needed("grpc")
+triton = needed("tritonclient.grpc")
+triton_aio = needed("tritonclient.grpc.aio")
+
+SCALE = onnx_models.scale(FACTORS["1"]).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with `double`, the digits, and a model that takes its time, one row a run."""
+    with Server(tmp_path_factory.mktemp("grpc")) as made:
+        made.deploy("double", onnx_models.scale(2).SerializeToString())
+        made.deploy(digits.MODEL, digits.model_bytes("1"))
+        made.plan("slow", INSTANT + "runtime: {max_batch: 1}\n")
+        made.deploy("slow", onnx_models.slow(100).SerializeToString())
+        yield made
+
+
+@pytest.fixture
+def open_channel(server: Server) -> Iterator[Any]:
+    """A connection of its own."""
+    with channel(server.grpc_port) as made:
+        yield made
+
+
+def refused(call: Any) -> tuple[str, str | None]:
+    """Code and reason of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as error:
+        call()
+    fields = dict(error.value.trailing_metadata() or ())
+    return error.value.code().name, fields.get("changeover-reason")
+
+
+def test_health_and_metadata(server: Server, open_channel: Any) -> None:
+    """Triton's client finds server and models, with the same metadata as over HTTP."""
+    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert [client.is_model_ready(name) for name in ("double", "nobody")] == [True, False]
+        assert client.get_server_metadata(as_json=True) == exchange(server.http_port, "GET", "/v2").json()
+        told = client.get_model_metadata("double")
+        http = exchange(server.http_port, "GET", "/v2/models/double").json()
+        assert [(t.name, t.datatype, list(t.shape)) for t in told.inputs] == [
+            (t["name"], t["datatype"], t["shape"]) for t in http["inputs"]
+        ]
+        assert (told.name, list(told.versions), told.platform) == (http["name"], http["versions"], http["platform"])
+    check = open_channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert check(b"", timeout=PATIENCE) == b"\x08\x01"  # SERVING
+
+
+def test_digits_have_the_same_scores_over_both_protocols(server: Server) -> None:
+    """A batch of real images; id, version and epoch come with the scores."""
+    images = digits.load_samples().inputs()[:8]
+    put = triton.InferInput(digits.INPUT, list(images.shape), "FP32")
+    put.set_data_from_numpy(images)
+    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        result = client.infer(digits.MODEL, [put], request_id="seven")
+    request = {"inputs": [{"name": digits.INPUT, "shape": list(images.shape), "datatype": "FP32",
+                           "data": images.reshape(-1).tolist()}]}  # fmt: skip
+    over_http = server.infer(digits.MODEL, request).json()
+    scores = np.array(over_http["outputs"][0]["data"], np.float32).reshape(over_http["outputs"][0]["shape"])
+    assert np.allclose(result.as_numpy(digits.OUTPUT), scores, rtol=1e-5)
+    told = result.get_response()
+    assert (told.id, told.model_name, told.model_version) == ("seven", digits.MODEL, over_http["model_version"])
+
+
+def test_tritons_asyncio_client(server: Server) -> None:
+    """Many at once, each with its own answer; typed contents go in as well as raw ones."""
+
+    async def scenario() -> None:
+        async with triton_aio.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+
+            async def ask(number: int) -> list[list[float]]:
+                put = triton_aio.InferInput("x", [1, 4], "FP32")
+                put.set_data_from_numpy(np.full((1, 4), number, np.float32))
+                outputs = [triton_aio.InferRequestedOutput("y")]
+                result = await client.infer("double", [put], outputs=outputs, client_timeout=PATIENCE)
+                answer: list[list[float]] = result.as_numpy("y").tolist()
+                return answer
+
+            answers = await asyncio.gather(*map(ask, range(100)))
+            assert answers == [[[2.0 * number] * 4] for number in range(100)]
+
+    asyncio.run(scenario())
+
+
+def test_typed_contents_are_taken(open_channel: Any) -> None:
+    """As other clients than Triton's send them."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "contents": {"fp32_contents": [1, 2, 3, 4]}}
+    answer = method(open_channel, "ModelInfer")({"model_name": "double", "inputs": [tensor]}, timeout=PATIENCE)
+    assert numbers(answer) == [2, 4, 6, 8]
+
+
+def test_metadata_act_as_the_headers_do(open_channel: Any) -> None:
+    """Version, key and timeout of a call; the epoch of its answer."""
+    infer = method(open_channel, "ModelInfer")
+    asked = question("double", [1, 2, 3, 4])
+    named = (("changeover-version", "1"), ("changeover-key", "me"), ("changeover-timeout", "20s"))
+    answer, made = infer.with_call(asked, timeout=PATIENCE, metadata=named)
+    assert (answer["model_version"], int(dict(made.initial_metadata())["changeover-epoch"]) > 0) == ("1", True)
+    for field, reason in (("changeover-version", "version_not_found"), ("changeover-timeout", "invalid_timeout")):
+        assert refused(lambda f=field: infer(asked, timeout=PATIENCE, metadata=((f, "never"),)))[1] == reason
+
+
+def test_bad_input_has_a_code_and_a_reason(open_channel: Any) -> None:
+    """And the connection goes on."""
+    infer = method(open_channel, "ModelInfer")
+
+    def of(asked: dict[str, Any]) -> tuple[str, str | None]:
+        return refused(lambda: infer(asked, timeout=PATIENCE))
+
+    good = question("double", [1, 2, 3, 4])
+    assert of({**good, "model_name": "nobody"}) == ("NOT_FOUND", "model_not_found")
+    assert of({**good, "model_version": "77"}) == ("NOT_FOUND", "version_not_found")
+    assert of({**good, "outputs": [{"name": "z"}]}) == ("NOT_FOUND", "unknown_output")
+    assert of(question("double", [1, 2, 3])) == ("INVALID_ARGUMENT", "shape_mismatch")
+    assert of({**good, "raw_input_contents": [b"1"]}) == ("INVALID_ARGUMENT", "shape_data_mismatch")
+    raw = open_channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    assert refused(lambda: raw(b"\xff\xff", timeout=PATIENCE)) == ("INVALID_ARGUMENT", "malformed_protobuf")
+    other = open_channel.unary_unary("/inference.GRPCInferenceService/ModelStatistics")
+    assert refused(lambda: other(b"", timeout=PATIENCE)) == ("UNIMPLEMENTED", "method_not_served")
+    assert numbers(infer(good, timeout=PATIENCE)) == [2, 4, 6, 8]
+
+
+def test_a_deadline_ends_a_call_wherever_it_was_named(open_channel: Any) -> None:
+    """By the server's word when the metadata name it, by the client's own when gRPC's word does."""
+    infer = method(open_channel, "ModelInfer")
+    asked = question("slow", [1, 2, 3, 4])
+    hasty = (("changeover-timeout", "20ms"),)
+    assert refused(lambda: infer(asked, timeout=PATIENCE, metadata=hasty)) == ("DEADLINE_EXCEEDED", "deadline_exceeded")
+    assert refused(lambda: infer(asked, timeout=0.02))[0] == "DEADLINE_EXCEEDED"
+    assert numbers(infer(asked, timeout=PATIENCE)) == [1, 2, 3, 4]
+
+
+def test_cancelled_calls_make_room(open_channel: Any) -> None:
+    """Forty calls for a slow model, then none: who comes next waits for what runs, not for those that left."""
+    infer = method(open_channel, "ModelInfer")
+    asked = question("slow", [1, 2, 3, 4])
+    single = []
+    for _ in range(3):
+        began = time.monotonic()
+        infer(asked, timeout=PATIENCE)
+        single.append(time.monotonic() - began)
+    running = [infer.future(asked, timeout=PATIENCE) for _ in range(40)]
+    running[0].result()
+    for call in running[1:]:
+        call.cancel()
+    began = time.monotonic()
+    assert numbers(infer(asked, timeout=PATIENCE)) == [1, 2, 3, 4]
+    assert time.monotonic() - began < 15 * sorted(single)[1]
+
+
+def test_a_thousand_calls_at_once_over_one_channel(server: Server) -> None:
+    """Each has its own answer."""
+
+    async def scenario() -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}", OPTIONS) as over:
+            infer = method(over, "ModelInfer")
+            calls = [infer(question("double", [n, 0, 0, 0]), timeout=PATIENCE) for n in range(1000)]
+            answers = await asyncio.gather(*calls)
+            assert [numbers(answer)[0] for answer in answers] == [2.0 * n for n in range(1000)]
+
+    asyncio.run(scenario())
+
+
+def test_a_version_is_replaced_under_load(serve: Serve) -> None:
+    """Five changeovers: no call fails, none has another version's numbers, none is stale."""
+    server = serve()
+    server.deploy("m", SCALE, 1)
+    with GrpcTraffic(server.grpc_port, "m", FACTORS) as traffic:
+        for version in range(2, 7):
+            server.deploy("m", onnx_models.scale(FACTORS[str(version)]).SerializeToString(), version)
+            traffic.wait_for_version(str(version))
+    report = traffic.report
+    assert (report.failed, report.refused, report.wrong) == ([], 0, 0)
+    assert report.versions() == {str(version) for version in range(1, 7)}
+    assert [report.stale(str(v - 1), str(v)) for v in range(2, 7)] == [0] * 5
+
+
+def test_a_stop_loses_no_call(serve: Serve) -> None:
+    """SIGTERM under load: what was sent is answered, later ones find nobody to connect to."""
+    server = serve(gateways=2)
+    server.deploy("m", SCALE)
+    in_service(server, 2)
+    with GrpcTraffic(server.grpc_port, "m", FACTORS) as traffic:
+        assert server.stop() == 0
+        wait_for(lambda: traffic.report.refused > 0, "a call that finds nobody")
+    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
+
+
+def test_a_killed_gateway_takes_only_what_it_held(serve: Serve) -> None:
+    """Its calls end as UNAVAILABLE, which clients try again; the channels go on with the other gateway and the next."""
+    server = serve(gateways=2)
+    server.deploy("m", SCALE)
+    first, _ = in_service(server, 2)
+    with GrpcTraffic(server.grpc_port, "m", FACTORS, channels=8) as traffic:
+        first.send_signal(signal.SIGKILL)
+        in_service(server, 2)
+        traffic.wait_for_answers(200)
+        failed = list(traffic.report.failed)
+        traffic.wait_for_answers(200)
+    assert traffic.report.failed == failed
+    assert all("UNAVAILABLE" in why for why in failed), failed
+    assert traffic.report.wrong == 0

@@ -1,0 +1,215 @@
+"""Methods, scopes and answers of the gRPC port."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from changeover.access import Scope, guard_of
+from changeover.gateway.door.http2.fields import Status
+from changeover.gateway.grpc import HEALTH, METHODS, GrpcApp
+from changeover.gateway.http import HttpApp
+from changeover.protocol.oip_grpc_messages import decode, encode
+from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
+from tests.gateway.calls import INFERENCE, FakeCall, call, inference
+from tests.gateway.stage import Request, Stage, entry, stage
+
+TOKEN, STRAY = "infer-0123456789abcdef", "admin-0123456789abcdef"
+
+
+def in_stage(check: Any, **options: Any) -> None:
+    """Run a check with a stage that serves two versions."""
+
+    async def scenario() -> None:
+        async with stage(**options) as here:
+            here.serve(1, entry(7, "10"), entry(8, "9"))
+            check(here)
+
+    asyncio.run(scenario())
+
+
+def ask(here: Stage, asked: FakeCall, **more: Any) -> FakeCall:
+    """Hand a call to the application."""
+    GrpcApp(here.pipeline, here.models, **more)(asked)  # type: ignore[arg-type]
+    return asked
+
+
+def test_every_method_has_a_scope_and_an_answer() -> None:
+    """Each method that the services declare stands in the table, and what answers it is there."""
+
+    def check(here: Stage) -> None:
+        assert set(SCHEMA) <= set(METHODS)
+        handlers = GrpcApp(here.pipeline, here.models)._handlers
+        for path, method in METHODS.items():
+            assert isinstance(method.scope, Scope), path
+            assert bool(method.what) != bool(method.sentence), path
+            assert method.what in ("", "infer", *handlers), path
+
+    in_stage(check)
+
+
+@pytest.mark.parametrize("path", [path for path, method in METHODS.items() if method.sentence])
+def test_what_is_not_here_is_told_in_a_sentence(path: str) -> None:
+    """UNIMPLEMENTED, whatever the message holds."""
+
+    def check(here: Stage) -> None:
+        asked = ask(here, FakeCall(memoryview(b"\xff"), path))
+        assert (asked.status, asked.reason) == (Status.UNIMPLEMENTED, b"method_not_served")
+        assert asked.message.startswith(path[1:])
+        assert METHODS[path].sentence in asked.message
+
+    in_stage(check)
+
+
+@pytest.mark.parametrize("path", ["/", "/inference.GRPCInferenceService/Nothing", "/other.Service/ModelInfer", ""])
+def test_unknown_methods_are_unimplemented(path: str) -> None:
+    """As in every gRPC server."""
+
+    def check(here: Stage) -> None:
+        asked = ask(here, FakeCall(memoryview(b""), path))
+        assert (asked.status, asked.reason) == (Status.UNIMPLEMENTED, b"method_not_served")
+
+    in_stage(check)
+
+
+def test_both_ports_tell_the_same_of_server_and_model() -> None:
+    """Metadata by gRPC are the fields of the JSON document."""
+
+    def check(here: Stage) -> None:
+        def http(path: str) -> Any:
+            request = Request(b"", method="GET", path=path)
+            HttpApp(here.pipeline, here.models)(request)  # type: ignore[arg-type]
+            return request.json()
+
+        assert plain(ask(here, call("ServerMetadata")).values("ServerMetadataResponse")) == http("/v2")
+        told = plain(ask(here, call("ModelMetadata", name="m")).values("ModelMetadataResponse"))
+        told.pop("properties", None)
+        assert told == http("/v2/models/m")
+        told = plain(ask(here, call("ModelMetadata", name="m", version="9")).values("ModelMetadataResponse"))
+        assert told["versions"] == ["9"]
+        wrong = ask(here, call("ModelMetadata", name="nobody"))
+        assert (wrong.status, wrong.reason) == (Status.NOT_FOUND, b"model_not_found")
+
+    in_stage(check)
+
+
+def plain(value: Any) -> Any:
+    """Tuples and read-only maps as JSON would have them."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def test_readiness_is_the_pages_word() -> None:
+    """The server is live before its first load is over, and ready after; health says the same."""
+
+    def check(here: Stage) -> None:
+        for ready in (False, True):
+            here.page.store(0, int(ready))
+            assert ask(here, call("ServerLive")).values("ServerLiveResponse")["live"] is True
+            assert ask(here, call("ServerReady")).values("ServerReadyResponse")["ready"] is ready
+            assert health(here) == ("SERVING" if ready else "NOT_SERVING")
+            assert health(here, "inference.GRPCInferenceService") == health(here)
+
+    in_stage(check)
+
+
+def health(here: Stage, service: str = "") -> str:
+    """What the standard's health service says, or the code it ends with."""
+    body = encode("grpc.health.v1.HealthCheckRequest", {"service": service})
+    asked = ask(here, FakeCall(memoryview(body), f"/{HEALTH}/Check"))
+    if asked.status is not Status.OK:
+        return str(asked.status.name) if asked.status is not None else ""
+    told = decode("grpc.health.v1.HealthCheckResponse", memoryview(asked.answer))
+    return str(told["status"])
+
+
+def test_health_of_an_unknown_service_is_not_found() -> None:
+    """As the standard says."""
+    in_stage(lambda here: health(here, "other") == "NOT_FOUND" or pytest.fail(health(here, "other")))
+
+
+def test_a_model_is_ready_while_a_worker_can_answer() -> None:
+    """One that nobody knows, or a version that does not serve, is not ready; that is no error."""
+
+    def check(here: Stage) -> None:
+        def ready(**values: str) -> bool:
+            told: bool = ask(here, call("ModelReady", **values)).values("ModelReadyResponse")["ready"]
+            return told
+
+        assert [ready(name="m"), ready(name="m", version="9"), ready(name="m", version="8"), ready(name="n")] == [
+            True, True, False, False,
+        ]  # fmt: skip
+        here.models.targets[7].batcher.on_loss([], [], None)
+        assert [ready(name="m"), ready(name="m", version="9")] == [False, True]
+
+    in_stage(check)
+
+
+def test_a_malformed_question_is_the_callers_fault() -> None:
+    """INVALID_ARGUMENT for bytes that are no message."""
+
+    def check(here: Stage) -> None:
+        asked = ask(here, FakeCall(memoryview(b"\xff\xff"), INFERENCE + "ModelReady"))
+        assert (asked.status, asked.reason) == (Status.INVALID_ARGUMENT, b"malformed_protobuf")
+
+    in_stage(check)
+
+
+@pytest.mark.parametrize("name", ["ServerLive", "ServerReady", "ServerMetadata"])
+def test_health_is_answered_under_overload(name: str) -> None:
+    """It takes no place in a queue."""
+
+    def check(here: Stage) -> None:
+        for _ in range(2):
+            ask(here, inference())
+        assert ask(here, inference()).status is Status.UNAVAILABLE
+        assert ask(here, call(name)).status is Status.OK
+
+    in_stage(check, queue_limit=2)
+
+
+@pytest.mark.parametrize("path", METHODS)
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (None, Status.UNAUTHENTICATED),
+        (b"Bearer nobody-0123456789abcdef", Status.UNAUTHENTICATED),
+        (b"Bearer " + STRAY.encode(), Status.PERMISSION_DENIED),
+        (b"Bearer " + TOKEN.encode(), None),
+    ],
+    ids=["no token", "unknown token", "wrong scope", "right token"],
+)
+def test_each_method_takes_its_scope(
+    tmp_path: Path, path: str, authorization: bytes | None, status: Status | None
+) -> None:
+    """Health is open; everything else refuses a caller without `infer`, before it looks at the message."""
+    file = tmp_path / "tokens"
+    file.write_text(f"infer {TOKEN}\nadmin {STRAY}\n")
+    file.chmod(0o600)
+    guard = guard_of(str(file), None)
+
+    def check(here: Stage) -> None:
+        asked = FakeCall(memoryview(b""), path, {} if authorization is None else {b"authorization": authorization})
+        ask(here, asked, guard=guard)
+        refused = asked.status in (Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)
+        expected = None if METHODS[path].scope is Scope.OPEN else status
+        assert (asked.status if refused else None) == expected
+
+    in_stage(check)
+
+
+def test_a_certificate_is_as_good_as_a_token() -> None:
+    """On a server that verifies certificates, and only there."""
+
+    def check(here: Stage) -> None:
+        guard = guard_of(None, "ca.pem")
+        shown, bare = call("ServerMetadata"), call("ServerMetadata")
+        shown.certified = True
+        assert ask(here, shown, guard=guard).status is Status.OK
+        assert ask(here, bare, guard=guard).status is Status.UNAUTHENTICATED
+
+    in_stage(check)

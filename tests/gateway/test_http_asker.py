@@ -1,0 +1,75 @@
+"""Inferences over HTTP, as the pipeline sees them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from changeover.errors import InvalidRequest, NotFound, TooLarge
+from changeover.gateway.http_asker import HttpAsker
+from changeover.tensors import Datatype, Tensor
+from tests.gateway.stage import Request, question
+
+
+def asker(request: Request) -> HttpAsker:
+    """Of a request that no door has seen."""
+    return HttpAsker(request)  # type: ignore[arg-type]
+
+
+def test_the_answer_has_the_form_that_was_asked_for() -> None:
+    """JSON without a header length, binary with one, and the epoch in both."""
+    outputs = [Tensor("y", Datatype.FP32, (1, 2), bytes(8))]
+    for binary in (False, True):
+        request = question(parameters={"binary_data_output": binary})
+        one = asker(request)
+        asked = one.decode()
+        one.send(one.encode("m", "4", asked, outputs), 9)
+        assert request.status == 200
+        assert b"changeover-epoch: 9\r\n" in request.head
+        assert (b"inference-header-content-length: " in request.head) is binary
+        assert request.answer.endswith(bytes(8)) is binary
+
+
+@pytest.mark.parametrize("text", [b"-1", b"x", b"1" * 11, b"999"])
+def test_a_header_length_that_is_none_is_refused(text: bytes) -> None:
+    """Whatever stands there, the sentence names the body's own length."""
+    request = question(headers={b"inference-header-content-length": text})
+    with pytest.raises(InvalidRequest, match=str(len(request.body))) as refused:
+        asker(request).decode()
+    assert refused.value.reason == "header_length_mismatch"
+
+
+def test_only_json_has_a_limit_of_its_own() -> None:
+    """4 MiB of JSON are too many, as many bytes behind a short header are not."""
+    most = 4 << 20
+    for headers in ({}, {b"inference-header-content-length": b"%d" % (most + 1)}):
+        with pytest.raises(TooLarge) as refused:
+            asker(Request(b" " * (most + 1), headers)).decode()
+        assert refused.value.reason == "json_too_large"
+    columns = most // 4
+    tensor = {"name": "x", "shape": [1, columns], "datatype": "FP32", "parameters": {"binary_data_size": columns * 4}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    length = {b"inference-header-content-length": b"%d" % len(head)}
+    asked = asker(Request(head + bytes(columns * 4), length)).decode()
+    assert asked.inputs[0].shape == (1, columns)
+
+
+def test_a_watched_client_is_told_of_once() -> None:
+    """What was set last counts, and nothing after it was taken back."""
+    request, gone = question(), []
+    one = asker(request)
+    one.watch(lambda: gone.append("first"))
+    one.watch(lambda: gone.append("second"))
+    assert request.abandoned is not None
+    request.abandoned()
+    one.watch(None)
+    assert (gone, request.abandoned) == (["second"], None)
+
+
+def test_an_error_has_its_status_and_reason() -> None:
+    """With the epoch when a table had chosen already."""
+    request = question()
+    asker(request).fail(NotFound("not here", reason="unknown_output"), 5)
+    assert (request.status, request.json()) == (404, {"error": "not here", "reason": "unknown_output"})
+    assert b"changeover-epoch: 5\r\n" in request.head
