@@ -34,6 +34,15 @@ def test_a_good_window_between_begins_anew() -> None:
     assert not guard.failed
 
 
+def test_a_window_that_says_nothing_is_no_slow_one() -> None:
+    """A burst was slow at p99; the calm after it has too few requests for a p99, and the burst is not held against it."""
+    story = Story()
+    guard = watch(Guard(0.5), story, 2.0, 10, (150, 300))
+    assert guard.finding().against
+    watch(guard, story, 1.0, 10, (30, 270))
+    assert not guard.finding().against
+
+
 def test_less_than_the_limit_is_fine() -> None:
     """1.3 times for two minutes."""
     assert not watch(Guard(0.5), Story(), 1.3, 120).failed

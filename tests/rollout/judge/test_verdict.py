@@ -232,6 +232,42 @@ def test_a_latency_guard_in_doubt_is_waited_for() -> None:
     assert bench.ruling(hold=0.0).verdict is Verdict.CLEAR
 
 
+def test_a_doubt_of_keyed_traffic_passes_with_the_next_step() -> None:
+    """What was won before a change of stratum is kept for the verdict, and is no doubt of all that comes after it."""
+    bench, keys = Bench(weight=5_000), {(10, 0): 300}
+
+    def second(times: float) -> Ruling:
+        works = [costs(bench.random, 300, cost) for cost in (0.01 * times, 0.01)]
+        sides = [Side(300, 0, {1: work}, keys=keys) for work in works]
+        bench.judge.observe(bench.story.window(*sides))
+        return bench.ruling(hold=0.0)
+
+    second(1.0)
+    seconds = 0
+    while second(3.0).reason != "doubt":
+        seconds += 1
+        assert seconds < 20
+    bench.story.stratum = (1, 2, 1)
+    rulings = [second(0.8) for _ in range(10)]
+    assert rulings[-1].verdict is Verdict.CLEAR
+    assert max(finding.log_e for finding in rulings[-1].findings) > math.log(4)  # it still counts for a verdict
+
+
+def test_a_doubt_of_the_mirror_stays_in_the_shadow_step() -> None:
+    """Who leaves it by hand takes along what was seen, and no doubt that nothing could dispel: no more is mirrored."""
+    bench = Bench(weight=0)
+    for _ in range(3):
+        bench.judge.observe(bench.story.window(Side(), Side(200), Pairs(20, 1)))
+    bench.judge.observe(bench.story.window(Side(), Side(200), Pairs(20, 5)))
+    assert bench.ruling(minimum=20, hold=0.0).reason == "doubt"
+    bench.story.weight, bench.story.stratum = 500, (2, 1, 1)
+    for _ in range(3):
+        bench.judge.observe(bench.story.window(Side(20), Side(180)))
+    ruling = bench.ruling(minimum=20, hold=0.0)
+    assert ruling.verdict is Verdict.CLEAR
+    assert next(f for f in ruling.findings if f.test == "agreement").log_e > math.log(4)
+
+
 def test_keys_speak_for_themselves() -> None:
     """One broken client of many requests is no doubt of a keyed candidate; many broken ones are."""
     for broken, verdict in (

@@ -158,6 +158,7 @@ class Capital:
         """
         self._saved += float(np.exp(np.minimum(self._invested, 600.0)).sum())
         self._invested = np.full_like(self._prior, -700.0)
+        self._recent = self._recent[:0]
         self._bring_in(self._reserve / 2)
 
     @property
@@ -168,13 +169,15 @@ class Capital:
 
     @property
     def leans(self) -> bool:
-        """Whether all that was seen, or one of the last windows with all after it, speaks against the candidate.
+        """Whether all that is at stake, or one of the last windows with all after it, speaks against the candidate.
 
+        What was set aside counts for a verdict, and not here: nothing that comes later could ever outweigh it.
         A long good past makes the whole evidence slow: who has begun to bet in one of the last windows knows of what
         has broken just now. Such capital expects at most 1 in its turn, so it rarely grows by chance.
         """
         begun = [float(np.logaddexp.reduce(self._prior + row)) for row in self._recent]
-        return max(self.log_e, *begun) >= LEANS if begun else False
+        at_stake = float(np.logaddexp.reduce(np.append(self._invested, math.log(self._reserve))))
+        return max(at_stake, *begun) >= LEANS if begun else False
 
     def memory(self) -> dict[str, Any]:
         """As JSON."""

@@ -99,6 +99,7 @@ class Guard:
             ours = percentile(self._candidate, share) if self._requests[0] >= least else None
             measure = self._measure(name, theirs)
             if ours is None or measure is None:
+                self._row[name] = 0  # windows with one between that says nothing do not follow one another
                 continue
             self._last[name] = (ours, measure)
             excess = ours > measure * (1 + self._limit) and ours > measure + MARGIN

@@ -118,6 +118,8 @@ class Judge:
     def _findings(self) -> tuple[Finding, ...]:
         work = [test.finding() for test in self._work]
         errors, agreement, guard = self._errors.finding(), self._agreement.finding(), self._guard.finding()
+        if not self._mirrored:  # nothing comes any more that could dispel a doubt of it
+            agreement = replace(agreement, against=False)
         if self._keyed.keyed:
             errors = self._by_keys(errors)
             if not self._keyed.enough:
