@@ -13,7 +13,7 @@ from tests.rollout.stage import WORD
 def judged(driver: Driver) -> ScriptedJudge:
     """From now on this judge rules."""
     judge = ScriptedJudge()
-    driver.vigil.make = lambda _: judge
+    driver.vigil.hearing.make = lambda _: judge
     return judge
 
 

@@ -106,7 +106,9 @@ class MemoryFleet:
 
     def in_force(self, word: int) -> RoutingTable | None:
         """The table that gateways pick from."""
-        epoch = self.page.words[word]
+        return self._table(word, self.page.words[word])
+
+    def _table(self, word: int, epoch: int) -> RoutingTable | None:
         found = [r for r in self._store.read() if (r.word, r.epoch) == (word, epoch)]
         return msgspec.json.decode(found[-1].data, type=RoutingTable) if found else None
 
@@ -259,7 +261,7 @@ class MemoryFleet:
 
     def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> evidence.Window:
         self.looks.append((active, candidate, epoch))
-        table = self.in_force(1)
+        table = self._table(1, epoch)
         weight = sum(count for count, loading in table.buckets if loading == candidate) if table else 0
         arms = [evidence.Arm(requests=100), evidence.Arm(requests=weight // 100)]
         return evidence.Window((epoch, candidate, active), since_ns, monotonic_ns(), weight, *arms)

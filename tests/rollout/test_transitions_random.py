@@ -21,6 +21,7 @@ HAPPENS = [
     Event.STEP_CLEAR,
     Event.STEP_FAILED,
     Event.STEP_INCONCLUSIVE,
+    Event.UNJUDGED,
     Event.LOST,
     Event.SUPERSEDED,
     Event.PAUSE_ASKED,

@@ -36,7 +36,7 @@ class Post:
         self.judge = ScriptedJudge()
         self.vigil = Vigil(MODEL, fleet)
         self.vigil.clock = lambda: self.now
-        self.vigil.make = self.make
+        self.vigil.hearing.make = self.make
         self.made: list[Plan] = []
         plan = parse_plan(text)
         offer = Offer(2, stage.artifact(2, text), plan, "push")
@@ -254,28 +254,19 @@ def test_without_a_control_a_verdict_is_an_alarm(
     run(scenario)
 
 
-def test_what_the_last_term_left_counts_once(stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one window before all others, without times; and not at all when the judge's memory is of that table."""
+def test_a_judge_that_raises_holds_the_step(stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine hears of it once; an empty budget of replays is a verdict all the same."""
 
     async def scenario() -> None:
-        seen = Window((5, 2, 1), 0, 9_000, 500, Arm(90, latency={3: 90}), Arm(10, 2, latency={3: 10}))
-        told = fleet.evidence
-        monkeypatch.setattr(fleet, "evidence", lambda *asked: seen if asked[3:] == (5, 0) else told(*asked))
         post = Post(stage, fleet)
-        post.vigil.inherit(5)
-        post.stand(7)
-        for _ in range(2):
-            post.look()
-        strata = [window.stratum[0] for window in post.judge.seen]
-        assert strata == [5, 7, 7]
-        first = post.judge.seen[0]
-        assert (first.seconds, first.candidate, first.active) == (0.0, Arm(10, 2), Arm(90))
-        again = Post(stage, fleet)
-        again.current.memory = {"epoch": 5}
-        again.vigil.inherit(5)
-        again.stand(7)
-        again.look()
-        assert [window.stratum[0] for window in again.judge.seen] == [7]
+        post.stand()
+        monkeypatch.setattr(post.judge, "observe", lambda _: 1 / 0)
+        assert post.look() == (Event.UNJUDGED, "judge_failed", None)
+        post.current.rollout = replace(post.current.rollout, reason="judge_failed")
+        assert post.look() is None
+        seen = Window((5, 2, 1), 0, 1, 500, Arm(), Arm(requests=40, failures=30, shielded=30, spent=3))
+        monkeypatch.setattr(fleet, "evidence", lambda *_: seen)
+        assert post.look() == (Event.STEP_FAILED, "shield_exhausted", "judge")
 
     run(scenario)
 

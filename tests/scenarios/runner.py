@@ -120,7 +120,7 @@ class Play:
     def _begin(self) -> None:
         self._journal = self._stage.journal()
         self._driver = driver = self._stage.driver(self._fleet, self._journal)
-        driver.vigil.make = lambda _: self._judge
+        driver.vigil.hearing.make = lambda _: self._judge
         take = driver.take_in_hand
 
         def noted(rollout_id: str, offer: Offer, source: object) -> Current:

@@ -274,21 +274,22 @@ class Driver:
             await self.feed(current, Event.FOUND_SPLIT)  # a restart could not store its table yet
             return
         current.receipt.count()
-        source = self.standby if current.rollout.promoted else self.active
-        heard = self.vigil.look(current, source, current.candidate)
-        if heard is not None:
+        versions = self.standby if current.rollout.promoted else self.active, current.candidate
+        if self.vigil.take_over(current, *versions):
+            await self._recorder.record(current, asked=False, moves=False)
+        if (heard := self.vigil.look(current, *versions)) is not None:
             await self.feed(current, *heard)
 
     def _again(self, call: Callable[[], Awaitable[object]]) -> None:
-        asyncio.get_running_loop().call_later(_AGAIN, self._inbox.put_nowait, call)
+        asyncio.get_running_loop().call_later(_AGAIN, self.enqueue, call)
 
     def _beside(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         return self._tasks.create_task(coroutine)
 
     def _start_clock(self, current: Current) -> None:
         if current.clock is None:
-            loop = asyncio.get_running_loop()
-            current.clock = loop.call_later(current.window, self._inbox.put_nowait, lambda: self._end_window(current))
+            later = asyncio.get_running_loop().call_later
+            current.clock = later(current.window, self.enqueue, lambda: self._end_window(current))
 
     async def _end_window(self, current: Current) -> None:
         if current is self.current:

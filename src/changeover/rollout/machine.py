@@ -54,8 +54,9 @@ class Event(enum.StrEnum):
     not be loaded. `SWITCHED`: the table of the last switch, forward or back, is in the route page. `NOT_SWITCHED`: that
     switch was given up before its commit, all is as it was. `WAITED`: a way back that was given up is tried again.
 
-    `STEP_CLEAR`, `STEP_FAILED`, `STEP_INCONCLUSIVE`: the judge's verdicts. `LOST`: the candidate's worker crashes again
-    and again, hangs, or takes too much memory. `SUPERSEDED`: a newer version takes this one's place.
+    `STEP_CLEAR`, `STEP_FAILED`, `STEP_INCONCLUSIVE`: the judge's verdicts. `UNJUDGED`: it failed itself, and the step
+    is held until it judges again. `LOST`: the candidate's worker crashes again and again, hangs, or takes too much
+    memory. `SUPERSEDED`: a newer version takes this one's place.
 
     `PAUSE_ASKED`, `RESUME_ASKED`, `PROMOTE_ASKED`, `ABORT_ASKED`, `WEIGHT_ASKED`, `UNDO_ASKED`: by hand.
     `WINDOW_ENDED`: the undo window is over, by time or because a newer rollout waits.
@@ -73,6 +74,7 @@ class Event(enum.StrEnum):
     STEP_CLEAR = "step_clear"
     STEP_FAILED = "step_failed"
     STEP_INCONCLUSIVE = "step_inconclusive"
+    UNJUDGED = "unjudged"
     LOST = "lost"
     SUPERSEDED = "superseded"
     PAUSE_ASKED = "pause_asked"

@@ -128,7 +128,7 @@ async def _resume(
         if event is Event.FOUND_SPLIT:
             current.rollout = replace(current.rollout, stands=_place(current.rollout, decided, entry))
     if decided is not None and event in (Event.FOUND_SPLIT, Event.FOUND_SWITCHED):
-        driver.vigil.inherit(decided.epoch)
+        driver.vigil.hearing.inherit(decided.epoch)
     await driver.feed(current, event)
 
 

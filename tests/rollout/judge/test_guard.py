@@ -35,7 +35,7 @@ def test_a_good_window_between_begins_anew() -> None:
 
 
 def test_a_window_that_says_nothing_is_no_slow_one() -> None:
-    """A burst was slow at p99; the calm after it has too few requests for a p99, and the burst is not held against it."""
+    """A burst was slow at p99; the calm after it has too few requests for a p99, and no burst is held against it."""
     story = Story()
     guard = watch(Guard(0.5), story, 2.0, 10, (150, 300))
     assert guard.finding().against
