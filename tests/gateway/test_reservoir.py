@@ -12,10 +12,11 @@ import pytest
 
 from changeover.gateway import reservoir
 from changeover.gateway.reservoir import MOST_REQUESTS, Reservoir, Shelf, on_sample
+from changeover.prover.gates.agreement import LEAST_REQUESTS
 from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.link import Kind, frame
 from changeover.transport.page import create_sample
-from changeover.transport.sample import EMPTY, MOST_BYTES, read
+from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, read
 from tests.gateway.stage import Stage, entry, question, stage
 
 SPEC = TensorSpec("x", Datatype.UINT8, (-1, -1))
@@ -80,18 +81,56 @@ def test_what_is_old_goes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bytes_are_bounded_for_a_model_and_for_all() -> None:
-    """Large requests are fewer; one over a mebibyte is none; what a model gives back another may take."""
+    """Large requests are fewer, and enough; one over a mebibyte is none; what a model gives back another may take."""
     shelf = Shelf(MOST_BYTES + (4 << 20))
     first, second = Reservoir(shelf), Reservoir(shelf)
     for number in range(100):
-        passing(first, ticket(number, 1 << 20))
-    assert (len(numbers(first)), shelf.left) == (16, 4 << 20)
+        passing(first, ticket(number, LARGEST))
+    assert (len(numbers(first)), shelf.left) == (24, 4 << 20)
+    assert len(numbers(first)) > LEAST_REQUESTS
     for number in range(100):
-        passing(second, ticket(number, 1 << 20))
-        passing(second, ticket(number, (1 << 20) + 1))
-    assert (len(numbers(second)), shelf.left) == (4, 0)
+        passing(second, ticket(number, LARGEST))
+        passing(second, ticket(number, LARGEST + 1))
+    assert ([len(numbers(first)), len(numbers(second))], shelf.left) == ([14, 14], 0)
     first.close()
-    assert (numbers(first), shelf.left) == ([], MOST_BYTES)
+    assert (numbers(first), shelf.left) == ([], MOST_BYTES + (4 << 20) - 14 * LARGEST)
+    for number in range(100_000):
+        passing(second, ticket(number, LARGEST))
+    assert len(numbers(second)) == 24
+
+
+def test_the_shelf_is_shared_alike() -> None:
+    """Whenever a model comes; one whose requests are small has as many as it would alone."""
+    shelf = Shelf(30 * LARGEST)
+    models = [Reservoir(shelf) for _ in range(6)]
+    for kept in models[:-1]:
+        for number in range(200):
+            passing(kept, ticket(number, LARGEST))
+    for number in range(10 * MOST_REQUESTS):
+        passing(models[-1], ticket(number, 64))
+    for number in range(200):
+        for kept in models[:-1]:
+            passing(kept, ticket(number, LARGEST))
+    found = [len(numbers(kept)) for kept in models]
+    assert found[-1] == MOST_REQUESTS
+    assert sum(found[:-1]) == 29
+    assert set(found[:-1]) == {5, 6}
+    assert shelf.left == 30 * LARGEST - sum(kept.bytes for kept in models) >= 0
+
+
+def test_who_makes_room_keeps_any_of_them() -> None:
+    """A sample that had to shrink is still one of all that was seen: 60 rounds, the halves within five deviations."""
+    halves: Counter[int] = Counter()
+    for _ in range(60):
+        shelf = Shelf(20 * LARGEST)
+        first, second = Reservoir(shelf), Reservoir(shelf)
+        for number in range(100):
+            passing(first, ticket(number, LARGEST))
+            if number >= 50:
+                passing(second, ticket(number, LARGEST))
+        assert len(numbers(first)) == 10
+        halves.update(number // 50 for number in numbers(first))
+    assert abs(halves[0] - 300) < 5 * 150**0.5, halves
 
 
 def test_what_the_client_sent_to_a_version_is_not_kept() -> None:

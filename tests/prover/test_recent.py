@@ -61,13 +61,33 @@ def test_one_row_stands_for_a_request_whose_rows_are_apart(memory: int) -> None:
 
 
 def test_a_silent_gateway_is_not_waited_for_long(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be dead. Nobody is asked where nobody may be."""
-    monkeypatch.setattr(recent, "_PATIENCE", 0.05)
+    """It may be dead; that is said where it leaves too few. Nobody is asked where nobody may be."""
+    monkeypatch.setattr(recent, "PATIENCE", 0.05)
     told: list[None] = []
     list(write(memory, 1, Sample(5, [request(1.0)] * 5)))
     found = gather(memory, batchable=True, alive=lambda: told.append(None))
-    assert (found.seen, len(found.requests), bool(told)) == (5, 5, True)
+    assert (found.seen, len(found.requests), found.late, bool(told)) == (5, 5, 1, True)
+    assert str(found) == "5 recent requests are too few, and 1 gateways had not told theirs in 0 s"
     assert gather(None, batchable=True, alive=lambda: None) == Recent()
+
+
+def test_a_sample_that_takes_its_time_is_waited_for(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway under load writes a request now and then; the clock of the test goes a second with each look."""
+    clock = iter(range(100))
+    monkeypatch.setattr(recent.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(recent.time, "sleep", lambda _: None)
+    list(write(memory, 0, Sample(3, [request(1.0)] * 3)))
+    writing = write(memory, 1, Sample(4, [request(2.0)] * 4))
+    found = gather(memory, batchable=True, alive=lambda: next(writing, None))
+    assert (found.seen, len(found.requests), found.late) == (7, 7, 0)
+
+
+def test_why_there_are_too_few_is_said() -> None:
+    """What was seen and not kept is too large, or more than there is room for."""
+    assert str(Recent(19, [{}] * 19)) == "19 recent requests are too few"
+    assert str(Recent(5000, [])) == (
+        "0 recent requests are too few (of 5,000 seen; a gateway keeps none over 1 MiB and 24 MiB a model at most)"
+    )
 
 
 def test_texts_are_what_a_session_takes() -> None:

@@ -2,7 +2,7 @@
 
 A random sample: of the first 100,000 requests each is in it with the same chance (Algorithm R: Vitter, 1985), from
 then on a request's chance to be there still falls by half with every 69,000 newer ones (Aggarwal, 2006). It is bounded
-in requests and bytes, for a model and for all of them, and goes away when a model is marked private.
+in requests and bytes, for a model and for all of them, who share alike, and goes away when a model is marked private.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from changeover.tensors import Tensor
 from changeover.transport.link import Frame
-from changeover.transport.sample import EMPTY, MOST_BYTES, Sample, write
+from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Sample, write
 
 if TYPE_CHECKING:
     from changeover.gateway.router import Model
@@ -24,16 +24,25 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS: Final = 256
 _MOST_SEEN: Final = 100_000
-_LARGEST: Final = 1 << 20
-"""Bytes of a request: it is copied on the event loop."""
 _SHELF: Final = 64 << 20
 
 
 class Shelf:
-    """Bytes that the reservoirs of all models may still take together."""
+    """Bytes that the reservoirs of all models may still take together; whoever has most of them makes room."""
 
     def __init__(self, left: int = _SHELF) -> None:
         self.left = left
+        self.holders: set[Reservoir] = set()
+        """Those that keep anything."""
+
+    def has_room(self, taker: Reservoir, size: int) -> bool:
+        """Whether there is room now: taken from the largest ones, down to what the taker then has itself."""
+        while self.left < size:
+            largest = max(self.holders, key=lambda holder: holder.bytes)
+            if largest.bytes <= taker.bytes + size:
+                return False
+            largest.shrink()
+        return True
 
 
 class Reservoir:
@@ -41,6 +50,7 @@ class Reservoir:
 
     Attributes:
         skip: requests that pass before the next one is offered; the pipeline counts it down.
+        bytes: of all that is kept.
     """
 
     def __init__(self, shelf: Shelf) -> None:
@@ -49,7 +59,7 @@ class Reservoir:
         self._kept: list[list[Tensor]] = []
         self._seen = 0
         self._most = MOST_REQUESTS
-        self._bytes = 0
+        self.bytes = 0
 
     def offer(self, ticket: Ticket) -> None:
         """A request is being answered well; what is kept of it is a copy."""
@@ -66,23 +76,28 @@ class Reservoir:
         """What is kept, in random order."""
         return Sample(self._seen, sample(self._kept, len(self._kept)))
 
+    def shrink(self) -> None:
+        """Keep one less from now on: others have less room than this one."""
+        self._drop()
+        self._most = max(len(self._kept), 1)
+
     def close(self) -> None:
         """Forget everything."""
         self._kept.clear()
-        self._account(-self._bytes)
+        self._account(-self.bytes)
 
     def _keep(self, ticket: Ticket) -> None:
         admitted = ticket.admitted
         size = sum(map(len, admitted.data))
-        if ticket.pinned is not None or size > _LARGEST or ticket.target.entry.private:
+        if ticket.pinned is not None or size > LARGEST or ticket.target.entry.private:
             return
-        if len(self._kept) >= self._most:
+        if len(self._kept) >= self._most and not self._grows(size):
             self._drop()
-        while self._kept and self._bytes + size > MOST_BYTES:
+        while not self._fits(size):
+            if not self._kept:
+                return
             self._drop()
             self._most = len(self._kept) + 1
-        if size > self._shelf.left:
-            return
         self._account(size)
         specs = ticket.target.inputs
         self._kept.append(
@@ -99,9 +114,19 @@ class Reservoir:
         self._kept.pop()
         self._account(-sum(len(tensor.data) for tensor in gone))
 
+    def _fits(self, size: int) -> bool:
+        return self.bytes + size <= MOST_BYTES and self._shelf.has_room(self, size)
+
+    def _grows(self, size: int) -> bool:
+        """One that had to keep less may keep one more again where there is room that nobody has."""
+        grows = self._most < MOST_REQUESTS and self.bytes + size <= MOST_BYTES and size <= self._shelf.left
+        self._most += grows
+        return grows
+
     def _account(self, size: int) -> None:
-        self._bytes += size
+        self.bytes += size
         self._shelf.left -= size
+        (self._shelf.holders.add if self.bytes else self._shelf.holders.discard)(self)
 
 
 def on_sample(message: Frame, models: Mapping[str, Model]) -> None:

@@ -211,10 +211,10 @@ class Proving:
             return "there is no room for a second session of the active version"
         recent = gather(self._sample, batchable=beside.batchable, alive=self._alive)
         gate = Agreement(rule, self._spec.disagreement, self._alive).gate(recent, self._candidate, beside)
-        if gate is None:
-            takes = f"it takes {LEAST_REQUESTS} that are answered in {MOST_SECONDS:.0f} s"
-            return f"{len(recent.requests)} recent requests are too few: {takes}"
-        return gate
+        if gate is not None:
+            return gate
+        why = f"{recent}: it takes {LEAST_REQUESTS} that are answered in {MOST_SECONDS:.0f} s"
+        return failed("accuracy", "sample_late", why) if recent.late and rule.min is not None else why
 
     def _performance(self) -> GateResult:
         rule = self._plan.performance

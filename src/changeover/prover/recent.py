@@ -11,10 +11,11 @@ import numpy as np
 
 from changeover.runtime.session import Array
 from changeover.tensors import Datatype, Tensor
-from changeover.transport.sample import EMPTY, Request, Sample, areas, read
+from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Request, Sample, areas, read
 
-_PATIENCE: Final = 1.0
-"""Seconds that a gateway may take to write: it is asked when the prover is forked."""
+PATIENCE: Final = 15.0
+"""Seconds that a gateway may take to write, a request a turn between its other work: mostly milliseconds. It is asked
+when the prover is forked; one that has died since is waited for in vain."""
 _PAUSE: Final = 0.005
 _MOST: Final = 256
 _SEED: Final = 23
@@ -27,10 +28,19 @@ class Recent:
     Attributes:
         seen: requests that it stands for.
         requests: their inputs by name, in random order.
+        late: gateways that had not written theirs in time.
     """
 
     seen: int = 0
     requests: Sequence[dict[str, Array]] = ()
+    late: int = 0
+
+    def __str__(self) -> str:
+        text = f"{len(self.requests):,} recent requests are too few"
+        if self.seen > len(self.requests):
+            kept = f"none over {LARGEST >> 20} MiB and {MOST_BYTES >> 20} MiB a model at most"
+            text += f" (of {self.seen:,} seen; a gateway keeps {kept})"
+        return text + (f", and {self.late} gateways had not told theirs in {PATIENCE:.0f} s" if self.late else "")
 
 
 def gather(memory: int | None, *, batchable: bool, alive: Callable[[], None]) -> Recent:
@@ -43,7 +53,7 @@ def gather(memory: int | None, *, batchable: bool, alive: Callable[[], None]) ->
     """
     if memory is None:
         return Recent()
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     samples: list[Sample | None] = [None] * areas(memory)
     while True:
         samples = [read(memory, place) if told is None else told for place, told in enumerate(samples)]
@@ -56,7 +66,7 @@ def gather(memory: int | None, *, batchable: bool, alive: Callable[[], None]) ->
     feeds = [{tensor.name: array_of(tensor) for tensor in request} for request in requests]
     if batchable:
         feeds = [_row(one, generator) for one in feeds]
-    return Recent(sum(told.seen for told in samples if told), feeds)
+    return Recent(sum(told.seen for told in samples if told), feeds, samples.count(None))
 
 
 def _merged(samples: Sequence[Sample], generator: np.random.Generator) -> list[Request]:

@@ -15,7 +15,7 @@ from changeover.rollout.offer import Offer
 if TYPE_CHECKING:
     from changeover.rollout.driver import Driver
 
-_NO_VERDICT: Final = frozenset({"journal_unwritable", "record_owed", "gateway_silent", "prover_killed"})
+_NO_VERDICT: Final = frozenset({"journal_unwritable", "record_owed", "gateway_silent", "prover_killed", "sample_late"})
 """Reasons of a failure that say nothing of the version: the server could not try it, or not to the end."""
 log = logging.getLogger("changeover.controller")
 

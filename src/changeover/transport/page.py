@@ -31,7 +31,7 @@ _STORE_HEADER = 4096
 _STORE_BYTES = _STORE_HEADER + 2 * _HALF
 _RECORD = struct.Struct("<IIQQI32s4x")
 _RECORD_MAGIC = 0x31425443
-SAMPLE_AREA = 18 << 20
+SAMPLE_AREA = 26 << 20
 """Bytes that one gateway may fill with a sample of recent requests, its index included."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 

@@ -17,8 +17,10 @@ import msgspec
 from changeover.tensors import Datatype, Tensor
 from changeover.transport.page import SAMPLE_AREA
 
-MOST_BYTES = 16 << 20
-"""Bytes of data in an area; the rest is for the index."""
+LARGEST = 1 << 20
+"""Bytes of a request that a gateway keeps: it is copied on the event loop."""
+MOST_BYTES = 24 * LARGEST
+"""Bytes of data in an area; the rest is for the index. One gateway can bring requests enough, however large."""
 _WORD = struct.Struct("<Q")
 Request = Sequence[Tensor]
 """Its inputs, in any order."""
