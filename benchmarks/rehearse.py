@@ -76,7 +76,7 @@ def rehearsed(folder: Path, plan: str, cases: Sequence[Case], rate: float, minut
     (folder / "model.onnx").write_bytes(digits.model_bytes("1"))
     np.savez(folder / "traffic.npz", **{digits.INPUT: digits.load_samples().inputs()})
     subject = Subject(digits.MODEL, folder / "model.onnx", script(plan, "the plan of the bench", None), None)
-    clients, outcomes = Clients(folder / "traffic.npz", rate, DEADLINE_S), []
+    clients, outcomes = Clients(str(folder / "traffic.npz"), rate, DEADLINE_S), []
     until = time.monotonic() + 60 * minutes
     for outcome in perform(subject, list(cases), clients, timeout=LONGEST_S):
         outcomes.append(outcome)

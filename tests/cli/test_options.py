@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
 
 from changeover.cli.main import app, run
+from changeover.cli.options import grouped
 from tests.cli.fake import FakeControl, usual
 
 TOKEN = "admin-0123456789abcdef"  # noqa: S105 - of this test
@@ -89,3 +91,29 @@ def test_a_refusal_is_told(status: int, reason: str, capsys: pytest.CaptureFixtu
     with FakeControl({"GET /v1/models": (status, {"error": "no entry", "reason": reason})}) as fake:
         assert run(["status", "--control", fake.url]) == 1
     assert f"no entry [{reason}]" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A group of options."""
+
+    side: Annotated[int, typer.Argument()]
+    round: Annotated[bool, typer.Option("--round")] = False
+    name: Annotated[str, typer.Option()] = "a"
+
+
+def test_a_group_is_its_options() -> None:
+    """The command line shows a group's fields where the group stands, and the command gets the group."""
+    got: list[object] = []
+
+    @grouped
+    def draw(place: Annotated[str, typer.Argument()], *, fast: bool = False, shape: Shape, last: str = "z") -> int:
+        got.extend((place, fast, shape, last))
+        return 7
+
+    typed = typer.Typer()
+    typed.command()(draw)
+    command: Any = typer.main.get_command(typed)
+    assert [p.name for p in command.params[:6]] == ["place", "fast", "side", "round", "name", "last"]
+    assert command.main(["here", "3", "--round", "--fast"], standalone_mode=False) == 7
+    assert got == ["here", True, Shape(3, True, "a"), "z"]

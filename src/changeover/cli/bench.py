@@ -15,7 +15,7 @@ from changeover.access import Scope
 from changeover.cli.client import JsonClient
 from changeover.cli.credentials import Address
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import Output, speaks_to
+from changeover.cli.options import Output, grouped, speaks_to
 from changeover.cli.output import Format, pairs, say, show, table
 
 Document = dict[str, Any]
@@ -23,46 +23,45 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The options that become fields of a `LoadSpec` as they are."""
+    """What is sent, and how."""
 
-    rate: float | None
-    connections: int
-    duration: float
-    requests: int
-    binary: bool
-    fresh: float
-    poisson: bool
-    version: str
-    timeout: float
-
-
-@speaks_to("url", Scope.INFER)
-def bench(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
-    url: Annotated[str, typer.Option(help="The server's HTTP port.")] = "http://127.0.0.1:8000",
-    rate: Annotated[float | None, typer.Option(min=0.001, metavar="R", help="Open loop: requests a second.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, metavar="R", help="Open loop: requests a second.")] = None
     connections: Annotated[
         int, typer.Option(min=1, metavar="N", help="Callers of the closed loop; most connections of the open one.")
-    ] = 32,
-    duration: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds of sending.")] = 10.0,
-    requests: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N requests; 0: no bound.")] = 0,
-    binary: Annotated[bool, typer.Option("--binary/--json", help="Tensors as raw bytes or as JSON numbers.")] = True,
-    fresh: Annotated[
-        float, typer.Option(min=0, max=1, help="Fraction of requests with a connection of their own.")
-    ] = 0,
-    poisson: Annotated[bool, typer.Option("--poisson", help="Random arrivals instead of even ones.")] = False,
+    ] = 32
+    duration: Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds of sending.")] = 10.0
+    requests: Annotated[int, typer.Option(min=0, metavar="N", help="Stop after N requests; 0: no bound.")] = 0
+    binary: Annotated[bool, typer.Option("--binary/--json", help="Tensors as raw bytes or as JSON numbers.")] = True
+    fresh: Annotated[float, typer.Option(min=0, max=1, help="Fraction of requests with a connection of their own.")] = 0
+    poisson: Annotated[bool, typer.Option("--poisson", help="Random arrivals instead of even ones.")] = False
     input_file: Annotated[
         Path | None,
         typer.Option("--input", exists=True, dir_okay=False, help="Samples by input name, as described above."),
-    ] = None,
-    version: Annotated[str, typer.Option(help="Ask for this version; default: the server chooses.")] = "",
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="S", help="A request unanswered so long has failed.")] = 30,
+    ] = None
+    version: Annotated[str, typer.Option(help="Ask for this version; default: the server chooses.")] = ""
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="S", help="A request unanswered so long has failed.")] = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is to come of it."""
+
     find_capacity: Annotated[
         bool, typer.Option("--find-capacity", help="Closed-loop runs of --duration with 8 to 64 callers.")
-    ] = False,
+    ] = False
     records: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the times of every request to this .npz.")
-    ] = None,
+    ] = None
+
+
+@speaks_to("url", Scope.INFER)
+@grouped
+def bench(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    *,
+    url: Annotated[str, typer.Option(help="The server's HTTP port.")] = "http://127.0.0.1:8000",
+    load: Load,
+    finding: Finding,
     output: Output = Format.TABLE,
 ) -> int:
     """Send load to a model; exit 0 only if every request was answered, and rightly.
@@ -81,19 +80,19 @@ def bench(
 
         changeover bench digits --find-capacity --duration 2
     """
-    load = Load(rate, connections, duration, requests, binary, fresh, poisson, version, timeout)
-    document = _run(_spec(model, url, load, input_file), find_capacity, records)
-    show(document, output, lambda: capacity_table(document) if find_capacity else result_table(document))
+    document = _run(_spec(model, url, load), finding)
+    view = capacity_table if finding.find_capacity else result_table
+    show(document, output, lambda: view(document))
     return Exit.DONE if document["clean"] else Exit.FAILED
 
 
-def _spec(model: str, url: str, load: Load, input_file: Path | None) -> Any:
+def _spec(model: str, url: str, load: Load) -> Any:
     """Return the `LoadSpec` of the command line."""
     from changeover.bench import LoadSpec
     from changeover.cli.samples import read_samples
 
     metadata = JsonClient(url, option="--url").call("GET", f"/v2/models/{quote(model, safe='')}")
-    samples = read_samples(metadata["inputs"], input_file)
+    samples = read_samples(metadata["inputs"], load.input_file)
     parts = urlsplit(url)
     if parts.scheme != "http":
         raise Usage("--url: the load generator speaks plain HTTP only")
@@ -118,19 +117,19 @@ def _spec(model: str, url: str, load: Load, input_file: Path | None) -> Any:
     )
 
 
-def _run(spec: Any, find_capacity: bool, records: Path | None) -> Document:
+def _run(spec: Any, finding: Finding) -> Document:
     """Run the load in its own process; Ctrl-C ends it early, with its result."""
     from changeover.bench import BenchProcess
 
     progress = _say_progress if sys.stderr.isatty() else None
-    with BenchProcess(spec, capacity=find_capacity, on_progress=progress) as process:
+    with BenchProcess(spec, capacity=finding.find_capacity, on_progress=progress) as process:
         try:
             document = process.result()
         except KeyboardInterrupt:
             process.stop()
             document = process.result(spec.timeout_s + 10)
-        if records is not None and not find_capacity:
-            process.records().save(records)
+        if finding.records is not None and not finding.find_capacity:
+            process.records().save(finding.records)
     return document
 
 

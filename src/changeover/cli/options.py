@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
@@ -24,6 +25,15 @@ ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the mode
 
 CONTROL = "http://127.0.0.1:8002"
 TIMEOUT = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Whether and how long a command waits for the end of the rollout that it starts."""
+
+    wait: Wait = False
+    timeout: Timeout = TIMEOUT
+
 
 _ACCESS = {
     "token_file": "File with the token to send, in the server's form; or set CHANGEOVER_TOKEN.",
@@ -50,12 +60,48 @@ def speaks_to(address: str = "control", scope: Scope = Scope.ADMIN) -> Callable[
             values[address] = Address(values[address], Credentials(token, **files))
             return command(**values)
 
-        parameters = [*inspect.signature(command, eval_str=True).parameters.values(), *_access_parameters()]
-        run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
-        return run  # type: ignore[return-value] # it takes what the command takes, and more
+        return cast(_Command, _with_parameters(run, [*_parameters(command), *_access_parameters()]))
 
     return decorate
+
+
+def grouped(command: _Command) -> _Command:
+    """Let a parameter whose type is a dataclass stand for a group of options, one a field: typer knows no groups."""
+    groups = {p.name: cast(type[Any], p.annotation) for p in _parameters(command) if is_dataclass(p.annotation)}
+
+    @wraps(command)
+    def run(**values: Any) -> int:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        return command(**values)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in _parameters(command):
+        group = groups.get(parameter.name)
+        parameters += [parameter] if group is None else _parameters_of(group)
+    return cast(_Command, _with_parameters(run, parameters))
+
+
+def _parameters(command: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    """What a command takes, by name: the order of the command line is the order in which they stand."""
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _parameters_of(group: type[Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
+        )
+
+
+def _with_parameters(run: Callable[..., int], parameters: list[inspect.Parameter]) -> Callable[..., int]:
+    """A command that shows these parameters to typer."""
+    run.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    return run
 
 
 def _access_parameters() -> list[inspect.Parameter]:

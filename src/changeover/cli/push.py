@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
+from changeover.cli.options import CONTROL, Control, ModelName, Output, Waiting, grouped, speaks_to
 from changeover.cli.output import Format, pairs, say, show
 from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
 
@@ -20,16 +21,23 @@ TAR = "application/x-tar"
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 
-@speaks_to()
-def push(
-    name: ModelName,
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What is pushed, and as what."""
+
     file: Annotated[
         Path, typer.Argument(metavar="FILE", exists=True, help="An .onnx file, a version's folder, or a .tar of one.")
-    ],
-    version: Annotated[str | None, typer.Option(help="Number of the version; default: one more than the last.")] = None,
-    plan: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A model.yaml for it.")] = None,
-    wait: Wait = False,
-    timeout: Timeout = TIMEOUT,
+    ]
+    version: Annotated[str | None, typer.Option(help="Number of the version; default: one more than the last.")] = None
+    plan: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A model.yaml for it.")] = None
+
+
+@speaks_to()
+@grouped
+def push(
+    name: ModelName,
+    what: Pushed,
+    waiting: Waiting,
     control: Control = CONTROL,
     output: Output = Format.TABLE,
 ) -> int:
@@ -46,14 +54,14 @@ def push(
     """
     client = ControlClient(control, timeout=60.0)
     with tempfile.TemporaryFile() as room:
-        body, content_type = packed(file, plan, room)
+        body, content_type = packed(what.file, what.plan, room)
         with body:
-            pushed = client.push(name, body, content_type, version)
-    if not wait or not pushed.get("rollout"):
+            pushed = client.push(name, body, content_type, what.version)
+    if not waiting.wait or not pushed.get("rollout"):
         show(pushed, output, lambda: _pushed_table(pushed))
         return Exit.DONE
     say(f"{name} version {pushed['version']} stored, rollout {pushed['rollout']}")
-    rollout = wait_for(client, pushed["rollout"], timeout, lambda r: say(sentence(r)))
+    rollout = wait_for(client, pushed["rollout"], waiting.timeout, lambda r: say(sentence(r)))
     show(rollout, output, lambda: rollout_table(rollout))
     return Exit.DONE if exit_of(rollout) is Exit.DONE else Exit.REFUSED  # the version, by a gate or by the judge
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
@@ -15,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import ModelName, Output
+from changeover.cli.options import ModelName, Output, grouped
 from changeover.cli.output import Format, say, show
 from changeover.cli.rehearse_view import outcome_line, rehearsal_table
 
@@ -46,35 +45,46 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Who asks meanwhile: samples from a file or made up, requests a second, seconds that each may take."""
+    """Who asks meanwhile."""
 
-    samples: Path | None
-    rate: float
-    deadline: float
+    traffic: Annotated[
+        str, typer.Option(metavar="FILE.npz|generated", help="Recorded inputs, as for `changeover bench --input`.")
+    ] = GENERATED
+    rate: Annotated[float, typer.Option(min=1, metavar="R", help="Requests a second.")] = 300.0
+    deadline: Annotated[float, typer.Option(min=0.05, metavar="S", help="Seconds that each client gives.")] = 2.0
+
+    @property
+    def samples(self) -> Path | None:
+        """The file of recorded inputs; None when they are made up."""
+        return None if self.traffic == GENERATED else Path(self.traffic)
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is tried, by which plan."""
+
+    plan: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A model.yaml; default: the model's own.")
+    ] = None
+    kinds: Annotated[
+        str | None, typer.Option(metavar="KIND[@MOMENT],...", help="Candidates to try; default: one of every kind.")
+    ] = None
+    runs: Annotated[int, typer.Option(min=1, metavar="N", help="Candidates of every kind.")] = 1
+    hold: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Hold every step for so long, such as 2s; default: the plan's.")
+    ] = None
+    timeout: Annotated[float, typer.Option(min=1, metavar="S", help="Give a candidate up after so long.")] = 1800.0
+
+
+@grouped
 def rehearse(
     name: ModelName,
+    trial: Trial,
+    clients: Clients,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="[FILE]", exists=True, help="An .onnx file or a version's folder; default: as below."),
     ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A model.yaml; default: the model's own.")
-    ] = None,
-    traffic: Annotated[
-        str, typer.Option(metavar="FILE.npz|generated", help="Recorded inputs, as for `changeover bench --input`.")
-    ] = GENERATED,
-    kinds: Annotated[
-        str | None, typer.Option(metavar="KIND[@MOMENT],...", help="Candidates to try; default: one of every kind.")
-    ] = None,
-    rate: Annotated[float, typer.Option(min=1, metavar="R", help="Requests a second.")] = 300.0,
-    runs: Annotated[int, typer.Option(min=1, metavar="N", help="Candidates of every kind.")] = 1,
-    hold: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Hold every step for so long, such as 2s; default: the plan's.")
-    ] = None,
-    deadline: Annotated[float, typer.Option(min=0.05, metavar="S", help="Seconds that each client gives.")] = 2.0,
-    timeout: Annotated[float, typer.Option(min=1, metavar="S", help="Give a candidate up after so long.")] = 1800.0,
     output: Output = Format.TABLE,
 ) -> int:
     """Try a plan against candidates that go wrong on purpose; exit 0 only if each met its fate.
@@ -93,12 +103,11 @@ def rehearse(
 
         changeover rehearse digits digits.onnx --plan canary.yaml --hold 2s --kinds healthy,slow,labels@load --runs 3
     """
-    subject = _subject(name, file, plan, hold)
+    subject = _subject(name, file, trial.plan, trial.hold)
     for change in subject.script.changes:
         say(f"note: {change}")
-    clients = Clients(None if traffic == GENERATED else Path(traffic), rate, deadline)
     with _ended_in_order():
-        outcomes = list(perform(subject, _cases(kinds, runs), clients, timeout))
+        outcomes = list(perform(subject, _cases(trial.kinds, trial.runs), clients, trial.timeout))
     document = _document(subject, clients, outcomes)
     show(document, output, lambda: rehearsal_table(document))
     return Exit.DONE if document["passed"] else Exit.REFUSED
@@ -227,7 +236,7 @@ def _document(subject: Subject, clients: Clients, outcomes: list[Outcome]) -> Do
         "model": subject.name,
         "file": str(subject.version),
         "plan_changes": list(subject.script.changes),
-        "traffic": os.fspath(clients.samples) if clients.samples else GENERATED,
+        "traffic": clients.traffic,
         "rate": clients.rate,
         "deadline_s": clients.deadline,
         "summary": summary(outcomes),

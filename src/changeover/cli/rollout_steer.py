@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
+from changeover.cli.options import CONTROL, Control, ModelName, Output, Waiting, grouped, speaks_to
 from changeover.cli.output import Format, say, show
 from changeover.cli.rollouts import Document, exit_of, rollout_table, sentence, wait_for
 from changeover.errors import InvalidPlan
@@ -20,15 +21,22 @@ _SWITCHES_WITHIN = 60.0
 """Seconds: an answer comes when the traffic has moved, and a gateway that is silent is replaced first."""
 
 
-@speaks_to()
-def start(
-    name: ModelName,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version the server knows, such as 4 or 4@ab12.")],
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a rollout is to go, and how."""
+
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version the server knows, such as 4 or 4@ab12.")]
     plan: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Fields of a model.yaml that count over its own.")
-    ] = None,
-    wait: Wait = False,
-    timeout: Timeout = TIMEOUT,
+    ] = None
+
+
+@speaks_to()
+@grouped
+def start(
+    name: ModelName,
+    aim: Aim,
+    waiting: Waiting,
     control: Control = CONTROL,
     output: Output = Format.TABLE,
 ) -> int:
@@ -44,11 +52,11 @@ def start(
         changeover rollout start digits 2 --plan slow.yaml --wait --timeout 3600
     """
     client = ControlClient(control, timeout=_SWITCHES_WITHIN)
-    rollout = client.start(name, version, _fields_of(plan))
-    if wait:
-        rollout = wait_for(client, rollout["id"], timeout, lambda r: say(sentence(r)))
+    rollout = client.start(name, aim.version, _fields_of(aim.plan))
+    if waiting.wait:
+        rollout = wait_for(client, rollout["id"], waiting.timeout, lambda r: say(sentence(r)))
     show(rollout, output, lambda: rollout_table(rollout))
-    return (exit_of(rollout) or Exit.DONE) if wait else Exit.DONE
+    return (exit_of(rollout) or Exit.DONE) if waiting.wait else Exit.DONE
 
 
 @speaks_to()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 import yaml
 
 from changeover.cli.exits import Usage
+from changeover.cli.options import grouped
 from changeover.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -20,40 +22,48 @@ if TYPE_CHECKING:
 _CONFIG = Path("changeover.yaml")
 
 
-def serve(
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says of the settings, by their names; None where it says nothing."""
+
     repository: Annotated[
         str | None,
         typer.Argument(metavar="[REPOSITORY]", help="Folder with NAME/VERSION/model.onnx; none: only what is pushed."),
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    http_port: Annotated[int | None, typer.Option(metavar="PORT", help="Inference (default 8000).")] = None,
-    grpc_port: Annotated[int | None, typer.Option(metavar="PORT", help="The same over gRPC (default 8001).")] = None,
-    control_port: Annotated[int | None, typer.Option(metavar="PORT", help="Control API (default 8002).")] = None,
+    ] = None
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None
+    http_port: Annotated[int | None, typer.Option(metavar="PORT", help="Inference (default 8000).")] = None
+    grpc_port: Annotated[int | None, typer.Option(metavar="PORT", help="The same over gRPC (default 8001).")] = None
+    control_port: Annotated[int | None, typer.Option(metavar="PORT", help="Control API (default 8002).")] = None
     state_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="Journal and sealed models (default .changeover).")
-    ] = None,
+    ] = None
     gateways: Annotated[
         str | None, typer.Option(metavar="N", help="Gateway processes, or auto: a third of the cores (default auto).")
-    ] = None,
+    ] = None
+    verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None
+    token_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Who may do what: SCOPE[,SCOPE] TOKEN [NAME] a line.")
+    ] = None
+    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate chain, PEM.")] = None
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None
+    tls_client_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="CA of client certificates; the control port demands one.")
+    ] = None
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Let tokens travel in the clear beyond loopback.")
+    ] = None
+    faults: Annotated[
+        str | None, typer.Option(metavar="FILE", help="For rehearsals on loopback: make versions go wrong on purpose.")
+    ] = None
+
+
+@grouped
+def serve(
+    flags: Flags,
     config: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Settings file (default ./changeover.yaml).")
     ] = None,
-    verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None,
-    token_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Who may do what: SCOPE[,SCOPE] TOKEN [NAME] a line.")
-    ] = None,
-    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate chain, PEM.")] = None,
-    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
-    tls_client_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", help="CA of client certificates; the control port demands one.")
-    ] = None,
-    insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Let tokens travel in the clear beyond loopback.")
-    ] = None,
-    faults: Annotated[
-        str | None, typer.Option(metavar="FILE", help="For rehearsals on loopback: make versions go wrong on purpose.")
-    ] = None,
-) -> None:
+) -> int:
     """Serve the models of a repository and replace them under load.
 
     Flags win over the environment (CHANGEOVER_HTTP_PORT and so on), which wins over changeover.yaml.
@@ -66,8 +76,7 @@ def serve(
 
         changeover serve models/ --host 0.0.0.0 --token-file tokens --tls-cert server.pem --tls-key server.key
     """
-    flags = {name: value for name, value in locals().items() if name != "config"}  # each is a setting's name
-    settings = _settings(flags, config)
+    settings = _settings(asdict(flags), config)
     os.environ.pop("CHANGEOVER_TOKEN", None)  # a client's: no process of the server has a use for it
     sys.stdout.flush()
     command = [sys.executable, "-m", "changeover.supervisor", json.dumps(settings.to_dict())]
