@@ -157,7 +157,7 @@ def _check_access(settings: Settings) -> None:
         raise InvalidRequest("settings tls_cert and tls_key: give both, or neither", reason="invalid_setting")
     if settings.tls_client_ca is not None and settings.tls_cert is None:
         raise InvalidRequest("setting tls_client_ca: it needs tls_cert and tls_key", reason="invalid_setting")
-    if _is_loopback(settings.host):
+    if is_loopback(settings.host):
         return
     if settings.faults is not None:
         raise InvalidRequest(
@@ -178,7 +178,8 @@ def _check_access(settings: Settings) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can only be reached from this machine."""
     if host == "localhost":
         return True
     try:

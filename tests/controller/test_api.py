@@ -205,15 +205,6 @@ def ask(app: Any, row: Endpoint, authorization: bytes | None) -> tuple[int, dict
     return sent[0]["status"], dict(sent[0]["headers"]), json.loads(sent[1]["body"])
 
 
-def test_a_page_of_another_site_commands_nothing(shared_server: Server) -> None:
-    """A browser sends it where a page came from; our own pages and programs, which send none, pass."""
-    port, path = shared_server.control_port, "/v1/models/double/rollout/undo"
-    for origin in ("http://elsewhere.example", "null"):
-        answer = exchange(port, "POST", path, b"", {"origin": origin, "content-type": "text/plain"})
-        assert (answer.status, answer.json()["reason"]) == (403, "foreign_origin")
-    assert exchange(port, "GET", "/v1/models", headers={"origin": f"http://127.0.0.1:{port}"}).status == 200
-
-
 def test_a_push_that_the_disk_does_not_take() -> None:
     """It is the server's fault, in one sentence, also while the body is still on its way."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from typing import IO
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +15,8 @@ from changeover.access import Guard, Scope
 from changeover.controller import openapi
 from changeover.controller.api_rollouts import RolloutApi
 from changeover.controller.bodies import PushedBody
-from changeover.controller.endpoint import Endpoint, Handler, answer
+from changeover.controller.callers import checked
+from changeover.controller.endpoint import Endpoint, answer
 from changeover.controller.service import Service
 from changeover.errors import (
     ChangeoverError,
@@ -81,35 +81,11 @@ def make_app(service: Service, guard: Guard | None = None, *, certified: bool = 
 
     Args:
         service: what the routes speak to.
-        guard: None lets everybody pass.
+        guard: None lets everybody on this machine pass.
         certified: the port takes only connections with a verified client certificate.
     """
-    routes = [
-        Route(e.path, _guarded(e, guard, certified) if guard else _own(e), methods=[e.method])
-        for e in endpoints(service)
-    ]
+    routes = [Route(e.path, checked(e, guard, certified), methods=[e.method]) for e in endpoints(service)]
     return Starlette(routes=routes, exception_handlers={ChangeoverError: _on_error, 404: _on_404, 405: _on_405})
-
-
-def _guarded(endpoint: Endpoint, guard: Guard, certified: bool) -> Handler:
-    async def checked(request: Request) -> Response:
-        authorization = request.headers.get("authorization")
-        guard.check(endpoint.scope, None if authorization is None else authorization.encode("latin-1"), certified)
-        return await endpoint.answer(request)
-
-    return checked
-
-
-def _own(endpoint: Endpoint) -> Handler:
-    """Without a guard: a page of another site, open in an operator's browser, may not command the server."""
-
-    async def checked(request: Request) -> Response:
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            raise Forbidden(f"a page from {origin} may not use this control port", reason="foreign_origin")
-        return await endpoint.answer(request)
-
-    return checked
 
 
 def status_of(error: ChangeoverError) -> int:
