@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from door_bystander import Bystander
 from door_served import Server, Wire, counts, post
 
 Figures = dict[str, Any]
@@ -36,45 +37,15 @@ def _each(number: int, work: Callable[[int], int]) -> int:
     return sum(results)
 
 
-class Bystander:
-    """A client that asks every 5 ms while something hostile goes on, and keeps the slowest answer."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._stop = threading.Event()
-        self.requests = self.lost = 0
-        self.slowest_ms = 0.0
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Bystander:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def figures(self) -> Figures:
-        return {"bystander": self.requests, "bystander_slowest_ms": round(self.slowest_ms, 1)}
-
-    def _run(self) -> None:
-        with contextlib.closing(Wire(self._port)) as wire:
-            while not self._stop.wait(0.005):
-                began = time.perf_counter()
-                self.requests += 1
-                try:
-                    self.lost += wire.ask(_GET)[0] != 200
-                except OSError:
-                    self.lost += 1
-                    return
-                self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - began) * 1000)
+def _bystander(server: Server) -> Bystander:
+    return Bystander(contextlib.closing(Wire(server.port)), lambda wire: wire.ask(_GET)[0] == 200)
 
 
 def slow_reader(server: Server) -> Figures:
     """40 clients each ask for 5 answers of 8 MiB and read nothing for 4 s; ten of them read in the end."""
     clients = [Wire(server.port, receive_buffer=65536) for _ in range(40)]
     ask = post(b"?", f"/large?{8 * MIB}") * 5
-    with Bystander(server.port) as bystander:
+    with _bystander(server) as bystander:
         for client in clients:
             client.send(ask)
         time.sleep(4.0)
@@ -94,8 +65,7 @@ def slow_reader(server: Server) -> Figures:
                 lost += len(body) != 8 * MIB
         for client in clients:
             client.close()
-    lost += bystander.lost
-    return {"requests": answered + shed + bystander.requests, "lost": lost, "shed_503": shed, **bystander.figures()}
+    return bystander.figures(answered + shed, lost, shed_503=shed)
 
 
 def unread_body(server: Server) -> Figures:
@@ -106,9 +76,9 @@ def unread_body(server: Server) -> Figures:
         with contextlib.closing(Wire(server.port)) as wire:
             return sum(wire.ask(body) != (200, b"ok") for _ in range(20))
 
-    with Bystander(server.port) as bystander:
+    with _bystander(server) as bystander:
         lost = _each(3, work)
-    return {"requests": 60 + bystander.requests, "lost": lost + bystander.lost, **bystander.figures()}
+    return bystander.figures(60, lost)
 
 
 def large_bodies(server: Server) -> Figures:
@@ -152,11 +122,10 @@ def tiny_chunks(server: Server) -> Figures:
     wire = Wire(server.port, timeout=60)
     body = _CHUNKED + b"1\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n"
     began = time.perf_counter()
-    with Bystander(server.port) as bystander, contextlib.closing(wire):
+    with _bystander(server) as bystander, contextlib.closing(wire):
         answer = wire.ask(body)
         seconds = time.perf_counter() - began
-    lost = int(answer != (200, b"x" * 1_000_000)) + bystander.lost
-    return {"requests": 1 + bystander.requests, "lost": lost, "seconds": round(seconds, 2), **bystander.figures()}
+    return bystander.figures(1, int(answer != (200, b"x" * 1_000_000)), seconds=round(seconds, 2))
 
 
 _HOSTILE = [
@@ -213,7 +182,7 @@ def slowloris(server: Server) -> Figures:
     """2,000 connections that send a byte of a head now and then; others are served, all are ended."""
     crowd = [Wire(server.port) for _ in range(2000)]
     began, told = time.monotonic(), 0
-    with Bystander(server.port) as bystander:
+    with _bystander(server) as bystander:
         for client in crowd:
             client.send(b"GET /ok HTTP/1.1\r\nX: ")
         for _ in range(3):
@@ -228,8 +197,7 @@ def slowloris(server: Server) -> Figures:
         seconds = time.monotonic() - began
     for client in crowd:
         client.close()
-    lost = 2000 - told + bystander.lost
-    return {"requests": 2000 + bystander.requests, "lost": lost, "seconds": round(seconds, 1), **bystander.figures()}
+    return bystander.figures(2000, 2000 - told, seconds=round(seconds, 1))
 
 
 def half_closed(server: Server) -> Figures:

@@ -7,7 +7,6 @@ are printed beside it with `"control": true`. Exit code 0 means: nothing lost, n
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -18,15 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import door_checks as checks
 from door_served import ENVIRONMENT, Server, served
+from proof import Check, Figures, parser, prove
 
 _HERE = Path(__file__).parent
-_RSS_LIMIT_MB = 200
-Figures = dict[str, Any]
-Check = Callable[[str], Figures]
 
 
 def _wrk(server: Server, path: str, seconds: int, *options: str) -> Figures:
@@ -170,7 +166,7 @@ def split(kind: str) -> Figures:
         return {**worst, "requests": 320, "rss_max_mb": server.rss_max_mb()}
 
 
-def _raw(check: Callable[[Server], Figures], *options: str) -> Check:
+def _raw(check: Callable[[Server], Figures], *options: str) -> Callable[[str], Figures]:
     def run(kind: str) -> Figures:
         with served(kind, 1, *(options if kind == "door" else ())) as server:
             figures = check(server)
@@ -180,58 +176,25 @@ def _raw(check: Callable[[Server], Figures], *options: str) -> Check:
     return run
 
 
-CHECKS: dict[str, tuple[Check, bool]] = {
-    "wrk kept": (wrk_kept, False),
-    "wrk fresh": (wrk_fresh, True),
-    "curl": (curl, False),
-    "tritonclient": (tritonclient, False),
-    "sigterm": (sigterm_alone, True),
-    "sigterm shared": (sigterm_shared, True),
-    "split": (split, True),
-    "slow reader": (_raw(checks.slow_reader), True),
-    "unread body": (_raw(checks.unread_body), True),
-    "64 MiB bodies": (_raw(checks.large_bodies), True),
-    "pipelining": (_raw(checks.pipelining), False),
-    "1,000,000 chunks": (_raw(checks.tiny_chunks), True),
-    "smuggling": (_raw(checks.smuggling), True),
-    "slowloris": (_raw(checks.slowloris, "--header-seconds", "3"), True),
-    "half closed": (_raw(checks.half_closed), True),
-    "client gone": (_raw(checks.client_gone), False),
+CHECKS = {
+    "wrk kept": Check(wrk_kept, False),
+    "wrk fresh": Check(wrk_fresh, True),
+    "curl": Check(curl, False),
+    "tritonclient": Check(tritonclient, False),
+    "sigterm": Check(sigterm_alone, True),
+    "sigterm shared": Check(sigterm_shared, True),
+    "split": Check(split, True),
+    "slow reader": Check(_raw(checks.slow_reader), True),
+    "unread body": Check(_raw(checks.unread_body), True),
+    "64 MiB bodies": Check(_raw(checks.large_bodies), True),
+    "pipelining": Check(_raw(checks.pipelining), False),
+    "1,000,000 chunks": Check(_raw(checks.tiny_chunks), True),
+    "smuggling": Check(_raw(checks.smuggling), True),
+    "slowloris": Check(_raw(checks.slowloris, "--header-seconds", "3"), True),
+    "half closed": Check(_raw(checks.half_closed), True),
+    "client gone": Check(_raw(checks.client_gone), False),
 }
-"""Name: the check, and whether the control runs it too."""
-
-
-def run(name: str, kind: str) -> bool:
-    """Run one check and print its line; returns whether it holds."""
-    began = time.monotonic()
-    try:
-        figures = CHECKS[name][0](kind)
-    except (OSError, subprocess.SubprocessError) as error:
-        figures = {"requests": 0, "lost": -1, "rss_max_mb": 0.0, "error": repr(error)}
-    line: Figures = {"check": name, "server": kind, **figures, "took": round(time.monotonic() - began, 1)}
-    holds = figures["lost"] == 0 and figures["rss_max_mb"] < _RSS_LIMIT_MB
-    line["holds"] = holds
-    if kind != "door":
-        line["control"] = True
-    print(json.dumps(line), flush=True)
-    return holds
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=CHECKS)
-    parser.add_argument("--no-control", action="store_true")
-    options = parser.parse_args()
-    names = [options.only] if options.only else list(CHECKS)
-    failed = []
-    for name in names:
-        if not run(name, "door"):
-            failed.append(name)
-        if CHECKS[name][1] and not options.no_control:
-            run(name, "uvicorn")
-    print(json.dumps({"check": "all", "checks": len(names), "failed": failed}))
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove(CHECKS, "uvicorn", parser(__doc__).parse_args()))

@@ -15,15 +15,13 @@ import dataclasses
 import json
 import os
 import resource
-import signal
 import socket
-
-import uvloop
 
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status
 from changeover.gateway.door.http2.server import Http2Server
 from changeover.gateway.door.limits import Limits
+from door_lifetime import serve
 
 
 def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
@@ -49,14 +47,7 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
 
     server = Http2Server(app, sock, limits, shared=shared)
 
-    async def serve() -> None:
-        stopped = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        server.start()
-        await stopped.wait()
-        await server.stop(10.0, last=not shared)
-
-    uvloop.run(serve())
+    serve(server, shared)
 
 
 def main() -> None:
@@ -68,9 +59,9 @@ def main() -> None:
     if options.kind == "door":
         behind_the_door(socket.socket(fileno=options.fd), Limits(), options.shared)
         return
-    from grpc_door_others import serve
+    import grpc_door_others
 
-    serve(options.kind, socket.socket(fileno=options.fd))
+    grpc_door_others.serve(options.kind, socket.socket(fileno=options.fd))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.frames import Code, Setting
 from changeover.gateway.door.http2.hpack import encode
 from changeover.gateway.door.http2.message import prefix
+from door_bystander import Bystander
 from grpc_door_served import GrpcServer, counts
 from grpc_door_wire import OPENING, Wire, begin, call, data, head
 
@@ -25,48 +25,14 @@ _WIDE = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: frames.MA
 _WIDE += frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW)
 
 
-class Bystander:
-    """A client that calls every 5 ms while something hostile goes on, and keeps the slowest answer.
-
-    Its message is empty, like a health check's: such are answered whatever the budget says.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._stop = threading.Event()
-        self.requests = self.lost = 0
-        self.slowest_ms = 0.0
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Bystander:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def figures(self, **more: Any) -> Figures:
-        lost = self.lost + int(more.pop("lost", 0))
-        requests = self.requests + int(more.pop("requests", 0))
-        return {"requests": requests, "lost": lost, **more, "bystander_slowest_ms": round(self.slowest_ms, 1)}
-
-    def _run(self) -> None:
-        with Wire(self._port) as wire:
-            while not self._stop.wait(0.005):
-                began = time.perf_counter()
-                self.requests += 1
-                try:
-                    self.lost += wire.ask(ECHO, b"") != b""
-                except OSError:
-                    self.lost += 1
-                    return
-                self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - began) * 1e3)
+def _bystander(server: GrpcServer) -> Bystander:
+    """Its message is empty, like a health check's: such are answered whatever the budget says."""
+    return Bystander(Wire(server.port), lambda wire: wire.ask(ECHO, b"") == b"")
 
 
 def slow_reader(server: GrpcServer) -> Figures:
     """40 clients with windows as wide as they get ask for 5 answers of 8 MiB and read nothing for 4 s; 10 read then."""
-    with Bystander(server.port) as bystander, contextlib.ExitStack() as stack:
+    with _bystander(server) as bystander, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Wire(server.port, opening=_WIDE, receive_buffer=65536)) for _ in range(40)]
         for client in clients:
             client.send(b"".join(call(stream, LARGE, b"%d" % (8 * MIB)) for stream in range(1, 11, 2)))
@@ -90,7 +56,7 @@ def slow_reader(server: GrpcServer) -> Figures:
 def closed_windows(server: GrpcServer) -> Figures:
     """40 clients whose windows stay shut ask for 20 answers of 8 MiB; they go on answering pings."""
     shut = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 0})
-    with Bystander(server.port) as bystander, contextlib.ExitStack() as stack:
+    with _bystander(server) as bystander, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Wire(server.port, opening=shut)) for _ in range(40)]
         for client in clients:
             client.send(b"".join(call(stream, LARGE, b"%d" % (8 * MIB)) for stream in range(1, 41, 2)))
@@ -119,7 +85,7 @@ def rapid_resets(server: GrpcServer) -> Figures:
     connections = 0
     left, made = 200_000, 1000
     ended: list[bool] = []
-    with Bystander(server.port) as bystander:
+    with _bystander(server) as bystander:
         while left > 0 and connections < 2000:
             connections += 1
             with Wire(server.port) as wire, contextlib.suppress(OSError):
@@ -138,7 +104,7 @@ def _flood(server: GrpcServer, frame: bytes, *, opening: bytes = OPENING, reads:
     """The same bytes until the server ends the connection, at most 64 MiB of them."""
     block = frame * max(1, 65536 // len(frame))
     sent, ended = 0, False
-    with Bystander(server.port) as bystander, Wire(server.port, opening=opening, timeout=30.0) as wire:
+    with _bystander(server) as bystander, Wire(server.port, opening=opening, timeout=30.0) as wire:
         try:
             while sent < 64 * MIB and not ended:
                 wire.send(block)
@@ -229,7 +195,7 @@ def broken_rules() -> Iterator[tuple[str, bytes]]:
 def rules(server: GrpcServer) -> Figures:
     """Every broken rule ends its connection, and nothing else."""
     kept = []
-    with Bystander(server.port) as bystander:
+    with _bystander(server) as bystander:
         total = 0
         for what, raw in broken_rules():
             total += 1

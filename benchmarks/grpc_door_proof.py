@@ -7,24 +7,21 @@ something the same is done to stock `grpc.aio`, with `"control": true`. Exit cod
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc_door_hostile as hostile
 from door_served import ENVIRONMENT
 from grpc_door_served import GrpcServer, counts, served
+from proof import Check, Figures, parser, prove
 
 _HERE = Path(__file__).parent
-_RSS_LIMIT_MB = 200
-Figures = dict[str, Any]
-Check = Callable[[str, int], Figures]
+Called = Callable[..., Figures]
 
 
 def _client(check: str, server: GrpcServer, number: int) -> subprocess.Popen[str]:
@@ -123,7 +120,7 @@ def _ready(client: subprocess.Popen[str]) -> None:
     assert client.stdout.readline() == "ready\n"
 
 
-def _raw(check: Callable[[GrpcServer], Figures]) -> Check:
+def _raw(check: Callable[[GrpcServer], Figures]) -> Called:
     def run(kind: str, number: int) -> Figures:
         del number
         with served(kind) as server:
@@ -134,7 +131,7 @@ def _raw(check: Callable[[GrpcServer], Figures]) -> Check:
     return run
 
 
-CHECKS: dict[str, tuple[Check, bool]] = {
+CHECKS: dict[str, tuple[Called, bool]] = {
     "calls": (calls, False),
     "given up": (given_up, True),
     "crowd": (crowd, True),
@@ -144,43 +141,15 @@ CHECKS: dict[str, tuple[Check, bool]] = {
     "sigterm shared": (sigterm_shared, False),
     **{name: (_raw(check), name in ("slow reader", "closed windows")) for name, check in hostile.CHECKS.items()},
 }
-"""Name: the check, and whether the control runs it too."""
-
-
-def run(name: str, kind: str, number: int) -> bool:
-    """Run one check and print its line; returns whether it holds."""
-    began = time.monotonic()
-    try:
-        figures = CHECKS[name][0](kind, number)
-    except (OSError, subprocess.SubprocessError, ValueError, AssertionError) as error:
-        figures = {"requests": 0, "lost": -1, "rss_max_mb": 0.0, "error": repr(error)[:200]}
-    line: Figures = {"check": name, "server": kind, **figures, "took": round(time.monotonic() - began, 1)}
-    if not line.get("why"):
-        line.pop("why", None)
-    holds = figures["lost"] == 0 and figures["rss_max_mb"] < _RSS_LIMIT_MB
-    line["holds"] = holds
-    if kind != "door":
-        line["control"] = True
-    print(json.dumps(line), flush=True)
-    return holds
+"""Name: the check, which takes the server's kind and a number of calls, and whether the control runs it too."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=CHECKS)
-    parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--no-control", action="store_true")
-    options = parser.parse_args()
-    names = [options.only] if options.only else list(CHECKS)
-    failed = []
-    for name in names:
-        if not run(name, "door", options.calls):
-            failed.append(name)
-        if CHECKS[name][1] and not options.no_control:
-            with contextlib.suppress(ImportError):
-                run(name, "aio", options.calls)
-    print(json.dumps({"check": "all", "checks": len(names), "failed": failed}))
-    return 1 if failed else 0
+    options = parser(__doc__)
+    options.add_argument("--calls", type=int, default=1_000_000)
+    given = options.parse_args()
+    checks = {name: Check(partial(check, number=given.calls), beside) for name, (check, beside) in CHECKS.items()}
+    return prove(checks, "aio", given)
 
 
 if __name__ == "__main__":
