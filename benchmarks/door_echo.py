@@ -13,16 +13,14 @@ import asyncio
 import dataclasses
 import json
 import os
-import signal
 import socket
 from collections.abc import Sequence
 from typing import Any
 
-import uvloop
-
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.door.request import HttpRequest
+from door_lifetime import serve
 
 _BYTES = b"content-type: application/octet-stream\r\n"
 _JSON = b"content-type: application/json\r\n"
@@ -53,12 +51,18 @@ def infer(header_length: int, body: memoryview) -> Reply:
     return fields, (head, body[header_length:])
 
 
-def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
-    """Serve as a gateway does: lame duck on SIGTERM, nothing lost."""
+class Echo:
+    """The application behind the door."""
 
-    def app(request: HttpRequest) -> None:
+    def __init__(self, sock: socket.socket, limits: Limits, shared: bool) -> None:
+        self.server = DoorServer(self, sock, limits, shared=shared)
+
+    def admit(self, request: HttpRequest) -> None:
+        """Every body is taken."""
+
+    def __call__(self, request: HttpRequest) -> None:
         if request.path == "/counts":
-            request.respond(200, _JSON, (json.dumps(dataclasses.asdict(server.counts)).encode(),))
+            request.respond(200, _JSON, (json.dumps(dataclasses.asdict(self.server.counts)).encode(),))
             return
         header_length = int(request.headers.get(b"inference-header-content-length", b"0"))
         head, body = reply(request.path, request.query, header_length, request.body)
@@ -67,17 +71,6 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
             asyncio.get_running_loop().call_later(seconds, request.respond, 200, head, body)
         else:
             request.respond(200, head, body)
-
-    server = DoorServer(app, sock, limits, shared=shared)
-
-    async def serve() -> None:
-        stopped = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        server.start()
-        await stopped.wait()
-        await server.stop(10.0, last=not shared)
-
-    uvloop.run(serve())
 
 
 async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -123,7 +116,8 @@ def main() -> None:
     if options.server == "uvicorn":
         behind_uvicorn(sock)
     else:
-        behind_the_door(sock, Limits(header_seconds=options.header_seconds), options.shared)
+        limits = Limits(header_seconds=options.header_seconds)
+        serve(Echo(sock, limits, options.shared).server, options.shared)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,9 @@ class InProcess:
         chain = ort.InferenceSession(self._ballast, options, providers=providers)
         return version, ort.InferenceSession(data, options, providers=providers), chain
 
+    def admit(self, request: HttpRequest) -> None:
+        """Every body is taken."""
+
     def __call__(self, request: HttpRequest) -> None:
         """Infer, or change."""
         if request.path.startswith("/change/"):

@@ -6,13 +6,13 @@ import http.client
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gevent.ssl
 import numpy as np
@@ -21,64 +21,14 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from changeover.testing import PATIENCE, Reply, Server, wait_for
+from changeover.testing import PATIENCE, wait_for
 from tests import onnx_models
-from tests.certificates import Authority, Pair
+from tests.guarded import ADMIN, INFER, GuardedServer, write_tokens
 from tests.needed import needed
 
-INFER, ADMIN, STRAY = "infer-0123456789abcdef", "admin-0123456789abcdef", "stray-0123456789abcdef"
+STRAY = "stray-0123456789abcdef"
 QUESTION = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}).encode()
 PATH = "/v2/models/double/infer"
-
-
-def write_tokens(path: Path, text: str) -> None:
-    """Put a whole file in the place."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.chmod(0o600)
-    fresh.replace(path)
-
-
-class GuardedServer(Server):
-    """A server that a test must show something to."""
-
-    def __init__(self, folder: Path, *, encrypted: bool = True, **settings: object) -> None:
-        self._encrypted = encrypted
-        self.authority = Authority(folder)
-        self.pair = self.authority.issue("server")
-        self.client_pair = self.authority.issue("client")
-        self.tokens = folder / "tokens"
-        write_tokens(self.tokens, f"infer {INFER} shop\nadmin {ADMIN} deploy\n")
-        if encrypted:
-            settings |= {"tls_cert": self.pair.cert, "tls_key": self.pair.key, "tls_client_ca": self.authority.cert}
-        super().__init__(folder, token_file=self.tokens, **settings)
-
-    def ask(
-        self, port: int, method: str, path: str, body: bytes | None = None, *, token: str = "", pair: Pair | None = None
-    ) -> Reply:
-        """One request, over TLS if the server has it."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        if self._encrypted:
-            context = self.authority.client_context(pair)
-            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
-        try:
-            connection.request(method, path, body, {"authorization": f"Bearer {token}"} if token else {})
-            answer = connection.getresponse()
-            return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        finally:
-            connection.close()
-
-    def control(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """As an operator."""
-        reply = self.ask(self.control_port, method, path, body, token=ADMIN, pair=self.client_pair)
-        assert reply.status < 300, reply
-        return reply.json()
-
-    def _answers(self, port: int, path: str) -> bool:  # type: ignore[override] # this one needs the certificates
-        try:
-            return self.ask(port, "GET", path, token=ADMIN, pair=self.client_pair).status == 200
-        except (OSError, http.client.HTTPException):
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +88,19 @@ def test_the_inference_port_takes_a_token_or_a_certificate(
     """One of the two, with the right scope."""
     pair = server.client_pair if shown else None
     assert server.ask(server.http_port, "POST", PATH, QUESTION, token=token, pair=pair).status == status
+
+
+@pytest.mark.parametrize(
+    ("token", "answer"), [("", b"401 Unauthorized"), (ADMIN, b"403 Forbidden"), (INFER, b"100 Continue")]
+)
+def test_the_token_is_looked_at_before_the_body(server: GuardedServer, token: str, answer: bytes) -> None:
+    """A large body is refused by its head, and only the right token is told to send it."""
+    lines = [f"POST {PATH} HTTP/1.1", "Host: h", f"Content-Length: {64 << 20}", "Expect: 100-continue"]
+    lines += [f"Authorization: Bearer {token}"] * bool(token)
+    plain = socket.create_connection(("127.0.0.1", server.http_port), PATIENCE)
+    with server.authority.client_context().wrap_socket(plain, server_hostname="127.0.0.1") as client:
+        client.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert client.recv(1024).startswith(b"HTTP/1.1 " + answer)
 
 
 def test_the_control_port_takes_a_certificate_and_a_token(server: GuardedServer) -> None:

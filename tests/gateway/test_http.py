@@ -189,6 +189,52 @@ def test_every_route_asks_for_its_scope(path: str, endpoint: Endpoint, tmp_path:
     in_stage(check)
 
 
+def admit(here: Stage, method: str, path: str, length: bytes | None, guard: Guard | None = None) -> Request:
+    """A request whose body is still to come."""
+    fields = {b"transfer-encoding": b"chunked"} if length is None else {b"content-length": length}
+    request = Request(b"", fields, method, path)
+    HttpApp(here.pipeline, here.models, guard).admit(request)  # type: ignore[arg-type]
+    return request
+
+
+@pytest.mark.parametrize(("path", "endpoint"), EVERY_PATH, ids=lambda value: value if isinstance(value, str) else "")
+def test_no_route_takes_a_large_body_from_nobody(path: str, endpoint: Endpoint) -> None:
+    """With a guard and no token, every route answers before the body: it may not be asked, or it takes none."""
+
+    def check(here: Stage) -> None:
+        guarded = admit(here, endpoint.method, path, b"70000", Guard(None, frozenset()))
+        assert guarded.status == (413 if endpoint.scope is Scope.OPEN else 401)
+        assert admit(here, endpoint.method, path, b"70000").status == (0 if endpoint.method == "POST" else 413)
+
+    in_stage(check)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "length", "status", "reason"),
+    [
+        ("POST", "/v2/models/m/infer", b"70000", 0, ""),
+        ("POST", "/v2/models/m/infer", None, 0, ""),
+        ("GET", "/v2/health/live", b"65536", 0, ""),
+        ("GET", "/v2/health/live", b"65537", 413, "unexpected_body"),
+        ("GET", "/v2/health/live", None, 413, "unexpected_body"),
+        ("POST", "/v2/nothing", b"70000", 404, "path_not_found"),
+        ("PUT", "/v2/models/m/infer", b"70000", 405, "method_not_allowed"),
+        ("POST", "/v2/models/m", b"70000", 405, "method_not_allowed"),
+    ],
+)
+def test_what_needs_no_body_is_answered_before_it(
+    method: str, path: str, length: bytes | None, status: int, reason: str
+) -> None:
+    """A body is let in where an inference will read it, or where it is small; 0 stands for no answer yet."""
+
+    def check(here: Stage) -> None:
+        request = admit(here, method, path, length)
+        assert request.status == status
+        assert not status or request.json()["reason"] == reason
+
+    in_stage(check)
+
+
 def test_every_endpoint_has_a_handler() -> None:
     """What the tables list is answered, and what is answered is listed."""
 

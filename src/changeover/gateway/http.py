@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from changeover.access import Guard, Scope
-from changeover.errors import CallerError, ChangeoverError, NotFound
+from changeover.errors import CallerError, ChangeoverError, NotFound, TooLarge
 from changeover.gateway.answers import JSON, error_answer, json_answer
 from changeover.gateway.catalogue import METADATA, describe, target_of
+from changeover.gateway.door.limits import SMALL_BODY
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
@@ -94,36 +95,48 @@ class HttpApp:
             "model_ready": self._model_ready,
         }
 
+    def admit(self, request: HttpRequest) -> None:
+        """Answer what needs no look at the body: it is not taken in from callers who may not, and where none is due."""
+        found = self._found(request)
+        if found is None or found.endpoint.method == "POST":
+            return
+        length = request.headers.get(b"content-length")
+        if length is None or int(length) > SMALL_BODY:
+            error_answer(request, TooLarge(f"{request.path} takes no body", reason="unexpected_body"))
+
     def __call__(self, request: HttpRequest) -> None:
         """Take one request."""
-        found = route(request.path)
+        found = self._found(request)
         if found is None:
-            error_answer(
-                request, NotFound(f"no such path: {request.path}; there is {_ROUTES}", reason="path_not_found")
-            )
-        elif self._guard is not None and not self._may(self._guard, request, found.endpoint.scope):
             pass  # it was told
         elif found.endpoint.method == "POST":
-            if request.method == "POST":
-                self._pipeline.infer(HttpAsker(request), found.model, found.version)
-            else:
-                self._wrong_method(request, b"POST")
-        elif request.method not in _READ:
-            self._wrong_method(request, b"GET, HEAD")
+            self._pipeline.infer(HttpAsker(request), found.model, found.version)
         else:
             try:
                 self._handlers[found.endpoint.what](request, found)
             except ChangeoverError as error:
                 error_answer(request, error)
 
-    def _may(self, guard: Guard, request: HttpRequest, scope: Scope) -> bool:
-        """Whether the caller may; if not it is told."""
+    def _found(self, request: HttpRequest) -> Route | None:
+        """The route of a request that may take it; None when there is none, and the caller was told."""
+        found = route(request.path)
         try:
-            guard.check(scope, request.headers.get(b"authorization"), request.certified)
+            if found is None:
+                raise NotFound(f"no such path: {request.path}; there is {_ROUTES}", reason="path_not_found")
+            if self._guard is not None:
+                self._guard.check(found.endpoint.scope, request.headers.get(b"authorization"), request.certified)
         except CallerError as error:
             error_answer(request, error)
-            return False
-        return True
+            return None
+        if found.endpoint.method == "POST":
+            if request.method == "POST":
+                return found
+            self._wrong_method(request, b"POST")
+        elif request.method in _READ:
+            return found
+        else:
+            self._wrong_method(request, b"GET, HEAD")
+        return None
 
     def _wrong_method(self, request: HttpRequest, allowed: bytes) -> None:
         body = b'{"error":"this path takes %s","reason":"method_not_allowed"}' % allowed

@@ -86,6 +86,13 @@ class Client:
         """Read one head as it is."""
         return self._until(b"\r\n\r\n")
 
+    def rest(self) -> bytes:
+        """Everything up to the end of the connection."""
+        got, self._got = self._got, b""
+        while part := self.sock.recv(65536):
+            got += part
+        return got
+
     def ended(self) -> bool:
         """Whether the server ends the connection now, with nothing more to read."""
         try:
@@ -124,6 +131,15 @@ class Bench:
     held: list[HttpRequest] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     seen: list[HttpRequest] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def admit(self, request: HttpRequest) -> None:
+        """Take no body for `/private`."""
+        self.asked.append(request.path)
+        if request.path == "/private":
+            request.respond(401, b"", (b"no",))
+        elif request.path == "/raise":
+            raise ValueError("a defect")
 
     def __call__(self, request: HttpRequest) -> None:
         """Answer by path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -216,6 +217,50 @@ def test_cache_is_bounded_and_returns_the_same_head() -> None:
     long = b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 3000
     cache.parse(long)
     assert long not in cache.known
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"authorization", b"AUTHORIZATION"])
+@pytest.mark.parametrize("last", [True, False])
+def test_cache_keeps_no_token(name: bytes, last: bool) -> None:
+    """A head with a token comes out whole, is found again with another one, and leaves no word of either behind."""
+    cache = HeadCache(_LIMITS)
+    for secret in (b"Bearer first-0123456789", b"Bearer  second", b"Bearer third-0123456789"):
+        fields = [b"Host: h", name + b": \t" + secret + b" "]
+        raw = b"\r\n".join([b"GET /p?q HTTP/1.1", *(fields if last else reversed(fields))])
+        assert cache.parse(raw) == parse_head(raw, _LIMITS)
+        assert cache.parse(raw).headers[b"authorization"] == secret
+        assert secret not in repr(cache.known).encode()
+    assert [head.headers[b"authorization"] for head in cache.known.values()] == [b""]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [b"Authorization: Bearer one", b"authorization: Bearer two"],
+        [b"Authorization: Bearer \xc3\xa9"],
+        [b"Authorization: "],
+        [b"Authorization: Bearer a\x00b"],
+        [b"Authorization: Bearer a", b" folded"],
+        [b"Authorization: Bearer a\nX: b"],
+        [b"Authorization : Bearer a"],
+        [b"X: authorization:", b"Authorization: Bearer a"],
+        *[[b"X: 1"] * count + [b"Authorization: Bearer a"] for count in (98, 99)],
+    ],
+    ids=lambda fields: repr(fields[-1])[:40],
+)
+def test_cache_is_as_strict_with_a_token_as_without(fields: list[bytes]) -> None:
+    """The first time and every later one, a head with that field is what it is to the parser."""
+    cache, raw = HeadCache(_LIMITS), b"\r\n".join([b"GET / HTTP/1.1", b"Host: h", *fields])
+
+    def outcome(parse_it: Callable[[], Head]) -> Head | int:
+        try:
+            return parse_it()
+        except Refused as refused:
+            return refused.status
+
+    expected = outcome(lambda: parse_head(raw, _LIMITS))
+    assert [outcome(lambda: cache.parse(raw)) for _ in range(2)] == [expected] * 2
+    assert b"Bearer" not in repr(cache.known).encode()
 
 
 _TOKEN = st.text("abcXYZ-_09", min_size=1, max_size=12).filter(

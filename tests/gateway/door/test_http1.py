@@ -46,7 +46,7 @@ def test_received_is_the_first_byte(door: Served) -> None:
     """A head that dribbles in is dated by its first byte."""
     with door.client() as client:
         client.send(get()[:5])
-        door.until(lambda: any(c._began for c in door.server._gate.connections), "the first bytes")
+        door.until(lambda: any(c._reading._began for c in door.server._gate.connections), "the first bytes")
         before = time.monotonic()
         client.send(get()[5:])
         client.answer()
@@ -121,7 +121,7 @@ def test_no_time_out_while_the_next_step_is_ours(door: Served) -> None:
         end = time.monotonic() + WAIT_SECONDS
         while not door.app.seen and time.monotonic() < end:
             for connection in list(door.server._gate.connections):
-                if connection._scheduled:
+                if connection._reading.scheduled:
                     connection.expire()
                     hits += 1
             await asyncio.sleep(0)
@@ -203,19 +203,6 @@ def test_application_that_raises(door: Served, caplog: pytest.LogCaptureFixture)
         client.send(get())
         assert client.answer().status == 200
     assert "the application raised" in caplog.text
-
-
-def test_expect_continue(door: Served) -> None:
-    """The interim answer comes before the body is sent, and not when it came along."""
-    top = post(b"hello", "Expect: 100-continue")
-    with door.client() as client:
-        client.send(top[:-5])
-        assert client.interim() == b"HTTP/1.1 100 Continue"
-        client.send(b"hello")
-        assert client.interim().startswith(b"HTTP/1.1 200 ")
-    with door.client() as client:
-        client.send(top)
-        assert client.interim().startswith(b"HTTP/1.1 200 ")
 
 
 _SMUGGLING = {

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.head import HeadCache
 from changeover.gateway.door.intake import Intake, Step
 from changeover.gateway.door.limits import Limits
@@ -18,8 +19,8 @@ _LIMITS = Limits(body_bytes=1 << 20)
 Found = tuple[str, str, dict[bytes, bytes], bytes]
 
 
-def intake() -> Intake:
-    return Intake(HeadCache(_LIMITS), _LIMITS)
+def intake(budget: Budget | None = None) -> Intake:
+    return Intake(HeadCache(_LIMITS), _LIMITS, budget or Budget(1 << 30))
 
 
 def requests(pieces: list[bytes]) -> list[Found | int]:
@@ -30,11 +31,9 @@ def requests(pieces: list[bytes]) -> list[Found | int]:
         for piece in pieces:
             door.feed(piece)
             while (step := door.next()) is not Step.MORE:
-                if step is Step.WANT:
-                    door.allowance += door.wanted
-                elif step is Step.REQUEST:
+                if step is Step.REQUEST:
                     found.append((door.head.method, door.head.path, door.head.headers, bytes(door.body)))
-                    door.allowance = 0
+                    door.release()
     except Refused as refused:
         found.append(refused.status)
     return found
@@ -89,23 +88,57 @@ def test_whole_body_is_not_copied() -> None:
     door = intake()
     data = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
     door.feed(data)
-    assert door.next() is Step.WANT
-    door.allowance += door.wanted
     assert door.next() is Step.REQUEST
     assert door.body.obj is data
 
 
-def test_leave_is_asked_before_bytes_are_held() -> None:
-    """A sized body asks for its whole size once, a chunked one as it grows."""
-    door = intake()
+def test_bytes_are_charged_before_they_are_held() -> None:
+    """A sized body is charged whole and once, a chunked one as it grows; all of it is given back."""
+    budget = Budget(1 << 30)
+    door = intake(budget)
     door.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\nx")
-    assert (door.next(), door.wanted) == (Step.WANT, 900000)
+    assert (door.next(), budget.used) == (Step.HEAD, 0)
+    assert (door.next(), budget.used) == (Step.MORE, 900000)
+    door.release()
+    assert budget.used == 0
+    door = intake(budget)
+    door.feed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n")
+    assert (door.next(), door.next(), budget.used) == (Step.HEAD, Step.MORE, 65536)
+    door.feed(b"x" * 200000)
+    assert door.next() is Step.MORE
+    assert budget.used >= 200000
+    door.release()
+    assert budget.used == 0
+
+
+def test_a_short_budget_stops_the_body_until_it_is_granted() -> None:
+    """What is missing is asked for until the budget has it, and then the body goes on."""
+    budget = Budget(1 << 20)
+    budget.charge(1 << 20)
+    door = intake(budget)
+    door.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")
+    assert [door.next(), door.next()] == [Step.WANT] * 2
+    assert door.wanted == 5
+    door.granted()
+    assert door.next() is Step.REQUEST
+    assert bytes(door.body) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "asked"),
+    [
+        (b"Content-Length: 5", b"hello", False),
+        (b"Content-Length: 5", b"hell", True),
+        (b"Content-Length: 70000", b"x" * 70000, True),
+        (b"Transfer-Encoding: chunked", b"1\r\nx\r\n0\r\n\r\n", True),
+    ],
+)
+def test_the_head_comes_first_unless_a_small_body_came_along(fields: bytes, body: bytes, asked: bool) -> None:
+    """So the decision whether a body is taken in never depends on how a large one was cut by the network."""
     door = intake()
-    door.feed(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n" + b"x" * 200000)
-    assert (door.next(), door.wanted) == (Step.WANT, 65536)
-    door.allowance += door.wanted
-    assert door.next() is Step.WANT
-    assert door.allowance + door.wanted >= 200000
+    door.feed(b"POST /a HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n\r\n" + body)
+    assert (door.next() is Step.HEAD) is asked
+    assert door.head.path == "/a"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +167,5 @@ def test_continue_is_expected_only_without_the_body() -> None:
     for body, expected in ((b"", True), (b"he", False)):
         door = intake()
         door.feed(top + body)
-        door.next()
-        door.allowance += door.wanted
-        assert door.next() is Step.MORE
+        assert [door.next(), door.next()] == [Step.HEAD, Step.MORE]
         assert door.expecting is expected

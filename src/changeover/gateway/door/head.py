@@ -27,6 +27,8 @@ _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)(/[^?]*)?(\?.*)?", re.IGNORE
 _CODINGS: Final = frozenset((b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"identity"))
 _CACHED_HEAD_BYTES: Final = 2048
 _CACHED_HEADS: Final = 1024
+_SECRET_FIELD: Final = b"\r\nauthorization:"
+_SECRET: Final = re.compile(rb"[!-~]+(?: [!-~]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,19 @@ class Head:
     legacy: bool
     expects: bool
 
+    def authorized_by(self, value: bytes) -> Head:
+        """The same head with this value of `authorization`."""
+        return Head(
+            self.method, self.path, self.query, {**self.headers, b"authorization": value},
+            self.length, self.keep_alive, self.legacy, self.expects,
+        )  # fmt: skip
+
 
 class HeadCache:
-    """Parsed heads by their bytes: a client's requests mostly repeat one head byte for byte."""
+    """Parsed heads by their bytes: a client's requests mostly repeat one head byte for byte.
+
+    Heads with a token are known by what is left of them without it: a secret lives no longer than its request.
+    """
 
     __slots__ = ("_limits", "known")
 
@@ -65,13 +77,28 @@ class HeadCache:
         self.known: dict[bytes, Head] = {}
 
     def parse(self, raw: bytes) -> Head:
-        """Parse a head without its final empty line, and remember it.
+        """Parse a head without its final empty line, and remember all of it but the value of `authorization`.
 
         Raises:
             Refused: with the status to answer.
         """
-        head = parse_head(raw, self._limits)
-        if len(raw) <= _CACHED_HEAD_BYTES:
+        if len(raw) > _CACHED_HEAD_BYTES:
+            return parse_head(raw, self._limits)
+        lower = raw.lower()
+        start = lower.find(_SECRET_FIELD) + len(_SECRET_FIELD)
+        if start < len(_SECRET_FIELD):
+            return self._remembered(raw)
+        end = raw.find(b"\r\n", start)
+        value = raw[start : end if end >= 0 else len(raw)].strip(b" \t")
+        if lower.find(_SECRET_FIELD, start) >= 0 or not _SECRET.fullmatch(value):
+            return parse_head(raw, self._limits)
+        head = self._remembered(raw[:start] + (raw[end:] if end >= 0 else b""))
+        return head.authorized_by(value)
+
+    def _remembered(self, raw: bytes) -> Head:
+        head = self.known.get(raw)
+        if head is None:
+            head = parse_head(raw, self._limits)
             if len(self.known) >= _CACHED_HEADS:
                 self.known.clear()
             self.known[raw] = head

@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection: bytes in, whole requests to the application, bytes out.
 
 A connection has one request in progress. What a client pipelines behind it waits in the inbox; when that
-is full, or an answer is unsent, reading is paused. There is no task, future or timer per request: the
-gate's tick looks at one deadline per connection.
+is full, or an answer is unsent, reading is paused. A request whose body is still to come is shown to the application
+first: what it answers then is the connection's last answer, and the body is thrown away. There is no task, future or
+timer per request: the gate's tick looks at one deadline per connection.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from changeover.gateway.door.answer import CLOSE, KEEP, KEEP_LEGACY, error_answer
 from changeover.gateway.door.gate import Gate
-from changeover.gateway.door.intake import Intake, Step
-from changeover.gateway.door.limits import INBOX_BYTES
 from changeover.gateway.door.phase import Phase
+from changeover.gateway.door.reading import Reading
 from changeover.gateway.door.refusal import Refused
 from changeover.gateway.door.request import App, HttpRequest
 from changeover.gateway.door.wire import Wire
@@ -26,13 +25,10 @@ from changeover.gateway.door.wire import Wire
 __all__ = ["App", "Http1Door", "HttpRequest"]
 
 _logger = logging.getLogger(__name__)
-_TURN_REQUESTS: Final = 64
 _NO_BODY: Final = memoryview(b"")
-
 
 # Looked up a few times per request: a global is cheaper than an attribute of an enum.
 _READING, _WAITING, _APP, _LINGER, _GONE = Phase
-_REQUEST, _WANT, _MORE, _TURN = Step
 
 
 class Http1Door(asyncio.Protocol):
@@ -41,24 +37,20 @@ class Http1Door(asyncio.Protocol):
     Attributes:
         certified: the client has shown a certificate that was verified.
         deadline: `time.monotonic()` at which `expire` is due.
+        phase: where the connection is.
         quiet_since: when the connection was opened or last answered.
     """
 
-    __slots__ = (
-        "_app", "_began", "_body_began", "_gate", "_head_began", "_intake", "_phase", "_request", "_scheduled",
-        "_wire", "certified", "deadline", "quiet_since",
-    )  # fmt: skip
+    __slots__ = ("_app", "_gate", "_reading", "_request", "_wire", "certified", "deadline", "phase", "quiet_since")
 
     _wire: Wire
+    _reading: Reading
 
     def __init__(self, gate: Gate, app: App) -> None:
         self._gate = gate
         self._app = app
-        self._phase = _READING
-        self._intake = Intake(gate.heads, gate.limits)
         self._request: HttpRequest | None = None
-        self._scheduled = False
-        self._began = self._head_began = self._body_began = 0.0  # 0: not begun
+        self.phase = _READING
         self.quiet_since = gate.now
         self.deadline = gate.now + gate.limits.header_seconds
 
@@ -67,30 +59,23 @@ class Http1Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the gate's connections."""
         self._wire = Wire(self._gate, cast(asyncio.Transport, transport))
+        self._reading = Reading(self._gate, self._wire, self)
         self.certified = self._wire.certified
         self._gate.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, or keep for later while a request is in progress."""
-        phase = self._phase
-        if phase >= _LINGER:
-            return
-        held = self._intake.feed(data)
-        if phase is _READING and not self._wire.stuck:
-            if not self._began:
-                self._began = time.monotonic()
-            self._pump()
-        elif held > INBOX_BYTES:
-            self._wire.pause()
+        """Read on, until the last answer."""
+        if self.phase < _LINGER:
+            self._reading.feed(data)
 
     def eof_received(self) -> bool:
         """The client stopped sending: stay open (true) while it waits for answers; with TLS it is gone."""
         self._wire.ended = True
         if self._wire.secure:
             return False
-        if self._phase is _APP:
+        if self.phase is _APP:
             self.deadline = self._gate.now + self._gate.limits.probe_seconds
-        return self._phase in (_WAITING, _APP) or self._wire.stuck or self._scheduled
+        return self.phase in (_WAITING, _APP) or self._wire.stuck or self._reading.scheduled
 
     def pause_writing(self) -> None:
         """An answer is unsent: no next request until it is."""
@@ -100,21 +85,19 @@ class Http1Door(asyncio.Protocol):
         """The answer was sent: go on where the connection stood."""
         if not self._wire.go_on():
             pass
-        elif self._phase is _READING:
+        elif self.phase is _READING:
             self.deadline = self._gate.now + self._gate.limits.idle_seconds
-            self._schedule()
-        elif self._phase >= _LINGER:
+            self._reading.schedule()
+        elif self.phase >= _LINGER:
             self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give everything back; tell the application when it was still at work."""
         del exc
-        self._phase = _GONE
-        self._gate.connections.discard(self)
-        self._gate.budget.forget(self)
+        self.phase = _GONE
         self._wire.settle()
-        self._intake.release(self._gate.budget)
-        self._intake.clear()
+        self._reading.stop()
+        self._gate.connections.discard(self)  # gone for others only when all was given back
         request, self._request = self._request, None
         if request is not None:
             self._gate.counts.abandoned += 1
@@ -124,74 +107,67 @@ class Http1Door(asyncio.Protocol):
 
     def answer(self, status: int, head: bytes, body: Sequence[bytes | memoryview], close: bool) -> None:
         """Send the answer of the request in progress and go on to the next, or end the connection."""
-        gate, wire, parsed = self._gate, self._wire, self._intake.head
+        gate, wire, intake = self._gate, self._wire, self._reading.intake
+        parsed = intake.head
         self._request = None
         if wire.transport.is_closing():
             return  # it broke a moment ago; connection_lost follows
-        more = bool(self._intake.inbox)
-        keep = parsed.keep_alive and not close
+        more = bool(intake.inbox)
+        keep = parsed.keep_alive and not (close or intake.in_body)
         if keep and (gate.ducking or wire.ended):
             # Requests that were pipelined before the client could know are answered too.
             keep = more or (not wire.ended and wire.unread() > 0)
         framing = CLOSE if not keep else KEEP_LEGACY if parsed.legacy else KEEP
         wire.send(status, head, body, framing, parsed.method == "HEAD")
-        self._intake.release(self._gate.budget)
+        intake.release()
         if not keep:
-            self._end(linger=parsed.keep_alive or more)
+            self.end(linger=parsed.keep_alive or more or intake.in_body)
             return
-        self._phase = _READING
+        self.phase = _READING
         self.quiet_since = gate.now
         self.deadline = gate.now + gate.limits.idle_seconds
         if wire.stuck:
             self.deadline = wire.deadline(0.0)
         elif more:
-            self._schedule()
+            self._reading.schedule()
         elif wire.paused:
             wire.resume()
 
-    # -- what the gate and the budget call
-
-    def granted(self) -> None:
-        """The budget has the bytes this connection waited for."""
-        self._intake.allowance += self._intake.wanted
-        self._phase = _READING
-        self._body_began = 0.0
-        self._schedule()
+    # -- what the gate calls
 
     def expire(self) -> None:
         """The deadline is over."""
-        gate, intake = self._gate, self._intake
-        if self._scheduled:
+        gate, reading, wire = self._gate, self._reading, self._wire
+        if reading.scheduled:
             pass  # the next step is ours, not the client's
-        elif self._phase is _APP:
+        elif self.phase is _APP:
             # Only set for a client that has stopped sending; asked again at every tick.
-            if not intake.head.legacy and self._wire.probe():
+            if not reading.intake.head.legacy and wire.probe():
                 self.abort()
-        elif self._phase is _WAITING:
-            gate.budget.forget(self)
+        elif self.phase is _WAITING:
             gate.counts.shed += 1
-            self._refuse(503, "overloaded", "too many bytes are in flight here; retry later")
-        elif self._phase is _LINGER and self._wire.secure and not self._wire.stuck:
-            self._end(linger=False)  # with TLS the end can only be told by closing
-        elif self._phase is _GONE and self._wire.sending() and not self._wire.stuck:
+            self.refuse(Refused(503, "overloaded", "too many bytes are in flight here; retry later"))
+        elif self.phase is _LINGER and wire.secure and not wire.stuck:
+            self.end(linger=False)  # with TLS the end can only be told by closing
+        elif self.phase is _GONE and wire.sending() and not wire.stuck:
             self.deadline = gate.now + gate.limits.linger_seconds  # the transport's own time-out bounds this
-        elif self._wire.stuck or self._phase >= _LINGER:
-            gate.counts.expired += self._wire.stuck
+        elif wire.stuck or self.phase >= _LINGER:
+            gate.counts.expired += wire.stuck
             self.abort()
-        elif intake.in_body and (due := self._body_began + gate.limits.body_time(intake.received)) > gate.now:
-            self.deadline = due
-        elif intake.in_body or intake.inbox:
+        elif reading.due > gate.now:
+            self.deadline = reading.due
+        elif reading.intake.in_body or reading.intake.inbox:
             gate.counts.expired += 1
-            self._refuse(408, "timeout", "the request did not arrive in time")
+            self.refuse(Refused(408, "timeout", "the request did not arrive in time"))
         else:
             self.close_if_idle()
 
     def close_if_idle(self) -> None:
         """Close unless a request is in progress or has just arrived."""
-        intake, wire = self._intake, self._wire
-        idle = self._phase is _READING and not (intake.inbox or intake.in_body or wire.stuck)
+        intake, wire = self._reading.intake, self._wire
+        idle = self.phase is _READING and not (intake.inbox or intake.in_body or wire.stuck)
         if idle and wire.unread() == 0:
-            self._end(linger=False)
+            self.end(linger=False)
 
     def abort(self) -> None:
         """End the connection at once, answered or not."""
@@ -200,105 +176,52 @@ class Http1Door(asyncio.Protocol):
     @property
     def busy(self) -> int:
         """Requests of this connection with the application: one or none."""
-        return self._phase is _APP
+        return self.phase is _APP
 
     def duck(self) -> None:
         """Nothing can be said before an answer; the gate says that it is ducking."""
 
-    # -- inside
+    # -- what the reading calls
 
-    def _pump(self) -> None:
-        """Take requests from the input until something is missing."""
-        intake = self._intake
-        try:
-            for _ in range(_TURN_REQUESTS):
-                step = intake.next()
-                if step is _REQUEST:
-                    self._hand_over()
-                    if self._phase is not _READING or self._wire.stuck or not intake.inbox:
-                        return
-                elif step is _WANT:
-                    if not self._take(intake.wanted):
-                        return
-                elif step is _MORE:
-                    self._await_more()
-                    return
-                else:
-                    break
-        except Refused as refusal:
-            self._refuse(refusal.status, refusal.reason, refusal.message)
-            return
-        self._schedule()
+    def ask(self, received: float) -> bool:
+        """Show the application a request whose body is still to come; returns whether it wants the body."""
+        request = HttpRequest(self, self._reading.intake.head, _NO_BODY, received)
+        self._call(self._app.admit, request)
+        wanted = request.open
+        request.abandon()  # it comes again, with its body
+        return wanted
 
-    def _hand_over(self) -> None:
-        intake, gate = self._intake, self._gate
-        request = HttpRequest(self, intake.head, intake.body, self._began or time.monotonic())
+    def hand_over(self, received: float) -> None:
+        """Give the application a whole request."""
+        gate, intake = self._gate, self._reading.intake
+        request = HttpRequest(self, intake.head, intake.body, received)
         intake.body = _NO_BODY
         self._request = request
-        self._began = self._head_began = self._body_began = 0.0
-        self._phase = _APP
+        self.phase = _APP
         self.deadline = math.inf if not self._wire.ended else gate.now + gate.limits.probe_seconds
         gate.counts.requests += 1
+        self._call(self._app, request)
+
+    def refuse(self, refusal: Refused) -> None:
+        """Answer what is no acceptable request, or did not become one; the connection ends."""
+        self._gate.counts.refused += 1
+        head, body = error_answer(refusal.status, refusal.reason, refusal.message)
+        self._reading.stop()
+        self._wire.send(refusal.status, head, body, CLOSE, bodyless=False)
+        self.end(linger=True)
+
+    def end(self, *, linger: bool) -> None:
+        """No more requests; with `linger`, input is thrown away until the client has read the answer."""
+        self._reading.stop()
+        self.phase = _LINGER if self._wire.end(linger=linger) else _GONE
+        self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)
+
+    @staticmethod
+    def _call(take: Callable[[HttpRequest], None], request: HttpRequest) -> None:
+        """Let the application take a request; its defects are answered, not raised."""
         try:
-            self._app(request)
+            take(request)
         except Exception:
             _logger.exception("the application raised")
             head, body = error_answer(500, "internal", "a defect in the server")
             request.respond(500, head, body, close=True)
-
-    def _take(self, amount: int) -> bool:
-        """Take bytes of the budget, or queue for them."""
-        gate = self._gate
-        if gate.budget.take(amount):
-            self._intake.allowance += amount
-            return True
-        self._phase = _WAITING
-        self.deadline = gate.now + gate.limits.wait_seconds
-        self._wire.pause()
-        gate.budget.wait(self, amount, self._intake.head.path)
-        return False
-
-    def _await_more(self) -> None:
-        """Go on reading, with the time-out of the part that is missing."""
-        intake, gate, wire = self._intake, self._gate, self._wire
-        if wire.ended:
-            self._end(linger=False)  # what is missing will not come
-            return
-        if intake.in_body:
-            if intake.expecting:
-                intake.expecting = False
-                wire.send_continue()
-            if not self._body_began:
-                self._body_began = gate.now
-                self.deadline = gate.now + gate.limits.body_seconds
-        elif intake.inbox and not self._head_began:
-            self._head_began = gate.now
-            self.deadline = gate.now + gate.limits.header_seconds
-        if wire.paused:
-            wire.resume()
-
-    def _schedule(self) -> None:
-        """Go on with the input after the other connections had their turn."""
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._go_on)
-        if len(self._intake.inbox) > INBOX_BYTES:
-            self._wire.pause()
-
-    def _go_on(self) -> None:
-        self._scheduled = False
-        if self._phase is _READING and not self._wire.stuck:
-            self._pump()
-
-    def _refuse(self, status: int, reason: str, message: str) -> None:
-        self._gate.counts.refused += 1
-        head, body = error_answer(status, reason, message)
-        self._intake.release(self._gate.budget)
-        self._wire.send(status, head, body, CLOSE, bodyless=False)
-        self._end(linger=True)
-
-    def _end(self, *, linger: bool) -> None:
-        """No more requests; with `linger`, input is thrown away until the client has read the answer."""
-        self._intake.clear()
-        self._phase = _LINGER if self._wire.end(linger=linger) else _GONE
-        self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)

@@ -1,7 +1,7 @@
 """The way in of one connection: bytes to whole requests, one at a time (pure).
 
 The door feeds what it read and calls `next` until it says what is missing: more bytes, leave to hold more
-of them, or another turn.
+of them, or another turn. Bodies are charged to the gateway's budget before they are held.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from changeover.gateway.door.body import SizedBody
 from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.chunked import ChunkedBody
 from changeover.gateway.door.head import CHUNKED, Head, HeadCache
-from changeover.gateway.door.limits import KIB, Limits
+from changeover.gateway.door.limits import KIB, SMALL_BODY, Limits
 from changeover.gateway.door.refusal import Refused, malformed
 
 _NO_BODY: Final = memoryview(b"")
@@ -25,11 +25,13 @@ _HOPELESS: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\x00")
 class Step(enum.Enum):
     """What `Intake.next` found.
 
-    `REQUEST`: `head` and `body` are a whole request. `WANT`: raise `allowance` by `wanted` bytes first.
-    `MORE`: bytes are missing. `TURN`: there is more to do, but others are to go first.
+    `REQUEST`: `head` and `body` are a whole request. `HEAD`: only `head` is there, and nothing was taken for its body:
+    call again to take it in. `WANT`: the budget is `wanted` bytes short; say `granted` when it has them. `MORE`: bytes
+    are missing. `TURN`: there is more to do, but others are to go first.
     """
 
     REQUEST = enum.auto()
+    HEAD = enum.auto()
     WANT = enum.auto()
     MORE = enum.auto()
     TURN = enum.auto()
@@ -44,28 +46,28 @@ class Intake:
         body: of the request just found.
         in_body: a head was taken whose body is not complete.
         expecting: the client waits for `100 Continue`; the door clears it.
-        allowance: bytes of body that may be held; the door resets it with each request's end.
-        wanted: bytes asked for by `WANT`.
+        wanted: bytes of the budget that are needed to go on, 0 when none are.
     """
 
     __slots__ = (
-        "_collector", "_heads", "_known", "_limits", "allowance", "at", "body", "expecting", "head",
+        "_budget", "_charged", "_collector", "_heads", "_known", "_limits", "at", "body", "expecting", "head",
         "in_body", "inbox", "wanted",
     )  # fmt: skip
 
     head: Head
     body: memoryview
 
-    def __init__(self, heads: HeadCache, limits: Limits) -> None:
+    def __init__(self, heads: HeadCache, limits: Limits, budget: Budget) -> None:
         self._heads = heads
         self._known = heads.known
         self._limits = limits
+        self._budget = budget
+        self._charged = 0
         self._collector: SizedBody | ChunkedBody | None = None
         self.inbox = b""
         self.at = 0
         self.in_body = False
         self.expecting = False
-        self.allowance = 0
         self.wanted = 0
 
     def feed(self, data: bytes) -> int:
@@ -77,7 +79,7 @@ class Intake:
         return len(data)
 
     def next(self) -> Step:
-        """Go on as far as the input and the allowance reach.
+        """Go on as far as the input and the budget reach.
 
         Raises:
             Refused: the input is no acceptable request; nothing after it can be trusted.
@@ -99,22 +101,33 @@ class Intake:
             self.body = _NO_BODY
             return self._found()
         self.in_body = True
-        self.wanted = head.length if head.length != CHUNKED else _CHUNKED_STEP
-        return Step.WANT
+        if head.length == CHUNKED:
+            self.wanted = _CHUNKED_STEP
+            return Step.HEAD
+        self.wanted = head.length
+        if head.length > SMALL_BODY or head.length > len(inbox) - self.at:
+            return Step.HEAD
+        return self._take_body()
 
     def clear(self) -> None:
         """Forget everything: the connection takes no more requests."""
         self.inbox = b""
         self.at = 0
         self.in_body = self.expecting = False
+        self.wanted = 0
         self._collector = None
         self.body = _NO_BODY
 
-    def release(self, budget: Budget) -> None:
-        """Give back the bytes that were allowed: the body is no longer held."""
-        if self.allowance:
-            budget.give(self.allowance)
-            self.allowance = 0
+    def granted(self) -> None:
+        """The budget has given the bytes that were wanted."""
+        self._charged += self.wanted
+        self.wanted = 0
+
+    def release(self) -> None:
+        """Give the budget back what it gave: the body is no longer held."""
+        if self._charged:
+            charged, self._charged = self._charged, 0
+            self._budget.give(charged)
 
     @property
     def received(self) -> int:
@@ -128,7 +141,16 @@ class Intake:
             self.at = 0
         return Step.REQUEST
 
+    def _afford(self) -> bool:
+        """Take what is wanted of the budget, if it is there."""
+        if not self._budget.take(self.wanted):
+            return False
+        self.granted()
+        return True
+
     def _take_body(self) -> Step:
+        if self.wanted and not self._afford():
+            return Step.WANT
         length, at = self.head.length, self.at
         collector = self._collector
         if collector is None:
@@ -138,9 +160,10 @@ class Intake:
                 return self._found()
             collector = self._start_body()
         self.at = collector.feed(self.inbox, at)
-        if collector.received > self.allowance:
-            self.wanted = (collector.received - self.allowance) // _CHUNKED_STEP * _CHUNKED_STEP + _CHUNKED_STEP
-            return Step.WANT
+        if collector.received > self._charged:
+            self.wanted = (collector.received - self._charged) // _CHUNKED_STEP * _CHUNKED_STEP + _CHUNKED_STEP
+            if not self._afford():
+                return Step.WANT
         if collector.done:
             self._collector = None
             self.body = collector.view()

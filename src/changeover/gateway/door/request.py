@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from changeover.gateway.door.head import Head
@@ -80,5 +80,14 @@ class HttpRequest:
         return f"<HttpRequest {self.method} {self.path} {len(self.body)} bytes>"
 
 
-App: TypeAlias = Callable[[HttpRequest], None]
-"""Takes each request on the event loop's thread, does not raise, answers at once or later."""
+class App(Protocol):
+    """Takes requests, on the event loop's thread; does not raise."""
+
+    def admit(self, request: HttpRequest) -> None:
+        """Look at a request whose body is still to come, and answer now if the body is not to be taken in.
+
+        What is not answered comes again as a whole. A small body that came along with its head is not asked about.
+        """
+
+    def __call__(self, request: HttpRequest) -> None:
+        """Answer a whole request, at once or later."""
