@@ -17,6 +17,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.door.request import HttpRequest
@@ -55,7 +56,7 @@ class Echo:
     """The application behind the door."""
 
     def __init__(self, sock: socket.socket, limits: Limits, shared: bool) -> None:
-        self.server = DoorServer(self, sock, limits, shared=shared)
+        self.server = DoorServer(self, sock, Gate(limits), shared=shared)
 
     def admit(self, request: HttpRequest) -> None:
         """Every body is taken."""

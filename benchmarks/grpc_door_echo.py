@@ -17,6 +17,7 @@ import os
 import resource
 import socket
 
+from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status
 from changeover.gateway.door.http2.server import Http2Server
@@ -45,7 +46,7 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
         else:
             call.fail(Status.UNIMPLEMENTED, f"no such method: {call.path}")
 
-    server = Http2Server(app, sock, limits, shared=shared)
+    server = Http2Server(app, sock, Gate(limits), shared=shared)
 
     serve(server, shared)
 

@@ -22,6 +22,7 @@ from changeover.access import guard_of
 from changeover.errors import Internal, InvalidRequest
 from changeover.gateway.admission import Room
 from changeover.gateway.door.budget import Budget
+from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.server import Http2Server
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
@@ -101,8 +102,8 @@ class Gateway:
         app, calls = HttpApp(self._pipeline, self._models, guard), GrpcApp(self._pipeline, self._models, guard)
         tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
         return (
-            DoorServer(app, http, limits, budget=budget, shared=shared, tls=tls),
-            Http2Server(calls, grpc, limits, budget=budget, shared=shared, tls=h2),
+            DoorServer(app, http, Gate(limits, budget), shared=shared, tls=tls),
+            Http2Server(calls, grpc, Gate(limits, budget), shared=shared, tls=h2),
         )
 
     async def run(self) -> int:

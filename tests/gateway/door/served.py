@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvloop
-
+from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.door.request import HttpRequest
+from tests.gateway.door.running import Running
 
 HEAD = b"content-type: application/octet-stream\r\n"
 WAIT_SECONDS = 30.0
@@ -163,56 +160,16 @@ class Bench:
             request.respond(200, HEAD, (request.body,))
 
 
-class Served:
+class Served(Running[DoorServer]):
     """A running door: its port, its application and its event loop."""
 
     def __init__(self, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self.app = Bench()
-        self.sock = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port: int = self.sock.getsockname()[1]
-        self.server = DoorServer(self.app, self.sock, limits, tls=tls)
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self.call(self.server.start)
+        super().__init__(lambda sock: DoorServer(self.app, sock, Gate(limits), tls=tls), WAIT_SECONDS)
 
     def client(self, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
         """A fresh connection."""
         return Client(self.port, receive_buffer, tls)
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        """Run a function on the door's thread; returns its value."""
-
-        async def run() -> Any:
-            return function()
-
-        return self.wait(run())
-
-    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the door's loop to its end; returns its value."""
-        return self.begin(work).result(WAIT_SECONDS * 2)
-
-    def begin(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Start a coroutine on the door's loop; returns its future."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def until(self, condition: Callable[[], bool], what: str = "the condition") -> None:
-        """Wait, with a bound, for something to become true."""
-        end = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            assert time.monotonic() < end, f"{what} did not come true in {WAIT_SECONDS} s"
-            time.sleep(0.005)
-
-    def close(self) -> None:
-        """Stop at once; the listening socket may have been closed by the test."""
-        self.wait(self.server.stop(0.2, last=False, duck_seconds=0.0))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(WAIT_SECONDS)
-        self._loop.close()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from changeover.gateway.door import listener
-from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from tests.gateway.door.served import WAIT_SECONDS, Bench, Client, Served, get, post, serving
 
@@ -25,7 +24,7 @@ from tests.gateway.door.served import WAIT_SECONDS, Bench, Client, Served, get, 
 def test_connections_per_readiness(door: Served, shared: bool, most: int) -> None:
     """One per turn of the loop where other processes want theirs; else a crowd need not wait for as many turns."""
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
-    server = DoorServer(Bench(), sock, Limits(), shared=shared)
+    server = DoorServer(Bench(), sock, shared=shared)
     counts: list[int] = []
 
     async def watch() -> None:
@@ -48,7 +47,7 @@ def test_a_crowd_is_shared_in_turns(door: Served, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(listener, "TICK_SECONDS", 3600.0)  # it would end the rest too
     monkeypatch.setattr(listener, "_TURN_SECONDS", 3600.0)
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
-    server = DoorServer(Bench(), sock, Limits(), shared=True)
+    server = DoorServer(Bench(), sock, shared=True)
     counts: list[int] = []
 
     async def accepted(count: int) -> None:
@@ -212,7 +211,7 @@ def test_last_listener_leaves_no_half_open_door(door: Served, monkeypatch: pytes
 def test_other_listeners_go_on() -> None:
     """A gateway that leaves a shared socket loses nobody: the other one takes every new connection."""
     with serving() as staying:
-        other = DoorServer(Bench(), staying.sock.dup(), Limits())
+        other = DoorServer(Bench(), staying.sock.dup())
         staying.call(other.start)
         leaving = staying.begin(other.stop(WAIT_SECONDS, last=False, duck_seconds=0.1))
         for _ in range(50):
@@ -272,7 +271,7 @@ def test_a_connection_that_the_network_lost_is_none(door: Served, number: int) -
 
     async def leave() -> int:
         with socket.create_server(("127.0.0.1", 0)) as made:
-            server = DoorServer(Bench(), Lossy(fileno=made.detach()), Limits())
+            server = DoorServer(Bench(), Lossy(fileno=made.detach()))
         server.start()
         return await server.stop(1.0, duck_seconds=0.0)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from changeover.gateway.door.request import HttpRequest
 from tests.gateway.door.served import Served, post
 
 
@@ -14,34 +11,3 @@ def test_repr_is_a_sentence(door: Served) -> None:
         client.send(post(b"abc", path="/v2/x"))
         client.answer()
     assert repr(door.app.seen[0]) == "<HttpRequest POST /v2/x 3 bytes>"
-
-
-def test_abandonment_without_a_callback(door: Served) -> None:
-    """An application that did not ask is not told, and its answer does nothing."""
-    with door.client() as client:
-        client.send(post(b"", path="/hold"))
-        door.until(lambda: len(door.app.held) == 1)
-    request: HttpRequest = door.app.held[0]
-
-    def abandon() -> None:
-        request.abandoned = None
-
-    door.call(abandon)
-    door.until(lambda: not request.open, "abandonment")
-    door.call(lambda: request.respond(200, b"", ()))
-    assert door.app.abandoned == []
-
-
-def test_callback_that_raises_hurts_nobody(door: Served, caplog: pytest.LogCaptureFixture) -> None:
-    """A defect in the application's callback is logged, and the connection's end goes on."""
-    with door.client() as client:
-        client.send(post(b"x" * 100_000, path="/hold"))
-        door.until(lambda: len(door.app.held) == 1)
-
-        def fail() -> None:
-            raise ValueError("a defect")
-
-        door.app.held[0].abandoned = fail
-    door.until(lambda: "abandoned() raised" in caplog.text, "the line in the log")
-    door.until(lambda: door.server.connections == 0, "the end")
-    assert door.server.budget_used == 0

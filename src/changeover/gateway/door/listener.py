@@ -11,16 +11,16 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable
-from typing import Final
+from abc import ABC, abstractmethod
+from typing import Final, Generic, TypeVar
 
-from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.gate import Counts, Gate
 from changeover.gateway.door.http1 import Http1Door
 from changeover.gateway.door.limits import TICK_SECONDS, Limits
 from changeover.gateway.door.request import App
 
 _logger = logging.getLogger(__name__)
+AppT = TypeVar("AppT")
 
 DUCK_SECONDS: Final = 1.0
 """How long answers say `connection: close` before the port is left."""
@@ -39,25 +39,25 @@ _LOST: Final = frozenset((
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class Listener:
+class Listener(ABC, Generic[AppT]):
     """Takes the connections of an inherited listening socket.
 
     From a shared socket it takes one connection per readiness, so that several gateways share them evenly.
     All methods belong to the event loop's thread.
 
     Args:
-        gate: what its connections share.
-        new_door: makes the protocol of a connection.
+        app: answers what its connections bring.
         sock: bound and listening; the server closes its descriptor when it leaves.
+        gate: what its connections share; one with the usual limits when not given.
         shared: other processes take connections from this socket: take turns with them.
         tls: speak TLS with it; a handshake has the time of a request's head.
     """
 
     def __init__(
         self,
-        gate: Gate,
-        new_door: Callable[[], asyncio.Protocol],
+        app: AppT,
         sock: socket.socket,
+        gate: Gate | None = None,
         *,
         shared: bool = False,
         tls: ssl.SSLContext | None = None,
@@ -67,13 +67,17 @@ class Listener:
         self._tls = tls
         self._turn = 0
         self._sock = sock
-        self._gate = gate
-        self._new_door = new_door
+        self._gate = gate or Gate(Limits())
+        self._app = app
         self._adopting: set[asyncio.Task[None]] = set()
         self._accepting = False
         self._listening = False
         self._tick_handle: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
+
+    @abstractmethod
+    def _new_door(self) -> asyncio.Protocol:
+        """The protocol of a connection."""
 
     def start(self) -> None:
         """Start to take connections; needs a running loop."""
@@ -230,28 +234,11 @@ class Listener:
         self._sock.close()
 
 
-class DoorServer(Listener):
-    """Serves HTTP/1.1.
+class DoorServer(Listener[App]):
+    """Serves HTTP/1.1; the application is called with each whole request."""
 
-    Args:
-        app: called with each whole request.
-        sock: see `Listener`, as `shared` and `tls`.
-        limits: the defaults when not given.
-        budget: see `Gate`.
-    """
-
-    def __init__(
-        self,
-        app: App,
-        sock: socket.socket,
-        limits: Limits | None = None,
-        *,
-        budget: Budget | None = None,
-        shared: bool = False,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        gate = Gate(limits or Limits(), budget)
-        super().__init__(gate, lambda: Http1Door(gate, app), sock, shared=shared, tls=tls)
+    def _new_door(self) -> Http1Door:
+        return Http1Door(self._gate, self._app)
 
 
 def _hold_off_handshakes(sock: socket.socket) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
+
+from changeover.gateway.door.wanted import Wanted
 
 if TYPE_CHECKING:
     from changeover.gateway.door.head import Head
     from changeover.gateway.door.http1 import Http1Door
 
-_logger = logging.getLogger(__name__)
 
-
-class HttpRequest:
+class HttpRequest(Wanted["Http1Door"]):
     """A request whose head and body are complete.
 
     Attributes:
@@ -23,10 +22,9 @@ class HttpRequest:
         headers: lower-case names, repeated values joined by `, `; shared between requests, so read-only.
         body: the whole body, empty without one; stable until `respond` was called.
         received: `time.monotonic()` when the first byte of this request was read.
-        abandoned: set by the application; called once when the client goes away before `respond`.
     """
 
-    __slots__ = ("_door", "abandoned", "body", "headers", "method", "path", "query", "received")
+    __slots__ = ("body", "headers", "method", "path", "query", "received")
 
     def __init__(self, door: Http1Door, head: Head, body: memoryview, received: float) -> None:
         self.method = head.method
@@ -35,8 +33,8 @@ class HttpRequest:
         self.headers = head.headers
         self.body = body
         self.received = received
-        self.abandoned: Callable[[], None] | None = None
-        self._door: Http1Door | None = door
+        self.abandoned = None
+        self._door = door
 
     def respond(self, status: int, head: bytes, body: Sequence[bytes | memoryview], *, close: bool = False) -> None:
         """Answer, once; after that, and after abandonment, a call does nothing.
@@ -55,26 +53,6 @@ class HttpRequest:
             except BaseException:  # such as no memory: the client must not wait for the rest
                 door.abort()
                 raise
-
-    def abandon(self) -> None:
-        """The client is gone (called by the door): tell the application, unless it has answered."""
-        if self._door is not None:
-            self._door = None
-            try:
-                if self.abandoned is not None:
-                    self.abandoned()
-            except Exception:
-                _logger.exception("the application's abandoned() raised")
-
-    @property
-    def certified(self) -> bool:
-        """Whether the client has shown a certificate that was verified."""
-        return self._door is not None and self._door.certified
-
-    @property
-    def open(self) -> bool:
-        """Whether an answer is still wanted."""
-        return self._door is not None
 
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.path} {len(self.body)} bytes>"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from changeover.gateway.door.http2.fields import HEAD, TAIL_OK, Status, tail
+from changeover.gateway.door.wanted import Wanted
 
 if TYPE_CHECKING:
     from changeover.gateway.door.http2.connection import Http2Door
     from changeover.gateway.door.http2.stream import Stream
 
-_logger = logging.getLogger(__name__)
 
-
-class Call:
+class Call(Wanted["Http2Door"]):
     """A call whose fields and message are complete; the sibling of `HttpRequest`.
 
     Attributes:
@@ -24,10 +22,9 @@ class Call:
         body: the message without its prefix; stable until an answer was given.
         received: `time.monotonic()` when the call's first bytes were read.
         timeout: seconds the caller gives from then on, None without a limit. The door does not watch it.
-        abandoned: set by the application; called once when the caller cancels or goes away before the answer.
     """
 
-    __slots__ = ("_door", "_stream", "abandoned", "body", "headers", "path", "received", "timeout")
+    __slots__ = ("_stream", "body", "headers", "path", "received", "timeout")
 
     def __init__(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
         head = stream.head
@@ -36,8 +33,8 @@ class Call:
         self.timeout = head.timeout
         self.body = body
         self.received = stream.began
-        self.abandoned: Callable[[], None] | None = None
-        self._door: Http2Door | None = door
+        self.abandoned = None
+        self._door = door
         self._stream = stream
 
     def respond(self, body: Sequence[bytes | memoryview], fields: bytes = b"") -> None:
@@ -62,26 +59,6 @@ class Call:
             except BaseException:  # such as no memory: the caller must not wait for the rest
                 door.abort()
                 raise
-
-    def abandon(self) -> None:
-        """The caller is gone (called by the door): tell the application, unless it has answered."""
-        if self._door is not None:
-            self._door = None
-            try:
-                if self.abandoned is not None:
-                    self.abandoned()
-            except Exception:
-                _logger.exception("the application's abandoned() raised")
-
-    @property
-    def certified(self) -> bool:
-        """Whether the client has shown a certificate that was verified."""
-        return self._door is not None and self._door.certified
-
-    @property
-    def open(self) -> bool:
-        """Whether an answer is still wanted."""
-        return self._door is not None
 
     def __repr__(self) -> str:
         return f"<Call {self.path} {len(self.body)} bytes>"
