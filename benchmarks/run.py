@@ -11,6 +11,7 @@ from pathlib import Path
 
 FULL = (
     ("throughput.py", "5"),
+    ("grpc_throughput.py", "5"),
     ("replacement.py", "5"),
     ("changeovers.py", "100"),
     ("kills.py", "100"),
@@ -26,6 +27,7 @@ FULL = (
 )
 QUICK = (
     ("throughput.py", "1"),
+    ("grpc_throughput.py", "1"),
     ("replacement.py", "1"),
     ("changeovers.py", "10"),
     ("kills.py", "3"),

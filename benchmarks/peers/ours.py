@@ -48,9 +48,10 @@ class Changeover(Peer):
 
     def command(self) -> list[str]:
         """One gateway, the defaults otherwise."""
-        self.control = next(self.more_ports())
+        self.control, self.grpc_port = next(self.more_ports()), next(self.more_ports())
         command = [sys.executable, "-m", "changeover.cli", "serve", str(self.folder / "repository")]
-        command += ["--http-port", str(self.port), "--grpc-port", "0", "--control-port", str(self.control)]
+        command += ["--http-port", str(self.port), "--grpc-port", str(self.grpc_port)]
+        command += ["--control-port", str(self.control)]
         return [*command, "--gateways", "1", "--state-dir", str(self.folder / "state")]
 
     def apply(self, version: int) -> None:

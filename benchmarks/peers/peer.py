@@ -36,6 +36,7 @@ class Peer(ABC):
         forms: the bodies it understands, of `json` and `binary`.
         restarts: a change is a restart, because it has no update mechanism.
         change_by: how a change is done, in words.
+        grpc_port: where it speaks gRPC, for those that do.
     """
 
     title: ClassVar[str]
@@ -44,6 +45,7 @@ class Peer(ABC):
     forms: ClassVar[tuple[str, ...]] = ("json",)
     restarts: ClassVar[bool] = False
     change_by: ClassVar[str]
+    grpc_port: int
 
     def __init__(self) -> None:
         self.environment: Environment | None = None

@@ -67,13 +67,15 @@ class Triton(Peer):
         (folder / "config.pbtxt").write_text(text)
 
     def command(self) -> list[str]:
-        """HTTP on loopback only; no gRPC, no metrics port."""
+        """HTTP and gRPC on loopback only; no metrics port."""
+        self.grpc_port = next(self.more_ports())
         command = [str(self._home / "bin" / "tritonserver"), "--model-repository", str(self.folder / "repository")]
         command += ["--backend-directory", str(self._home / "backends")]
         command += ["--model-control-mode", "explicit", "--load-model", "*"]
         command += ["--backend-config", f"python,shm-region-prefix-name={self._regions}"]
         command += ["--http-address", "127.0.0.1", "--http-port", str(self.port)]
-        return [*command, "--allow-grpc", "false", "--allow-metrics", "false"]
+        command += ["--grpc-address", "127.0.0.1", "--grpc-port", str(self.grpc_port)]
+        return [*command, "--allow-metrics", "false"]
 
     @property
     def _regions(self) -> str:
