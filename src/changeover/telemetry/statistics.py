@@ -1,0 +1,113 @@
+"""What the runs of a loading took, in the terms of Triton's statistics extension; counts only grow. Pure.
+
+A request's time has four parts: `queue` (until it has been written down for the worker, and until the worker takes it
+in hand), `compute_input` (writing its batch into the worker's memory), `compute_infer` (the run of its batch, as the
+worker measures it) and `compute_output` (reading and writing its answer).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_EXACT = 1024
+"""Rows up to which each batch size is told apart; clients choose the size of theirs, so memory must not follow it."""
+
+
+class Size(msgspec.Struct, array_like=True):
+    """Executions of one batch size."""
+
+    count: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+
+
+class Statistics(msgspec.Struct, array_like=True):
+    """Of one loading in one gateway, or of several together.
+
+    Attributes:
+        inferences: rows of the requests that were run.
+        executions: runs.
+        runs: requests that were run, which `queue_ns` to `output_ns` are of.
+        success, fail: requests answered well, and those that were not by no fault of the caller; with their time from
+            the first byte to the answer.
+        last_ms: when the last request was run, milliseconds since 1970.
+        sizes: by rows of a run.
+    """
+
+    loading: int = 0
+    inferences: int = 0
+    executions: int = 0
+    runs: int = 0
+    success: int = 0
+    success_ns: int = 0
+    fail: int = 0
+    fail_ns: int = 0
+    queue_ns: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+    last_ms: int = 0
+    sizes: dict[int, Size] = {}
+
+    def at(self, rows: int) -> Size:
+        """The entry of a batch size; sizes beyond 1,024 count under the next power of two."""
+        if rows > _EXACT:
+            rows = 1 << (rows - 1).bit_length()
+        size = self.sizes.get(rows)
+        if size is None:
+            size = self.sizes[rows] = Size()
+        return size
+
+    def add(self, other: Statistics) -> None:
+        """Count what another gateway has counted too."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.last_ms = max(self.last_ms, other.last_ms)
+        for rows, more in other.sizes.items():
+            size = self.at(rows)
+            size.count += more.count
+            size.input_ns += more.input_ns
+            size.infer_ns += more.infer_ns
+            size.output_ns += more.output_ns
+
+    def as_triton(self, model: str, version: str) -> dict[str, Any]:
+        """One element of `model_stats`."""
+        none = _duration(0, 0)
+        return {
+            "name": model,
+            "version": version,
+            "last_inference": self.last_ms,
+            "inference_count": self.inferences,
+            "execution_count": self.executions,
+            "inference_stats": {
+                "success": _duration(self.success, self.success_ns),
+                "fail": _duration(self.fail, self.fail_ns),
+                "queue": _duration(self.runs, self.queue_ns),
+                "compute_input": _duration(self.runs, self.input_ns),
+                "compute_infer": _duration(self.runs, self.infer_ns),
+                "compute_output": _duration(self.runs, self.output_ns),
+                "cache_hit": none,
+                "cache_miss": none,
+            },
+            "batch_stats": [
+                {
+                    "batch_size": rows,
+                    "compute_input": _duration(size.count, size.input_ns),
+                    "compute_infer": _duration(size.count, size.infer_ns),
+                    "compute_output": _duration(size.count, size.output_ns),
+                }
+                for rows, size in sorted(self.sizes.items())
+            ],
+            "memory_usage": [],
+            "response_stats": {},
+        }
+
+
+_SUMS = tuple(f for f in Statistics.__struct_fields__ if f not in ("loading", "last_ms", "sizes"))
+
+
+def _duration(count: int, ns: int) -> dict[str, int]:
+    return {"count": count, "ns": ns}
