@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.access import Guard, Scope, guard_of
+from changeover.access import Scope, guard_of
 from changeover.errors import (
     ChangeoverError,
     Conflict,
@@ -26,7 +26,8 @@ from changeover.errors import (
     Unauthenticated,
 )
 from changeover.gateway.answers import error_answer, infer_head, status_of
-from changeover.gateway.http import FIXED, OF_A_MODEL, Endpoint, HttpApp, Route, route
+from changeover.gateway.http import FIXED, OF_A_MODEL, Endpoint, Route, route
+from tests.gateway.extended import ask, http_app
 from tests.gateway.stage import Request, Stage, entry, question, stage
 
 
@@ -40,6 +41,9 @@ from tests.gateway.stage import Request, Stage, entry, question, stage
         ("/v2/models/m", Route(OF_A_MODEL[""], "m")),
         ("/v2/models/m/ready", Route(OF_A_MODEL["ready"], "m")),
         ("/v2/models/m/infer", Route(OF_A_MODEL["infer"], "m")),
+        ("/v2/models/stats", Route(FIXED["/v2/models/stats"])),
+        ("/v2/models/m/stats", Route(OF_A_MODEL["stats"], "m")),
+        ("/v2/models/m/versions/4/stats", Route(OF_A_MODEL["stats"], "m", "4")),
         ("/v2/models/m/versions/4", Route(OF_A_MODEL[""], "m", "4")),
         ("/v2/models/m/versions/4/ready", Route(OF_A_MODEL["ready"], "m", "4")),
         ("/v2/models/m/versions/4/infer", Route(OF_A_MODEL["infer"], "m", "4")),
@@ -63,13 +67,6 @@ def test_any_text_is_a_path_or_none(path: str) -> None:
     """No path makes the router fail."""
     found = route(path)
     assert found is None or found.endpoint.what
-
-
-def ask(here: Stage, method: str, path: str, guard: Guard | None = None, **changes: Any) -> Request:
-    """A request without a body."""
-    request = Request(b"", method=method, path=path, **changes)
-    HttpApp(here.pipeline, here.models, guard)(request)  # type: ignore[arg-type]
-    return request
 
 
 def in_stage(check: Any, **options: Any) -> None:
@@ -240,7 +237,7 @@ def test_every_endpoint_has_a_handler() -> None:
 
     def check(here: Stage) -> None:
         listed = {endpoint.what for endpoint in [*FIXED.values(), *OF_A_MODEL.values()] if endpoint.method == "GET"}
-        assert set(HttpApp(here.pipeline, here.models)._handlers) == listed
+        assert set(http_app(here)._handlers) == listed
 
     in_stage(check)
 

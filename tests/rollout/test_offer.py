@@ -31,3 +31,18 @@ def test_a_plan_that_cannot_be_read(stage: Stage) -> None:
     settings = Stage(stage.folder, repository=str(repository)).settings
     with pytest.raises(InvalidPlan, match=r"model\.yaml cannot be read"):
         plan_for(stage.artifact(1), MODEL, settings)
+
+
+def test_a_configuration_beside_the_model_counts_under_the_plan(stage: Stage) -> None:
+    """It is looked for where the plan is, and a broken one is refused with its line."""
+    repository = stage.folder / "models"
+    (repository / MODEL).mkdir(parents=True)
+    settings = Stage(stage.folder, repository=str(repository)).settings
+    config = repository / MODEL / "config.pbtxt"
+    config.write_text("max_batch_size: 16\ninstance_group { count: 2 }\nmodel_warmup {}\n")
+    assert plan_for(stage.artifact(1), MODEL, settings).runtime.max_batch == 16
+    plan = plan_for(stage.artifact(2, "runtime: {max_batch: 4}\n"), MODEL, settings)
+    assert (plan.runtime.max_batch, plan.runtime.instances) == (4, 2)
+    config.write_text("max_batch_size: 16\ninstance_groups {}\n")
+    with pytest.raises(InvalidPlan, match=r"config\.pbtxt line 2: instance_groups: there is no such field"):
+        plan_for(stage.artifact(1), MODEL, settings)

@@ -28,7 +28,7 @@ def may_write(fd):
 os.lseek(controller[3], 0, os.SEEK_SET)
 ports = [socket.socket(fileno=os.dup(fd)).getsockname()[1] for fd in gateway[:2]]
 print(json.dumps([ports == [told["http_port"], told["grpc_port"]], told["pid"] == os.getpid(),
-    [may_write(fd) for fd in gateway[2:]], [may_write(fd) for fd in controller[1:3]],
+    [may_write(fd) for fd in gateway[2:4]], [may_write(fd) for fd in controller[1:3]],
     os.read(controller[3], 99).decode(), os.environ["ORT_DISABLE_TELEMETRY"]]))
 """
 

@@ -10,12 +10,13 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 
 from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed, Overloaded
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.pace import Pace
 from changeover.gateway.ticket import Batch, Desk, Ticket
+from changeover.telemetry.statistics import Statistics
 from changeover.tensors import Tensor
 from changeover.transport.control import LoadingEntry
 
@@ -52,6 +53,7 @@ class Batcher:
         self.busy_ns = 0
         """Time of all runs."""
         self.instances = 1
+        self.statistics = Statistics(entry.loading)
         self._barred_until: float | None = None
         self._desk = desk
         self._reopen = reopen
@@ -145,9 +147,8 @@ class Batcher:
             ticket.running = True
             tickets.append(ticket)
             rows += ticket.admitted.rows
-        if not tickets:
-            return None
-        return Batch(tickets, rows, 1 if self._batchable else len(tickets), crowded=bool(queue))
+        runs = 1 if self._batchable else len(tickets)
+        return Batch(tickets, rows, runs, crowded=bool(queue)) if tickets else None
 
     def _max_runs(self, channel: WorkerChannel) -> int:
         if self._one_run or not channel.run_ns:
@@ -159,7 +160,7 @@ class Batcher:
     def on_answer(self, batch: Batch, outputs: list[list[Tensor]]) -> None:
         """Answer each client that still waits, then end the leases and let the next batch go."""
         self._suspect = None
-        self.pace.answered(batch.sent, monotonic(), len(batch.tickets), crowded=batch.crowded)
+        self.pace.answered(batch.sent, began := monotonic(), len(batch.tickets), crowded=batch.crowded)
         self.busy_ns += batch.wall_ns
         if batch.tickets[0].tally is not None:
             batch.weigh()
@@ -169,6 +170,7 @@ class Batcher:
                     self._desk.answer(ticket, tensors)
             finally:
                 ticket.release()
+        batch.count(self.statistics, began, monotonic(), int(time() * 1000))
         self._schedule()
 
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:

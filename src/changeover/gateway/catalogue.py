@@ -11,10 +11,12 @@ from changeover.gateway.models import Models
 from changeover.gateway.router import Model, Target
 from changeover.transport.control import TensorEntry
 
+EXTENSIONS: Final = ["binary_tensor_data", "classification", "schedule_policy"]
+"""By Triton's names: what every protocol has of them."""
 METADATA: Final = {
     "name": "changeover",
     "version": __version__,
-    "extensions": ["binary_tensor_data", "schedule_policy"],
+    "extensions": EXTENSIONS,
 }
 """The server's metadata."""
 _PLATFORM: Final = "onnxruntime_onnx"

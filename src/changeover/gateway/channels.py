@@ -124,6 +124,7 @@ class WorkerChannel:
         if layout.need > len(memory):
             fd, memory = channel.own_memory(layout.need)
         self.free.pop()
+        batch.begun = monotonic()
         for position, at in enumerate(layout.starts):
             step = layout.steps[position]
             for ticket in batch.tickets:

@@ -8,13 +8,15 @@ from typing import Final, NamedTuple
 from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, NotFound, TooLarge
 from changeover.gateway.answers import JSON, error_answer, json_answer
-from changeover.gateway.catalogue import METADATA, describe, target_of
+from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, target_of
 from changeover.gateway.door.limits import SMALL_BODY
 from changeover.gateway.door.request import HttpRequest
+from changeover.gateway.extensions import Extensions
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 
+_EXTENSIONS = sorted([*EXTENSIONS, "model_configuration", "statistics"])
 _ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
 
 
@@ -41,11 +43,14 @@ FIXED: Final = {
     "/v2/health/live": Endpoint("live", Scope.OPEN),
     "/v2/health/ready": Endpoint("ready", Scope.OPEN),
     "/v2/models": Endpoint("models", Scope.INFER),
+    "/v2/models/stats": Endpoint("all_statistics", Scope.INFER),
 }
 """By path."""
 OF_A_MODEL: Final = {
     "": Endpoint("model", Scope.INFER),
     "ready": Endpoint("model_ready", Scope.INFER),
+    "stats": Endpoint("statistics", Scope.INFER),
+    "config": Endpoint("config", Scope.INFER),
     "infer": Endpoint("infer", Scope.INFER, "POST"),
 }
 """By what follows `/v2/models/M` or `/v2/models/M/versions/V`."""
@@ -79,10 +84,11 @@ class HttpApp:
     Args:
         pipeline: takes the inferences.
         models: what is served.
+        extensions: answers what Triton has beyond the standard.
         guard: lets each request pass or not, by the scope of its endpoint; None lets all pass.
     """
 
-    def __init__(self, pipeline: Pipeline, models: Models, guard: Guard | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, models: Models, extensions: Extensions, guard: Guard | None = None) -> None:
         self._guard = guard
         self._pipeline = pipeline
         self._models = models
@@ -93,6 +99,7 @@ class HttpApp:
             "models": self._list,
             "model": self._model,
             "model_ready": self._model_ready,
+            **extensions.handlers,
         }
 
     def admit(self, request: HttpRequest) -> None:
@@ -143,7 +150,7 @@ class HttpApp:
         request.respond(405, JSON + b"allow: " + allowed + b"\r\n", [body])
 
     def _server(self, request: HttpRequest, _: Route) -> None:
-        json_answer(request, METADATA)
+        json_answer(request, {**METADATA, "extensions": _EXTENSIONS})
 
     def _live(self, request: HttpRequest, _: Route) -> None:
         json_answer(request, {"live": True})

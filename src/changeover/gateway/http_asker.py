@@ -9,6 +9,7 @@ from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.request import HttpRequest
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response
+from changeover.protocol.oip_raw import raw_request
 from changeover.tensors import Raw, Tensor
 
 _JSON_LIMIT = 4 << 20
@@ -36,6 +37,8 @@ class HttpAsker:
     def decode(self) -> InferRequest:
         """See `Asker`; reason `json_too_large` for more JSON than may keep others waiting."""
         length = self._announced()
+        if length == 0:
+            return raw_request(self._request.body)
         if (self.size if length is None else min(length, self.size)) > _JSON_LIMIT:
             raise TooLarge(
                 f"the JSON of a request may have {_JSON_LIMIT} bytes, this body has {self.size}; "

@@ -57,6 +57,7 @@ class Mirror:
     """
 
     def __init__(self, table: Table, source: Target, candidate: Target) -> None:
+        self.copies = True
         self.pairs = PairCount(candidate.loading, table.epoch)
         self.quiet = candidate.loading not in {loading for _, loading in table.record.buckets}
         self._share = table.record.mirror / BUCKETS

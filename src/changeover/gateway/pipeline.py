@@ -15,16 +15,17 @@ from changeover.errors import (
     DeadlineExceeded,
     Internal,
     ModelRunFailed,
-    NotFound,
     Overloaded,
 )
 from changeover.gateway.admission import Room, admit, check_time, deadline
 from changeover.gateway.asker import Asker
 from changeover.gateway.catalogue import known
+from changeover.gateway.delivery import delivered, require_outputs
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
 from changeover.gateway.shield import Shield, good
 from changeover.gateway.ticket import Ticket
+from changeover.protocol.oip_raw import raw_input
 from changeover.telemetry.observations import bucket
 from changeover.tensors import Tensor
 
@@ -94,6 +95,8 @@ class Pipeline:
             room.check_bytes(model.name, model.held, asker.size)
             check_time(model.name, ahead, ticket.deadline - monotonic())
             ticket.asked = asked = asker.decode()
+            if asked.raw is not None:
+                asked.inputs = [raw_input(asked.raw, target.inputs, batchable=target.batchable)]
             if header is None and "timeout" in asked.parameters:
                 ticket.deadline = self._deadline(asker, asked.parameters, None)
                 check_time(model.name, ahead, ticket.deadline - monotonic())
@@ -128,14 +131,8 @@ class Pipeline:
     def _check_outputs(self, ticket: Ticket) -> None:
         """Refuse an unknown output before any work is done for it."""
         asked = ticket.asked.outputs
-        if asked is None:
-            return
-        names = ticket.target.output_names
-        for output in asked:
-            if output.name not in names:
-                raise NotFound(
-                    f"unknown output {output.name!r}; the model has {', '.join(names)}", reason="unknown_output"
-                )
+        if asked is not None:
+            require_outputs(asked, ticket.target)
 
     # -- batcher.Desk --------------------------------------------------------------------------------------
 
@@ -148,8 +145,7 @@ class Pipeline:
         whole = outputs
         try:
             if asked.outputs is not None:
-                wanted = {t.name: t for t in outputs}
-                outputs = [wanted[o.name] for o in asked.outputs]
+                outputs = delivered(asked.outputs, target, outputs)
             chunks = ticket.asker.encode(ticket.model.name, target.version, asked, outputs)
         except ChangeoverError as error:
             self.fail(ticket, error)
@@ -176,6 +172,7 @@ class Pipeline:
         self._done(ticket)
         if error.fault != "caller":
             ticket.target.counter.failed += 1
+            ticket.target.counter.failed_seconds += monotonic() - ticket.asker.received
             if ticket.tally is not None and not isinstance(error, Overloaded):
                 ticket.tally.failed(ticket.key)
         ticket.asker.fail(error, ticket.epoch)

@@ -26,6 +26,7 @@ from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.server import Http2Server
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
+from changeover.gateway.extensions import Extensions
 from changeover.gateway.grpc import GrpcApp
 from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
@@ -35,6 +36,7 @@ from changeover.gateway.reservoir import on_sample
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
+from changeover.transport.board import Board
 from changeover.transport.child import arguments, introduce
 from changeover.transport.control import Committed, Prepare
 from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame
@@ -68,7 +70,7 @@ class Gateway:
     """Link, models, pipeline and doors of one gateway process."""
 
     def __init__(self, link: Link, welcome: Frame, settings: Settings) -> None:
-        http, grpc, page, store = welcome.fds
+        http, grpc, page, store, board = welcome.fds
         self._link = link
         self._settings = settings
         self._models = Models(RoutePage(page), TableStore(store), self._send)
@@ -77,6 +79,7 @@ class Gateway:
             self._models, Room(settings.queue_limit, settings.max_queue_delay), settings.default_timeout
         )
         self._models.serve_with(self._pipeline)
+        self._extensions = Extensions(self._models, Board(board), welcome.json()["index"])
         self._reporter = Reporter(self._models, self._send)
         self._models.on_report = self._reporter.report
         self._doors = self._open_doors(socket.socket(fileno=http), socket.socket(fileno=grpc))
@@ -99,7 +102,8 @@ class Gateway:
         budget, shared = Budget(limits.gateway_bytes), settings.gateways > 1
         guard = guard_of(settings.token_file, settings.tls_client_ca)
         files = settings.tls_cert, settings.tls_key, settings.tls_client_ca
-        app, calls = HttpApp(self._pipeline, self._models, guard), GrpcApp(self._pipeline, self._models, guard)
+        app = HttpApp(self._pipeline, self._models, self._extensions, guard)
+        calls = GrpcApp(self._pipeline, self._models, guard)
         tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
         return (
             DoorServer(app, http, Gate(limits, budget), shared=shared, tls=tls),
@@ -120,6 +124,7 @@ class Gateway:
             leaving = [tasks.create_task(door.stop(most, last=True, duck_seconds=duck)) for door in self._doors]
             cut = sum([await door for door in leaving])
             self._reporter.report()
+            self._extensions.tell()
             for task in running:
                 task.cancel()
         return cut
@@ -163,6 +168,7 @@ class Gateway:
             await asyncio.sleep(_REPORT)
             self._link.flush()
             self._reporter.report()
+            self._extensions.tell()
 
 
 def _most_connections() -> int:

@@ -18,6 +18,7 @@ from changeover.errors import ModelNotReady, NotFound
 from changeover.gateway.admission import Room
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.budget import Budget, Patience
+from changeover.gateway.classification import Labels
 from changeover.gateway.mirror import Mirror
 from changeover.gateway.reservoir import Reservoir, Shelf
 from changeover.telemetry.observations import Counter, bucket
@@ -40,7 +41,7 @@ class Target:
         self.batchable = entry.signature.batchable
         self.inputs: list[TensorSpec] = [e.spec() for e in entry.signature.inputs]
         self.outputs: list[TensorSpec] = [e.spec() for e in entry.signature.outputs]
-        self.output_names = {spec.name: None for spec in self.outputs}
+        self.output_names = {spec.name: spec for spec in self.outputs}
         self.positions = {spec.name: i for i, spec in enumerate(self.inputs)}
         self.batcher = batcher
         self.counter = Counter()
@@ -50,6 +51,7 @@ class Target:
         """Leases of requests that are somewhere else and would be replayed here."""
         self.room: Room | None = None
         """Of its queue; set at the first request, for the server's limits are the pipeline's to know."""
+        self.labels = Labels(entry)
         self.on_idle: Callable[[Target], None] | None = None
         """Set when no table in force names this loading any more; called at the last lease's end."""
 
@@ -136,6 +138,11 @@ class Model:
         self._words = words
         self._shelf = shelf or Shelf()
         self._strata: list[int] = []
+
+    @property
+    def in_force(self) -> bool:
+        """Whether any table is."""
+        return bool(self._words[self.word])
 
     def refresh(self) -> Table:
         """The table in force.

@@ -90,7 +90,7 @@ class Shield:
     """Watches over the requests that a candidate has (`ticket.guard`)."""
 
     def __init__(self, desk: Replays) -> None:
-        self.quiet = False
+        self.quiet = self.copies = False
         self._desk = desk
         self._guarded: set[Ticket] = set()
         self._next_look = 0.0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from changeover.gateway.router import Model, Target
     from changeover.gateway.shield import Rescue
     from changeover.protocol.oip import InferRequest
+    from changeover.telemetry.statistics import Statistics
     from changeover.telemetry.tally import Tally
     from changeover.tensors import Tensor
 
@@ -39,6 +40,9 @@ class Guard(Protocol):
 
     quiet: bool
     """Whether the worker runs it at idle priority."""
+
+    copies: bool
+    """Whether what it guards are copies, which no client waits for."""
 
     def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
         """True: it has taken care of this answer; the outputs' memory is reused after this returns."""
@@ -136,6 +140,7 @@ class Batch:
     Attributes:
         crowded: others had to stay behind.
         wall_ns, cpu_ns: what its runs took, as the worker says.
+        begun: when its rows began to be written (`time.monotonic`).
         sent: when it was put there (`time.monotonic`).
         taken: when it was first seen in the worker's hand, 0 before that.
     """
@@ -145,10 +150,37 @@ class Batch:
     runs: int
     crowded: bool = False
     number: int = 0
+    begun: float = 0.0
     sent: float = 0.0
     taken: float = 0.0
     wall_ns: int = 0
     cpu_ns: int = 0
+
+    def count(self, statistics: Statistics, answered: float, ended: float, now_ms: int) -> None:
+        """Count a run whose answer came at `answered` and had gone out at `ended`; copies for nobody do not count."""
+        tickets, runs, wall = self.tickets, self.runs, self.wall_ns
+        guard = tickets[0].guard
+        if guard is not None and guard.copies:
+            return
+        waited = 0.0
+        for ticket in tickets:
+            waited += answered - ticket.asker.received
+        number, rows = len(tickets), self.rows
+        filling, writing = int((self.sent - self.begun) * 1e9), int((ended - answered) * 1e9)
+        running = wall * number if runs == 1 else wall  # each waits for the whole run of its batch
+        statistics.inferences += rows
+        statistics.executions += runs
+        statistics.runs += number
+        statistics.queue_ns += max(int(waited * 1e9) - running - filling * number, 0)
+        statistics.input_ns += filling * number
+        statistics.infer_ns += running
+        statistics.output_ns += writing
+        statistics.last_ms = now_ms
+        size = statistics.at(rows if runs == 1 else 1)
+        size.count += runs
+        size.input_ns += filling
+        size.infer_ns += wall
+        size.output_ns += writing
 
     def weigh(self) -> None:
         """Count the work of a run as evidence: when all who took part are evidence, and one's key counts still."""

@@ -22,7 +22,10 @@ PLAN_FILE: Final = "model.yaml"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
-_NOT_VERSIONS: Final = frozenset({PLAN_FILE, "golden"})
+CONFIG_FILE: Final = "config.pbtxt"
+"""Triton's configuration of the model, beside the version folders or in one."""
+
+_NOT_VERSIONS: Final = frozenset({PLAN_FILE, CONFIG_FILE, "golden"})
 _MAX_FILES: Final = 10_000
 _MAX_DEPTH: Final = 8
 
@@ -116,7 +119,7 @@ def scan(repository: Path) -> Snapshot:
 def _versions(folder: Path, ignored: list[str]) -> dict[int, tuple[FileStamp, ...]]:
     versions: dict[int, tuple[FileStamp, ...]] = {}
     for entry in _entries(folder, ignored):
-        if entry.name.startswith(".") or entry.name in _NOT_VERSIONS:
+        if entry.name.startswith(".") or entry.name in _NOT_VERSIONS or entry.name.endswith(".txt"):
             continue
         number = version_number(entry.name)
         if number is None:

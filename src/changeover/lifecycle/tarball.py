@@ -19,7 +19,7 @@ from changeover.lifecycle.manifest import checked_name
 from changeover.lifecycle.source import MODEL_FILE, PLAN_FILE
 
 _ALLOWED: Final = re.compile(
-    rf"{re.escape(MODEL_FILE)}|{re.escape(PLAN_FILE)}|labels(\.(txt|json|csv))?|golden/.+"
+    rf"{re.escape(MODEL_FILE)}|{re.escape(PLAN_FILE)}|labels(\.(txt|json|csv))?|golden/.+|config\.pbtxt|[^/]+\.txt"
     r"|[^/]+\.(data|onnx_data|bin|weights?)"
 )
 _EXTENSIONS: Final = frozenset(

@@ -70,6 +70,7 @@ class InferRequest:
         outputs: what the client asks for; None means every output the model has.
         parameters: as sent: `timeout` (microseconds), `priority`, `sequence_id`, ...; shared, never changed.
         binary_output: the form of outputs not asked for one by one: raw bytes, not JSON.
+        raw: bytes of the only input, whose shape and datatype are the model's (`oip_raw`); `inputs` is empty then.
     """
 
     id: str
@@ -77,6 +78,7 @@ class InferRequest:
     outputs: Sequence[RequestedOutput] | None
     parameters: Mapping[str, object]
     binary_output: bool
+    raw: memoryview | None = None
 
     def binary_flags(self, names: Sequence[str]) -> tuple[bool, ...]:
         """For each output in `names` whether the client wants it as raw bytes."""

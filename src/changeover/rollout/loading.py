@@ -15,6 +15,7 @@ from changeover.lifecycle.signature import require_compatible
 from changeover.lifecycle.states import LoadingState, move
 from changeover.records.journal import Journal
 from changeover.rollout import arrival, proving
+from changeover.rollout.described import described
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.plan import Plan
 from changeover.rollout.soundness import sound
@@ -251,6 +252,7 @@ class Loader:
         if status.signature is None:
             raise ModelRejected("the worker told no signature", reason="worker_failed")
         runtime = loading.plan.runtime
+        config, labels = described(loading, self._folder, status.signature)
         return LoadingEntry(
             loading.number,
             str(loading.version),
@@ -261,4 +263,6 @@ class Loader:
             runtime.queue_limit,
             runtime.max_queue_delay,
             loading.plan.private,
+            labels,
+            config,
         )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import yaml
@@ -18,6 +20,7 @@ from changeover.errors import InvalidPlan
 from changeover.rollout.plan_gates import GatesPlan
 from changeover.rollout.plan_quantities import quantified
 from changeover.rollout.plan_rollout import RolloutPlan
+from changeover.rollout.triton_config import beneath
 from changeover.rollout.yaml_text import line_of, read_yaml
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
@@ -75,24 +78,29 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         runtime: how it runs.
         gates: what it must pass before.
         private: requests of this model are never kept, so no recent traffic is compared.
+        labels: names of label files by output, beside the version or the model.
     """
 
     rollout: RolloutPlan = RolloutPlan()
     runtime: RuntimePlan = RuntimePlan()
     gates: GatesPlan = GatesPlan()
     private: bool = False
+    labels: dict[str, str] = {}
 
     def to_json(self) -> bytes:
         """The plan with all defaults filled in, durations in seconds and sizes in bytes; `plan_of` reads it."""
         return msgspec.json.encode(self)
 
 
-def parse_plan(text: str | bytes, name: str = "model.yaml") -> Plan:
+def parse_plan(
+    text: str | bytes, name: str = "model.yaml", config: Mapping[str, dict[str, Any]] = MappingProxyType({})
+) -> Plan:
     """The plan of a YAML text; the default plan when it is empty.
 
     Args:
         text: of the file.
         name: of the file, for messages.
+        config: what a `config.pbtxt` says (`triton_config.Understood.plan`), for what the text says nothing of.
 
     Raises:
         InvalidPlan: `invalid_plan`: file, line, field and what is wrong with it.
@@ -102,7 +110,7 @@ def parse_plan(text: str | bytes, name: str = "model.yaml") -> Plan:
     except UnicodeDecodeError as error:
         raise InvalidPlan(f"{name} is not UTF-8 text.") from error
     value, node = read_yaml(decoded, name)
-    return plan_of({} if value is None else value, name, node)
+    return plan_of(beneath(config, {} if value is None else value), name, node)
 
 
 def plan_of(value: object, name: str = "The plan", node: yaml.Node | None = None) -> Plan:

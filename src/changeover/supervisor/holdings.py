@@ -1,4 +1,4 @@
-"""What the supervisor keeps for all: the lock, the listening sockets, the route page and the table store.
+"""What the supervisor keeps for all: the lock, the listening sockets, the route page, the table store and the board.
 
 Everything that can be refused is refused here, before any process starts. Nothing else is kept: a copy of a channel
 would hide a peer's death.
@@ -18,7 +18,7 @@ from pathlib import Path
 from changeover.errors import Conflict, Internal
 from changeover.settings import Settings
 from changeover.supervisor.family import listen
-from changeover.transport import page
+from changeover.transport import board, page
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENOUGH_DESCRIPTORS = 65_536
@@ -43,13 +43,14 @@ class Holdings:
         self._grpc = _listen(settings.host, settings.grpc_port, "--grpc-port")
         self._control = _listen(settings.host, settings.control_port, "--control-port")
         self._page, self._store = page.create_page(), page.create_store()
+        self._board = board.create_board(settings.gateways)
         self._page_ro, self._store_ro = page.read_only(self._page), page.read_only(self._store)
         _raise_descriptors()
         self._announce()
 
     def for_gateway(self) -> list[int]:
-        """Descriptors that a gateway starts with: listening sockets, page and store to read."""
-        return [self._http.fileno(), self._grpc.fileno(), self._page_ro, self._store_ro]
+        """Descriptors that a gateway starts with: listening sockets, page and store to read, the gateways' board."""
+        return [self._http.fileno(), self._grpc.fileno(), self._page_ro, self._store_ro, self._board]
 
     @property
     def open(self) -> bool:

@@ -33,20 +33,24 @@ class Counter:
     Attributes:
         requests: answered well; `failed` were not, `shed` were not taken.
         shielded: answered well by the active version, after this one had failed.
+        seconds, failed_seconds: from the first byte to the answer, of all that were answered well, or failed.
     """
 
-    __slots__ = ("counts", "failed", "requests", "shed", "shielded")
+    __slots__ = ("counts", "failed", "failed_seconds", "requests", "seconds", "shed", "shielded")
 
     def __init__(self) -> None:
         self.requests = 0
         self.failed = 0
         self.shed = 0
         self.shielded = 0
+        self.seconds = 0.0
+        self.failed_seconds = 0.0
         self.counts = [0] * BUCKETS
 
     def answered(self, seconds: float) -> int:
         """A request was answered well; returns the bucket of its latency."""
         self.requests += 1
+        self.seconds += seconds
         number = bucket(seconds)
         self.counts[number] += 1
         return number

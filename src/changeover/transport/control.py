@@ -51,6 +51,8 @@ class LoadingEntry(msgspec.Struct, frozen=True):
         run_timeout: seconds after which a run counts as hung.
         queue_limit, max_queue_delay: the model's own limits; None leaves the server's.
         private: no request is kept while a table names it.
+        labels: paths of label files by output.
+        config: what the version's `config.pbtxt` says, as Triton's JSON; None without one.
     """
 
     loading: int
@@ -62,6 +64,8 @@ class LoadingEntry(msgspec.Struct, frozen=True):
     queue_limit: int | None = None
     max_queue_delay: float | None = None
     private: bool = False
+    labels: dict[str, str] = {}
+    config: dict[str, Any] | None = None
 
 
 class RoutingTable(msgspec.Struct, frozen=True):

@@ -1,0 +1,183 @@
+"""What a `config.pbtxt` means for a plan and for a signature. Pure.
+
+What has an equal here becomes a field of the plan, under what `model.yaml` says; what has none is named in a remark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from changeover.errors import InvalidPlan, ModelRejected
+from changeover.lifecycle.source import CONFIG_FILE
+from changeover.protocol.model_config import Lines, read_config, triton_type
+from changeover.protocol.text_format import refused
+from changeover.transport.control import Signature, TensorEntry
+
+MOST_BYTES: Final = 64 << 10
+_HEEDED: Final = frozenset(
+    """name platform backend max_batch_size input input.name input.data_type input.dims output output.name
+    output.data_type output.dims output.label_filename instance_group instance_group.name instance_group.kind
+    instance_group.count default_model_filename version_policy version_policy.latest version_policy.latest.num_versions
+    dynamic_batching dynamic_batching.max_queue_delay_microseconds dynamic_batching.default_queue_policy
+    dynamic_batching.default_queue_policy.max_queue_size parameters
+    dynamic_batching.default_queue_policy.default_timeout_microseconds""".split()  # noqa: SIM905 - a table
+)
+"""Fields that have an effect, or ask for what is done anyway: `max_queue_delay_microseconds` is the longest time that a
+request may be held back to fill a batch, and none ever is."""
+_THREADS: Final = "intra_op_thread_count"
+_BOUNDS: Final = {"max_batch": 65536, "instances": 64, "intra_op_threads": 256, "queue_limit": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A file that was read.
+
+    Attributes:
+        config: its fields, as Triton's JSON has them.
+        plan: the fields of a plan that it speaks of.
+        remarks: what has no effect, a sentence each.
+    """
+
+    config: dict[str, Any]
+    plan: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@lru_cache(64)
+def understood(text: bytes) -> Understood:
+    """Read the text of a file.
+
+    Raises:
+        InvalidPlan: `invalid_config`: file, line and what is wrong there.
+    """
+    if len(text) > MOST_BYTES:
+        raise InvalidPlan(f"{CONFIG_FILE} is over {MOST_BYTES >> 10} KiB.", reason="invalid_config")
+    config, lines = read_config(text, CONFIG_FILE)
+    return Understood(config, _plan(config, lines), tuple(_remarks(config, lines)))
+
+
+def beneath(plan: Mapping[str, dict[str, Any]], spoken: object) -> object:
+    """What `model.yaml` says, over the fields of a `config.pbtxt`; what is no plan is given back as it is."""
+    if not isinstance(spoken, dict):
+        return spoken
+    merged = dict(spoken)
+    for section, fields in plan.items():
+        said = merged.get(section)
+        if said is None or isinstance(said, dict):
+            merged[section] = {**fields, **(said or {})}
+    return merged
+
+
+def require_fitting(config: Mapping[str, Any], signature: Signature) -> None:
+    """Let a configuration pass that speaks of the model that it lies beside.
+
+    Raises:
+        ModelRejected: `config_mismatch`: a name, datatype or shape is not the model's.
+    """
+    batched = config.get("max_batch_size", 0) > 0
+    if batched and not signature.batchable:
+        raise _mismatch("max_batch_size is over 0, and the first dimension of the model's tensors is not free")
+    for kind, entries in (("input", signature.inputs), ("output", signature.outputs)):
+        known = {entry.name: entry for entry in entries}
+        for tensor in config.get(kind, ()):
+            entry = known.get(tensor.get("name", ""))
+            if entry is None:
+                raise _mismatch(f"the model has no {kind} {tensor.get('name', '')!r}, it has {', '.join(known)}")
+            _require_tensor(f"{kind} {entry.name!r}", tensor, entry, batched=batched)
+
+
+def _require_tensor(what: str, tensor: Mapping[str, Any], entry: TensorEntry, *, batched: bool) -> None:
+    datatype = tensor.get("data_type", "TYPE_INVALID")
+    if datatype not in ("TYPE_INVALID", triton_type(entry.datatype)):
+        raise _mismatch(f"{what} is {datatype}, and the model's is {triton_type(entry.datatype)}")
+    reshaped = tensor.get("reshape")
+    dims = tensor.get("dims") if reshaped is None else reshaped.get("shape", [])
+    if dims is None:
+        return
+    told = [-1, *dims] if batched else list(dims)
+    if len(told) != len(entry.shape) or any(
+        -1 not in (a, b) and a != b for a, b in zip(told, entry.shape, strict=True)
+    ):
+        raise _mismatch(f"{what} has dims {list(dims)}, which with its batch is {told}; the model's is {entry.shape}")
+
+
+def _mismatch(what: str) -> ModelRejected:
+    return ModelRejected(f"{CONFIG_FILE}: {what}.", reason="config_mismatch")
+
+
+def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, dict[str, Any]]:
+    runtime: dict[str, Any] = {}
+    if "max_batch_size" in config:
+        runtime["max_batch"] = max(_at_least(0, config["max_batch_size"], "max_batch_size", lines), 1)
+    groups = [g for g in config.get("instance_group", ()) if not g.get("passive")]
+    if groups:
+        counts = [_at_least(0, g.get("count", 1), "instance_group.count", lines) or 1 for g in groups]
+        runtime["instances"] = sum(counts)
+    policy = config.get("dynamic_batching", {}).get("default_queue_policy", {})
+    if policy.get("max_queue_size"):
+        runtime["queue_limit"] = policy["max_queue_size"]
+    if policy.get("default_timeout_microseconds"):
+        runtime["max_queue_delay"] = min(max(policy["default_timeout_microseconds"] * 1e-6, 0.001), 86400.0)
+    threads = config.get("parameters", {}).get(_THREADS, {}).get("string_value", "0")
+    if not threads.isdecimal() or len(threads) > 9:
+        raise refused(CONFIG_FILE, _line("parameters", lines), f"parameters: {_THREADS} is no number of threads")
+    if int(threads):
+        runtime["intra_op_threads"] = int(threads)
+    for name, most in _BOUNDS.items():
+        if runtime.get(name, 0) > most:
+            raise refused(CONFIG_FILE, _line(_SPOKEN[name], lines), f"{_SPOKEN[name]}: {most} is the most")
+    labels = {
+        o["name"]: o["label_filename"] for o in config.get("output", ()) if o.get("label_filename") and "name" in o
+    }
+    return {section: fields for section, fields in (("runtime", runtime), ("labels", labels)) if fields}
+
+
+_SPOKEN: Final = {
+    "max_batch": "max_batch_size",
+    "instances": "instance_group.count",
+    "intra_op_threads": "parameters",
+    "queue_limit": "dynamic_batching.default_queue_policy.max_queue_size",
+}
+
+
+def _at_least(least: int, value: int, path: str, lines: Lines) -> int:
+    if value < least:
+        raise refused(CONFIG_FILE, _line(path, lines), f"{path}: expected {least} or more, found {value}")
+    return value
+
+
+def _line(path: str, lines: Lines) -> int:
+    return next((line for found, line in lines if found == path), 1)
+
+
+def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
+    """Fields without an effect, each with its line; what is inside such a field is not told again."""
+    above = "\0"
+    for path, line in lines:
+        if path in _HEEDED or path.startswith(f"{above}."):
+            continue
+        above = path
+        yield f"line {line}: {path} has no effect here"
+    for path, idle in (
+        ("platform", config.get("platform", "onnxruntime_onnx") not in ("onnxruntime_onnx", "")),
+        ("backend", config.get("backend", "onnxruntime") not in ("onnxruntime", "")),
+        ("default_model_filename", config.get("default_model_filename", "model.onnx") not in ("model.onnx", "")),
+        ("version_policy", config.get("version_policy", {}).get("latest", {}).get("num_versions", 1) > 1),
+        ("instance_group.kind", any(g.get("kind") == "KIND_GPU" for g in config.get("instance_group", ()))),
+        ("parameters", bool(config.get("parameters", {}).keys() - {_THREADS})),
+    ):
+        if idle:
+            yield f"line {_line(path, lines)}: {_IDLE[path]}"
+
+
+_IDLE: Final = {
+    "platform": "platform: model.onnx is run by ONNX Runtime all the same",
+    "backend": "backend: model.onnx is run by ONNX Runtime all the same",
+    "default_model_filename": "default_model_filename: the file is model.onnx",
+    "version_policy": "version_policy: one version serves, and the next one by its rollout",
+    "instance_group.kind": "instance_group.kind: providers are chosen by runtime.providers in model.yaml",
+    "parameters": f"parameters: they are shown, and have no effect, but {_THREADS}",
+}

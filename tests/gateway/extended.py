@@ -1,0 +1,27 @@
+"""An HTTP port with its extensions over a stage, on a board of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from changeover.access import Guard
+from changeover.gateway.extensions import Extensions
+from changeover.gateway.http import HttpApp
+from changeover.transport.board import Board, create_board
+from tests.gateway.stage import Request, Stage
+
+
+def http_app(here: Stage, guard: Guard | None = None) -> HttpApp:
+    """The application; its board's memory lives as long as its mapping."""
+    memory = create_board(1)
+    extensions = Extensions(here.models, Board(memory), 0)
+    os.close(memory)
+    return HttpApp(here.pipeline, here.models, extensions, guard)
+
+
+def ask(here: Stage, method: str, path: str, guard: Guard | None = None, body: bytes = b"", **changes: Any) -> Request:
+    """A request to an application that knows nothing of others before."""
+    request = Request(body, method=method, path=path, **changes)
+    http_app(here, guard)(request)  # type: ignore[arg-type]
+    return request
