@@ -65,7 +65,7 @@ def test_lists_separators_and_comments() -> None:
         ("a: [1\n2]", 2, "expected , or ]"),
         ('a: 1\nb: "open\n"', 2, "quoted text has no end"),
         ("a: 1\n}", 2, "expected the name of a field"),
-        ("a: 1\n[ext.name]: 2", 2, "expected the name of a field"),
+        ("a: 1\n[ext]: 2", 2, "expected the name of a field"),
         (r'a: "\377"', 1, "not UTF-8"),
         ("a: -x", 1, "expected a value"),
         ("a {" * 40, 1, "nested deeper"),

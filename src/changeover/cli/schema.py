@@ -51,7 +51,7 @@ def _fields(document: Document, part: Document, above: str) -> Iterator[tuple[st
 def _section(document: Document, field: Document) -> Document | None:
     """The object that a field refers to, if it is nothing else."""
     found = _followed(document, field)
-    return found if found.get("type") == "object" else None
+    return found if found.get("type") == "object" and "properties" in found else None
 
 
 def _followed(document: Document, field: Document) -> Document:
@@ -72,6 +72,8 @@ def _taken(document: Document, field: Document) -> str:
         return str(found["const"])
     if found.get("type") == "array":
         return f"list of {_taken(document, found['items'])}"
+    if found.get("type") == "object" and "properties" not in found:
+        return f"{_taken(document, found['additionalProperties'])} by name"
     if found.get("type") == "object":
         return "{" + ", ".join(found["properties"]) + "}"
     return _simple(found)
@@ -97,7 +99,7 @@ def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_value(item) for item in value)
     if isinstance(value, dict):  # a step, with nothing of its own
-        weight = value.get("weight", value)
+        weight = value.get("weight", value or "{}")
         return f"{weight * 100:g}%" if isinstance(weight, float) else str(weight)
     if isinstance(value, bool):
         return str(value).lower()

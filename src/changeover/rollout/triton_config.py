@@ -157,7 +157,7 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
     """Fields without an effect, each with its line; what is inside such a field is not told again."""
     above = "\0"
     for path, line in lines:
-        if path in _HEEDED or path.startswith(f"{above}."):
+        if path in _HEEDED or path.startswith((f"{above}.", "parameters.")):
             continue
         above = path
         yield f"line {line}: {path} has no effect here"
