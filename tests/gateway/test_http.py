@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.access import Scope, guard_of
+from changeover.access import Guard, Scope, guard_of
 from changeover.errors import (
     ChangeoverError,
     Conflict,
@@ -190,7 +190,7 @@ def admit(here: Stage, method: str, path: str, length: bytes | None, guard: Guar
     """A request whose body is still to come."""
     fields = {b"transfer-encoding": b"chunked"} if length is None else {b"content-length": length}
     request = Request(b"", fields, method, path)
-    HttpApp(here.pipeline, here.models, guard).admit(request)  # type: ignore[arg-type]
+    http_app(here, guard).admit(request)  # type: ignore[arg-type]
     return request
 
 
