@@ -83,6 +83,22 @@ def test_every_single_byte() -> None:
     assert [(path, body) for _, path, _, body in found] == [("/a", b"hello"), ("/b", b"world"), ("/c", b"")]
 
 
+def test_a_head_with_a_token_stays_with_its_connection() -> None:
+    """It is parsed once as long as the client repeats it, also between others; with the connection it is forgotten."""
+    bare = b"GET / HTTP/1.1\r\nHost: h\r\n"
+    first, second = (bare + b"Authorization: Bearer %b\r\n\r\n" % token for token in (b"one", b"two"))
+    door, heads = intake(), []
+    for raw in (first, first, bare + b"\r\n", first, second, first):
+        door.feed(raw)
+        assert door.next() is Step.REQUEST
+        heads.append(door.head)
+    assert heads[0] is heads[1] is heads[3]
+    assert [head.headers.get(b"authorization", b"")[7:] for head in heads[2:]] == [b"", b"one", b"two", b"one"]
+    assert b"Bearer one" in repr(door._last).encode()
+    door.clear()
+    assert door._last is None
+
+
 def test_whole_body_is_not_copied() -> None:
     """A body that arrived with its head is a view of what was read."""
     door = intake()

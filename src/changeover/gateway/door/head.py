@@ -25,7 +25,7 @@ _LINE: Final = re.compile(rb"([A-Z]{1,20}) ([!-\"$-~]+) HTTP/([0-9])\.([0-9])")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 _CODINGS: Final = frozenset((b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"br", b"identity"))
-_CACHED_HEAD_BYTES: Final = 2048
+CACHED_HEAD_BYTES: Final = 2048
 _CACHED_HEADS: Final = 1024
 _SECRET_FIELD: Final = b"\r\nauthorization:"
 _SECRET: Final = re.compile(rb"[!-~]+(?: [!-~]+)*")
@@ -67,7 +67,7 @@ class Head:
 class HeadCache:
     """Parsed heads by their bytes: a client's requests mostly repeat one head byte for byte.
 
-    Heads with a token are known by what is left of them without it: a secret lives no longer than its request.
+    Heads with a token are known by what is left of them without it: no secret outlives its connection.
     """
 
     __slots__ = ("_limits", "known")
@@ -82,7 +82,7 @@ class HeadCache:
         Raises:
             Refused: with the status to answer.
         """
-        if len(raw) > _CACHED_HEAD_BYTES:
+        if len(raw) > CACHED_HEAD_BYTES:
             return parse_head(raw, self._limits)
         lower = raw.lower()
         start = lower.find(_SECRET_FIELD) + len(_SECRET_FIELD)

@@ -13,7 +13,7 @@ from typing import Final
 from changeover.gateway.door.body import SizedBody
 from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.chunked import ChunkedBody
-from changeover.gateway.door.head import CHUNKED, Head, HeadCache
+from changeover.gateway.door.head import CACHED_HEAD_BYTES, CHUNKED, Head, HeadCache
 from changeover.gateway.door.limits import KIB, SMALL_BODY, Limits
 from changeover.gateway.door.refusal import Refused, malformed
 
@@ -50,7 +50,7 @@ class Intake:
     """
 
     __slots__ = (
-        "_budget", "_charged", "_collector", "_heads", "_known", "_limits", "at", "body", "expecting", "head",
+        "_budget", "_charged", "_collector", "_heads", "_known", "_last", "_limits", "at", "body", "expecting", "head",
         "in_body", "inbox", "wanted",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ class Intake:
     def __init__(self, heads: HeadCache, limits: Limits, budget: Budget) -> None:
         self._heads = heads
         self._known = heads.known
+        self._last: tuple[bytes, Head] | None = None
         self._limits = limits
         self._budget = budget
         self._charged = 0
@@ -115,7 +116,7 @@ class Intake:
         self.at = 0
         self.in_body = self.expecting = False
         self.wanted = 0
-        self._collector = None
+        self._last = self._collector = None
         self.body = _NO_BODY
 
     def granted(self) -> None:
@@ -185,8 +186,14 @@ class Intake:
         return self._collector
 
     def _new_head(self, raw: bytes) -> Head:
+        """A head that is not known to all: a client with a token repeats its own, which stays with the connection."""
+        if self._last is not None and self._last[0] == raw:
+            return self._last[1]
         # One empty line before a request line is forgiven (RFC 9112 section 2.2).
-        return self._heads.parse(raw[2:] if raw.startswith(b"\r\n") else raw)
+        head = self._heads.parse(raw[2:] if raw.startswith(b"\r\n") else raw)
+        if b"authorization" in head.headers and len(raw) <= CACHED_HEAD_BYTES:
+            self._last = raw, head
+        return head
 
     def _check_part(self, inbox: bytes, at: int) -> None:
         """Refuse an incomplete head that no further byte can save."""
