@@ -1,14 +1,22 @@
 """Changeovers at 0.9 of capacity: every request counted, every answer checked; then the switch in numbers.
 
-python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN] [--gateways N]
+    python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN] [--gateways N] [--grpc RATE]
+
+The load is HTTP, with so many calls of gRPC a second beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from changeover.bench.process import BenchProcess
 from felt import capacity, counts, small, spec_for
@@ -18,7 +26,7 @@ from rig import Server, emit, median, say, verdict
 SHARE = 0.9
 
 
-def main(changeovers: int, between: float, gateways: int) -> None:
+def main(changeovers: int, between: float, gateways: int, grpc_rate: float) -> None:
     """Run and print."""
     subject = small()
     rollouts: list[str] = []
@@ -28,7 +36,7 @@ def main(changeovers: int, between: float, gateways: int) -> None:
         spec = spec_for(subject, server.port, changeovers)
         found = capacity(spec)
         load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=3600.0, connections=256)
-        with BenchProcess(load) as bench:
+        with BenchProcess(load) as bench, grpc_calls(server.grpc_port, subject.name, grpc_rate) as calls:
             started = time.monotonic()
             for number in range(changeovers):
                 rollout = server.push(subject.name, number + 2, subject.versions[(number + 1) % 2])
@@ -49,6 +57,9 @@ def main(changeovers: int, between: float, gateways: int) -> None:
          shed=result["shed"], gateways=running,
          p50_ms=result["latency_ms"]["p50"], p99_ms=result["latency_ms"]["p99"],
          reach="0 failed, 0 wrong, 0 stale, 0 shed")  # fmt: skip
+    if calls:
+        lost = calls["failed"] + calls["wrong"] + calls["stale"]
+        emit("changeovers_grpc", met=lost == 0, count=changeovers, rate=grpc_rate, **calls, reach="0, 0, 0")
     switches = [c["switch"] for c in certificates]
     acks = sorted(s["last_ack_ms"] for s in switches)
     stale = sum(s["stale_picks"] for s in switches)
@@ -60,11 +71,29 @@ def main(changeovers: int, between: float, gateways: int) -> None:
          reach="0 stale picks, last acknowledgement p50 <= 5 ms")  # fmt: skip
 
 
+@contextmanager
+def grpc_calls(port: int, model: str, rate: float) -> Iterator[dict[str, Any]]:
+    """Calls of gRPC inside the block; afterwards what came of them is in the dictionary."""
+    figures: dict[str, Any] = {}
+    if not rate:
+        yield figures
+        return
+    command = [sys.executable, str(Path(__file__).parent / "grpc_load.py"), str(port), model, str(rate)]
+    load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield figures
+        figures |= json.loads(load.communicate(timeout=120)[0])
+    finally:
+        load.kill()
+        load.wait()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="changeovers.py")
     parser.add_argument("changeovers", type=int, nargs="?", default=100)
     parser.add_argument("seconds_between", type=float, nargs="?", default=0.3)
     parser.add_argument("--gateways", type=int, default=0, metavar="N", help="default: as the server")
+    parser.add_argument("--grpc", type=float, default=200.0, metavar="RATE", help="calls a second; 0: HTTP only")
     given = parser.parse_args()
-    main(given.changeovers, given.seconds_between, given.gateways)
+    main(given.changeovers, given.seconds_between, given.gateways, given.grpc)
     sys.exit(verdict())

@@ -100,7 +100,7 @@ class Server:
         while time.monotonic() < until:
             try:
                 where = json.loads((self.folder / "state" / "server.json").read_text())
-                self.port, self.control = where["http_port"], where["control_port"]
+                self.port, self.grpc_port, self.control = (where[f"{p}_port"] for p in ("http", "grpc", "control"))
                 if all(self.get(f"/v1/models/{name}")["active"] for name in self._models):
                     return
             except (OSError, ValueError):
