@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,9 @@ def test_health_and_metadata(server: Server, open_channel: Any) -> None:
         assert client.is_server_live()
         assert client.is_server_ready()
         assert [client.is_model_ready(name) for name in ("double", "nobody")] == [True, False]
-        assert client.get_server_metadata(as_json=True) == exchange(server.http_port, "GET", "/v2").json()
+        server_told, server_http = client.get_server_metadata(), exchange(server.http_port, "GET", "/v2").json()
+        assert (server_told.name, server_told.version) == (server_http["name"], server_http["version"])
+        assert set(server_told.extensions) <= set(server_http["extensions"])  # some are endpoints of that port
         told = client.get_model_metadata("double")
         http = exchange(server.http_port, "GET", "/v2/models/double").json()
         assert [(t.name, t.datatype, list(t.shape)) for t in told.inputs] == [
@@ -182,6 +184,89 @@ def test_a_thousand_calls_at_once_over_one_channel(server: Server) -> None:
             assert [numbers(answer)[0] for answer in answers] == [2.0 * n for n in range(1000)]
 
     asyncio.run(scenario())
+
+
+class Heard:
+    """What Triton's client heard on a stream, in the order it came."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[Any, Any]] = []
+
+    def __call__(self, result: Any, error: Any) -> None:
+        """A message of the stream."""
+        self.all.append((result, error))
+
+    def wait_for(self, count: int) -> list[tuple[Any, Any]]:
+        """The first so many."""
+        wait_for(lambda: len(self.all) >= count, f"{count} messages of the stream")
+        return self.all[:count]
+
+
+def put(client: Any, value: float, columns: int = 4) -> list[Any]:
+    """Triton's input of one row."""
+    made = client.InferInput("x", [1, columns], "FP32")
+    made.set_data_from_numpy(np.full((1, columns), value, np.float32))
+    return [made]
+
+
+def test_a_stream_answers_in_order_and_survives_errors(server: Server) -> None:
+    """Slow and quick models mixed: answers keep the order of the requests, and what is wrong is told in its turn."""
+    heard = Heard()
+    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        client.start_stream(heard)
+        for number in range(30):
+            model = {5: "nobody", 6: "slow", 20: "slow"}.get(number, "double")
+            client.async_stream_infer(model, put(triton, number, 3 if number == 10 else 4), request_id=f"r{number}")
+        heard.wait_for(30)
+        client.stop_stream()
+    wrong = [number for number, (_, error) in enumerate(heard.all) if error is not None]
+    assert wrong == [5, 10]
+    assert "unknown model 'nobody'" in str(heard.all[5][1])
+    right = [(n, result) for n, (result, _) in enumerate(heard.all) if n not in wrong]
+    assert [result.get_response().id for _, result in right] == [f"r{n}" for n, _ in right]
+    assert [result.as_numpy("y")[0, 0] for _, result in right] == [n * (1 if n in (6, 20) else 2) for n, _ in right]
+
+
+def test_tritons_asyncio_client_streams(server: Server) -> None:
+    """Five hundred requests of a generator; the stream ends when the last one is answered."""
+
+    async def scenario() -> None:
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            for number in range(500):
+                yield {"model_name": "double", "inputs": put(triton_aio, number), "request_id": str(number)}
+
+        async with triton_aio.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+            numbers = []
+            async for result, error in client.stream_infer(requests()):
+                assert error is None
+                numbers.append(float(result.as_numpy("y")[0, 0]))
+            assert numbers == [2.0 * number for number in range(500)]
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_goes_on_over_a_changeover(serve: Serve) -> None:
+    """No request of it fails, and after the switch the new version answers the same stream."""
+    server, heard = serve(), Heard()
+    server.deploy("m", SCALE, 1)
+    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        client.start_stream(heard)
+        server.push("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)
+        sent = 0
+
+        def switched() -> bool:
+            nonlocal sent
+            client.async_stream_infer("m", put(triton, 1.0))
+            sent += 1
+            result, error = heard.wait_for(sent)[-1]
+            assert error is None
+            return bool(result.get_response().model_version == "2")
+
+        wait_for(switched, "an answer of version 2")
+        client.stop_stream()
+    answers = [(r.get_response().model_version, float(r.as_numpy("y")[0, 0])) for r, _ in heard.all]
+    assert set(answers) == {(version, FACTORS[version]) for version in ("1", "2")}
+    assert answers == sorted(answers)
 
 
 def test_a_version_is_replaced_under_load(serve: Serve) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 from changeover.gateway.door.http2.fields import Status
 from changeover.gateway.door.http2.hpack import Decoder
 from changeover.protocol.oip_grpc_messages import decode, encode
+from changeover.protocol.oip_grpc_wire import Fields
 
 INFERENCE = "/inference.GRPCInferenceService/"
 _MOST = 1 << 16
+_ERROR, _ANSWER = 0x0A, 0x12  # tags of `ModelStreamInferResponse`
 
 
 @dataclass
@@ -54,6 +56,13 @@ class FakeCall:
     def values(self, message: str) -> dict[str, Any]:
         """The answer as this message of the service."""
         return decode(f"inference.{message}", memoryview(self.answer))
+
+    @property
+    def streamed(self) -> tuple[str, dict[str, Any]]:
+        """The error message and the inference of an answer to one message of a stream; one of them may be empty."""
+        told = {tag: bytes(value) for tag, value in Fields().of(memoryview(self.answer))}
+        answer = memoryview(told.get(_ANSWER, b""))
+        return told.get(_ERROR, b"").decode(), decode("inference.ModelInferResponse", answer)
 
     @property
     def numbers(self) -> list[float]:

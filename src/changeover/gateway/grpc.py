@@ -10,7 +10,7 @@ from changeover.errors import ChangeoverError, NotFound
 from changeover.gateway.catalogue import METADATA, describe, target_of
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status, reason_field
-from changeover.gateway.grpc_asker import GrpcAsker, error_status
+from changeover.gateway.grpc_asker import GrpcAsker, StreamAsker, error_status
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.protocol.oip_grpc import route_of
@@ -37,7 +37,6 @@ class Method(NamedTuple):
     sentence: str = ""
 
 
-_STREAM: Final = "there are no streams here yet; ask with ModelInfer, calls share one connection"
 _CONTROL: Final = "models are not loaded through this port; push them, or put them into the repository"
 _MEMORY: Final = "tensors are not taken from shared memory here; send them in the message"
 _LOGS: Final = "this cannot be set here"
@@ -48,9 +47,9 @@ _OF_SERVICE: Final = {
     "ServerMetadata": Method("server", Scope.INFER),
     "ModelMetadata": Method("model", Scope.INFER),
     "ModelInfer": Method("infer", Scope.INFER),
-    "ModelStreamInfer": Method("", Scope.INFER, _STREAM),
-    "ModelConfig": Method("", Scope.INFER, "there is no configuration of Triton's here; ask ModelMetadata"),
-    "ModelStatistics": Method("", Scope.INFER, "statistics are on the control port: GET /v1/models/NAME"),
+    "ModelStreamInfer": Method("stream", Scope.INFER),
+    "ModelConfig": Method("", Scope.INFER, "ask GET /v2/models/NAME/config on the HTTP port"),
+    "ModelStatistics": Method("", Scope.INFER, "ask GET /v2/models/NAME/stats on the HTTP port"),
     "RepositoryIndex": Method("", Scope.INFER, "ask GET /v2/models on the HTTP port"),
     "RepositoryModelLoad": Method("", Scope.INFER, _CONTROL),
     "RepositoryModelUnload": Method("", Scope.INFER, _CONTROL),
@@ -69,6 +68,8 @@ METHODS: Final = {
     f"/{HEALTH}/Watch": Method("", Scope.OPEN, "health is not streamed here; ask Check again and again"),
 }
 """By path."""
+STREAMS: Final = frozenset(path for path, method in METHODS.items() if method.what == "stream")
+"""Calls of many messages, each of which is an inference."""
 
 
 class GrpcApp:
@@ -103,14 +104,23 @@ class GrpcApp:
             if self._guard is not None:
                 self._guard.check(method.scope, call.headers.get(b"authorization"), call.certified)
             if method.what == "infer":
-                name, version = route_of(call.body)
-                self._pipeline.infer(GrpcAsker(call), name, version or None)
+                self._infer(call, GrpcAsker(call))
+            elif method.what == "stream":
+                self._infer(call, StreamAsker(call))
             elif method.what:
                 self._answer(call, method.what)
             else:
                 _unimplemented(call, f"{call.path[1:]} is not served here: {method.sentence}")
         except ChangeoverError as error:
             error_status(call, error)
+
+    def _infer(self, call: Call, asker: GrpcAsker) -> None:
+        try:
+            name, version = route_of(call.body)
+        except ChangeoverError as error:
+            asker.fail(error)
+        else:
+            self._pipeline.infer(asker, name, version or None)
 
     def _answer(self, call: Call, what: str) -> None:
         messages = SCHEMA[call.path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from changeover.errors import (
     ChangeoverError,
@@ -22,6 +22,8 @@ from changeover.gateway.door.http2.fields import Status, reason_field
 from changeover.gateway.door.http2.hpack import encode
 from changeover.protocol import oip_grpc
 from changeover.protocol.oip import InferRequest
+from changeover.protocol.oip_grpc_messages import encode as write
+from changeover.protocol.oip_grpc_wire import write_bytes, write_prefix, write_text
 from changeover.tensors import Raw, Tensor
 
 _STATUS: Final = (
@@ -36,6 +38,8 @@ _STATUS: Final = (
 )
 """`UNAVAILABLE` for what may be well a moment later: it is the code that clients' retry policies name. What is too
 large is `RESOURCE_EXHAUSTED`, as a message over the limit is in every gRPC server."""
+
+_ERROR_MESSAGE, _INFER_RESPONSE = 1, 2  # numbers of the fields of `ModelStreamInferResponse`
 
 
 class GrpcAsker:
@@ -69,6 +73,36 @@ class GrpcAsker:
     def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
         """Answer with the error's code."""
         error_status(self._call, error, epoch)
+
+
+class StreamAsker(GrpcAsker):
+    """The `Asker` of one message of a stream: errors are messages too, and the next one is an inference again."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self._asked: oip_grpc.GrpcAsked | None = None
+
+    def decode(self) -> InferRequest:
+        """See `Asker`."""
+        self._asked = oip_grpc.decode(self._call.body)
+        return self._asked.request
+
+    def send(self, chunks: list[Raw], epoch: int) -> None:
+        """Answer with an `infer_response`; there is no place for the epoch."""
+        del epoch
+        self._call.respond([write_prefix(_INFER_RESPONSE, sum(map(len, chunks))), *chunks])
+
+    def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
+        """Answer with an `error_message`; beside it whose request it was, and the reason."""
+        del epoch
+        asked = self._asked
+        told: dict[str, Any] = {"parameters": {"changeover-reason": {"string_param": error.reason}}}
+        if asked is not None:
+            told |= {"model_name": asked.model, "model_version": asked.version, "id": asked.request.id}
+        answer = write("inference.ModelInferResponse", told)
+        self._call.respond([write_text(_ERROR_MESSAGE, error.message), write_bytes(_INFER_RESPONSE, answer)])
 
 
 def status_of(error: ChangeoverError) -> Status:

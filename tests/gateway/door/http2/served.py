@@ -23,6 +23,8 @@ from grpc_door_wire import Wire
 
 WAIT_SECONDS = 10.0
 ECHO, HOLD, LARGE = "/echo.Echo/Echo", "/echo.Echo/Hold", "/echo.Echo/Large"
+TALK = "/echo.Echo/Talk"
+"""Of many messages, each of which is a method and a colon before what it asks with."""
 
 
 @dataclass
@@ -37,13 +39,17 @@ class Bench:
         """Answer by method."""
         self.seen.append(call)
         method = call.path.rpartition("/")[2]
+        body = bytes(call.body)
+        if method == "Talk" and b":" in body:
+            name, _, body = body.partition(b":")
+            method = name.decode()
         if method == "Hold":
             call.abandoned = lambda: self.abandoned.append(call.path)
             self.held.append(call)
         elif method == "Raise":
             raise ValueError("a defect")
         elif method == "Large":
-            call.respond((memoryview(bytearray(b"L" * int(bytes(call.body)))),))
+            call.respond((memoryview(bytearray(b"L" * int(body))),))
         elif method == "Parts":
             call.respond((b"one", memoryview(b"two")), encode([(b"epoch", b"7")]))
         elif method == "Fail":
@@ -59,7 +65,8 @@ class Served(Running[Http2Server]):
 
     def __init__(self, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self.app = Bench()
-        super().__init__(lambda sock: Http2Server(self.app, sock, Gate(limits), tls=tls), WAIT_SECONDS)
+        gate = Gate(limits, talks=frozenset((TALK,)))
+        super().__init__(lambda sock: Http2Server(self.app, sock, gate, tls=tls), WAIT_SECONDS)
 
     def wire(self, **options: Any) -> Wire:
         """A fresh raw connection."""

@@ -257,14 +257,29 @@ def test_a_frame_that_is_only_begun_does_not_end_a_call() -> None:
 
 
 def test_calls_that_come_in_uneven_parts_go_on() -> None:
-    """Another negative: whenever a call is answered a part of the next one is there already."""
+    """Another negative: whenever a call is answered a part of the next one is there already.
+
+    A try in which this process itself stood still says nothing when it goes wrong.
+    """
+    tries = [uneven_calls()]
+    while tries[-1][0] and tries[-1][1] > 0.05 and len(tries) < 20:
+        tries.append(uneven_calls())
+    assert not tries[-1][0], tries
+
+
+def uneven_calls() -> tuple[bool, float]:
+    """Whether the connection was ended within four times what a head has, and the longest time a call took."""
     with serving(header_seconds=0.5) as door2, door2.wire(opening=WIDE) as wire:
         wire.reopens = False  # it would send between two parts
-        gate, number = door2.server._gate, 1
-        until = gate.now + 2.0
+        number, longest, began = 1, 0.0, time.monotonic()
+        until, sent = began + 2.0, began
         wire.send(call(1, ECHO, b"x")[:20])
-        while gate.now < until:
-            wire.send(call(number, ECHO, b"x")[20:] + call(number + 2, ECHO, b"x")[:20])
-            assert wire.wait(number).message == b"x"
+        while sent < until:
+            try:
+                wire.send(call(number, ECHO, b"x")[20:] + call(number + 2, ECHO, b"x")[:20])
+                assert wire.wait(number).message == b"x"
+            except ConnectionError:
+                return True, max(longest, time.monotonic() - sent)
+            longest, sent = max(longest, time.monotonic() - sent), time.monotonic()
             number += 2
-        assert door2.server.counts.expired == 0
+        return door2.server.counts.expired > 0, longest

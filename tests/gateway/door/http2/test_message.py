@@ -23,6 +23,16 @@ def _take(raw: bytes, step: int) -> None:
     message.end()
 
 
+def test_a_message_knows_what_it_wants() -> None:
+    """First its prefix, then what that announces, then nothing."""
+    message = Message(LIMIT)
+    wanted = [message.wanted]
+    for part in (b"\0\0", b"\0\0\3", b"ab", b"c"):
+        message.feed(part)
+        wanted.append(message.wanted)
+    assert wanted == [5, 3, 3, 1, 0]
+
+
 def test_a_message_in_one_piece() -> None:
     """Its bytes without the prefix, of bytes and of a view."""
     raw = prefix(3) + b"abc"

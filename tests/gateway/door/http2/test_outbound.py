@@ -100,6 +100,30 @@ def test_an_answer_is_cut_into_frames_the_client_takes() -> None:
     assert data in wide.transport.written
 
 
+@given(st.lists(st.integers(0, 50_000), min_size=1, max_size=8), st.lists(st.integers(1, 70_000), max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_an_answer_of_many_messages_comes_whole(sizes: list[int], updates: list[int]) -> None:
+    """Whatever the windows are meanwhile: one head, all messages in their order, and then the end."""
+    made, talking, most = Out(), stream(1), frames.DEFAULT_WINDOW
+    said = [bytes((at,)) * size for at, size in enumerate(sizes)]
+    for at, message in enumerate(said):
+        made.out.say(talking, HEAD if at == 0 else b"", (message,))
+        for amount in updates[at : at + 1]:
+            made.out.open(talking, amount)
+            made.out.open(None, amount)
+            most += amount
+        made.out.pump()
+        assert len(made.sent().get(1, ([], b""))[1]) <= most
+    made.out.end(talking, TAIL_OK)
+    made.out.open(talking, 1 << 20)
+    made.out.open(None, 1 << 20)
+    made.out.pump()
+    kinds, body = made.sent()[1]
+    assert body == b"".join(prefix(len(message)) + message for message in said)
+    assert (kinds[0], kinds[-1], kinds.count(frames.HEADERS)) == (frames.HEADERS, frames.HEADERS, 2)
+    assert made.out.unsent == made.gate.budget.used == 0
+
+
 def test_streams_take_turns() -> None:
     """Of two large answers none has to wait for the end of the other."""
     made = Out()

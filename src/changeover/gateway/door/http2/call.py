@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from changeover.gateway.door.http2.fields import HEAD, TAIL_OK, Status, tail
-from changeover.gateway.door.wanted import Wanted
+from changeover.gateway.door.wanted import Door, Wanted
 
 if TYPE_CHECKING:
-    from changeover.gateway.door.http2.connection import Http2Door
     from changeover.gateway.door.http2.stream import Stream
 
 
-class Call(Wanted["Http2Door"]):
+class Answers(Door, Protocol):
+    """Who takes the answer: the connection, or the place in a talk's line."""
+
+    def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> None:
+        """Send the answer: its head, message and end, or a head that is all of it."""
+
+
+class Call(Wanted[Answers]):
     """A call whose fields and message are complete; the sibling of `HttpRequest`.
 
     Attributes:
@@ -26,7 +32,7 @@ class Call(Wanted["Http2Door"]):
 
     __slots__ = ("_stream", "body", "headers", "path", "received", "timeout")
 
-    def __init__(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
+    def __init__(self, door: Answers, stream: Stream, body: memoryview) -> None:
         head = stream.head
         self.path = head.path
         self.headers: Mapping[bytes, bytes] = head.headers

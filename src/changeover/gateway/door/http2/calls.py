@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from changeover.gateway.door.gate import Gate
@@ -43,7 +44,9 @@ class Calls:
 
     def take(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
         """A call is complete: to the application, or into the line behind answers the client does not read."""
-        if self._out.unsent > UNSENT_BYTES or self._parked:
+        if stream.talk is not None:
+            self._ask(stream.talk.ask(self, door, body))
+        elif self._out.unsent > UNSENT_BYTES or self._parked:
             stream.due = self._gate.now + self._gate.limits.wait_seconds
             self._parked.append((stream, body))
         else:
@@ -62,8 +65,16 @@ class Calls:
                 stream.wait_for_nothing()
                 self._hand_over(door, stream, body)
 
-    def answered(self, stream: Stream) -> None:
-        """The application has answered."""
+    def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> bool:
+        """The application has answered; returns whether all was sent."""
+        self._answered(stream)
+        if self._out.answer(stream, head, body, end):
+            return True
+        self._streams.release(stream)
+        stream.due = self._gate.now + self._gate.limits.write_time(self._out.unsent)
+        return False
+
+    def _answered(self, stream: Stream) -> None:
         self.working -= 1
         stream.call = None
 
@@ -71,7 +82,7 @@ class Calls:
         """Nobody wants the answer any more: tell the application when it has the call."""
         call = stream.call
         if call is not None:
-            self.answered(stream)
+            self._answered(stream)
             self._gate.counts.abandoned += 1
             call.abandon()
 
@@ -89,6 +100,12 @@ class Calls:
         self._streams.refuse(stream, overloaded())
         return True
 
+    def part(self) -> None:
+        """The connection takes no more calls: talks end when their clients have all answers."""
+        for stream in list(self._streams.open.values()):
+            if stream.talk is not None:
+                stream.talk.part()
+
     def drop(self) -> None:
         """The connection is over, and all its calls."""
         self._parked.clear()
@@ -98,6 +115,9 @@ class Calls:
 
     def _hand_over(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
         stream.call = call = Call(door, stream, body)
+        self._ask(call)
+
+    def _ask(self, call: Call) -> None:
         self.working += 1
         self._gate.counts.requests += 1
         try:

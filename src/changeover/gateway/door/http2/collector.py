@@ -14,6 +14,7 @@ from changeover.gateway.door.http2.message import Message, whole
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Desk, Streams
+from changeover.gateway.door.http2.talk import Talk
 
 
 class Collector:
@@ -28,17 +29,32 @@ class Collector:
         self._desk = desk
         self._line = f"connection {id(self):x}"  # so that connections take turns at the budget
 
+    def begin(self, stream: Stream) -> None:
+        """A call of many messages has begun."""
+        stream.talk = Talk(stream, self._gate, self._out, self._desk)
+        self.feed(stream, b"")
+
     def feed(self, stream: Stream, payload: bytes | memoryview) -> None:
         """The next data of a call; with `stream.ended` the last."""
         try:
-            self._feed(stream, payload)
+            if stream.talk is None:
+                self._feed(stream, payload)
+            elif not stream.talk.over:
+                self._hear(stream, stream.talk, payload)
         except Refused as refusal:
             self._streams.refuse(stream, refusal)
 
     def allow(self, stream: Stream) -> None:
         """A message that waited for the budget has its place, if it is still wanted."""
         message = stream.message
-        if message is not None:
+        if stream.talk is not None:
+            if message is not None and stream.on_grant is None:
+                if stream.charged and not message.granted:
+                    message.grant()
+                stream.began = self._gate.now  # until now it was not the client that was slow
+                stream.due = stream.began + self._gate.limits.body_time(message.received)
+            self.feed(stream, b"")
+        elif message is not None:
             stream.due = self._gate.now + self._gate.limits.body_time(message.received)
             self._grant(stream, message)
 
@@ -73,6 +89,54 @@ class Collector:
             self._go_on(stream, message)
         elif message.size >= 0:
             self._want(stream, message, len(payload))
+
+    def _hear(self, stream: Stream, talk: Talk, payload: bytes | memoryview) -> None:
+        """Messages of a talk, as many as have room; what comes early keeps the windows closed."""
+        self._streams.credit += stream.held
+        stream.held = 0
+        talk.early += payload
+        while talk.early and not talk.full and not talk.over and self._next(stream, talk):
+            pass
+        if talk.over:
+            return
+        message = stream.message
+        if stream.ended and message is not None and not talk.early and message.wanted:
+            message.end()  # raises: nothing more comes
+        stream.held = len(talk.early) + (0 if message is None or message.granted else message.received)
+        self._streams.credit -= stream.held
+        if not talk.early and stream.on_grant is None and not stream.ended:
+            self._reopen(stream, 0 if message is None else message.wanted)
+        talk.look()
+
+    def _next(self, stream: Stream, talk: Talk) -> bool:
+        """Take the next piece of a message; returns whether there is room for more."""
+        message = stream.message
+        if message is None:
+            message = stream.message = Message(self._gate.limits.body_bytes)
+            stream.began = self._gate.now
+            stream.due = stream.began + self._gate.limits.body_seconds
+        if not message.granted and message.size >= 0:
+            return False
+        message.feed(talk.cut(message.wanted))
+        if message.size >= 0 and not message.granted:
+            if message.size and not self._gate.budget.take(message.size):
+                stream.on_grant = self._desk.granted
+                stream.due = self._gate.now + self._gate.limits.wait_seconds
+                self._gate.budget.wait(stream, message.size, self._line)
+                return False
+            stream.charged = message.size
+            message.grant()
+        if message.granted and not message.wanted:
+            stream.message = None
+            self._desk.take(stream, message.view())
+        return True
+
+    def _reopen(self, stream: Stream, wanted: int) -> None:
+        """Open a talk's window for the rest of a message and what may come after it, when that is worth a frame."""
+        more = frames.DEFAULT_WINDOW + wanted - stream.room
+        if more >= frames.DEFAULT_WINDOW // 2:
+            stream.room += more
+            self._out.write(frames.window_update(stream.id, more))
 
     def _want(self, stream: Stream, message: Message, size: int) -> None:
         """The size is known: take its bytes of the budget, or stand in line for them."""

@@ -47,15 +47,6 @@ class Http2Door(asyncio.Protocol):
         "_phase", "_ready", "_secure", "_streams", "_transport", "_turns", "certified", "deadline",
     )  # fmt: skip
 
-    _transport: asyncio.Transport
-    _out: Outbound
-    _streams: Streams
-    _collector: Collector
-    _in: Inbound
-    _control: Control
-    _turns: Turns
-    _calls: Calls
-
     def __init__(self, gate: Gate, app: CallApp) -> None:
         self._gate = gate
         self._app = app
@@ -120,13 +111,14 @@ class Http2Door(asyncio.Protocol):
 
     def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> None:
         """Send a call's answer."""
-        self._calls.answered(stream)
-        if self._out.answer(stream, head, body, end):
+        self.sent(stream, self._calls.answer(stream, head, body, end))
+
+    def sent(self, stream: Stream, whole: bool) -> None:
+        """An answer was sent, wholly or as much as goes."""
+        if whole:
             self._finished(stream)
             self._rest()
         else:
-            self._streams.release(stream)
-            stream.due = self._gate.now + self._gate.limits.write_time(self._out.unsent)
             self._send()
 
     # -- what the gate calls
@@ -203,11 +195,9 @@ class Http2Door(asyncio.Protocol):
         self._rest()
 
     def granted(self, stream: Stream) -> None:
-        """The budget gave way, perhaps in the middle of another connection's work: go on in a turn of our own."""
-        if stream.message is not None:
-            stream.charged = stream.message.size
-            self._ready.append(stream)
-            self._turns.schedule()
+        """There is room, perhaps in the middle of another connection's work: go on in a turn of our own."""
+        self._ready.append(stream)
+        self._turns.schedule()
 
     def opened(self) -> None:
         """The client speaks HTTP/2."""
@@ -223,6 +213,7 @@ class Http2Door(asyncio.Protocol):
                 self._due = math.inf
             self._streams.limit = self._streams.last
             self._control.goaway(Code.NO_ERROR, "leaving")
+            self._calls.part()
             self._rest()
 
     # -- turns
@@ -262,6 +253,9 @@ class Http2Door(asyncio.Protocol):
         self._rest()
 
     def _finished(self, stream: Stream) -> None:
+        if stream.talk is not None and not stream.talk.over:  # its client reads again
+            self.granted(stream)
+            return
         self._streams.close(stream)
         self._calm.answered()
 

@@ -178,6 +178,8 @@ class Inbound:
         if not head.grpc or head.method != b"POST":
             self._calm.idle()
             streams.turn_away(stream)
+        elif head.path in self._gate.talks:
+            self._collector.begin(stream)
         elif end:
             streams.refuse(stream, missing())
 

@@ -91,6 +91,11 @@ class Message:
         return memoryview(b"") if self._store is None else self._store.view()
 
     @property
+    def wanted(self) -> int:
+        """Bytes to come that are known to belong to this message: of its prefix, then of all of it."""
+        return PREFIX - self._have if self.size < 0 else self.lacking
+
+    @property
     def lacking(self) -> int:
         """Bytes still to come, when the size is known."""
         return self.size + PREFIX - self._have

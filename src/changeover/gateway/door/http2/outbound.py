@@ -21,6 +21,7 @@ from changeover.gateway.door.http2.frames import (
     Code,
     Setting,
     header,
+    reset,
 )
 from changeover.gateway.door.http2.hpack import NO_TABLE, TABLE_BYTES
 from changeover.gateway.door.http2.message import PREFIX, prefix
@@ -118,6 +119,33 @@ class Outbound:
         self._enqueue(stream)
         return False
 
+    def say(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview]) -> None:
+        """Send a message of an answer that goes on, or as much as goes; with the first one the answer's head."""
+        size = PREFIX + sum(memoryview(chunk).nbytes for chunk in body)
+        top, number = prefix(size - PREFIX), stream.id
+        self._calm.answered()
+        most = min(self._frame, self._window, self._initial + stream.window)
+        if stream.out is None and size <= most and not self.stuck:
+            self._window -= size
+            stream.window -= size
+            start = self._block(END_HEADERS, number, head) if head else b""
+            self.write(b"".join((start, header(size, DATA, 0, number), top, *body)))
+            return
+        stream.start = stream.start or head
+        if stream.out is None:
+            stream.out, stream.offset = deque(), 0
+        stream.out += _pieces((top, *body))
+        self.unsent += size
+        self._gate.budget.charge(size)
+        self._enqueue(stream)
+
+    def end(self, stream: Stream, block: bytes) -> None:
+        """Nothing follows what was said."""
+        if stream.out is None:
+            self.write(self._last(stream, block))
+        else:
+            stream.end = block
+
     def drop(self, stream: Stream) -> None:
         """Nobody wants the rest of this answer."""
         if stream.out is not None:
@@ -138,7 +166,7 @@ class Outbound:
         self._gate.budget.give(given)
 
     def pump(self) -> list[Stream]:
-        """Send what windows and transport take; returns the streams whose answers are complete."""
+        """Send what windows and transport take; returns the streams of which nothing is left to send."""
         done: list[Stream] = []
         line = self._line
         while line and not self.stuck and not self.closed and not self._transport.is_closing():
@@ -157,7 +185,7 @@ class Outbound:
             self._line.append(stream)
 
     def _send_some(self, stream: Stream) -> bool:
-        """A turn of one stream; returns whether its answer is complete."""
+        """A turn of one stream; returns whether nothing is left of it."""
         out, number = stream.out, stream.id
         if out is None:
             return True
@@ -177,8 +205,9 @@ class Outbound:
                 freed += len(out.popleft())
                 stream.offset = 0
         if not out:
-            parts.append(self._block(_LAST, number, stream.end))
             stream.out = None
+            if stream.end:  # else its answer goes on
+                parts.append(self._last(stream, stream.end))
         elif sent:
             self._enqueue(stream)
         self._window -= sent
@@ -187,6 +216,11 @@ class Outbound:
         self._transport.writelines(parts)
         self._give(freed)
         return stream.out is None
+
+    def _last(self, stream: Stream, block: bytes) -> bytes:
+        """The end of an answer; a client that has not said all is told that nobody listens."""
+        last = self._block(_LAST, stream.id, block)
+        return last if stream.ended or stream.talk is None else last + reset(stream.id, Code.NO_ERROR)
 
     def _block(self, flags: int, number: int, block: bytes) -> bytes:
         """HEADERS; the first after the client's settings obeys them."""

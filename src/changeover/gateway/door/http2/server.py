@@ -8,7 +8,7 @@ from changeover.gateway.door.listener import Listener
 
 
 class Http2Server(Listener[CallApp]):
-    """Serves gRPC's unary calls over HTTP/2, with prior knowledge or behind TLS.
+    """Serves gRPC's unary calls, and streams of them, over HTTP/2, with prior knowledge or behind TLS.
 
     The application is called with each whole call. `tls` is a context of its own, made with `alpn="h2"`: clients of
     gRPC end a connection on which nobody says so.

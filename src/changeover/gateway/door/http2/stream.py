@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from changeover.gateway.door.http2.call import Call
     from changeover.gateway.door.http2.fields import Head
     from changeover.gateway.door.http2.message import Message
+    from changeover.gateway.door.http2.talk import Talk
 
 
 class Stream:
@@ -30,17 +31,18 @@ class Stream:
         charged: bytes of the gateway's budget taken for the message.
         on_grant: set while the message waits for the budget.
         call: with the application.
+        talk: of a call whose client sends many messages; None for all others.
         window: bytes the client lets the door send, more or less than its initial window.
         start: the first fields of the answer, until they were sent.
         out: data of the answer that is left to send, in pieces that are freed one by one.
         offset: bytes of the first piece that were sent.
-        end: the last fields of the answer; empty when the first were the last.
+        end: the last fields of the answer; empty when the first were the last, or while it goes on.
         queued: in the line of streams that can send.
     """
 
     __slots__ = (
         "began", "call", "charged", "due", "end", "ended", "head", "held", "id", "message", "offset", "on_grant",
-        "out", "queued", "room", "start", "window",
+        "out", "queued", "room", "start", "talk", "window",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head, began: float, due: float) -> None:
@@ -55,6 +57,7 @@ class Stream:
         self.charged = 0
         self.on_grant: Callable[[Stream], None] | None = None
         self.call: Call | None = None
+        self.talk: Talk | None = None
         self.window = 0
         self.start = b""
         self.out: deque[bytearray] | None = None
@@ -66,6 +69,7 @@ class Stream:
         """The budget has the bytes the message waited for."""
         told, self.on_grant = self.on_grant, None
         if told is not None:
+            self.charged = 0 if self.message is None else self.message.size
             told(self)
 
     def wait_for_nothing(self) -> None:

@@ -28,7 +28,10 @@ class Desk(Protocol):
         """The client has reset a stream, or had to be stopped."""
 
     def granted(self, stream: Stream) -> None:
-        """The budget has room for a message that waited."""
+        """There is room for a message that waited."""
+
+    def sent(self, stream: Stream, whole: bool) -> None:
+        """An answer was sent, wholly or as much as goes."""
 
 
 class Streams:
@@ -78,7 +81,7 @@ class Streams:
     def refuse(self, stream: Stream, refusal: Refused) -> None:
         """Answer a call that the application does not get."""
         self._gate.counts.refused += 1
-        self._close_with(stream, HEAD + tail(refusal.status, refusal.message) + reason_field(refusal.reason))
+        self._close_with(stream, first(stream) + tail(refusal.status, refusal.message) + reason_field(refusal.reason))
 
     def turn_away(self, stream: Stream) -> None:
         """Answer what is no gRPC call: 415, as its protocol says."""
@@ -108,6 +111,8 @@ class Streams:
             weight = _weight(stream)
             self.heavy -= weight
             self._gate.budget.give(weight)
+        if stream.talk is not None:
+            stream.talk.drop()
         self.release(stream)
         self._out.drop(stream)
 
@@ -122,6 +127,11 @@ class Streams:
         if stream.charged:
             charged, stream.charged = stream.charged, 0
             self._gate.budget.give(charged)
+
+
+def first(stream: Stream) -> bytes:
+    """The head of what is sent next: empty when an answer has begun."""
+    return b"" if stream.talk is not None and stream.talk.begun and not stream.start else HEAD
 
 
 def _weight(stream: Stream) -> int:
