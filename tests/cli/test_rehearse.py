@@ -28,6 +28,7 @@ def test_the_plan_beside_the_model_counts(tmp_path: Path) -> None:
     subject = _subject("m", made, None, None)
     assert subject.script.plan.rollout.undo_window == 3.0
     assert subject.golden == made.parent / "golden"
+    assert _subject("m", made / "model.onnx", None, None) == subject
     other = tmp_path / "other.yaml"
     other.write_text("rollout: {undo_window: 4s}\n")
     assert _subject("m", made, other, None).script.plan.rollout.undo_window == 4.0

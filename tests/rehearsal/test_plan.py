@@ -25,7 +25,9 @@ def test_a_plan_with_a_limit_stays_as_it_is() -> None:
 
 def test_no_plan_is_a_plan() -> None:
     """That of the defaults."""
-    assert script("", "model.yaml", None).plan.rollout == Plan().rollout
+    made = script("", "model.yaml", None)
+    assert made.plan.rollout == Plan().rollout
+    assert "default plan" in made.changes[0]
 
 
 def test_a_wrong_plan_is_refused_by_its_own_lines() -> None:

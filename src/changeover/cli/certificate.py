@@ -49,7 +49,10 @@ def latest(client: ControlClient, name: str) -> Document:
         try:
             return client.certificate(rollout["id"])
         except NotFound:
-            say(f"rollout {rollout['id']} is {rollout['phase']} and has no certificate yet; looking at the one before")
+            say(
+                f"rollout {rollout['id']} is {rollout['phase']} and has no certificate yet: it comes five seconds "
+                "after the switch; looking at the one before"
+            )
     raise NotFound(
         f"model {name} has no certificate yet: one is written when a rollout ends; see "
         f"`changeover rollout status {name}`",

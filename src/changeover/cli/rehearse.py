@@ -182,6 +182,8 @@ def _subject(name: str, file: Path | None, plan: Path | None, hold: str | None) 
     from changeover.rehearsal.plan import script
 
     version = file or _highest(name)
+    if version.name == _MODEL and version.parent.name.isdigit():
+        version = version.parent  # a repository's file stands for its folder, and for what belongs to it
     if version.is_dir() and not (version / _MODEL).is_file():
         raise Usage(f"{version} holds no {_MODEL}; name an .onnx file or a version's folder")
     beside = (version / _PLAN, version.parent / _PLAN) if version.is_dir() else (version.parent / _PLAN,)

@@ -40,7 +40,7 @@ def script(text: str, name: str, hold: str | None) -> Script:
     """
     given = parse_plan(text, name)
     tree = yaml.safe_load(text) or {}
-    changes = []
+    changes = [] if text else ["no model.yaml stands beside the version: the default plan is rehearsed"]
     if hold is not None:
         _set_hold(tree.setdefault("rollout", {}), hold)
         changes.append(f"every step is held for {hold}")
