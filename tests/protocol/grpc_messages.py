@@ -31,7 +31,7 @@ def _described(slot: Slot, one_ofs: list[list[str]]) -> pb.FieldDescriptorProto:
     elif slot.kind in _KINDS:
         described.type = _KINDS[slot.kind]
     else:
-        described.type, described.type_name = _TYPE.TYPE_ENUM, slot.kind  # found from the field's message outwards
+        described.type, described.type_name = _TYPE.TYPE_ENUM, f".{slot.kind}"
     for index, members in enumerate(one_ofs):
         if slot.name in members:
             described.oneof_index = index

@@ -14,7 +14,15 @@ from hypothesis.extra import numpy as npst
 
 from changeover.errors import CallerError, InvalidRequest, TooLarge
 from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_TENSORS
-from changeover.protocol.oip_grpc import GrpcAsked, decode, encode_head, encode_response, route_of
+from changeover.protocol.oip_grpc import (
+    GrpcAsked,
+    decode,
+    encode_head,
+    encode_response,
+    route_of,
+    stream_error,
+    stream_response,
+)
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes, write_prefix, write_text, write_varint
 from changeover.tensors import Datatype, Tensor, from_numpy, join_bytes
 from tests.protocol.grpc_messages import message
@@ -128,6 +136,26 @@ def test_responses_come_through(outputs: list[Tensor], model: str, version: str,
     described = [(o.name, o.datatype, tuple(o.shape)) for o in response.outputs]
     assert described == [(t.name, t.datatype.name, t.shape) for t in outputs]
     assert list(response.raw_output_contents) == [bytes(t.data) for t in outputs]
+
+
+def test_a_stream_says_answers_and_errors() -> None:
+    """A message of a stream has an answer, or a sentence and the id of the request that it is about."""
+    streamed = message("inference.ModelStreamInferResponse")
+    output = Tensor("y", Datatype.UINT8, (300,), bytes(300))
+    answer = encode_response("m", "1", "r", [output], {"triton_final_response": True})
+    chunks = stream_response(answer)
+    read = streamed.FromString(b"".join(chunks))
+    assert read.error_message == ""
+    assert read.infer_response == Response.FromString(b"".join(answer))
+    assert read.infer_response.parameters["triton_final_response"].bool_param
+    assert chunks[-1] is output.data
+    failed = streamed.FromString(stream_error("no such model", "m", "r"))
+    assert (failed.error_message, failed.infer_response.model_name, failed.infer_response.id) == (
+        "no such model",
+        "m",
+        "r",
+    )
+    assert not streamed.FromString(stream_error("broken")).HasField("infer_response")
 
 
 def test_raw_bytes_are_not_copied() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changeover.errors import CallerError, InvalidRequest, TooLarge
-from changeover.protocol.oip_grpc_messages import decode, encode
+from changeover.protocol.oip_grpc_messages import as_parameters, chosen, decode, encode
 from changeover.protocol.oip_grpc_schema import ENUMS, MESSAGES, METHODS, Slot, Table
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes
 from tests.protocol.grpc_messages import message
@@ -23,8 +23,8 @@ _SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "int64": st.integers(-(2**63), 2**63 - 1),
     "uint32": st.integers(0, 2**32 - 1),
     "uint64": st.integers(0, 2**64 - 1),
-    "float": st.floats(-(2.0**99), 2.0**99, width=32),
-    "double": st.floats(-(2.0**999), 2.0**999),
+    "float": st.floats(-(2.0**99), 2.0**99, width=32).map(lambda value: value + 0.0),  # -0.0 is no default
+    "double": st.floats(-(2.0**999), 2.0**999).map(lambda value: value + 0.0),
     "string": st.text(max_size=5),
     "bytes": st.binary(max_size=5),
 }
@@ -40,7 +40,7 @@ def _of_slot(slot: Slot) -> st.SearchStrategy[Any]:
     elif slot.kind in _SCALARS:
         one = _SCALARS[slot.kind]
     else:
-        one = st.sampled_from([name for full, names in ENUMS.items() if full.endswith(slot.kind) for name in names])
+        one = st.sampled_from(list(ENUMS[slot.kind]))
     return st.lists(one, max_size=2) if slot.many else one
 
 
@@ -69,9 +69,7 @@ def _one(value: Any, slot: Slot) -> Any:
     if slot.message is not None:
         return _as_dict(value, slot.table)
     if slot.kind not in _SCALARS:
-        return next(
-            name for full, names in ENUMS.items() if full.endswith(slot.kind) for name in names if names[name] == value
-        )
+        return next(name for name, number in ENUMS[slot.kind].items() if number == value)
     return value
 
 
@@ -152,6 +150,60 @@ def test_the_last_of_a_one_of_counts() -> None:
     assert decode("inference.InferParameter", memoryview(first + second)) == {"int64_param": 0}
     twice = encode("inference.ModelReadyRequest", {"name": "a"}) + encode("inference.ModelReadyRequest", {"name": "b"})
     assert decode("inference.ModelReadyRequest", memoryview(twice))["name"] == "b"
+
+
+def test_plain_parameters() -> None:
+    """Parameters as one-ofs are plain values, and the other way round; one without a value is refused."""
+    plain = {"a": True, "b": -1, "c": 0.5, "d": "x"}
+    peer = message("inference.ModelInferResponse").FromString(
+        encode("inference.ModelInferResponse", {"parameters": as_parameters(plain)})
+    )
+    assert [peer.parameters[name].WhichOneof("parameter_choice") for name in plain] == [
+        "bool_param", "int64_param", "double_param", "string_param"
+    ]  # fmt: skip
+    assert chosen(as_parameters(plain), "x") == plain
+    with pytest.raises(InvalidRequest, match=r"x.e: expected a string, a number, true or false, got null"):
+        chosen({"e": {}}, "x")
+
+
+def test_a_model_configuration() -> None:
+    """The configuration that the HTTP port answers, with texts for the numbers that JSON writes so."""
+    values = {
+        "name": "mnist",
+        "max_batch_size": 8,
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [1, 28, 28], "reshape": {"shape": [784]}}],
+        "version_policy": {"specific": {"versions": ["3", 4]}},
+        "dynamic_batching": {"priority_queue_policy": {"2": {"timeout_action": "DELAY"}}},
+        "parameters": {"a": {"string_value": "b"}},
+        "instance_group": [{"kind": "KIND_CPU", "count": 2}],
+        "batch_input": [],
+    }
+    body = encode("inference.ModelConfigResponse", {"config": values})
+    config = message("inference.ModelConfigResponse").FromString(body).config
+    assert (config.input[0].data_type, list(config.version_policy.specific.versions)) == (11, [3, 4])
+    assert config.dynamic_batching.priority_queue_policy[2].timeout_action == 1
+    assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
+
+
+def test_files_of_a_load_are_not_copied() -> None:
+    """The files of a model that is loaded are views of the message."""
+    request = message("inference.RepositoryModelLoadRequest")(model_name="m")
+    request.parameters["file:1/model.onnx"].bytes_param = bytes(1000)
+    request.parameters["config"].string_param = "{}"
+    body = memoryview(request.SerializeToString())
+    found = chosen(decode("inference.RepositoryModelLoadRequest", body)["parameters"], "parameters")
+    assert found == {"file:1/model.onnx": bytes(1000), "config": "{}"}
+    assert found["file:1/model.onnx"].obj is body.obj
+
+
+def test_settings_are_maps_of_one_ofs() -> None:
+    """Log settings come with their values' kinds, trace settings as lists."""
+    values = {"settings": {"log_info": {"bool_param": True}, "log_verbose_level": {"uint32_param": 0}}}
+    body = encode("inference.LogSettingsResponse", values)
+    assert decode("inference.LogSettingsResponse", memoryview(body)) == values
+    traced = {"settings": {"trace_level": {"value": ["OFF"]}}}
+    peer = message("inference.TraceSettingResponse").FromString(encode("inference.TraceSettingResponse", traced))
+    assert list(peer.settings["trace_level"].value) == ["OFF"]
 
 
 def test_an_unknown_name_is_a_defect() -> None:

@@ -40,6 +40,13 @@ def test_enums_are_tritons(name: str) -> None:
     assert ENUMS[name] == {value.name: value.number for value in PEER.FindEnumTypeByName(name).values}
 
 
+def test_no_field_is_missing() -> None:
+    """Our messages have every field that Triton's have: a configuration may use any of them."""
+    for name in MESSAGES:
+        if name.startswith("inference."):
+            assert MESSAGES[name].slots.keys() == set(PEER.FindMessageTypeByName(name).fields_by_name), name
+
+
 def test_methods_are_tritons() -> None:
     """Each call takes and gives the messages that it does in Triton's own client."""
     service = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -56,7 +63,7 @@ def test_methods_are_tritons() -> None:
 
 def test_the_basic_calls_are_there() -> None:
     """The calls of the Open Inference Protocol, and health, are declared."""
-    calls = "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata ModelInfer"
+    calls = "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata ModelInfer ModelStreamInfer"
     paths = {f"/inference.GRPCInferenceService/{call}" for call in calls.split()}
     assert paths | {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"} <= METHODS.keys()
 

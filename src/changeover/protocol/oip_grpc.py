@@ -6,7 +6,7 @@ of a request, its head, is much the same from one to the next, so it is kept par
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,22 +14,23 @@ from changeover.errors import InvalidRequest
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import Layout
 from changeover.protocol.oip_grpc_head import GrpcHead, GrpcInput, parse_head
-from changeover.protocol.oip_grpc_messages import encode
+from changeover.protocol.oip_grpc_messages import as_parameters, encode
 from changeover.protocol.oip_grpc_wire import (
     MAX_FIELDS,
     field,
     text,
     too_many_fields,
     write_prefix,
-    write_text,
     wrong_form,
 )
-from changeover.protocol.oip_members import check_content
+from changeover.protocol.oip_members import NO_PARAMETERS, check_content
 from changeover.tensors import Raw, Tensor
 
 _MODEL, _VERSION, _ID, _RAW = 0x0A, 0x12, 0x1A, 0x3A  # tags of a request's fields
 _OF_REQUEST = "inference.ModelInferRequest"
-_ANSWERED_ID, _RAW_OUTPUT = 3, 6  # numbers of a response's fields
+_RESPONSE = "inference.ModelInferResponse"
+_RAW_OUTPUT = 6  # number of a response's field
+_STREAMED = 2  # of the response in a message of a stream
 _KEPT_HEAD = 1024  # bytes: longer heads hold data of their own, and seldom come twice
 _keep_head = lru_cache(128)(parse_head)
 
@@ -84,10 +85,8 @@ def decode(body: memoryview) -> GrpcAsked:
         TooLarge: too many tensors, parameters, fields, or elements of BYTES.
     """
     pieces, request_id, raws = _cut(body)
-    if sum(map(len, pieces)) <= _KEPT_HEAD:
-        parsed = _keep_head(b"".join(pieces), bool(raws))
-    else:
-        parsed = parse_head(pieces[0] if len(pieces) == 1 else b"".join(pieces), bool(raws))
+    head: Raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    parsed = _keep_head(bytes(head), bool(raws)) if len(head) <= _KEPT_HEAD else parse_head(head, bool(raws))
     request = InferRequest(request_id, _bind(parsed, raws), parsed.outputs, parsed.parameters, binary_output=True)
     return GrpcAsked(parsed.model, parsed.version, request)
 
@@ -143,7 +142,13 @@ def _raw(given: GrpcInput, data: memoryview, index: int) -> Tensor:
     return Tensor(given.name, given.datatype, given.shape, data)
 
 
-def encode_response(model: str, version: str, request_id: str, outputs: Sequence[Tensor]) -> list[Raw]:
+def encode_response(
+    model: str,
+    version: str,
+    request_id: str,
+    outputs: Sequence[Tensor],
+    parameters: Mapping[str, bool | int | float | str] = NO_PARAMETERS,
+) -> list[Raw]:
     """Encode a `ModelInferResponse`.
 
     Args:
@@ -151,15 +156,35 @@ def encode_response(model: str, version: str, request_id: str, outputs: Sequence
         version: version that gave the answer.
         request_id: the request's id, "" for none.
         outputs: the tensors, in the order they are sent in.
+        parameters: of the answer, such as `triton_final_response`.
 
     Returns:
         The chunks of the message. All outputs go in raw form, as their own data, not a copy.
     """
     head = encode_head(model, version, tuple([(t.name, t.datatype, t.shape, len(t.data)) for t in outputs]))
-    chunks: list[Raw] = [head if not request_id else write_text(_ANSWERED_ID, request_id) + head]
+    if request_id or parameters:
+        head += encode(_RESPONSE, {"id": request_id, "parameters": as_parameters(parameters)})
+    chunks: list[Raw] = [head]
     for output in outputs:
         chunks += (write_prefix(_RAW_OUTPUT, len(output.data)), output.data)
     return chunks
+
+
+def stream_response(answer: Sequence[Raw]) -> list[Raw]:
+    """A `ModelStreamInferResponse` with an answer, the chunks of `encode_response`; they are not copied."""
+    return [write_prefix(_STREAMED, sum(map(len, answer))), *answer]
+
+
+def stream_error(sentence: str, model: str = "", request_id: str = "") -> bytes:
+    """A `ModelStreamInferResponse` that says why a request of the stream has no answer; the stream goes on.
+
+    Args:
+        sentence: what a client shows; never empty, as that means no error.
+        model: name of the model.
+        request_id: the request's id: on a stream only this tells which one it was.
+    """
+    answer = {"model_name": model, "id": request_id} if model or request_id else None
+    return encode("inference.ModelStreamInferResponse", {"error_message": sentence, "infer_response": answer})
 
 
 @lru_cache(256)
@@ -167,4 +192,4 @@ def encode_head(model: str, version: str, outputs: tuple[Layout, ...]) -> bytes:
     """All of a response but its id and its data."""
     heads = [{"name": name, "datatype": datatype.name, "shape": shape} for name, datatype, shape, _ in outputs]
     values = {"model_name": model, "model_version": version, "outputs": heads}
-    return encode("inference.ModelInferResponse", values)
+    return encode(_RESPONSE, values)

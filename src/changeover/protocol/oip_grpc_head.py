@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from changeover.errors import InvalidRequest
-from changeover.protocol.oip import MAX_BYTES_ELEMENTS, SHOWN, RequestedOutput, refusal
+from changeover.protocol.oip import MAX_BYTES_ELEMENTS, RequestedOutput
 from changeover.protocol.oip_grpc_contents import raw_data
-from changeover.protocol.oip_grpc_messages import read
+from changeover.protocol.oip_grpc_messages import chosen, read
 from changeover.protocol.oip_grpc_scalars import SCALARS
 from changeover.protocol.oip_grpc_schema import MESSAGES, Slot, Table
 from changeover.protocol.oip_grpc_wire import LENGTH, Fields
@@ -169,8 +169,4 @@ def _parameters(given: Mapping[str, dict[str, object]], where: str) -> Mapping[s
     if not given:
         return NO_PARAMETERS
     check_parameter_count(len(given), where)
-    for name, choice in given.items():
-        if not choice:
-            place = f"{where}.parameters.{name[:SHOWN]}"
-            raise refusal(place, "a string, a number, true or false", None)
-    return MappingProxyType({name: next(iter(choice.values())) for name, choice in given.items()})
+    return MappingProxyType(chosen(given, f"{where}.parameters"))

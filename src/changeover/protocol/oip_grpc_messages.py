@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from changeover.protocol.oip import SHOWN, refusal
 from changeover.protocol.oip_grpc_scalars import cut
 from changeover.protocol.oip_grpc_schema import MESSAGES, Slot, Table
 from changeover.protocol.oip_grpc_wire import LENGTH, Fields, write_bytes, write_varint, wrong_form
+
+_PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 
 
 def decode(message: str, body: memoryview) -> dict[str, Any]:
@@ -86,6 +89,23 @@ def _entry(slot: Slot, value: memoryview, fields: Fields) -> tuple[Any, Any]:
     if "value" not in entry:
         entry["value"] = dict(slot.table.slots["value"].table.defaults)
     return entry["key"], entry["value"]
+
+
+def chosen(given: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]:
+    """The values of a map whose values are one-ofs, such as parameters and settings.
+
+    Raises:
+        InvalidRequest: `wrong_type`, one has no value.
+    """
+    for name, choice in given.items():
+        if not choice:
+            raise refusal(f"{where}.{name[:SHOWN]}", "a string, a number, true or false", None)
+    return {name: next(iter(choice.values())) for name, choice in given.items()}
+
+
+def as_parameters(values: Mapping[str, bool | int | float | str]) -> dict[str, dict[str, object]]:
+    """Plain values as the one-ofs of `InferParameter`."""
+    return {name: {_PARAMETERS[type(value)]: value} for name, value in values.items()}
 
 
 def encode(message: str, values: Mapping[str, Any]) -> bytes:

@@ -74,12 +74,17 @@ def _int32(value: memoryview) -> int:
     return number - (1 << 32) if number >> 31 else number
 
 
+def _write_integer(value: int | str) -> bytes:
+    """An integer; JSON writes those over 53 bits, and all that are keys of a map, as text."""
+    return write_varint(int(value))
+
+
 SCALARS: Final[Mapping[str, Scalar]] = {
     "bool": Scalar(VARINT, False, lambda value: unsigned(value) != 0, write_varint),
-    "int32": Scalar(VARINT, 0, _int32, write_varint),
-    "int64": Scalar(VARINT, 0, signed, write_varint),
-    "uint32": Scalar(VARINT, 0, lambda value: unsigned(value) & 0xFFFF_FFFF, write_varint),
-    "uint64": Scalar(VARINT, 0, unsigned, write_varint),
+    "int32": Scalar(VARINT, 0, _int32, _write_integer),
+    "int64": Scalar(VARINT, 0, signed, _write_integer),
+    "uint32": Scalar(VARINT, 0, lambda value: unsigned(value) & 0xFFFF_FFFF, _write_integer),
+    "uint64": Scalar(VARINT, 0, unsigned, _write_integer),
     "float": Scalar(FIXED32, 0.0, lambda value: _FLOAT.unpack(value)[0], _FLOAT.pack),
     "double": Scalar(FIXED64, 0.0, lambda value: _DOUBLE.unpack(value)[0], _DOUBLE.pack),
     "string": Scalar(LENGTH, "", lambda value: text(value, "a string"), str.encode),

@@ -26,7 +26,7 @@ class Slot:
     Attributes:
         name: as in the file.
         number: as in the file.
-        kind: name of its type as in the file; of a map the full name of its entry.
+        kind: name of its type: a scalar's, or the full name of a message or enum; of a map its entry's.
         many: it is repeated; a map is repeated entries.
         is_map: `kind` is an entry of `key` and `value`.
         rivals: the other members of its one-of; empty when it is in none.
@@ -188,7 +188,9 @@ class _Reader:
             slot.message = self.tables.get(full)
             if full in self.enums:
                 slot.scalar = enum_scalar(self.enums[full])
-            if not (slot.scalar or slot.message or scope):
+            if slot.scalar or slot.message:
+                slot.kind = full
+            elif not scope:
                 raise ValueError(f"unknown type {slot.kind!r}")
             scope = scope.rpartition(".")[0]
 
@@ -212,5 +214,11 @@ def read_files(*texts: str) -> tuple[dict[str, Table], dict[str, Method], dict[s
     return reader.tables, reader.methods, reader.enums
 
 
-FILES: Final = ("inference.proto", "health.proto")
+FILES: Final = (
+    "inference.proto",
+    "inference_extensions.proto",
+    "model_config.proto",
+    "model_scheduling.proto",
+    "health.proto",
+)
 MESSAGES, METHODS, ENUMS = read_files(*[Path(__file__).with_name(name).read_text() for name in FILES])

@@ -38,11 +38,11 @@ def field(message: memoryview, at: int) -> Field:
     Raises:
         InvalidRequest: `malformed_protobuf`.
     """
-    if at + 1 < len(message) and message[at] in _SHORT and message[at + 1] < 0x80:  # most are: a third of the time
-        start = at + 2
+    tag, start = message[at], at + 2
+    if tag in _SHORT and start <= len(message) and message[at + 1] < 0x80:  # most are: half the time of the long way
         stop = start + message[at + 1]
         if stop <= len(message):
-            return message[at], start, stop
+            return tag, start, stop
     tag, start = varint(message, at)
     form = tag & 7
     if not 8 <= tag <= _HIGHEST_TAG:
