@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.errors import InvalidRequest
+from changeover.errors import InvalidRequest, TooLarge
 from changeover.protocol.oip_grpc_contents import raw_data
-from changeover.protocol.oip_grpc_wire import Fields, write_bytes, write_varint
+from changeover.protocol.oip_grpc_wire import MAX_FIELDS, Fields, write_bytes, write_varint
 from changeover.tensors import Datatype, split_bytes
 
 
@@ -75,3 +75,12 @@ def test_an_empty_list_of_another_type_says_nothing() -> None:
     assert _read(write_bytes(6, b"") + write_bytes(99, b"?") + write_bytes(2, b"\5"), Datatype.INT8, 1) == [5]
     with pytest.raises(InvalidRequest, match=r"x: expected int_contents for INT8, got 'fp32_contents'"):
         _read(write_bytes(6, bytes(4)) + write_bytes(2, b"\5"), Datatype.INT8, 1)
+
+
+@pytest.mark.parametrize("datatype", [Datatype.INT8, Datatype.BYTES, Datatype.FP16])
+@pytest.mark.parametrize("number", [1, 99])
+def test_floods_of_nothing_are_refused(datatype: Datatype, number: int) -> None:
+    """Empty lists of another type and unknown fields are counted too, whatever the tensor is made of."""
+    with pytest.raises(TooLarge) as error:
+        _read(write_bytes(number, b"") * (MAX_FIELDS + 1), datatype, 0)
+    assert error.value.reason == "too_many_fields"

@@ -8,30 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from changeover.errors import InvalidRequest
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import Layout
 from changeover.protocol.oip_grpc_head import GrpcHead, GrpcInput, parse_head
-from changeover.protocol.oip_grpc_messages import as_parameters, encode
+from changeover.protocol.oip_grpc_messages import Parameter, as_parameters, encode
 from changeover.protocol.oip_grpc_wire import (
     MAX_FIELDS,
     field,
     text,
     too_many_fields,
     write_prefix,
+    write_text,
     wrong_form,
 )
-from changeover.protocol.oip_members import NO_PARAMETERS, check_content
+from changeover.protocol.oip_members import check_content
 from changeover.tensors import Raw, Tensor
 
 _MODEL, _VERSION, _ID, _RAW = 0x0A, 0x12, 0x1A, 0x3A  # tags of a request's fields
 _OF_REQUEST = "inference.ModelInferRequest"
 _RESPONSE = "inference.ModelInferResponse"
-_RAW_OUTPUT = 6  # number of a response's field
+_ANSWERED_ID, _RAW_OUTPUT = 3, 6  # numbers of a response's fields
 _STREAMED = 2  # of the response in a message of a stream
 _KEPT_HEAD = 1024  # bytes: longer heads hold data of their own, and seldom come twice
+_NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 _keep_head = lru_cache(128)(parse_head)
 
 
@@ -147,7 +150,7 @@ def encode_response(
     version: str,
     request_id: str,
     outputs: Sequence[Tensor],
-    parameters: Mapping[str, bool | int | float | str] = NO_PARAMETERS,
+    parameters: Mapping[str, Parameter] = _NO_PARAMETERS,
 ) -> list[Raw]:
     """Encode a `ModelInferResponse`.
 
@@ -162,8 +165,10 @@ def encode_response(
         The chunks of the message. All outputs go in raw form, as their own data, not a copy.
     """
     head = encode_head(model, version, tuple([(t.name, t.datatype, t.shape, len(t.data)) for t in outputs]))
-    if request_id or parameters:
-        head += encode(_RESPONSE, {"id": request_id, "parameters": as_parameters(parameters)})
+    if request_id:
+        head += write_text(_ANSWERED_ID, request_id)
+    if parameters:
+        head += encode(_RESPONSE, {"parameters": as_parameters(parameters)})
     chunks: list[Raw] = [head]
     for output in outputs:
         chunks += (write_prefix(_RAW_OUTPUT, len(output.data)), output.data)

@@ -39,6 +39,7 @@ _FIXED: Final = (Datatype.FP32, Datatype.FP64)
 _BYTES: Final = Datatype.BYTES
 _BLOCK: Final = 1 << 16  # bytes of varints decoded together, so that the work fits the cache
 _LONGEST: Final = 10
+_ELEMENT: Final = 8 << 3 | LENGTH  # the tag of an element of BYTES
 
 
 def raw_data(contents: Sequence[memoryview], datatype: Datatype, count: int, where: str, fields: Fields) -> Raw:
@@ -56,10 +57,9 @@ def raw_data(contents: Sequence[memoryview], datatype: Datatype, count: int, whe
             `malformed_protobuf`.
         TooLarge: `too_many_fields`.
     """
-    found = (piece for message in contents for piece in _pieces(message, datatype, where, fields))
     if datatype is _BYTES:
-        return _serialised(found, count, where)
-    pieces = list(found)
+        return _serialised(contents, count, where, fields)
+    pieces = [piece for message in contents for piece in _pieces(message, datatype, where, fields)]
     size = sum(map(len, pieces))
     if datatype in _FIXED:
         if size != count * datatype.itemsize:
@@ -70,38 +70,46 @@ def raw_data(contents: Sequence[memoryview], datatype: Datatype, count: int, whe
 
 
 def _pieces(message: memoryview, datatype: Datatype, where: str, fields: Fields) -> Iterator[memoryview]:
-    """Each element of BYTES; of numbers each packed list, and each element that stands alone.
+    """Each packed list of a tensor's numbers, and each number that stands alone.
 
     What follows each other is the same bytes as a packed list of all.
     """
     name = _LISTS.get(datatype, "")
-    at, end = 0, len(message)
-    while at < end:
-        tag, start, at = field(message, at)
+    for tag, value in fields.of(message):
         slot = _TABLE.by_tag.get(tag)
-        if slot is None or slot.scalar is None:
-            fields.spend()
-            if tag >> 3 in _TABLE.numbers:
-                raise wrong_form(tag, where)
-        elif slot.name != name:
-            if at > start or slot.scalar.form == LENGTH:
-                expected = f"{name} for {datatype.name}" if name else f"raw_input_contents for {datatype.name}"
-                raise refusal(where, expected, slot.name)
+        if slot is not None and slot.name == name:
+            yield value
         else:
-            if datatype is not _BYTES:
-                fields.spend()
-            yield message[start:at]
+            _check_other(tag, value, datatype, where)
 
 
-def _serialised(elements: Iterator[memoryview], count: int, where: str) -> Raw:
+def _check_other(tag: int, value: memoryview, datatype: Datatype, where: str) -> None:
+    """Refuse elements of another type than the tensor's; an empty list, and what nobody knows, say nothing."""
+    slot = _TABLE.by_tag.get(tag)
+    if slot is None or slot.scalar is None:
+        if tag >> 3 in _TABLE.numbers:
+            raise wrong_form(tag, where)
+    elif value or slot.scalar.form == LENGTH:
+        name = _LISTS.get(datatype, "raw_input_contents")
+        raise refusal(where, f"{name} for {datatype.name}", slot.name)
+
+
+def _serialised(contents: Sequence[memoryview], count: int, where: str, fields: Fields) -> Raw:
     """The elements of BYTES in raw form; read no further than there must be."""
     raw, taken = bytearray(), 0
-    for element in elements:
-        taken += 1
-        if taken > count:
-            check_count(taken, count, where)
-        raw += len(element).to_bytes(4, "little")
-        raw += element
+    for message in contents:
+        at, end = 0, len(message)
+        while at < end:
+            tag, start, at = field(message, at)
+            if tag != _ELEMENT:
+                fields.spend()
+                _check_other(tag, message[start:at], _BYTES, where)
+                continue
+            taken += 1
+            if taken > count:
+                check_count(taken, count, where)
+            raw += (at - start).to_bytes(4, "little")
+            raw += message[start:at]
     check_count(taken, count, where)
     return memoryview(raw)
 
@@ -126,6 +134,8 @@ def _varints(block: npt.NDArray[np.uint8], where: str) -> tuple[npt.NDArray[np.u
     ends = np.flatnonzero(block < 0x80)
     if not len(ends):
         raise malformed(f"{where} has a number that does not end")
+    if len(ends) == len(block):
+        return block.astype(np.uint64), len(block)
     starts = np.concatenate([[0], ends[:-1] + 1])
     sizes = ends - starts + 1
     longest = int(sizes.max())

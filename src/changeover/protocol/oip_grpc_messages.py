@@ -14,6 +14,9 @@ from changeover.protocol.oip_grpc_scalars import cut
 from changeover.protocol.oip_grpc_schema import MESSAGES, Slot, Table
 from changeover.protocol.oip_grpc_wire import LENGTH, Fields, write_bytes, write_varint, wrong_form
 
+Parameter = bool | int | float | str
+"""The plain value of a parameter."""
+
 _PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 
 
@@ -103,7 +106,7 @@ def chosen(given: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, Any]
     return {name: next(iter(choice.values())) for name, choice in given.items()}
 
 
-def as_parameters(values: Mapping[str, bool | int | float | str]) -> dict[str, dict[str, object]]:
+def as_parameters(values: Mapping[str, Parameter]) -> dict[str, dict[str, object]]:
     """Plain values as the one-ofs of `InferParameter`."""
     return {name: {_PARAMETERS[type(value)]: value} for name, value in values.items()}
 
