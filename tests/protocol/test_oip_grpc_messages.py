@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changeover.errors import CallerError, InvalidRequest, TooLarge
+from changeover.protocol import model_config
 from changeover.protocol.oip_grpc_messages import as_parameters, chosen, decode, encode
 from changeover.protocol.oip_grpc_schema import ENUMS, MESSAGES, METHODS, Slot, Table
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes
@@ -31,13 +33,13 @@ _SCALARS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def _of_slot(slot: Slot) -> st.SearchStrategy[Any]:
+def _of_slot(slot: Slot, depth: int) -> st.SearchStrategy[Any]:
     one: st.SearchStrategy[Any]
     if slot.message is not None:
         if slot.is_map:
             entry = slot.message.slots
-            return st.dictionaries(_of_slot(entry["key"]), _of_slot(entry["value"]), max_size=2)
-        one = st.deferred(lambda: _values(slot.table))
+            return st.dictionaries(_of_slot(entry["key"], 0), _of_slot(entry["value"], depth), max_size=2)
+        one = _values(slot.table, depth - 1) if depth else st.just({})
     elif slot.kind in _SCALARS:
         one = _SCALARS[slot.kind]
     else:
@@ -45,12 +47,12 @@ def _of_slot(slot: Slot) -> st.SearchStrategy[Any]:
     return st.lists(one, max_size=2) if slot.many else one
 
 
-def _values(table: Table) -> st.SearchStrategy[dict[str, Any]]:
-    """Values of a message, at most one of each one-of."""
-    fields = {name: _of_slot(slot) for name, slot in table.slots.items() if not slot.rivals}
+def _values(table: Table, depth: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Values of a message, at most one of its one-ofs; messages lie `depth` deep in it, further in they are empty."""
+    fields = {name: _of_slot(slot, depth) for name, slot in table.slots.items() if not slot.rivals}
     choices = [st.just(dict[str, Any]())]
     choices += [
-        st.fixed_dictionaries({name: _of_slot(table.slots[name])})
+        st.fixed_dictionaries({name: _of_slot(table.slots[name], depth)})
         for members in table.one_ofs.values()
         for name in members
     ]
@@ -97,7 +99,7 @@ def _listed(values: Any) -> Any:
 @given(data=st.data())
 def test_messages_come_through(name: str, data: st.DataObject) -> None:
     """What is written here protobuf's own classes read, what they write is read here, for every message."""
-    values = data.draw(_values(MESSAGES[name]))
+    values = data.draw(_values(MESSAGES[name], 1))
     peer = message(name).FromString(encode(name, values))
     assert _listed(decode(name, memoryview(peer.SerializeToString()))) == _as_dict(peer, MESSAGES[name])
     assert peer == json_format.ParseDict(_json(values, MESSAGES[name]), message(name)())
@@ -184,6 +186,21 @@ def test_a_model_configuration() -> None:
     assert (config.input[0].data_type, list(config.version_policy.specific.versions)) == (11, [3, 4])
     assert config.dynamic_batching.priority_queue_policy[2].timeout_action == 1
     assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
+
+
+def test_every_configuration_has_a_place() -> None:
+    """Whatever `config.pbtxt` may say, the message has a field of that name for it."""
+    _compare("ModelConfig", MESSAGES["inference.ModelConfig"])
+    assert encode("inference.ModelConfigResponse", {"config": model_config.whole({"name": "m"})})
+
+
+def _compare(name: str, table: Table) -> None:
+    schema = model_config._SCHEMA[name]
+    assert schema.keys() == table.slots.keys(), name
+    for field, kind in schema.items():
+        inner, slot = re.sub(r"[^A-Za-z]", "", kind), table.slots[field]
+        if inner in model_config._SCHEMA:
+            _compare(inner, slot.table.slots["value"].table if slot.is_map else slot.table)
 
 
 def test_files_of_a_load_are_not_copied() -> None:

@@ -47,7 +47,7 @@ Control kind:ControlKind int32_false_true:*i32 fp32_false_true:*real bool_false_
 State input_name:text output_name:text data_type:DataType dims:*i64 initial_state:*InitialState \
 use_same_buffer_for_input_output:bool use_growable_memory:bool
 InitialState data_type:DataType dims:*i64 zero_data:bool| data_file:text| name:text
-Ensemble step:*EnsembleStep max_inflight_responses:u32
+Ensemble step:*EnsembleStep max_inflight_requests:u32
 EnsembleStep model_name:text model_version:i64 input_map:{}text output_map:{}text model_namespace:text
 Parameter string_value:text
 Warmup name:text batch_size:u32 inputs:{}WarmupInput count:u32
