@@ -47,6 +47,7 @@ class Settings:
         tls_cert: PEM file of the server's certificate chain; with `tls_key` all ports speak TLS.
         tls_client_ca: PEM file of the CA whose client certificates the control port demands.
         insecure: tokens may travel in the clear beyond loopback.
+        shared_memory: clients may register shared memory of this machine and have inputs and outputs there.
         faults: JSON file that makes versions go wrong on purpose (`changeover.controller.faults`), for rehearsals.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     tls_key: str | None = None
     tls_client_ca: str | None = None
     insecure: bool = False
+    shared_memory: bool = False
     faults: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
+import tritonclient.utils.shared_memory as shm
 from tritonclient.utils import InferenceServerException
 
 from changeover.testing import Server, exchange
@@ -28,7 +30,7 @@ model_warmup [ { name: "once" batch_size: 1 } ]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two gateways; `double` is `y = 2 x`."""
-    with Server(tmp_path_factory.mktemp("extensions"), gateways=2) as made:
+    with Server(tmp_path_factory.mktemp("extensions"), gateways=2, shared_memory=True) as made:
         folder = made.repository / "top"
         folder.mkdir()
         (folder / "config.pbtxt").write_text(CONFIG)
@@ -134,3 +136,56 @@ def test_a_body_may_be_the_input_itself(server: Server) -> None:
     length = int(reply.headers["inference-header-content-length"])
     assert parse(reply.body, header_length=length).as_numpy("y").tolist() == [(values * 2).tolist()]
     assert exchange(server.http_port, "POST", "/v2/models/double/infer", b"abc", head).status == 400
+
+
+def test_trace_settings_are_read_and_stay(client: triton.InferenceServerClient) -> None:
+    """Nothing is traced, and whoever asks for it is told."""
+    assert client.get_trace_settings()["trace_level"] == ["OFF"]
+    assert client.get_trace_settings("double") == client.update_trace_settings(settings={"trace_level": ["OFF"]})
+    with pytest.raises(InferenceServerException, match="there is no tracing here"):
+        client.update_trace_settings("double", {"trace_level": ["TIMESTAMPS"], "trace_rate": "1"})
+
+
+def test_log_settings_are_updated(client: triton.InferenceServerClient) -> None:
+    """And answered by whichever gateway is asked."""
+    before = client.get_log_settings()
+    assert (before["log_verbose_level"], before["log_info"]) == (0, True)
+    assert client.update_log_settings({"log_verbose_level": 1})["log_verbose_level"] == 1
+    assert client.get_log_settings()["log_verbose_level"] == 1
+    assert client.update_log_settings(before) == before
+    with pytest.raises(InferenceServerException, match="log_file"):
+        client.update_log_settings({"log_file": "elsewhere.log"})
+
+
+def test_tensors_go_through_shared_memory(server: Server, client: triton.InferenceServerClient) -> None:
+    """As in Triton's own example, on connections to both gateways."""
+    assert "system_shared_memory" in client.get_server_metadata()["extensions"]
+    client.unregister_system_shared_memory()
+    client.unregister_cuda_shared_memory()
+    handle = shm.create_shared_memory_region("mine", f"/extensions_{os.getpid()}", 64)
+    try:
+        shm.set_shared_memory_region(handle, [np.array([[1, 4, 3, 2]], np.float32)])
+        client.register_system_shared_memory("mine", f"/extensions_{os.getpid()}", 64)
+        (told,) = client.get_system_shared_memory_status("mine")
+        assert (told["name"], told["byte_size"]) == ("mine", 64)
+        put, got = triton.InferInput("x", [1, 4], "FP32"), triton.InferRequestedOutput("y")
+        put.set_shared_memory("mine", 16)
+        got.set_shared_memory("mine", 16, offset=32)
+        for _ in range(10):  # each connection is another gateway's, or the same one's
+            shm.set_shared_memory_region(handle, [np.zeros(8, np.float32)], offset=32)
+            with triton.InferenceServerClient(f"127.0.0.1:{server.http_port}") as other:
+                output = other.infer("double", [put], outputs=[got]).get_output("y")
+            assert output["parameters"]["shared_memory_region"] == "mine"
+            values = shm.get_contents_as_numpy(handle, np.float32, [1, 4], offset=32)
+            assert values.tolist() == [[2, 8, 6, 4]]
+        with pytest.raises(InferenceServerException, match="registered already"):
+            client.register_system_shared_memory("mine", f"/extensions_{os.getpid()}", 64)
+        with pytest.raises(InferenceServerException, match="GPU"):
+            client.register_cuda_shared_memory("gpu", b"AAAA", 0, 64)
+        client.unregister_system_shared_memory("mine")
+        assert client.get_system_shared_memory_status() == []
+        with pytest.raises(InferenceServerException, match="no shared memory region 'mine'"):
+            client.infer("double", [put], outputs=[got])
+    finally:
+        del values
+        shm.destroy_shared_memory_region(handle)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from weakref import finalize
 
 from changeover.access import Guard
+from changeover.gateway.common import Common
 from changeover.gateway.extensions import Extensions
 from changeover.gateway.http import HttpApp
+from changeover.gateway.shared_memory import Regions
 from changeover.transport.board import Board, create_board
 from tests.gateway.stage import Request, Stage
 
 
 def http_app(here: Stage, guard: Guard | None = None) -> HttpApp:
-    """The application; its board's memory lives as long as its mapping."""
+    """The application; its board's memory lives as long as the test."""
     memory = create_board(1)
-    extensions = Extensions(here.models, Board(memory), 0)
-    os.close(memory)
+    finalize(here, os.close, memory)
+    common = Common(Board(memory))
+    extensions = Extensions(here.models, common, Regions(common, 1 << 20, enabled=False), 0)
     return HttpApp(here.pipeline, here.models, extensions, guard)
 
 

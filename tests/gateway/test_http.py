@@ -26,7 +26,7 @@ from changeover.errors import (
     Unauthenticated,
 )
 from changeover.gateway.answers import error_answer, infer_head, status_of
-from changeover.gateway.http import FIXED, OF_A_MODEL, Endpoint, Route, route
+from changeover.gateway.http import FIXED, OF_A_MODEL, OF_A_REGION, Endpoint, Route, route
 from tests.gateway.extended import ask, http_app
 from tests.gateway.stage import Request, Stage, entry, question, stage
 
@@ -51,6 +51,13 @@ from tests.gateway.stage import Request, Stage, entry, question, stage
         ("/v2/models/m/versions", None),
         ("/v2/models/m/versions//infer", None),
         ("/v2/models/m/infer/more", None),
+        ("/v2/models/m/trace/setting", Route(OF_A_MODEL["trace/setting"], "m")),
+        ("/v2/models/m/trace", None),
+        ("/v2/systemsharedmemory/region/r/register", Route(OF_A_REGION["systemsharedmemory/register"], region="r")),
+        ("/v2/cudasharedmemory/region/r/status", Route(OF_A_REGION["cudasharedmemory/status"], region="r")),
+        ("/v2/systemsharedmemory/region//status", None),
+        ("/v2/systemsharedmemory/region/r/more", None),
+        ("/v2/othersharedmemory/region/r/status", None),
         ("/v2/models/m/other", None),
         ("/v2/health", None),
         ("/", None),
@@ -154,6 +161,7 @@ EVERY_PATH = [
     *((path, endpoint) for path, endpoint in FIXED.items()),
     *((f"/v2/models/m/{last}".rstrip("/"), endpoint) for last, endpoint in OF_A_MODEL.items()),
     *((f"/v2/models/m/versions/9/{last}".rstrip("/"), endpoint) for last, endpoint in OF_A_MODEL.items()),
+    *((f"/v2/{key.replace('/', '/region/r/')}", endpoint) for key, endpoint in OF_A_REGION.items()),
 ]
 
 
@@ -165,6 +173,7 @@ def test_every_route_asks_for_its_scope(path: str, endpoint: Endpoint, tmp_path:
     tokens.chmod(0o600)
     guard = guard_of(str(tokens), "ca")
     assert endpoint.scope in (Scope.OPEN, Scope.INFER)
+    assert endpoint.posted in (None, Scope.ADMIN)
     assert (endpoint.scope is Scope.OPEN) == path.startswith("/v2/health/")
 
     def check(here: Stage) -> None:
@@ -181,7 +190,11 @@ def test_every_route_asks_for_its_scope(path: str, endpoint: Endpoint, tmp_path:
             assert (wrong.status, wrong.json()["reason"]) == (403, "forbidden")
             assert b"cdef-admin" not in wrong.answer
         # An inference without a body is the caller's mistake, told by the one behind the guard.
-        assert {right.status, shown.status} <= {200, 400}
+        assert {right.status, shown.status} <= {200, 400, 404}
+        if endpoint.posted is not None:
+            for token, status in ((b"infer", 403), (b"admin", 200)):
+                held = {b"authorization": b"Bearer 0123456789abcdef-" + token}
+                assert ask(here, "POST", path, guard, headers=held).status == status
 
     in_stage(check)
 
@@ -201,7 +214,7 @@ def test_no_route_takes_a_large_body_from_nobody(path: str, endpoint: Endpoint) 
     def check(here: Stage) -> None:
         guarded = admit(here, endpoint.method, path, b"70000", Guard(None, frozenset()))
         assert guarded.status == (413 if endpoint.scope is Scope.OPEN else 401)
-        assert admit(here, endpoint.method, path, b"70000").status == (0 if endpoint.method == "POST" else 413)
+        assert admit(here, endpoint.method, path, b"70000").status == (0 if endpoint.what == "infer" else 413)
 
     in_stage(check)
 
@@ -236,8 +249,8 @@ def test_every_endpoint_has_a_handler() -> None:
     """What the tables list is answered, and what is answered is listed."""
 
     def check(here: Stage) -> None:
-        listed = {endpoint.what for endpoint in [*FIXED.values(), *OF_A_MODEL.values()] if endpoint.method == "GET"}
-        assert set(http_app(here)._handlers) == listed
+        listed = {endpoint.what for endpoint in [*FIXED.values(), *OF_A_MODEL.values(), *OF_A_REGION.values()]}
+        assert set(http_app(here)._handlers) == listed - {"infer"}
 
     in_stage(check)
 

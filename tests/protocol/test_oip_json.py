@@ -178,10 +178,10 @@ _SIZE = {"binary_data_size": 8}
         (_request(_input(parameters=_SIZE)), "conflicting_data", "got both"),
         (_request(_input(), _input()), "duplicate_input", "inputs[1].name: the input 'x' is given twice"),
         (_request(outputs=[{"name": "y"}, {"name": "y"}]), "duplicate_output", "outputs[1].name"),
-        (_request(_input(parameters={"shared_memory_region": "r"})), "shared_memory_unsupported", "inputs[0]"),
+        (_request(_input(parameters={"shared_memory_region": "r"})), "missing_field", "inputs[0]"),
         (
             _request(outputs=[{"name": "y", "parameters": {"shared_memory_region": "r"}}]),
-            "shared_memory_unsupported",
+            "missing_field",
             "outputs[0]",
         ),
         (_request(*[_input(name=str(i)) for i in range(MAX_TENSORS + 1)]), "too_many_tensors", "inputs: at most"),

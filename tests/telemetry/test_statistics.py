@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass, field
 
-from changeover.telemetry.statistics import Size, Statistics
+import msgspec
+import pytest
+
+from changeover.telemetry.statistics import Runs, Size, Statistics
 
 
 def filled() -> Statistics:
@@ -26,13 +29,45 @@ def test_two_gateways_add_up() -> None:
     assert filled().sizes[2] == Size(1, 10, 100, 5)
 
 
+@dataclass
+class Batch:
+    """A batch as it is counted."""
+
+    rows: int
+    runs: int = 1
+    tickets: list[int] = field(default_factory=lambda: [0])
+    wall_ns: int = 1_000_000
+    begun: float = 10.0
+    sent: float = 10.001
+
+
 def test_sizes_that_clients_make_up_take_no_memory() -> None:
     """Up to 1,024 rows each size counts for itself, above there is one entry for each doubling."""
-    counts = Statistics()
+    runs = Runs()
     for rows in range(1, 100_000):
-        counts.at(rows).count += 1
+        runs.count(Batch(rows), 0.01, 10.01, 10.02)
+    counts = runs.statistics(7, 10.02, 0)
     assert len(counts.sizes) == 1024 + 7
     assert (counts.sizes[1024].count, counts.sizes[2048].count, counts.sizes[131072].count) == (1, 1024, 34463)
+    assert counts.inferences == 99_999 * 50_000
+
+
+def test_a_batch_is_counted_for_each_of_its_requests() -> None:
+    """Each waits for the whole run of its batch; runs that only share a doorbell are as many executions of one row."""
+    runs = Runs()
+    assert runs.statistics(7, 20.0, 5000).last_ms == 0
+    runs.count(Batch(3, tickets=[0, 0]), 0.020, 10.01, 10.012)
+    runs.count(Batch(2, runs=2, tickets=[0, 0], wall_ns=2_000_000), 0.030, 10.01, 10.014)
+    told = runs.statistics(7, 20.014, 15_000)
+    assert (told.loading, told.inferences, told.executions, told.runs, told.last_ms) == (7, 5, 3, 4, 5000)
+    assert told.infer_ns == 2 * 1_000_000 + 2_000_000
+    assert told.input_ns == pytest.approx(4 * 1_000_000, abs=10)
+    assert told.output_ns == pytest.approx(6_000_000, abs=10)
+    assert told.queue_ns == pytest.approx(50_000_000 - 4_000_000 - 4_000_000, abs=10)
+    assert {rows: (size.count, size.infer_ns) for rows, size in told.sizes.items()} == {
+        3: (1, 1_000_000),
+        1: (2, 2_000_000),
+    }
 
 
 def test_it_travels_as_json() -> None:

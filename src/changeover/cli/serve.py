@@ -52,6 +52,9 @@ class Flags:
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Let tokens travel in the clear beyond loopback.")
     ] = None
+    shared_memory: Annotated[
+        bool | None, typer.Option("--shared-memory", help="Let clients of this machine share memory (/dev/shm).")
+    ] = None
     faults: Annotated[
         str | None, typer.Option(metavar="FILE", help="For rehearsals on loopback: make versions go wrong on purpose.")
     ] = None

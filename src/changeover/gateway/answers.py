@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -12,6 +12,7 @@ from changeover.errors import (
     Conflict,
     DeadlineExceeded,
     Forbidden,
+    InvalidRequest,
     ModelNotReady,
     NotFound,
     Overloaded,
@@ -21,6 +22,7 @@ from changeover.errors import (
 from changeover.gateway.door.request import HttpRequest
 
 JSON: Final = b"content-type: application/json\r\n"
+_MOST_SETTINGS: Final = 64 << 10
 _STATUS: Final = (
     (Unauthenticated, 401),
     (Forbidden, 403),
@@ -51,6 +53,24 @@ def error_answer(request: HttpRequest, error: ChangeoverError, epoch: int | None
     elif isinstance(error, Unauthenticated):
         head += b"www-authenticate: Bearer\r\n"
     request.respond(status_of(error), head, [orjson.dumps({"error": error.message, "reason": error.reason})])
+
+
+def json_body(request: HttpRequest) -> dict[str, Any]:
+    """The JSON object that a request brings; an empty body is an empty object.
+
+    Raises:
+        InvalidRequest: it is no JSON object (`malformed_json`).
+        TooLarge: it is over 64 KiB (`json_too_large`).
+    """
+    if len(request.body) > _MOST_SETTINGS:
+        raise TooLarge(f"the body may have {_MOST_SETTINGS} bytes", reason="json_too_large")
+    try:
+        body = orjson.loads(request.body) if len(request.body) else {}
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is no JSON: {error}", reason="malformed_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is no JSON object", reason="malformed_json")
+    return body
 
 
 def json_answer(request: HttpRequest, value: object, status: int = 200) -> None:

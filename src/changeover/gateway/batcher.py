@@ -10,13 +10,13 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from time import monotonic, time
+from time import monotonic
 
 from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed, Overloaded
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.pace import Pace
 from changeover.gateway.ticket import Batch, Desk, Ticket
-from changeover.telemetry.statistics import Statistics
+from changeover.telemetry.statistics import Runs
 from changeover.tensors import Tensor
 from changeover.transport.control import LoadingEntry
 
@@ -53,7 +53,7 @@ class Batcher:
         self.busy_ns = 0
         """Time of all runs."""
         self.instances = 1
-        self.statistics = Statistics(entry.loading)
+        self.runs = Runs()
         self._barred_until: float | None = None
         self._desk = desk
         self._reopen = reopen
@@ -170,7 +170,7 @@ class Batcher:
                     self._desk.answer(ticket, tensors)
             finally:
                 ticket.release()
-        batch.count(self.statistics, began, monotonic(), int(time() * 1000))
+        batch.count(self.runs, began, monotonic())
         self._schedule()
 
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:

@@ -1,25 +1,27 @@
-"""The outputs that a client asked for, in the form it asked for: picked, and classified where it wants that."""
+"""The outputs that a client asked for, as it asked for them: classified, or in shared memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from changeover.errors import NotFound
+from changeover.errors import InvalidRequest, NotFound
 from changeover.gateway.classification import PARAMETER, classified, require_classes, wanted
+from changeover.gateway.shared_memory import Regions, not_enabled
 from changeover.protocol.oip import RequestedOutput
+from changeover.protocol.oip_places import Placed
 
 if TYPE_CHECKING:
     from changeover.gateway.router import Target
     from changeover.tensors import Tensor
 
 
-def require_outputs(asked: Sequence[RequestedOutput], target: Target) -> None:
+def require_outputs(asked: Sequence[RequestedOutput], target: Target, regions: Regions | None) -> None:
     """Refuse what cannot be answered, before any work is done for it.
 
     Raises:
         NotFound: `unknown_output`.
-        InvalidRequest: a classification that cannot be made.
+        InvalidRequest: a classification that cannot be made, or a place that is none.
     """
     for output in asked:
         spec = target.output_names.get(output.name)
@@ -28,13 +30,22 @@ def require_outputs(asked: Sequence[RequestedOutput], target: Target) -> None:
             raise NotFound(f"unknown output {output.name!r}; the model has {known}", reason="unknown_output")
         if PARAMETER in output.parameters and wanted(output):
             require_classes(output.name, spec.datatype)
+            if output.place is not None:
+                raise InvalidRequest("classes are not written to shared memory", reason="not_classifiable")
+        if output.place is not None:
+            if regions is None:
+                raise not_enabled()
+            regions.require(output.place)
 
 
-def delivered(asked: Sequence[RequestedOutput], target: Target, outputs: Sequence[Tensor]) -> list[Tensor]:
+def delivered(
+    asked: Sequence[RequestedOutput], target: Target, outputs: Sequence[Tensor], regions: Regions | None
+) -> list[Tensor]:
     """The outputs in the order asked for.
 
     Raises:
-        InvalidRequest: so many classes that making them would hold up all others.
+        InvalidRequest: so many classes that making them would hold up all others; a place that is too small.
+        Overloaded: there is no memory for what is written there.
     """
     by_name = {tensor.name: tensor for tensor in outputs}
     found = []
@@ -42,5 +53,8 @@ def delivered(asked: Sequence[RequestedOutput], target: Target, outputs: Sequenc
         tensor = by_name[output.name]
         if PARAMETER in output.parameters and (count := wanted(output)):
             tensor = classified(tensor, count, target.labels.of(output.name), by_row=target.batchable)
+        elif output.place is not None and regions is not None:
+            place = regions.put(output.place, tensor.data)
+            tensor = Placed(tensor.name, tensor.datatype, tensor.shape, b"", place)
         found.append(tensor)
     return found

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from changeover.gateway.answers import json_answer
+import msgspec
+
+from changeover.errors import InvalidRequest, NotFound
+from changeover.gateway.answers import json_answer, json_body
 from changeover.gateway.catalogue import known, target_of
+from changeover.gateway.common import Common
 from changeover.gateway.model_config import model_config
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
+from changeover.gateway.server_settings import TRACE, changed_log_settings, log_settings, require_untraced
+from changeover.gateway.shared_memory import Regions
 from changeover.gateway.statistics import Ledgers, model_stats
-from changeover.transport.board import Board
+from changeover.telemetry import logs
 
 if TYPE_CHECKING:
     from changeover.gateway.door.request import HttpRequest
@@ -25,22 +31,49 @@ class Extensions:
 
     Args:
         models: what it serves.
-        board: shared with the other gateways.
+        common: what all gateways know.
+        regions: of shared memory.
         place: this gateway's index among them.
+        verbose: the server was started so.
     """
 
-    def __init__(self, models: Models, board: Board, place: int) -> None:
+    def __init__(self, models: Models, common: Common, regions: Regions, place: int, *, verbose: bool = False) -> None:
         self._models = models
-        self.ledgers = Ledgers(models, board, place)
+        self._common = common
+        self._regions = regions
+        self._verbose = verbose
+        self._logged: dict[str, bool | int] = {}
+        self.names = ["logging", "model_configuration", "statistics", "trace"]
+        if regions.enabled:
+            self.names.append("system_shared_memory")
+        self.ledgers = Ledgers(models, common.board, place)
         self.handlers: Mapping[str, Handler] = {
             "statistics": self._statistics,
             "all_statistics": self._all_statistics,
             "config": self._config,
+            "trace": self._trace,
+            "logging": self._logging,
+            "region_status": lambda request, found: json_answer(request, regions.status(found.region)),
+            "region_register": self._register,
+            "region_unregister": self._unregister,
+            "cuda_status": self._cuda,
+            "cuda_register": self._cuda,
+            "cuda_unregister": self._cuda,
         }
 
     def tell(self) -> None:
-        """Let the other gateways know what is new; called every quarter of a second."""
+        """Let the other gateways know what is new, and hear of them; called every quarter of a second."""
         self.ledgers.tell()
+        self._follow()
+        self._regions.follow()
+
+    def _follow(self) -> None:
+        """Do what clients have told other gateways."""
+        changed = self._common.known.log
+        if changed != self._logged:
+            self._logged = changed
+            log = log_settings(changed, verbose=self._verbose)
+            logs.let_through({name: log[f"log_{name}"] for name in logs.LEVELS}, verbose=log["log_verbose_level"] > 0)
 
     def _statistics(self, request: HttpRequest, found: Route) -> None:
         model = known(self._models, found.model)
@@ -61,6 +94,40 @@ class Extensions:
     def _config(self, request: HttpRequest, found: Route) -> None:
         target = target_of(self._models, found.model, found.version)
         json_answer(request, model_config(found.model, target.entry, target.batcher.instances))
+
+    def _trace(self, request: HttpRequest, found: Route) -> None:
+        if found.model:
+            known(self._models, found.model)
+        if request.method == "POST":
+            require_untraced(json_body(request))
+        json_answer(request, TRACE)
+
+    def _logging(self, request: HttpRequest, _: Route) -> None:
+        if request.method == "POST":
+            changes = changed_log_settings(json_body(request))
+            if changes:
+                self._common.change(lambda now: msgspec.structs.replace(now, log={**now.log, **changes}))
+                self._follow()
+        json_answer(request, log_settings(self._common.known.log, verbose=self._verbose))
+
+    def _register(self, request: HttpRequest, found: Route) -> None:
+        self._regions.register(found.region, json_body(request))
+        json_answer(request, {})
+
+    def _unregister(self, request: HttpRequest, found: Route) -> None:
+        self._regions.unregister(found.region)
+        json_answer(request, {})
+
+    def _cuda(self, request: HttpRequest, found: Route) -> None:
+        """There are no regions of this kind, which is easily told and forgotten; none can be registered."""
+        if found.endpoint.what == "cuda_register":
+            raise InvalidRequest(
+                "memory of a GPU cannot be shared with this server: use system shared memory, or send the data",
+                reason="cuda_shared_memory_unsupported",
+            )
+        if found.endpoint.what == "cuda_status" and found.region:
+            raise NotFound(f"no region {found.region[:60]!r} is registered", reason="shared_memory_unknown")
+        json_answer(request, [] if found.endpoint.what == "cuda_status" else {})
 
 
 def _in_order(targets: Iterable[Target]) -> list[Target]:

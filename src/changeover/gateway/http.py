@@ -16,16 +16,28 @@ from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 
-_EXTENSIONS = sorted([*EXTENSIONS, "model_configuration", "statistics"])
+_SMALL = f"{{}} takes no body over {SMALL_BODY} bytes, and none whose length is not told"
 _ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
+_READ: Final = ("GET", "HEAD")
 
 
 class Endpoint(NamedTuple):
-    """A row of this port's table: what is answered, and the scope it takes. There is no row without a scope."""
+    """A row of this port's table: what is answered, and the scope it takes. There is no row without a scope.
+
+    Attributes:
+        posted: the scope that changes take, where a `GET` path takes `POST` too.
+    """
 
     what: str
     scope: Scope
     method: str = "GET"
+    posted: Scope | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All it takes."""
+        reads = _READ if self.method == "GET" else ()
+        return (*reads, "POST") if self.method == "POST" or self.posted is not None else reads
 
 
 class Route(NamedTuple):
@@ -34,6 +46,7 @@ class Route(NamedTuple):
     endpoint: Endpoint
     model: str = ""
     version: str | None = None
+    region: str = ""
 
 
 SERVER: Final = Endpoint("server", Scope.INFER)
@@ -44,6 +57,12 @@ FIXED: Final = {
     "/v2/health/ready": Endpoint("ready", Scope.OPEN),
     "/v2/models": Endpoint("models", Scope.INFER),
     "/v2/models/stats": Endpoint("all_statistics", Scope.INFER),
+    "/v2/trace/setting": Endpoint("trace", Scope.INFER, posted=Scope.ADMIN),
+    "/v2/logging": Endpoint("logging", Scope.INFER, posted=Scope.ADMIN),
+    "/v2/systemsharedmemory/status": Endpoint("region_status", Scope.INFER),
+    "/v2/systemsharedmemory/unregister": Endpoint("region_unregister", Scope.INFER, "POST"),
+    "/v2/cudasharedmemory/status": Endpoint("cuda_status", Scope.INFER),
+    "/v2/cudasharedmemory/unregister": Endpoint("cuda_unregister", Scope.INFER, "POST"),
 }
 """By path."""
 OF_A_MODEL: Final = {
@@ -51,10 +70,16 @@ OF_A_MODEL: Final = {
     "ready": Endpoint("model_ready", Scope.INFER),
     "stats": Endpoint("statistics", Scope.INFER),
     "config": Endpoint("config", Scope.INFER),
+    "trace/setting": Endpoint("trace", Scope.INFER, posted=Scope.ADMIN),
     "infer": Endpoint("infer", Scope.INFER, "POST"),
 }
 """By what follows `/v2/models/M` or `/v2/models/M/versions/V`."""
-_READ: Final = ("GET", "HEAD")
+OF_A_REGION: Final = {
+    f"{kind}sharedmemory/{what}": Endpoint(f"{name}_{what}", Scope.INFER, "GET" if what == "status" else "POST")
+    for kind, name in (("system", "region"), ("cuda", "cuda"))
+    for what in ("status", "register", "unregister")
+}
+"""By the kind of memory, and what follows `/v2/KIND/region/NAME`."""
 
 
 @lru_cache(1024)
@@ -64,6 +89,9 @@ def route(path: str) -> Route | None:
     if fixed is not None:
         return Route(fixed)
     parts = path.split("/")
+    if len(parts) == 6 and parts[3] == "region" and parts[1] == "v2" and parts[4]:
+        of_a_region = OF_A_REGION.get(f"{parts[2]}/{parts[5]}")
+        return Route(of_a_region, region=parts[4]) if of_a_region else None
     if len(parts) < 4 or parts[:3] != ["", "v2", "models"] or not parts[3]:
         return None
     rest = parts[4:]
@@ -72,10 +100,12 @@ def route(path: str) -> Route | None:
         if len(rest) < 2 or not rest[1]:
             return None
         version, rest = rest[1], rest[2:]
-    if len(rest) > 1:
-        return None
-    endpoint = OF_A_MODEL.get(rest[0] if rest else "")
+    endpoint = OF_A_MODEL.get("/".join(rest))
     return Route(endpoint, parts[3], version) if endpoint else None
+
+
+def _scope(endpoint: Endpoint, method: str) -> Scope:
+    return endpoint.posted if endpoint.posted is not None and method == "POST" else endpoint.scope
 
 
 class HttpApp:
@@ -92,6 +122,7 @@ class HttpApp:
         self._guard = guard
         self._pipeline = pipeline
         self._models = models
+        self._extensions = sorted([*EXTENSIONS, *extensions.names])
         self._handlers = {
             "server": self._server,
             "live": self._live,
@@ -105,18 +136,18 @@ class HttpApp:
     def admit(self, request: HttpRequest) -> None:
         """Answer what needs no look at the body: it is not taken in from callers who may not, and where none is due."""
         found = self._found(request)
-        if found is None or found.endpoint.method == "POST":
+        if found is None or found.endpoint.what == "infer":
             return
         length = request.headers.get(b"content-length")
         if length is None or int(length) > SMALL_BODY:
-            error_answer(request, TooLarge(f"{request.path} takes no body", reason="unexpected_body"))
+            error_answer(request, TooLarge(_SMALL.format(request.path), reason="unexpected_body"))
 
     def __call__(self, request: HttpRequest) -> None:
         """Take one request."""
         found = self._found(request)
         if found is None:
             pass  # it was told
-        elif found.endpoint.method == "POST":
+        elif found.endpoint.what == "infer":
             self._pipeline.infer(HttpAsker(request), found.model, found.version)
         else:
             try:
@@ -131,18 +162,14 @@ class HttpApp:
             if found is None:
                 raise NotFound(f"no such path: {request.path}; there is {_ROUTES}", reason="path_not_found")
             if self._guard is not None:
-                self._guard.check(found.endpoint.scope, request.headers.get(b"authorization"), request.certified)
+                scope = _scope(found.endpoint, request.method)
+                self._guard.check(scope, request.headers.get(b"authorization"), request.certified)
         except CallerError as error:
             error_answer(request, error)
             return None
-        if found.endpoint.method == "POST":
-            if request.method == "POST":
-                return found
-            self._wrong_method(request, b"POST")
-        elif request.method in _READ:
+        if request.method in found.endpoint.methods:
             return found
-        else:
-            self._wrong_method(request, b"GET, HEAD")
+        self._wrong_method(request, ", ".join(found.endpoint.methods).encode())
         return None
 
     def _wrong_method(self, request: HttpRequest, allowed: bytes) -> None:
@@ -150,7 +177,7 @@ class HttpApp:
         request.respond(405, JSON + b"allow: " + allowed + b"\r\n", [body])
 
     def _server(self, request: HttpRequest, _: Route) -> None:
-        json_answer(request, {**METADATA, "extensions": _EXTENSIONS})
+        json_answer(request, {**METADATA, "extensions": self._extensions})
 
     def _live(self, request: HttpRequest, _: Route) -> None:
         json_answer(request, {"live": True})

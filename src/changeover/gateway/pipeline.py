@@ -23,6 +23,7 @@ from changeover.gateway.catalogue import known
 from changeover.gateway.delivery import delivered, require_outputs
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
+from changeover.gateway.shared_memory import Regions, not_enabled
 from changeover.gateway.shield import Shield, good
 from changeover.gateway.ticket import Ticket
 from changeover.protocol.oip_raw import raw_input
@@ -39,12 +40,14 @@ class Pipeline:
         models: the models of this gateway.
         room: how long a model's queue may become, where its plan says nothing else.
         default_timeout: seconds a request has when its client names none.
+        regions: of shared memory; None where there is none.
     """
 
-    def __init__(self, models: Models, room: Room, default_timeout: float) -> None:
+    def __init__(self, models: Models, room: Room, default_timeout: float, regions: Regions | None = None) -> None:
         self._models = models
         self._room = room
         self._default_timeout = default_timeout
+        self._regions = regions
         self._live: set[Ticket] = set()
         self._shield = Shield(self)
 
@@ -116,6 +119,8 @@ class Pipeline:
 
     def _enter(self, ticket: Ticket) -> None:
         target = ticket.target
+        if ticket.asked.places:
+            self._fetch(ticket)
         ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
         self._check_outputs(ticket)
         ticket.asker.watch(lambda: self._abandoned(ticket))
@@ -132,7 +137,17 @@ class Pipeline:
         """Refuse an unknown output before any work is done for it."""
         asked = ticket.asked.outputs
         if asked is not None:
-            require_outputs(asked, ticket.target)
+            require_outputs(asked, ticket.target, self._regions)
+
+    def _fetch(self, ticket: Ticket) -> None:
+        """Copy inputs out of shared memory; they count as a part of the body."""
+        if self._regions is None:
+            raise not_enabled()
+        need, asker, model = self._regions.needed(ticket.asked), ticket.asker, ticket.model
+        if ticket.target.room is not None:
+            ticket.target.room.check_bytes(model.name, model.held, asker.size + need)
+        self._regions.fetch(ticket.asked)
+        asker.size += need
 
     # -- batcher.Desk --------------------------------------------------------------------------------------
 
@@ -145,7 +160,7 @@ class Pipeline:
         whole = outputs
         try:
             if asked.outputs is not None:
-                outputs = delivered(asked.outputs, target, outputs)
+                outputs = delivered(asked.outputs, target, outputs, self._regions)
             chunks = ticket.asker.encode(ticket.model.name, target.version, asked, outputs)
         except ChangeoverError as error:
             self.fail(ticket, error)

@@ -21,6 +21,7 @@ from setproctitle import setproctitle
 from changeover.access import guard_of
 from changeover.errors import Internal, InvalidRequest
 from changeover.gateway.admission import Room
+from changeover.gateway.common import Common
 from changeover.gateway.door.budget import Budget
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.server import Http2Server
@@ -33,6 +34,7 @@ from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.reporter import Reporter
 from changeover.gateway.reservoir import on_sample
+from changeover.gateway.shared_memory import Regions
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
@@ -75,11 +77,12 @@ class Gateway:
         self._settings = settings
         self._models = Models(RoutePage(page), TableStore(store), self._send)
         self._models.place = welcome.json()["index"], settings.gateways
-        self._pipeline = Pipeline(
-            self._models, Room(settings.queue_limit, settings.max_queue_delay), settings.default_timeout
-        )
+        common = Common(Board(board))
+        regions = Regions(common, settings.body_limit, enabled=settings.shared_memory)
+        room = Room(settings.queue_limit, settings.max_queue_delay)
+        self._pipeline = Pipeline(self._models, room, settings.default_timeout, regions)
         self._models.serve_with(self._pipeline)
-        self._extensions = Extensions(self._models, Board(board), welcome.json()["index"])
+        self._extensions = Extensions(self._models, common, regions, welcome.json()["index"], verbose=settings.verbose)
         self._reporter = Reporter(self._models, self._send)
         self._models.on_report = self._reporter.report
         self._doors = self._open_doors(socket.socket(fileno=http), socket.socket(fileno=grpc))

@@ -8,6 +8,7 @@ old, and nothing is asked of the controller.
 from __future__ import annotations
 
 import logging
+from time import monotonic, time
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ class Ledgers:
         self._mine = place + 1
         self._inherited = self._read(self._mine)
         """What those have counted that had this place before."""
-        self._told = -1
+        self._told = -1.0
 
     def of(self, target: Target) -> Statistics:
         """The counts of a loading, of all gateways together."""
@@ -50,7 +51,7 @@ class Ledgers:
     def tell(self) -> None:
         """Write what is new for the other gateways."""
         targets = self._models.targets.values()
-        news = sum(t.counter.requests + t.counter.failed + t.batcher.statistics.executions + t.loading for t in targets)
+        news = sum(t.counter.requests + t.counter.failed + t.batcher.runs.last + t.loading for t in targets)
         if news == self._told:
             return
         self._told = news
@@ -62,8 +63,7 @@ class Ledgers:
 
     def _own(self, target: Target) -> Statistics:
         """What this gateway and its predecessors have counted; a copy."""
-        counter, total = target.counter, Statistics(target.loading)
-        total.add(target.batcher.statistics)
+        counter, total = target.counter, target.batcher.runs.statistics(target.loading, monotonic(), int(time() * 1e3))
         total.success, total.success_ns = counter.requests, int(counter.seconds * 1e9)
         total.fail, total.fail_ns = counter.failed, int(counter.failed_seconds * 1e9)
         inherited = self._inherited.get(target.loading)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from changeover.gateway.router import Model, Target
     from changeover.gateway.shield import Rescue
     from changeover.protocol.oip import InferRequest
-    from changeover.telemetry.statistics import Statistics
+    from changeover.telemetry.statistics import Runs
     from changeover.telemetry.tally import Tally
     from changeover.tensors import Tensor
 
@@ -156,31 +156,15 @@ class Batch:
     wall_ns: int = 0
     cpu_ns: int = 0
 
-    def count(self, statistics: Statistics, answered: float, ended: float, now_ms: int) -> None:
+    def count(self, counts: Runs, answered: float, ended: float) -> None:
         """Count a run whose answer came at `answered` and had gone out at `ended`; copies for nobody do not count."""
-        tickets, runs, wall = self.tickets, self.runs, self.wall_ns
-        guard = tickets[0].guard
+        guard = self.tickets[0].guard
         if guard is not None and guard.copies:
             return
         waited = 0.0
-        for ticket in tickets:
+        for ticket in self.tickets:
             waited += answered - ticket.asker.received
-        number, rows = len(tickets), self.rows
-        filling, writing = int((self.sent - self.begun) * 1e9), int((ended - answered) * 1e9)
-        running = wall * number if runs == 1 else wall  # each waits for the whole run of its batch
-        statistics.inferences += rows
-        statistics.executions += runs
-        statistics.runs += number
-        statistics.queue_ns += max(int(waited * 1e9) - running - filling * number, 0)
-        statistics.input_ns += filling * number
-        statistics.infer_ns += running
-        statistics.output_ns += writing
-        statistics.last_ms = now_ms
-        size = statistics.at(rows if runs == 1 else 1)
-        size.count += runs
-        size.input_ns += filling
-        size.infer_ns += wall
-        size.output_ns += writing
+        counts.count(self, waited, answered, ended)
 
     def weigh(self) -> None:
         """Count the work of a run as evidence: when all who took part are evidence, and one's key counts still."""

@@ -45,6 +45,14 @@ MAX_BYTES_ELEMENTS = 1 << 20  # in all BYTES tensors of a request: they are walk
 SHOWN = 60  # characters of a caller's own text repeated in an error
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a tensor is that is not in the message: bytes of a shared memory region."""
+
+    region: str
+    offset: int
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
     """An output a client asks for by name.
@@ -53,11 +61,13 @@ class RequestedOutput:
         name: name of the model's output.
         binary: send it as raw bytes, not as JSON.
         parameters: as sent, for example `classification`.
+        place: where it is to be written instead of into the answer.
     """
 
     name: str
     binary: bool
     parameters: Mapping[str, object] = field(default_factory=dict)
+    place: Place | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +80,7 @@ class InferRequest:
         outputs: what the client asks for; None means every output the model has.
         parameters: as sent: `timeout` (microseconds), `priority`, `sequence_id`, ...; shared, never changed.
         binary_output: the form of outputs not asked for one by one: raw bytes, not JSON.
+        places: of inputs that are in shared memory, by their index; their data is empty until it was fetched.
         raw: bytes of the only input, whose shape and datatype are the model's (`oip_raw`); `inputs` is empty then.
     """
 
@@ -79,6 +90,7 @@ class InferRequest:
     parameters: Mapping[str, object]
     binary_output: bool
     raw: memoryview | None = None
+    places: Sequence[tuple[int, Place]] = ()
 
     def binary_flags(self, names: Sequence[str]) -> tuple[bool, ...]:
         """For each output in `names` whether the client wants it as raw bytes."""
@@ -97,6 +109,7 @@ class InputHead(msgspec.Struct, frozen=True):
         shape: its dimensions, checked against the size of the data.
         inline: raw bytes made of the header's own JSON; None when they come behind the header.
         part: where behind the header they are.
+        place: where else they are.
     """
 
     name: str
@@ -104,6 +117,7 @@ class InputHead(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
     inline: Raw | None
     part: slice
+    place: Place | None = None
 
 
 class ParsedHeader(msgspec.Struct, frozen=True):
@@ -115,6 +129,7 @@ class ParsedHeader(msgspec.Struct, frozen=True):
         payload_size: bytes that must come behind the header.
         walked: indexes of binary inputs whose content must be checked too (BOOL, BYTES).
         cut_out: index of the input whose JSON data was taken out of the header (`json_text.cut_array`).
+        places: indexes and places of inputs in shared memory.
     """
 
     id: str
@@ -125,6 +140,7 @@ class ParsedHeader(msgspec.Struct, frozen=True):
     payload_size: int
     walked: tuple[int, ...]
     cut_out: int | None
+    places: tuple[tuple[int, Place], ...] = ()
 
 
 def refusal(where: str, expected: str, got: object, reason: str = "wrong_type") -> InvalidRequest:

@@ -18,6 +18,7 @@ from changeover.protocol.json_text import cut_array, load
 from changeover.protocol.oip import MAX_DEPTH, InferRequest, ParsedHeader
 from changeover.protocol.oip_json import parse_header, parse_skeleton
 from changeover.protocol.oip_members import check_content
+from changeover.protocol.oip_places import Placed, place_parameters
 from changeover.protocol.oip_values import decode_values, json_values
 from changeover.tensors import Datatype, Raw, Tensor, element_count
 
@@ -90,7 +91,10 @@ def bind(header: ParsedHeader, payload: memoryview) -> InferRequest:
     for index in header.walked:
         tensor = inputs[index]
         check_content(tensor.name, tensor.datatype, tensor.shape, tensor.data)
-    return InferRequest(header.id, inputs, header.outputs, header.parameters, header.binary_output)
+    request = InferRequest(header.id, inputs, header.outputs, header.parameters, header.binary_output)
+    if header.places:
+        request.places = header.places
+    return request
 
 
 def encode_response(
@@ -137,7 +141,9 @@ def _encode_mixed(model: str, version: str, outputs: Sequence[Tensor], binary: S
     for output, raw in zip(outputs, binary, strict=True):
         size = len(output.data)
         head = _head(output.name, output.datatype, output.shape, size)
-        if raw:
+        if isinstance(output, Placed):
+            head["parameters"] = place_parameters(output.place)
+        elif raw:
             head["parameters"] = {"binary_data_size": size}
         else:
             head["data"] = _values(output)

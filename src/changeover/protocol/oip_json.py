@@ -26,10 +26,10 @@ from changeover.protocol.oip_members import (
     datatype_of,
     integer,
     missing,
-    refuse_shared_memory,
     shape_of,
     text_of,
 )
+from changeover.protocol.oip_places import place_of
 from changeover.protocol.oip_values import decode_values
 from changeover.tensors import Datatype
 
@@ -40,6 +40,7 @@ _BYTES = Datatype.BYTES  # looking a member up in its class costs 0.1 µs
 _WALKED = (Datatype.BOOL, Datatype.BYTES)
 _IN_HEADER = slice(0, 0)
 _CUT_OUT_DATA = memoryview(b"")
+_ELSEWHERE = memoryview(b"")
 
 
 def parse_header(header: bytes) -> ParsedHeader:
@@ -80,6 +81,7 @@ def parse_skeleton(skeleton: bytes) -> ParsedHeader:
         binary_output=binary_output,
         payload_size=size,
         walked=tuple([i for i, head in enumerate(inputs) if head.inline is None and head.datatype in _WALKED]),
+        places=tuple([(i, head.place) for i, head in enumerate(inputs) if head.place is not None]),
         cut_out=next((i for i, head in enumerate(inputs) if head.inline is _CUT_OUT_DATA), None),
     )
 
@@ -113,8 +115,10 @@ def _input(members: Mapping[str, object], where: str, at: int, room: int) -> Inp
     count = math.prod(shape)
     check_bytes_elements(datatype, count, where, room)
     parameters = _parameters(members, where)
-    refuse_shared_memory(parameters, where)
     data = members.get("data")
+    place = place_of(parameters, where)
+    if place is not None:
+        return _elsewhere(InputHead(name, datatype, shape, _ELSEWHERE, _IN_HEADER, place), data, parameters, where)
     if "binary_data_size" not in parameters:
         if data is None:
             raise missing("data", where)
@@ -127,6 +131,19 @@ def _input(members: Mapping[str, object], where: str, at: int, room: int) -> Inp
         raise InvalidRequest(message, reason="conflicting_data")
     end = at + _binary_size(parameters, datatype, count, f"{where}.parameters")
     return InputHead(name, datatype, shape, None, slice(at, end))
+
+
+def _elsewhere(head: InputHead, data: object, parameters: Mapping[str, object], where: str) -> InputHead:
+    """The head of an input in shared memory, which has its data nowhere else and is as large as its shape."""
+    place, count = head.place, math.prod(head.shape)
+    if data is not None or "binary_data_size" in parameters:
+        message = f"{where}: expected either data or parameters.shared_memory_region, got both"
+        raise InvalidRequest(message, reason="conflicting_data")
+    least, exact = count * (head.datatype.itemsize or 4), bool(head.datatype.itemsize)
+    if place is not None and (place.size < least or (exact and place.size > least)):
+        expected = f"{least} bytes{'' if exact else ' or more'} ({count} x {head.datatype.name})"
+        raise refusal(f"{where}.parameters.shared_memory_byte_size", expected, place.size, "shape_data_mismatch")
+    return head
 
 
 def _binary_size(parameters: Mapping[str, object], datatype: Datatype, count: int, where: str) -> int:
@@ -148,10 +165,10 @@ def _outputs(value: object, *, default: bool) -> tuple[RequestedOutput, ...] | N
     outputs: dict[str, RequestedOutput] = {}
     for where, members in _objects(value, _OUTPUT_MEMBERS, "outputs"):
         name, parameters = text_of(members, "name", where), _parameters(members, where)
-        refuse_shared_memory(parameters, where)
+        place = place_of(parameters, where)
         check_output_once(name, outputs, where)
         binary = _flag(parameters, "binary_data", where, default=default)
-        outputs[name] = RequestedOutput(name, binary, parameters)
+        outputs[name] = RequestedOutput(name, binary and place is None, parameters, place)
     return tuple(outputs.values()) or None
 
 

@@ -7,12 +7,27 @@ worker measures it) and `compute_output` (reading and writing its answer).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, Protocol
 
 import msgspec
 
 _EXACT = 1024
 """Rows up to which each batch size is told apart; clients choose the size of theirs, so memory must not follow it."""
+
+
+class Counted(Protocol):
+    """A batch as it is counted; see `gateway.ticket.Batch`."""
+
+    rows: int
+    runs: int
+    wall_ns: int
+    begun: float
+    sent: float
+
+    @property
+    def tickets(self) -> Sized:
+        """Its requests."""
 
 
 class Size(msgspec.Struct, array_like=True):
@@ -53,9 +68,7 @@ class Statistics(msgspec.Struct, array_like=True):
     sizes: dict[int, Size] = {}
 
     def at(self, rows: int) -> Size:
-        """The entry of a batch size; sizes beyond 1,024 count under the next power of two."""
-        if rows > _EXACT:
-            rows = 1 << (rows - 1).bit_length()
+        """The entry of a batch size."""
         size = self.sizes.get(rows)
         if size is None:
             size = self.sizes[rows] = Size()
@@ -104,6 +117,55 @@ class Statistics(msgspec.Struct, array_like=True):
             "memory_usage": [],
             "response_stats": {},
         }
+
+
+class Runs:
+    """Counts the runs of one loading in one gateway: a few sums a batch; the statistics are made when asked for.
+
+    Attributes:
+        last: when the last answer of a run had gone out, on the clock that `count` is given.
+    """
+
+    __slots__ = ("_sums", "last")
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self._sums: dict[int, list[float]] = {}
+
+    def count(self, batch: Counted, waited: float, answered: float, ended: float) -> None:
+        """Count a batch: its requests waited so long together, its answer came at `answered` and was out at `ended`."""
+        runs, rows, wall, number = batch.runs, batch.rows, batch.wall_ns, len(batch.tickets)
+        key = rows if runs == 1 else 1
+        if key > _EXACT:
+            key = 1 << (key - 1).bit_length()
+        sums = self._sums.get(key)
+        if sums is None:
+            sums = self._sums[key] = [0] * 9
+        filling = batch.sent - batch.begun
+        sums[0] += runs
+        sums[1] += rows
+        sums[2] += number
+        sums[3] += waited
+        sums[4] += filling
+        sums[5] += filling * number
+        sums[6] += wall
+        sums[7] += wall * number if runs == 1 else wall  # each waits for the whole run of its batch
+        sums[8] += ended - answered
+        self.last = ended
+
+    def statistics(self, loading: int, now: float, now_ms: int) -> Statistics:
+        """What was counted; `now` and `now_ms` are the same moment on the clock of `count` and in Triton's terms."""
+        total = Statistics(loading, last_ms=now_ms - int((now - self.last) * 1e3) if self.last else 0)
+        for key, (runs, rows, number, waited, filled, each_filled, wall, each_wall, wrote) in self._sums.items():
+            total.executions += int(runs)
+            total.inferences += int(rows)
+            total.runs += int(number)
+            total.queue_ns += max(int(waited * 1e9 - each_wall - each_filled * 1e9), 0)
+            total.input_ns += int(each_filled * 1e9)
+            total.infer_ns += int(each_wall)
+            total.output_ns += int(wrote * 1e9)
+            total.sizes[key] = Size(int(runs), int(filled * 1e9), int(wall), int(wrote * 1e9))
+        return total
 
 
 _SUMS = tuple(f for f in Statistics.__struct_fields__ if f not in ("loading", "last_ms", "sizes"))
