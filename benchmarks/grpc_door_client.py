@@ -163,6 +163,39 @@ async def large(port: int, number: int) -> Figures:
     return figures
 
 
+async def talks(port: int, number: int) -> Figures:
+    """So many messages in 16 calls of one channel, small and large ones, with small calls beside them."""
+    figures = _figures()
+    channel = _channel(port)
+    echo, talk, stop = _method(channel, "Echo"), channel.stream_stream("/echo.Echo/Talk"), False
+    sizes = (0, 100, 3000, 70_000, 10, 300_000, 1)
+
+    async def say(first: int) -> Any:
+        for turn in range(first, number, 16):
+            yield turn.to_bytes(8, "big") + bytes(sizes[turn % len(sizes)])
+
+    async def talks(first: int) -> None:
+        turn = first
+        async for answer in talk(say(first)):
+            figures["requests"] += 1
+            figures["lost"] += answer != turn.to_bytes(8, "big") + bytes(sizes[turn % len(sizes)])
+            turn += 16
+        figures["lost"] += turn < number
+
+    async def asks() -> None:
+        while not stop:
+            await _ask(echo, b"beside", figures)
+            await asyncio.sleep(0.005)
+
+    began, beside = time.perf_counter(), asyncio.ensure_future(asks())
+    await asyncio.gather(*map(talks, range(16)))
+    figures["per_second"] = round(number / (time.perf_counter() - began))
+    stop = True
+    await beside
+    await channel.close()
+    return figures
+
+
 async def triton(port: int, number: int) -> Figures:
     """Tritonclient's own gRPC client against an echo of its request: what it gets is no model's answer, but whole."""
     import numpy as np
@@ -180,7 +213,7 @@ async def triton(port: int, number: int) -> Figures:
     return figures
 
 
-CHECKS = {one.__name__: one for one in (calls, given_up, open_loop, crowd, large, triton)}
+CHECKS = {one.__name__: one for one in (calls, given_up, open_loop, crowd, large, talks, triton)}
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
 `python benchmarks/grpc_door_echo.py FD door|aio|zttp|h2 [--shared]` serves the inherited listening socket FD until
 SIGTERM: behind the project's door, or behind one of the others it was measured against. `/echo.Echo/Echo` gives the
 message back, `/echo.Echo/Late` after as many milliseconds as it says (never for 0), `/echo.Echo/Large` as
-many bytes as it says, `/echo.Echo/Counts` tells about the process, and tritonclient's `ModelInfer` is answered with
-the request's first tensor.
+many bytes as it says, `/echo.Echo/Talk` and `/echo.Echo/LargeTalk` do the same for each of many messages,
+`/echo.Echo/Counts` tells about the process, and tritonclient's `ModelInfer` is answered with the request's first
+tensor.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
 
     def app(call: Call) -> None:
         method = call.path.rpartition("/")[2]
-        if method in ("Echo", "ModelInfer"):
+        if method in ("Echo", "ModelInfer", "Talk"):
             call.respond((call.body,))
         elif method == "Late":
             wait = int(bytes(call.body))
             if wait:
                 timer = asyncio.get_running_loop().call_later(wait / 1000, call.respond, (call.body,))
                 call.abandoned = timer.cancel
-        elif method == "Large":
+        elif method in ("Large", "LargeTalk"):
             call.respond((memoryview(bytearray(int(bytes(call.body)))),))
         elif method == "Counts":
             told = {**dataclasses.asdict(server.counts), "in_flight": server.in_flight, "budget": server.budget_used}
@@ -46,7 +47,8 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
         else:
             call.fail(Status.UNIMPLEMENTED, f"no such method: {call.path}")
 
-    server = Http2Server(app, sock, Gate(limits), shared=shared)
+    talks = frozenset(("/echo.Echo/Talk", "/echo.Echo/LargeTalk"))
+    server = Http2Server(app, sock, Gate(limits, talks=talks), shared=shared)
 
     serve(server, shared)
 

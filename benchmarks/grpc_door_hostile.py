@@ -20,6 +20,7 @@ from grpc_door_wire import OPENING, Wire, begin, call, data, head
 
 Figures = dict[str, Any]
 ECHO, LARGE, LATE = "/echo.Echo/Echo", "/echo.Echo/Large", "/echo.Echo/Late"
+LARGE_TALK = "/echo.Echo/LargeTalk"
 MIB = 1 << 20
 _WIDE = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: frames.MAX_WINDOW})
 _WIDE += frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW)
@@ -60,6 +61,19 @@ def closed_windows(server: GrpcServer) -> Figures:
         clients = [stack.enter_context(Wire(server.port, opening=shut)) for _ in range(40)]
         for client in clients:
             client.send(b"".join(call(stream, LARGE, b"%d" % (8 * MIB)) for stream in range(1, 41, 2)))
+        time.sleep(4.0)
+    return bystander.figures(clients=40)
+
+
+def unread_talks(server: GrpcServer) -> Figures:
+    """40 clients whose windows stay shut talk in 20 calls each, and every message of 10 asks for 8 MiB."""
+    shut = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    said = (prefix(7) + b"%d" % (8 * MIB)) * 10
+    with _bystander(server) as bystander, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Wire(server.port, opening=shut)) for _ in range(40)]
+        for client in clients:
+            talks = [begin(s, LARGE_TALK) + data(s, said, end=False) for s in range(1, 41, 2)]
+            client.send(b"".join(talks))
         time.sleep(4.0)
     return bystander.figures(clients=40)
 
@@ -229,7 +243,7 @@ def tiny_windows(server: GrpcServer) -> Figures:
 CHECKS: dict[str, Callable[[GrpcServer], Figures]] = {
     one.__name__.replace("_", " "): one
     for one in (
-        slow_reader, closed_windows, unread_body, rapid_resets, ping_flood, unread_ping_flood, settings_flood,
-        continuation_flood, empty_data_flood, dribble, hpack_bomb, header_bytes, rules, tiny_windows,
+        slow_reader, closed_windows, unread_talks, unread_body, rapid_resets, ping_flood, unread_ping_flood,
+        settings_flood, continuation_flood, empty_data_flood, dribble, hpack_bomb, header_bytes, rules, tiny_windows,
     )
 }  # fmt: skip

@@ -67,6 +67,11 @@ def large(kind: str, number: int) -> Figures:
     return _run("large", kind, 2)
 
 
+def talks(kind: str, number: int) -> Figures:
+    """50,000 messages in calls of many, a gigabyte and a half each way."""
+    return _run("talks", kind, min(50_000, number))
+
+
 def triton(kind: str, number: int) -> Figures:
     """The client of Triton with tensors of 600 KB."""
     del number
@@ -136,6 +141,7 @@ CHECKS: dict[str, tuple[Called, bool]] = {
     "given up": (given_up, True),
     "crowd": (crowd, True),
     "64 MiB": (large, True),
+    "talks": (talks, False),
     "tritonclient": (triton, False),
     "sigterm": (sigterm, True),
     "sigterm shared": (sigterm_shared, False),

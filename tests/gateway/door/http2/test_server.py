@@ -35,10 +35,11 @@ def figures(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("check", "number"), [("calls", 5000), ("given_up", 500), ("crowd", 1000), ("large", 1), ("triton", 20)]
+    ("check", "number"),
+    [("calls", 5000), ("given_up", 500), ("crowd", 1000), ("large", 1), ("talks", 700), ("triton", 20)],
 )
 def test_real_clients_lose_nothing(check: str, number: int) -> None:
-    """The small size of the proof: calls, missed deadlines and cancels, 1,000 at once, 64 MiB, Triton's client."""
+    """The small size of the proof: calls, missed deadlines, cancels, 1,000 at once, 64 MiB, talks, Triton's client."""
     with served("door") as server:
         told = figures(client(check, server.port, number))
         assert told["lost"] == told["refused"] == 0, told

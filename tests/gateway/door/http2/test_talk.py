@@ -164,6 +164,24 @@ def test_who_does_not_read_is_not_asked_for_more() -> None:
         assert ([len(one) for one in messages(answer)], answer.status) == ([100 * KIB] * 20, Status.OK)
 
 
+def test_talks_behind_unread_answers_wait_for_them() -> None:
+    """As calls do: beyond 32 MiB of unsent answers a connection's messages wait, and go on when those were read."""
+    shut = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    with serving(wait_seconds=60.0) as door2, door2.wire(opening=shut) as wire:
+        for stream in (1, 3):
+            wire.send(begin(stream, TALK) + data(stream, framed(b"Large:17000000")))
+        for stream in range(5, 45, 2):
+            wire.send(begin(stream, TALK) + data(stream, framed(b"a", b"", b"c")))
+        wire.send(begin(45, TALK) + data(45, framed(b"z"), end=False))
+        door2.until(lambda: door2.server.counts.requests == 2)
+        wire.send(frames.reset(1, 8) + frames.settings({Setting.INITIAL_WINDOW_SIZE: 1000}))
+        for stream in range(5, 45, 2):
+            assert messages(wire.wait(stream)) == [b"a", b"", b"c"]
+        assert hear(wire, 1, 45) == [b"z"]
+        wire.send(frames.reset(3, 8) + frames.reset(45, 8))
+        door2.until(lambda: door2.server.budget_used == 0)
+
+
 @pytest.mark.parametrize("room", [False, True])
 def test_a_message_waits_for_the_budget(room: bool) -> None:
     """Those after it wait too; without room in time the talk is shed with a code that is tried again."""

@@ -44,11 +44,11 @@ class Calls:
 
     def take(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
         """A call is complete: to the application, or into the line behind answers the client does not read."""
-        if stream.talk is not None:
-            self._ask(stream.talk.ask(self, door, body))
-        elif self._out.unsent > UNSENT_BYTES or self._parked:
+        if self._out.unsent > UNSENT_BYTES or self._parked:
             stream.due = self._gate.now + self._gate.limits.wait_seconds
             self._parked.append((stream, body))
+            if stream.talk is not None:
+                stream.talk.parked = True
         else:
             self._hand_over(door, stream, body)
 
@@ -64,6 +64,8 @@ class Calls:
             if stream.id in self._streams.open:
                 stream.wait_for_nothing()
                 self._hand_over(door, stream, body)
+                if stream.talk is not None and not stream.talk.over:
+                    stream.talk.look()
 
     def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> bool:
         """The application has answered; returns whether all was sent."""
@@ -114,8 +116,11 @@ class Calls:
             self.abandon(stream)
 
     def _hand_over(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
-        stream.call = call = Call(door, stream, body)
-        self._ask(call)
+        if stream.talk is None:
+            stream.call = call = Call(door, stream, body)
+            self._ask(call)
+        else:
+            self._ask(stream.talk.ask(self, door, body))
 
     def _ask(self, call: Call) -> None:
         self.working += 1

@@ -42,9 +42,12 @@ class Talk:
         early: data of messages that have no room yet.
         begun: a part of the answer was given to `Outbound`.
         over: the end was, or nobody wants it any more.
+        parked: a message waits behind unsent answers of the connection.
     """
 
-    __slots__ = ("_began", "_gate", "_line", "_out", "_parting", "_stream", "_teller", "begun", "early", "over")
+    __slots__ = (
+        "_began", "_gate", "_line", "_out", "_parting", "_stream", "_teller", "begun", "early", "over", "parked",
+    )  # fmt: skip
 
     def __init__(self, stream: Stream, gate: Gate, out: Outbound, teller: Teller) -> None:
         self._stream = stream
@@ -53,14 +56,16 @@ class Talk:
         self._teller = teller
         self._line: deque[Place] = deque()
         self._began = stream.began
-        self._parting = self.begun = self.over = False
+        self._parting = self.begun = self.over = self.parked = False
         self.early = bytearray()
 
     @property
     def full(self) -> bool:
         """No further message is taken: many are being answered, the client does not read, or the connection ends."""
-        leaving = self._parting and not self._stream.ended
-        return len(self._line) >= MOST_ASKED or self._stream.out is not None or leaving
+        stream = self._stream
+        if self.parked or stream.out is not None or len(self._line) >= MOST_ASKED:
+            return True
+        return self._parting and not stream.ended
 
     def cut(self, size: int) -> bytes:
         """The next bytes of what came early, up to so many."""
@@ -72,7 +77,7 @@ class Talk:
         """A message is complete: its call, with the next place in the line."""
         stream = self._stream
         place = Place(self, calls, door, stream.charged)
-        stream.charged, stream.began = 0, time.monotonic()
+        stream.charged, stream.began, self.parked = 0, time.monotonic(), False
         place.call = call = Call(place, stream, body)
         if call.timeout is not None:
             call.timeout = max(0.0, call.timeout - (call.received - self._began))
@@ -98,16 +103,16 @@ class Talk:
     def look(self) -> None:
         """Is it over, and if not: who is waited for?"""
         stream = self._stream
-        if not self.over and not self._line:
+        if not self.over and not self._line and not self.parked:
             if stream.ended and not self.early and stream.message is None:
                 self._end(TAIL_OK)
             elif self._parting and not stream.ended:
                 self._end(_LEAVING)
         if stream.out is not None:
             stream.due = self._gate.now + self._gate.limits.write_time(self._out.unsent)
-        elif self.full or (stream.message is None and self._line):
+        elif not self.parked and (self.full or (stream.message is None and self._line)):
             stream.due = math.inf
-        elif stream.message is None:
+        elif not self.parked and stream.message is None:
             stream.due = self._gate.now + SILENT_SECONDS
         if self.early and not self.full and stream.on_grant is None:
             self._teller.granted(stream)
