@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from changeover.errors import InvalidRequest
+from changeover.loopback import is_loopback
 
 MIB = 1 << 20
 AUTO = "auto"
@@ -178,13 +178,3 @@ def _check_access(settings: Settings) -> None:
             "where something in front encrypts, or the network is nobody else's",
             reason="token_in_clear",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

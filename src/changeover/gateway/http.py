@@ -15,6 +15,7 @@ from changeover.gateway.extensions import Extensions
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
+from changeover.loopback import check_local
 
 _SMALL = f"{{}} takes no body over {SMALL_BODY} bytes, and none whose length is not told"
 _ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
@@ -108,6 +109,10 @@ def _scope(endpoint: Endpoint, method: str) -> Scope:
     return endpoint.posted if endpoint.posted is not None and method == "POST" else endpoint.scope
 
 
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
 class HttpApp:
     """Answers the door's requests. Health needs no room in any queue, so it is answered under overload.
 
@@ -164,6 +169,8 @@ class HttpApp:
             if self._guard is not None:
                 scope = _scope(found.endpoint, request.method)
                 self._guard.check(scope, request.headers.get(b"authorization"), request.certified)
+            elif request.method == "POST" and _scope(found.endpoint, "POST") is Scope.ADMIN:
+                check_local(*(_text(request.headers.get(name)) for name in (b"host", b"origin")))
         except CallerError as error:
             error_answer(request, error)
             return None

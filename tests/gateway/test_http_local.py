@@ -1,0 +1,39 @@
+"""Port 8000 of a server that asks for no token: who may change something."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.gateway.extended import ask
+from tests.gateway.stage import Stage, entry, stage
+
+
+@pytest.mark.parametrize(
+    ("method", "host", "origin", "status"),
+    [
+        ("POST", b"localhost:8000", None, 200),
+        ("POST", b"localhost:8000", b"http://localhost:8000", 200),
+        ("POST", b"rebound.example", b"http://rebound.example", 403),
+        ("POST", b"localhost:8000", b"http://elsewhere.example", 403),
+        ("GET", b"rebound.example", None, 200),
+    ],
+)
+def test_what_commands_an_open_server_is_asked_by_its_own_names(
+    method: str, host: bytes, origin: bytes | None, status: int
+) -> None:
+    """A page of another site changes nothing, whatever its name means; what only tells is told by any name."""
+
+    def check(here: Stage) -> None:
+        headers = {b"host": host} | ({b"origin": origin} if origin else {})
+        request = ask(here, method, "/v2/logging", body=b"{}" if method == "POST" else b"", headers=headers)
+        assert request.status == status, request.answer
+        assert status == 200 or request.json()["reason"].startswith("foreign_")
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "10"))
+            check(here)
+
+    asyncio.run(scenario())
