@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
+import pytest
+
 from changeover.gateway.statistics import Ledgers, model_stats
 from changeover.transport.board import Board, create_board
 from tests.gateway.stage import Stage, entry, question, stage
@@ -33,9 +35,9 @@ def test_one_gateway_answers_for_all() -> None:
             await answered(one, 2.0, rows=3)
             await answered(two, 2.0)
             target = two.models.targets[7]
-            assert ledgers[1].of(target).success == 1
+            assert ledgers[1].of([target])[0].success == 1
             ledgers[0].tell()
-            total = ledgers[1].of(target)
+            (total,) = ledgers[1].of([target])
             assert (total.success, total.runs, total.inferences, total.executions, total.fail) == (3, 3, 5, 3, 0)
             assert {rows: size.count for rows, size in total.sizes.items()} == {1: 2, 3: 1}
             parts = total.queue_ns + total.input_ns + total.infer_ns + total.output_ns
@@ -44,7 +46,7 @@ def test_one_gateway_answers_for_all() -> None:
             ledgers[1].tell()
             successor = Ledgers(two.models, Board(memory), 1)
             await answered(two, 2.0)
-            assert successor.of(target).success == 5, "its own are counted beside what it inherited"
+            assert successor.of([target])[0].success == 5, "its own are counted beside what it inherited"
             for task in serving:
                 task.cancel()
         os.close(memory)
@@ -80,10 +82,42 @@ def test_failures_count_with_their_time_and_the_callers_mistakes_do_not() -> Non
             header, _ = await worker.take()
             worker.refuse(header)
             await here.answered(wrong, failing)
-            total = Ledgers(here.models, Board(memory), 0).of(here.models.targets[7])
+            (total,) = Ledgers(here.models, Board(memory), 0).of([here.models.targets[7]])
             assert (wrong.status, failing.status) == (404, 500)
             assert (total.success, total.fail, total.executions) == (0, 1, 0)
             assert total.fail_ns > 0
+        os.close(memory)
+
+    asyncio.run(scenario())
+
+
+def test_telling_takes_a_hundredth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes long, the next one waits; nothing is written where nothing is new."""
+
+    async def scenario() -> None:
+        memory = create_board(1)
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            serving = asyncio.create_task(worker.serve(2.0))
+            board, now = Board(memory), [1000.0]
+            ledgers = Ledgers(here.models, board, 0)
+            monkeypatch.setattr("changeover.gateway.statistics.monotonic", lambda: now[0])
+            write = board.write
+
+            def slow(area: int, text: bytes) -> None:
+                now[0] += 0.02
+                write(area, text)
+
+            monkeypatch.setattr(board, "write", slow)
+            numbers = []
+            for pause in (0.0, 0.25, 1.0, 1.0, 1.0):
+                now[0] += pause
+                if pause < 1 or len(numbers) == 2:
+                    await answered(here, 2.0)
+                ledgers.tell()
+                numbers.append(board.number(1))
+            assert numbers == [1, 1, 1, 2, 2]
+            serving.cancel()
         os.close(memory)
 
     asyncio.run(scenario())

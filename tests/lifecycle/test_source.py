@@ -42,6 +42,8 @@ def test_versions_are_found_with_all_their_files(tmp_path: Path) -> None:
     put(tmp_path / "mnist" / "10" / "model.onnx")
     put(tmp_path / "mnist" / "model.yaml")
     put(tmp_path / "mnist" / "golden" / "x.npz")
+    put(tmp_path / "mnist" / "config.pbtxt")
+    put(tmp_path / "mnist" / "classes.txt")
     put(tmp_path / "a.b-c_D9" / "1" / "model.onnx")
     found = scan(tmp_path)
     assert {name: list(versions) for name, versions in found.models.items()} == {"a.b-c_D9": [1], "mnist": [2, 10]}

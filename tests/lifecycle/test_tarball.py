@@ -45,6 +45,8 @@ def test_plain_files_come_through(mode: str) -> None:
             "model.onnx",
             "model.yaml",
             "labels.txt",
+            "classes.txt",
+            "config.pbtxt",
             "model.onnx.data",
             "model.onnx_data",
             "golden/set/input_0.pb",

@@ -45,6 +45,7 @@ class Regions:
         self._most = most
         self.enabled = enabled
         self._open: dict[str, tuple[Region, int]] = {}
+        self._followed: Mapping[str, Region] = {}
 
     # -- what clients ask for ------------------------------------------------------------------------------
 
@@ -99,6 +100,9 @@ class Regions:
     def follow(self) -> None:
         """Open what was registered elsewhere, and close what is registered no longer."""
         regions = self._common.known.regions
+        if regions is self._followed:
+            return
+        self._followed = regions
         for name in [n for n, (region, _) in self._open.items() if regions.get(n) != region]:
             self._forget(name)
         for name in regions:
