@@ -50,6 +50,20 @@ def test_every_numeric_type_is_compared_as_what_it_is() -> None:
     assert texts(found) == ["2.000000:2", "0.500000:0"]
 
 
+def test_the_highest_of_many_are_the_highest() -> None:
+    """Where they are picked before they are sorted, too; and so many values that others would wait are refused."""
+    values = np.random.default_rng(3).permutation(6000).reshape(2, 3000).astype(np.float32)
+    values[0, 7] = np.nan
+    found = texts(classified(from_numpy("y", values), 4, [], by_row=True))
+    for row, told in zip(values, found, strict=True):
+        best = np.argsort(-row)[:4].tolist()
+        assert told == [f"{row[index]:f}:{index}" for index in best]
+    assert classified(from_numpy("y", values[0]), 0, [], by_row=False).shape == (0,)
+    with pytest.raises(InvalidRequest) as refused:
+        classified(Tensor("y", Datatype.INT8, ((1 << 22) + 1,), bytes((1 << 22) + 1)), 1, [], by_row=False)
+    assert refused.value.reason == "too_many_elements"
+
+
 def test_nothing_has_no_classes() -> None:
     """Rows of no columns have none."""
     assert classified(from_numpy("y", np.zeros((2, 0), np.float32)), 3, [], by_row=True).shape == (2, 0)

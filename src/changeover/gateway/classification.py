@@ -1,7 +1,8 @@
 """Triton's classification extension: the highest values of an output, with their indexes and labels, as text.
 
-An output of a model that takes batches is classified row by row, any other as a whole. Equal values keep their order,
-and what is not a number comes last. Values are written as C++ writes them: six digits behind the point for floats.
+An output of a model that takes batches is classified row by row, any other as a whole. Equal values keep their order
+(which of them are taken is left open where there are more than 1,024), and what is not a number comes last. Values are
+written as C++ writes them: six digits behind the point for floats.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from changeover.transport.control import LoadingEntry
 PARAMETER = "classification"
 _MOST = 65536
 """Classes of an answer: each takes about a microsecond of the event loop."""
+_MOST_VALUES = 1 << 22
+"""Values that are compared for one output: about 50 ms."""
+_FEW = 1024
+"""Values of a row that are simply sorted; of more, the highest are picked first."""
 log = logging.getLogger("changeover.gateway")
 
 
@@ -77,15 +82,20 @@ def classified(tensor: Tensor, count: int, labels: list[str], *, by_row: bool) -
     Shape `[rows, n]`, or `[n]` where there are no rows; `n` is `count`, or all values when there are fewer.
 
     Raises:
-        InvalidRequest: too many classes in all rows together (`too_many_elements`).
+        InvalidRequest: too many classes in all rows together, or too many values (`too_many_elements`).
     """
     values = _values(tensor)
+    if values.size > _MOST_VALUES:
+        raise InvalidRequest(
+            f"output {tensor.name!r} has {values.size} values; {_MOST_VALUES} are the most that are compared",
+            reason="too_many_elements",
+        )
     rows = tensor.shape[0] if by_row else 1
     table = values.reshape(rows, -1) if values.size else values.reshape(rows, 0)
     count = min(count, table.shape[1])
     if rows * count > _MOST:
         raise InvalidRequest(f"{rows} rows of {count} classes: {_MOST} are the most", reason="too_many_elements")
-    order = _descending(table)[:, :count]
+    order = _descending(table, count)
     texts: list[str] = []
     for row, indexes in zip(table, order, strict=True):
         for index in indexes.tolist():
@@ -102,11 +112,14 @@ def _values(tensor: Tensor) -> npt.NDArray[Any]:
     return flat
 
 
-def _descending(table: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Indexes of each row from its highest value down; a stable order of the values turned over."""
-    if table.dtype.kind == "f":
-        return np.argsort(-table, axis=1, kind="stable")  # NaN is sorted to the end
-    return np.argsort(~table, axis=1, kind="stable")  # no overflow, for signed and unsigned alike
+def _descending(table: npt.NDArray[Any], count: int) -> npt.NDArray[np.intp]:
+    """Indexes of each row's highest values, from the highest down: a stable order of the values turned over."""
+    turned = -table if table.dtype.kind == "f" else ~table  # NaN stays at the end; integers do not overflow
+    if table.shape[1] <= _FEW or count == table.shape[1]:
+        return np.argsort(turned, axis=1, kind="stable")[:, :count]
+    picked = np.sort(np.argpartition(turned, count, axis=1)[:, :count], axis=1)
+    order = np.argsort(np.take_along_axis(turned, picked, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(picked, order, axis=1)
 
 
 def _text(value: Any) -> str:
