@@ -37,3 +37,16 @@ def test_what_commands_an_open_server_is_asked_by_its_own_names(
             check(here)
 
     asyncio.run(scenario())
+
+
+def test_a_page_of_another_site_registers_no_memory() -> None:
+    """It could have outputs written there."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            headers = {b"host": b"localhost:8000", b"origin": b"http://elsewhere.example"}
+            for what in ("register", "unregister"):
+                request = ask(here, "POST", f"/v2/systemsharedmemory/region/r/{what}", body=b"{}", headers=headers)
+                assert (request.status, request.json()["reason"]) == (403, "foreign_origin")
+
+    asyncio.run(scenario())
