@@ -25,6 +25,7 @@ from changeover.protocol.oip_grpc import (
     stream_error,
     stream_response,
 )
+from changeover.protocol.oip_grpc_messages import as_parameters
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes, write_prefix, write_text, write_varint
 from changeover.tensors import Datatype, Tensor, from_numpy, join_bytes
 from tests.protocol.grpc_messages import message
@@ -151,13 +152,12 @@ def test_a_stream_says_answers_and_errors() -> None:
     assert read.infer_response == Response.FromString(b"".join(answer))
     assert read.infer_response.parameters["triton_final_response"].bool_param
     assert chunks[-1] is output.data
-    failed = streamed.FromString(stream_error("no such model", "m", "r"))
+    told = {"model_name": "m", "id": "r", "parameters": as_parameters({"reason": "gone"})}
+    failed = streamed.FromString(stream_error("no such model", told))
     assert (failed.error_message, failed.infer_response.model_name, failed.infer_response.id) == (
-        "no such model",
-        "m",
-        "r",
-    )
-    assert not streamed.FromString(stream_error("broken")).HasField("infer_response")
+        "no such model", "m", "r"
+    )  # fmt: skip
+    assert failed.infer_response.parameters["reason"].string_param == "gone"
 
 
 def test_raw_bytes_are_not_copied() -> None:

@@ -22,8 +22,7 @@ from changeover.gateway.door.http2.fields import Status, reason_field
 from changeover.gateway.door.http2.hpack import encode
 from changeover.protocol import oip_grpc
 from changeover.protocol.oip import InferRequest
-from changeover.protocol.oip_grpc_messages import encode as write
-from changeover.protocol.oip_grpc_wire import write_bytes, write_prefix, write_text
+from changeover.protocol.oip_grpc_messages import as_parameters
 from changeover.tensors import Raw, Tensor
 
 _STATUS: Final = (
@@ -38,8 +37,6 @@ _STATUS: Final = (
 )
 """`UNAVAILABLE` for what may be well a moment later: it is the code that clients' retry policies name. What is too
 large is `RESOURCE_EXHAUSTED`, as a message over the limit is in every gRPC server."""
-
-_ERROR_MESSAGE, _INFER_RESPONSE = 1, 2  # numbers of the fields of `ModelStreamInferResponse`
 
 
 class GrpcAsker:
@@ -92,17 +89,16 @@ class StreamAsker(GrpcAsker):
     def send(self, chunks: list[Raw], epoch: int) -> None:
         """Answer with an `infer_response`; there is no place for the epoch."""
         del epoch
-        self._call.respond([write_prefix(_INFER_RESPONSE, sum(map(len, chunks))), *chunks])
+        self._call.respond(oip_grpc.stream_response(chunks))
 
     def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
         """Answer with an `error_message`; beside it whose request it was, and the reason."""
         del epoch
         asked = self._asked
-        told: dict[str, Any] = {"parameters": {"changeover-reason": {"string_param": error.reason}}}
+        told: dict[str, Any] = {"parameters": as_parameters({"changeover-reason": error.reason})}
         if asked is not None:
             told |= {"model_name": asked.model, "model_version": asked.version, "id": asked.request.id}
-        answer = write("inference.ModelInferResponse", told)
-        self._call.respond([write_text(_ERROR_MESSAGE, error.message), write_bytes(_INFER_RESPONSE, answer)])
+        self._call.respond((oip_grpc.stream_error(error.message, told),))
 
 
 def status_of(error: ChangeoverError) -> Status:

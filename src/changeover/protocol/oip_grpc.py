@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from changeover.errors import InvalidRequest
 from changeover.protocol.oip import InferRequest
@@ -180,15 +180,13 @@ def stream_response(answer: Sequence[Raw]) -> list[Raw]:
     return [write_prefix(_STREAMED, sum(map(len, answer))), *answer]
 
 
-def stream_error(sentence: str, model: str = "", request_id: str = "") -> bytes:
+def stream_error(sentence: str, answer: Mapping[str, Any]) -> bytes:
     """A `ModelStreamInferResponse` that says why a request of the stream has no answer; the stream goes on.
 
     Args:
         sentence: what a client shows; never empty, as that means no error.
-        model: name of the model.
-        request_id: the request's id: on a stream only this tells which one it was.
+        answer: fields of the `ModelInferResponse` beside it, by which a client knows which request it was.
     """
-    answer = {"model_name": model, "id": request_id} if model or request_id else None
     return encode("inference.ModelStreamInferResponse", {"error_message": sentence, "infer_response": answer})
 
 
