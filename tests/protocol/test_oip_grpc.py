@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from changeover.errors import CallerError, InvalidRequest, TooLarge
-from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_TENSORS
+from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_TENSORS, Place
 from changeover.protocol.oip_grpc import (
     GrpcAsked,
     decode,
@@ -27,6 +27,7 @@ from changeover.protocol.oip_grpc import (
 )
 from changeover.protocol.oip_grpc_messages import as_parameters
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes, write_prefix, write_text, write_varint
+from changeover.protocol.oip_places import Placed, place_parameters
 from changeover.tensors import Datatype, Tensor, from_numpy, join_bytes
 from tests.protocol.grpc_messages import message
 
@@ -141,6 +142,28 @@ def test_responses_come_through(outputs: list[Tensor], model: str, version: str,
     assert list(response.raw_output_contents) == [bytes(t.data) for t in outputs]
 
 
+def test_tensors_in_shared_memory() -> None:
+    """Inputs there have no raw contents, outputs there have empty ones; both say where they are."""
+    request = _one("INT8", (2,), raw=b"\1\2")
+    _set(request.inputs.add(name="z", datatype="FP32", shape=[3]).parameters, _place("in", 12, 8))
+    request.inputs.add(name="last", datatype="INT8", shape=[1])
+    request.raw_input_contents.append(b"\3")
+    _set(request.outputs.add(name="y").parameters, _place("out", 100))
+    asked = _asked(request).request
+    assert [bytes(tensor.data) for tensor in asked.inputs] == [b"\1\2", b"", b"\3"]
+    assert list(asked.places) == [(1, Place("in", 8, 12))]
+    assert asked.outputs is not None
+    assert (asked.outputs[0].place, asked.outputs[0].binary) == (Place("out", 0, 100), False)
+    alone = _asked(_placed(4)).request
+    assert (list(alone.places), bytes(alone.inputs[0].data)) == ([(0, Place("r", 0, 4))], b"")
+    placed = Placed("y", Datatype.FP32, (2,), b"", Place("out", 16, 8))
+    for outputs in ([placed, from_numpy("n", np.ones(1, np.int8))], [Tensor("y", Datatype.FP32, (2,), bytes(8))]):
+        response = Response.FromString(b"".join(encode_response("m", "1", "", outputs)))
+        assert [len(raw) for raw in response.raw_output_contents] == [len(output.data) for output in outputs]
+        told = {name: it.string_param or it.int64_param for name, it in response.outputs[0].parameters.items()}
+        assert told == (place_parameters(placed.place) if outputs[0] is placed else {})
+
+
 def test_a_stream_says_answers_and_errors() -> None:
     """A message of a stream has an answer, or a sentence and the id of the request that it is about."""
     streamed = message("inference.ModelStreamInferResponse")
@@ -206,6 +229,17 @@ def _with(change: Any, request: Any) -> Any:
     return request
 
 
+def _place(region: str, size: int, offset: int = 0) -> dict[str, dict[str, Any]]:
+    """The parameters with which tritonclient tells where a tensor is."""
+    place = {"shared_memory_region": {"string_param": region}, "shared_memory_byte_size": {"int64_param": size}}
+    return place | ({"shared_memory_offset": {"int64_param": offset}} if offset else {})
+
+
+def _placed(size: int, datatype: str = "FP32", **more: Any) -> Any:
+    """A request whose only input is in shared memory."""
+    return _with(lambda request: _set(request.inputs[0].parameters, _place("r", size)), _one(datatype, **more))
+
+
 REFUSED = [
     (_one(raw=b"123"), "shape_data_mismatch"),
     (_one(raw=b"12345"), "shape_data_mismatch"),
@@ -239,10 +273,16 @@ REFUSED = [
     (_one(shape=(1,) * 61, raw=b"1234"), "invalid_shape"),
     (_one(shape=(2**62, 2**62, 0), raw=b""), "invalid_shape"),
     (_with(lambda r: r.parameters["a"].SetInParent(), _one(raw=b"1234")), "wrong_type"),
+    (_placed(4, raw=b"1234"), "binary_size_mismatch"),
+    (_placed(4, fp32_contents=[1.0]), "conflicting_data"),
+    (_placed(3), "shape_data_mismatch"),
+    (_placed(5), "shape_data_mismatch"),
+    (_placed(3, "BYTES"), "shape_data_mismatch"),
+    (_placed(-1), "wrong_type"),
     (_with(lambda r: _set(r.inputs[0].parameters, {"shared_memory_region": {"string_param": "r"}}), _one()),
-     "shared_memory_unsupported"),
+     "missing_field"),
     (_with(lambda r: _set(r.outputs.add(name="y").parameters, {"shared_memory_region": {"string_param": "r"}}),
-           _one(raw=b"1234")), "shared_memory_unsupported"),
+           _one(raw=b"1234")), "missing_field"),
 ]  # fmt: skip
 
 

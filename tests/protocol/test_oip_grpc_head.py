@@ -25,8 +25,8 @@ def test_what_a_head_says() -> None:
     head = parse_head(_head(), raw=True)
     assert (head.model, head.version, head.parameters) == ("m", "2", {"timeout": 5000})
     assert head.inputs == (
-        GrpcInput("x", Datatype.FP32, (2, 3), b"", 24, walked=False),
-        GrpcInput("s", Datatype.BYTES, (4,), b"", 16, walked=True),
+        GrpcInput("x", Datatype.FP32, (2, 3), b"", 24, walked=False, place=None),
+        GrpcInput("s", Datatype.BYTES, (4,), b"", 16, walked=True, place=None),
     )
     assert head.outputs == (RequestedOutput("y", binary=True, parameters={"classification": 3}),)
 

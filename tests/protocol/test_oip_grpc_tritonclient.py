@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from changeover.protocol.oip import Place
 from changeover.protocol.oip_grpc import GrpcAsked, decode, encode_response
+from changeover.protocol.oip_places import Placed
 from changeover.tensors import Datatype, from_numpy
 from tests.protocol.test_oip_binary_tritonclient import _arrays, _same, _tensor
 
@@ -52,6 +54,23 @@ def test_what_tritonclient_asks_for_is_read() -> None:
     assert asked.request.parameters == own | sequence | {"priority": 3, "timeout": 900}
     assert asked.request.outputs is not None
     assert [(o.name, dict(o.parameters)) for o in asked.request.outputs] == [("a", {}), ("b", {"classification": 2})]
+
+
+def test_shared_memory_of_tritonclient() -> None:
+    """Inputs and outputs in shared memory are read, and the outputs beside them are found by the client."""
+    given = InferInput("x", [4], "FP32")
+    given.set_shared_memory("region", 16, offset=32)
+    wanted = InferRequestedOutput("y")
+    wanted.set_shared_memory("region", 8)
+    asked = _sent([given], [wanted]).request
+    assert list(asked.places) == [(0, Place("region", 32, 16))]
+    assert asked.outputs is not None
+    assert asked.outputs[0].place == Place("region", 0, 8)
+    outputs = [Placed("y", Datatype.FP32, (2,), b"", Place("region", 0, 8)), from_numpy("other", np.arange(3))]
+    response = service_pb2.ModelInferResponse.FromString(b"".join(encode_response("m", "3", "", outputs)))
+    result = InferResult(response)
+    assert result.as_numpy("other").tolist() == [0, 1, 2]
+    assert result.get_output("y").parameters["shared_memory_region"].string_param == "region"
 
 
 @pytest.mark.parametrize("datatype", Datatype)

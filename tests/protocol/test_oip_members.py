@@ -17,7 +17,6 @@ from changeover.protocol.oip_members import (
     check_tensor_count,
     datatype_of,
     integer,
-    refuse_shared_memory,
     shape_of,
     text_of,
 )
@@ -88,7 +87,6 @@ def test_names_are_read() -> None:
         ),
         (check_input_once, ("a", {"b"}, "x"), ("a", {"a"}, "x"), "duplicate_input"),
         (check_output_once, ("a", {"b"}, "x"), ("a", {"a"}, "x"), "duplicate_output"),
-        (refuse_shared_memory, ({"other": 1}, "x"), ({"shared_memory_region": "r"}, "x"), "shared_memory_unsupported"),
         (check_content, ("x", Datatype.BOOL, (2,), b"\0\1"), ("x", Datatype.BOOL, (2,), b"\0\2"), "value_out_of_range"),
         (
             check_content,

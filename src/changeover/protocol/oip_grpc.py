@@ -12,8 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from changeover.errors import InvalidRequest
-from changeover.protocol.oip import InferRequest
-from changeover.protocol.oip_binary import Layout
+from changeover.protocol.oip import InferRequest, Place
 from changeover.protocol.oip_grpc_head import GrpcHead, GrpcInput, parse_head
 from changeover.protocol.oip_grpc_messages import Parameter, as_parameters, encode
 from changeover.protocol.oip_grpc_wire import (
@@ -26,7 +25,8 @@ from changeover.protocol.oip_grpc_wire import (
     wrong_form,
 )
 from changeover.protocol.oip_members import check_content
-from changeover.tensors import Raw, Tensor
+from changeover.protocol.oip_places import Placed, place_parameters
+from changeover.tensors import Datatype, Raw, Tensor
 
 _MODEL, _VERSION, _ID, _RAW = 0x0A, 0x12, 0x1A, 0x3A  # tags of a request's fields
 _OF_REQUEST = "inference.ModelInferRequest"
@@ -36,6 +36,8 @@ _STREAMED = 2  # of the response in a message of a stream
 _KEPT_HEAD = 1024  # bytes: longer heads hold data of their own, and seldom come twice
 _NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 _keep_head = lru_cache(128)(parse_head)
+
+Layout = tuple[str, Datatype, tuple[int, ...], Place | None]  # name, datatype, shape, place of one output
 
 
 class GrpcAsked(NamedTuple):
@@ -91,6 +93,7 @@ def decode(body: memoryview) -> GrpcAsked:
     head: Raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     parsed = _keep_head(bytes(head), bool(raws)) if len(head) <= _KEPT_HEAD else parse_head(head, bool(raws))
     request = InferRequest(request_id, _bind(parsed, raws), parsed.outputs, parsed.parameters, binary_output=True)
+    request.places = parsed.places
     return GrpcAsked(parsed.model, parsed.version, request)
 
 
@@ -128,13 +131,19 @@ def _bind(head: GrpcHead, raws: list[memoryview]) -> list[Tensor]:
     """Give a head's inputs their data."""
     if not raws:
         return [Tensor(given.name, given.datatype, given.shape, given.inline) for given in head.inputs]
-    if len(raws) != len(head.inputs):
-        message = f"expected as many raw_input_contents as inputs, {len(head.inputs)}, got {len(raws)}"
+    expected = len(head.inputs) - len(head.places)
+    if len(raws) != expected:
+        message = f"expected as many raw_input_contents as inputs that are in the message, {expected}, got {len(raws)}"
         raise InvalidRequest(message, reason="binary_size_mismatch")
-    return [_raw(given, data, index) for index, (given, data) in enumerate(zip(head.inputs, raws, strict=True))]
+    inputs, rest = [], iter(enumerate(raws))
+    for given in head.inputs:
+        data: Raw = given.inline if given.place is not None else _checked(given, *next(rest))
+        inputs.append(Tensor(given.name, given.datatype, given.shape, data))
+    return inputs
 
 
-def _raw(given: GrpcInput, data: memoryview, index: int) -> Tensor:
+def _checked(given: GrpcInput, index: int, data: memoryview) -> memoryview:
+    """The raw bytes of an input, which fit its shape."""
     size = len(data)
     if size < given.size or (given.datatype.itemsize and size > given.size):
         expected = f"expected {given.size} bytes{'' if given.datatype.itemsize else ' or more'}"
@@ -142,7 +151,7 @@ def _raw(given: GrpcInput, data: memoryview, index: int) -> Tensor:
         raise InvalidRequest(message, reason="shape_data_mismatch")
     if given.walked:
         check_content(given.name, given.datatype, given.shape, data)
-    return Tensor(given.name, given.datatype, given.shape, data)
+    return data
 
 
 def encode_response(
@@ -162,9 +171,11 @@ def encode_response(
         parameters: of the answer, such as `triton_final_response`.
 
     Returns:
-        The chunks of the message. All outputs go in raw form, as their own data, not a copy.
+        The chunks of the message. All outputs go in raw form, as their own data, not a copy; one in shared memory is
+        empty there.
     """
-    head = encode_head(model, version, tuple([(t.name, t.datatype, t.shape, len(t.data)) for t in outputs]))
+    layouts = [(t.name, t.datatype, t.shape, t.place if isinstance(t, Placed) else None) for t in outputs]
+    head = encode_head(model, version, tuple(layouts))
     if request_id:
         head += write_text(_ANSWERED_ID, request_id)
     if parameters:
@@ -193,6 +204,9 @@ def stream_error(sentence: str, answer: Mapping[str, Any]) -> bytes:
 @lru_cache(256)
 def encode_head(model: str, version: str, outputs: tuple[Layout, ...]) -> bytes:
     """All of a response but its id and its data."""
-    heads = [{"name": name, "datatype": datatype.name, "shape": shape} for name, datatype, shape, _ in outputs]
-    values = {"model_name": model, "model_version": version, "outputs": heads}
-    return encode(_RESPONSE, values)
+    heads: list[dict[str, Any]] = []
+    for name, datatype, shape, place in outputs:
+        heads.append({"name": name, "datatype": datatype.name, "shape": shape})
+        if place is not None:
+            heads[-1]["parameters"] = as_parameters(place_parameters(place))
+    return encode(_RESPONSE, {"model_name": model, "model_version": version, "outputs": heads})

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from changeover.errors import InvalidRequest
-from changeover.protocol.oip import MAX_BYTES_ELEMENTS, RequestedOutput
+from changeover.protocol.oip import MAX_BYTES_ELEMENTS, Place, RequestedOutput
 from changeover.protocol.oip_grpc_contents import raw_data
 from changeover.protocol.oip_grpc_messages import chosen, read
 from changeover.protocol.oip_grpc_scalars import SCALARS
@@ -30,10 +30,10 @@ from changeover.protocol.oip_members import (
     check_tensor_count,
     datatype_of,
     missing,
-    refuse_shared_memory,
     shape_of,
     text_of,
 )
+from changeover.protocol.oip_places import check_place, place_of
 from changeover.tensors import Datatype, Raw
 
 _BYTES = Datatype.BYTES
@@ -65,6 +65,7 @@ class GrpcInput(msgspec.Struct, frozen=True):
         inline: the raw bytes of its typed contents.
         size: bytes it must have in raw form; for BYTES at least so many.
         walked: its raw bytes must be looked at too (BOOL, BYTES).
+        place: where it is instead, in shared memory.
     """
 
     name: str
@@ -73,6 +74,7 @@ class GrpcInput(msgspec.Struct, frozen=True):
     inline: Raw
     size: int
     walked: bool
+    place: Place | None
 
 
 class GrpcHead(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ class GrpcHead(msgspec.Struct, frozen=True):
         model: name of the model.
         version: the version asked for, "" for none.
         inputs: its inputs, in the order of their raw contents.
-        outputs: as in `InferRequest`, like `parameters`.
+        outputs: as in `InferRequest`, like `parameters` and `places`.
     """
 
     model: str
@@ -90,6 +92,7 @@ class GrpcHead(msgspec.Struct, frozen=True):
     inputs: tuple[GrpcInput, ...]
     outputs: tuple[RequestedOutput, ...] | None
     parameters: Mapping[str, object]
+    places: tuple[tuple[int, Place], ...]
 
 
 def parse_head(head: Raw, raw: bool) -> GrpcHead:
@@ -105,12 +108,14 @@ def parse_head(head: Raw, raw: bool) -> GrpcHead:
     """
     fields = Fields()
     members = read(_TABLE, memoryview(head), fields)
+    inputs = _inputs(members["inputs"], raw, fields)
     return GrpcHead(
         model=members["model_name"],
         version=members["model_version"],
-        inputs=_inputs(members["inputs"], raw, fields),
+        inputs=inputs,
         outputs=_outputs(members["outputs"]),
         parameters=_parameters(members["parameters"], "request"),
+        places=tuple([(index, given.place) for index, given in enumerate(inputs) if given.place is not None]),
     )
 
 
@@ -124,13 +129,7 @@ def _inputs(given: Sequence[dict[str, Any]], raw: bool, fields: Fields) -> tuple
         if taken.datatype is _BYTES:
             elements += math.prod(taken.shape)
         check_input_once(taken.name, inputs, where)
-        contents = members["contents"]
-        if raw and contents:
-            message = f"{where}: expected either contents or raw_input_contents, got both"
-            raise InvalidRequest(message, reason="conflicting_data")
-        if not raw:
-            taken = _with_data(taken, contents, where, fields)
-        inputs[taken.name] = taken
+        inputs[taken.name] = _with_data(taken, members["contents"], raw, where, fields)
     return tuple(inputs.values())
 
 
@@ -138,13 +137,20 @@ def _input(members: Mapping[str, Any], where: str, room: int) -> GrpcInput:
     name, datatype, shape = text_of(members, "name", where), datatype_of(members, where), shape_of(members, where)
     count = math.prod(shape)
     check_bytes_elements(datatype, count, where, room)
-    refuse_shared_memory(_parameters(members["parameters"], where), where)
+    place = place_of(_parameters(members["parameters"], where), where)
+    if place is not None:
+        check_place(place, datatype, count, where)
     # An element of BYTES has at least its length.
-    return GrpcInput(name, datatype, shape, b"", count * (datatype.itemsize or 4), datatype in _WALKED)
+    return GrpcInput(name, datatype, shape, b"", count * (datatype.itemsize or 4), datatype in _WALKED, place)
 
 
-def _with_data(given: GrpcInput, contents: Sequence[memoryview], where: str, fields: Fields) -> GrpcInput:
-    """An input with its typed contents."""
+def _with_data(given: GrpcInput, contents: Sequence[memoryview], raw: bool, where: str, fields: Fields) -> GrpcInput:
+    """An input with its typed contents; it must have its data in one place."""
+    if contents and (raw or given.place is not None):
+        other = "raw_input_contents" if given.place is None else "parameters.shared_memory_region"
+        raise InvalidRequest(f"{where}: expected either contents or {other}, got both", reason="conflicting_data")
+    if raw or given.place is not None:
+        return given
     if not contents:
         raise missing("contents", where)
     data = raw_data(contents, given.datatype, math.prod(given.shape), f"{where}.contents", fields)
@@ -158,9 +164,9 @@ def _outputs(given: Sequence[dict[str, Any]]) -> tuple[RequestedOutput, ...] | N
     for index, members in enumerate(given):
         where = f"outputs[{index}]"
         name, parameters = members["name"], _parameters(members["parameters"], where)
-        refuse_shared_memory(parameters, where)
+        place = place_of(parameters, where)
         check_output_once(name, outputs, where)
-        outputs[name] = RequestedOutput(name, binary=True, parameters=parameters)
+        outputs[name] = RequestedOutput(name, place is None, parameters, place)
     return tuple(outputs.values()) or None
 
 

@@ -29,7 +29,7 @@ from changeover.protocol.oip_members import (
     shape_of,
     text_of,
 )
-from changeover.protocol.oip_places import place_of
+from changeover.protocol.oip_places import check_place, place_of
 from changeover.protocol.oip_values import decode_values
 from changeover.tensors import Datatype
 
@@ -135,14 +135,11 @@ def _input(members: Mapping[str, object], where: str, at: int, room: int) -> Inp
 
 def _elsewhere(head: InputHead, data: object, parameters: Mapping[str, object], where: str) -> InputHead:
     """The head of an input in shared memory, which has its data nowhere else and is as large as its shape."""
-    place, count = head.place, math.prod(head.shape)
     if data is not None or "binary_data_size" in parameters:
         message = f"{where}: expected either data or parameters.shared_memory_region, got both"
         raise InvalidRequest(message, reason="conflicting_data")
-    least, exact = count * (head.datatype.itemsize or 4), bool(head.datatype.itemsize)
-    if place is not None and (place.size < least or (exact and place.size > least)):
-        expected = f"{least} bytes{'' if exact else ' or more'} ({count} x {head.datatype.name})"
-        raise refusal(f"{where}.parameters.shared_memory_byte_size", expected, place.size, "shape_data_mismatch")
+    if head.place is not None:
+        check_place(head.place, head.datatype, math.prod(head.shape), where)
     return head
 
 

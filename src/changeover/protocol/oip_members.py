@@ -113,13 +113,6 @@ def check_output_once(name: str, seen: Container[str], where: str) -> None:
         raise InvalidRequest(message, reason="duplicate_output")
 
 
-def refuse_shared_memory(parameters: Mapping[str, object], where: str) -> None:
-    """Refuse a tensor whose data is elsewhere."""
-    if "shared_memory_region" in parameters:
-        message = f"{where}: shared memory regions are not supported: send the data in the request"
-        raise InvalidRequest(message, reason="shared_memory_unsupported")
-
-
 def check_content(name: str, datatype: Datatype, shape: tuple[int, ...], data: Raw) -> None:
     """Check what the size alone does not tell: the lengths in BYTES, and that BOOL is made of 0 and 1."""
     if datatype is _BYTES:

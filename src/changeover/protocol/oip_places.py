@@ -12,7 +12,7 @@ from typing import Any
 
 from changeover.protocol.oip import Place, refusal
 from changeover.protocol.oip_members import integer, missing
-from changeover.tensors import Tensor
+from changeover.tensors import Datatype, Tensor
 
 
 @dataclass(slots=True)
@@ -48,6 +48,14 @@ def _number(parameters: Mapping[str, object], name: str, where: str) -> int:
     if number is None or not 0 <= number < 1 << 62:
         raise refusal(f"{where}.parameters.{name}", "an integer >= 0", value)
     return number
+
+
+def check_place(place: Place, datatype: Datatype, count: int, where: str) -> None:
+    """Refuse a place that is not as large as the `count` elements that are said to be in it."""
+    least, exact = count * (datatype.itemsize or 4), bool(datatype.itemsize)
+    if place.size < least or (exact and place.size > least):
+        expected = f"{least} bytes{'' if exact else ' or more'} ({count} x {datatype.name})"
+        raise refusal(f"{where}.parameters.{_SIZE}", expected, place.size, "shape_data_mismatch")
 
 
 def place_parameters(place: Place) -> dict[str, Any]:
