@@ -45,6 +45,11 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"settle": "soon"}, "invalid_setting"),
         ({"keep_versions": -1}, "invalid_setting"),
         ({"cache_limit": "-1"}, "invalid_setting"),
+        ({"model_control": "always"}, "invalid_setting"),
+        ({"load_model": "m"}, "invalid_setting"),
+        ({"load_model": "m", "model_control": "none"}, "invalid_setting"),
+        ({"poll_interval": 0}, "invalid_setting"),
+        ({"poll_interval": "nan"}, "invalid_setting"),
         ({"gateways": 0}, "invalid_setting"),
         ({"gateways": "-1"}, "invalid_setting"),
         ({"gateways": "many"}, "invalid_setting"),
@@ -127,3 +132,10 @@ def test_auto_is_settled_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, {}, {"gateways": "auto"}),
     ):
         assert from_sources(flags, environment, file).to_dict()["gateways"] == 4
+
+
+def test_an_explicit_server_names_what_it_loads_at_the_start() -> None:
+    """With commas between the names; nothing is named where nothing is said."""
+    found = from_sources({"model_control": "explicit", "load_model": "a, b,,c"}, {})
+    assert (found.explicit, found.wanted) == (True, ("a", "b", "c"))
+    assert (Settings().model_control, Settings().explicit, Settings().wanted) == ("poll", False, ())

@@ -16,6 +16,7 @@ ChangeoverError                     reason, fault
 └── ServerError      (server)       the server cannot answer now
     ├── Overloaded                  a queue is full; retry after `retry_after` seconds
     ├── ModelNotReady               the model has no worker that can answer
+    ├── Unavailable                 it is not done here, or whoever does it is away for the moment
     ├── DeadlineExceeded            not answered in the time the caller gave
     └── Internal                    a defect or a broken part of the server
 ```
@@ -139,6 +140,12 @@ class ModelNotReady(ServerError):
     def __init__(self, message: str, *, reason: str | None = None, retry_after: int = 1) -> None:
         super().__init__(message, reason=reason)
         self.retry_after = retry_after
+
+
+class Unavailable(ServerError):
+    """It is not done here, as the server is set up, or whoever does it is away for the moment."""
+
+    default_reason = "unavailable"
 
 
 class DeadlineExceeded(ServerError):

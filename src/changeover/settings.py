@@ -16,6 +16,7 @@ from changeover.loopback import is_loopback
 
 MIB = 1 << 20
 AUTO = "auto"
+MODEL_CONTROL = ("none", "explicit", "poll")
 _CORES_A_GATEWAY = 3
 
 
@@ -35,6 +36,10 @@ class Settings:
     Attributes:
         repository: folder with `NAME/VERSION/model.onnx`; None serves only what was pushed.
         state_dir: journal, sealed artifacts and the optimised-model cache.
+        model_control: what of the repository is served: `none`, what lies there at the start; `explicit`, what calls
+            load; `poll`, what lies there, as it changes.
+        load_model: names of models that an explicit server loads at the start, with commas between them; `*` for all.
+        poll_interval: longest time between two readings of the repository, where the system tells of no change.
         gateways: processes that take requests in; `auto` is settled once, from the cores this process may use.
         drain_deadline: longest time that answering what is in flight may take at shutdown or release.
         default_timeout: a request's deadline when its client names none.
@@ -53,6 +58,9 @@ class Settings:
 
     repository: str | None = None
     state_dir: str = ".changeover"
+    model_control: str = "poll"
+    load_model: str | None = None
+    poll_interval: float = 5.0
     host: str = "127.0.0.1"
     http_port: int = 8000
     grpc_port: int = 8001
@@ -85,6 +93,16 @@ class Settings:
     def scheme(self) -> str:
         """`https` with a certificate, else `http`."""
         return "http" if self.tls_cert is None else "https"
+
+    @property
+    def explicit(self) -> bool:
+        """Whether models are loaded and unloaded by calls, and by nothing else."""
+        return self.model_control == "explicit"
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The models of `load_model`."""
+        return tuple(name.strip() for name in (self.load_model or "").split(",") if name.strip())
 
     @property
     def state(self) -> Path:
@@ -149,8 +167,24 @@ def _checked(settings: Settings) -> Settings:
     for name in ("keep_versions", "cache_limit"):
         if getattr(settings, name) < 0:
             raise InvalidRequest(f"setting {name}: give 0 or more", reason="invalid_setting")
+    _check_model_control(settings)
     _check_access(settings)
     return settings
+
+
+def _check_model_control(settings: Settings) -> None:
+    if settings.model_control not in MODEL_CONTROL:
+        raise InvalidRequest(
+            f"setting model_control: {settings.model_control!r} is none of {', '.join(MODEL_CONTROL)}",
+            reason="invalid_setting",
+        )
+    if settings.load_model is not None and settings.model_control != "explicit":
+        raise InvalidRequest(
+            "setting load_model: it needs model_control explicit; otherwise the repository is served anyway",
+            reason="invalid_setting",
+        )
+    if not settings.poll_interval > 0:
+        raise InvalidRequest("setting poll_interval: give more than 0 seconds", reason="invalid_setting")
 
 
 def _check_access(settings: Settings) -> None:

@@ -66,10 +66,10 @@ class Client:
 class House:
     """A service over a repository, and its client."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
         self.repository = folder / "models"
         self.repository.mkdir()
-        self.stage = Stage(folder, repository=str(self.repository), settle=0.05)
+        self.stage = Stage(folder, repository=str(self.repository), settle=0.05, **settings)
         (folder / "incoming").mkdir()
         self.fleet = MemoryFleet()
         self.journal: ScriptedJournal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from changeover.controller import service as service_module
+from changeover.controller import follower
 from changeover.controller.service import Service
 from changeover.errors import Internal
 from changeover.lifecycle import seal
@@ -36,7 +36,7 @@ class FullDisk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
     made = FullDisk()
     monkeypatch.setattr(seal, "seal_folder", made.seal_folder)
-    monkeypatch.setattr(service_module, "_AGAIN", 0.05)
+    monkeypatch.setattr(follower, "_AGAIN", 0.05)
     return made
 
 

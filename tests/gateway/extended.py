@@ -21,7 +21,7 @@ def http_app(here: Stage, guard: Guard | None = None) -> HttpApp:
     finalize(here, os.close, memory)
     common = Common(Board(memory))
     extensions = Extensions(here.models, common, Regions(common, 1 << 20, enabled=False), 0)
-    return HttpApp(here.pipeline, here.models, extensions, guard)
+    return HttpApp(here.pipeline, here.models, extensions, here.repository, guard)
 
 
 def ask(here: Stage, method: str, path: str, guard: Guard | None = None, body: bytes = b"", **changes: Any) -> Request:

@@ -18,6 +18,7 @@ from changeover.gateway.admission import Room
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
+from changeover.gateway.repository import Repository
 from changeover.tensors import Datatype
 from changeover.transport import channel, page
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
@@ -148,6 +149,7 @@ class Stage:
         self.models = Models(RoutePage(self.page_fd), TableStore(self.store_fd), self.told.append)
         self.pipeline = Pipeline(self.models, Room(queue_limit, delay), timeout)
         self.models.serve_with(self.pipeline)
+        self.repository = Repository(self.told.append, explicit=True)
         self._next = 100
 
     def heard(self, kind: Kind) -> list[Any]:

@@ -75,7 +75,7 @@ def test_log_settings_of_one_gateway_are_those_of_all(caplog: pytest.LogCaptureF
                     for place, common in enumerate(commons)
                 ]
                 request = Request(b'{"log_verbose_level": 1, "log_warning": false}', path="/v2/logging")
-                HttpApp(here.pipeline, here.models, apps[0])(request)  # type: ignore[arg-type]
+                HttpApp(here.pipeline, here.models, apps[0], here.repository)(request)  # type: ignore[arg-type]
                 assert (request.status, request.json()["log_verbose_level"]) == (200, 1)
                 assert root.level == logging.DEBUG
                 log = logging.getLogger("changeover.test")

@@ -14,7 +14,7 @@ import pytest
 from changeover.errors import Internal, ModelRejected
 from changeover.lifecycle.artifacts import digests, verify_sealed
 from changeover.lifecycle.contents import DEFAULT_LIMITS, SealLimits
-from changeover.lifecycle.seal import seal_file, seal_folder, seal_tar
+from changeover.lifecycle.seal import seal_file, seal_folder, seal_parts, seal_tar
 from tests.lifecycle.onnx_files import linear, write
 from tests.small_disk import small_disk
 
@@ -287,3 +287,13 @@ def test_a_file_that_goes_while_it_is_listed_is_a_refusal(
 
     monkeypatch.setattr(os, "scandir", lambda of: Vanishing(of) if isinstance(of, int) else real(of))
     assert refusal(folder, store) == "source_unreadable"
+
+
+def test_files_that_came_with_a_call(store: Path) -> None:
+    """By their names, which may be refused as in any other source."""
+    made = seal_parts({"model.onnx": b"bytes", "more/data": b"x"}, store)
+    assert [(file.name, file.size) for file in made.manifest.files] == [("model.onnx", 5), ("more/data", 1)]
+    for parts, reason in (({"../up": b"", "model.onnx": b""}, "artifact_name"), ({"data": b""}, "artifact_no_model")):
+        with pytest.raises(ModelRejected) as caught:
+            seal_parts(parts, store)
+        assert caught.value.reason == reason

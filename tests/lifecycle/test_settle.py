@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.lifecycle.settle import Doubt, Settler, ends_as_told, inspect
-from changeover.lifecycle.source import FileStamp, Snapshot, stamps
+from changeover.lifecycle.settle import Doubt, Settler, ends_as_told, inspect, is_still
+from changeover.lifecycle.source import MODEL_FILE, FileStamp, Snapshot, stamps
 from tests.lifecycle.onnx_files import linear, write
 
 MODEL = linear().SerializeToString()
@@ -180,3 +180,17 @@ def test_every_cut_inside_the_graph_is_noticed(cut: int) -> None:
 def test_any_bytes_get_an_answer(data: bytes) -> None:
     """No input loops for ever or raises."""
     assert ends_as_told(io.BytesIO(data), len(data)) in (True, False)
+
+
+def test_a_folder_that_nobody_watched(tmp_path: Path) -> None:
+    """It is still when nothing changed for so long, no file has a temporary name, and none is open for writing."""
+    folder = write(tmp_path / "1", linear())
+    assert is_still(folder, 0.0)
+    assert not is_still(folder, 60.0)
+    with (folder / MODEL_FILE).open("ab"):
+        assert not is_still(folder, 0.0)
+    (folder / "weights.part").touch()
+    assert not is_still(folder, 0.0)
+    (folder / "weights.part").unlink()
+    (folder / MODEL_FILE).write_bytes((folder / MODEL_FILE).read_bytes()[:-3])
+    assert not is_still(folder, 0.0), "a cut-off file is waited for"

@@ -234,7 +234,7 @@ class MemoryFleet:
         table = self.in_force(word)
         if table is None:
             self.broken.append(f"epoch {epoch} has no table")
-        elif table.active not in self.proven or table.active not in self.alive:
+        elif table.loadings and (table.active not in self.proven or table.active not in self.alive):
             self.broken.append(f"epoch {epoch} serves {table.active}, which is not proven or not alive")
         self.point(f"after store {epoch}")
         return StoreTimes(before, after)

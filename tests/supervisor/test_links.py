@@ -84,6 +84,37 @@ def test_descriptors_that_nobody_asked_for_are_closed(house: House) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_question_goes_with_its_descriptors(house: House) -> None:
+    """From a gateway to the controller, who gets copies; nothing is kept here, so that the end of either shows."""
+    controller, gateway = house.member(Role.CONTROLLER), house.member(Role.GATEWAY)
+    before = len(os.listdir("/proc/self/fd"))
+    reader, writer = os.pipe()
+    house.say(gateway, Frame(Kind.ASK, b"{}", target=CONTROLLER, fds=[reader, writer]))
+    os.close(reader)
+    os.close(writer)
+    heard = house.ends[controller.number].receive()
+    assert heard is not None
+    assert (heard.kind, heard.source, len(heard.fds)) == (Kind.ASK, gateway.number, 2)
+    os.write(heard.fds[1], b"x")
+    os.close(heard.fds[1])
+    assert os.read(heard.fds[0], 2) + os.read(heard.fds[0], 2) == b"x"
+    os.close(heard.fds[0])
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_question_without_a_controller_ends(house: House) -> None:
+    """Its socket is closed, which the gateway hears at once; more descriptors than a question has are nonsense."""
+    gateway = house.member(Role.GATEWAY)
+    reader, writer = os.pipe()
+    house.say(gateway, Frame(Kind.ASK, b"{}", target=CONTROLLER, fds=[writer]))
+    os.close(writer)
+    assert os.read(reader, 1) == b""
+    assert not gateway.reaped
+    house.say(gateway, Frame(Kind.ASK, b"{}", target=CONTROLLER, fds=[reader] * 3))
+    assert gateway.reaped
+    os.close(reader)
+
+
 def test_what_a_gateway_says_to_the_controller_arrives(house: House) -> None:
     """With its number as the source, whatever it wrote there."""
     controller, gateway = house.member(Role.CONTROLLER), house.member(Role.GATEWAY)

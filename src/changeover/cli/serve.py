@@ -40,6 +40,17 @@ class Flags:
     gateways: Annotated[
         str | None, typer.Option(metavar="N", help="Gateway processes, or auto: a third of the cores (default auto).")
     ] = None
+    model_control: Annotated[
+        str | None,
+        typer.Option(metavar="none|explicit|poll", help="What of the repository is served, and when (default poll)."),
+    ] = None
+    load_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With explicit: load this model at the start, * for all; may be repeated."),
+    ] = None
+    poll_interval: Annotated[
+        float | None, typer.Option(metavar="S", help="With poll: seconds between two looks at most (default 5).")
+    ] = None
     verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None
     token_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Who may do what: SCOPE[,SCOPE] TOKEN [NAME] a line.")
@@ -79,7 +90,8 @@ def serve(
 
         changeover serve models/ --host 0.0.0.0 --token-file tokens --tls-cert server.pem --tls-key server.key
     """
-    settings = _settings(asdict(flags), config)
+    named = ",".join(flags.load_model) if flags.load_model else None
+    settings = _settings(asdict(flags) | {"load_model": named}, config)
     os.environ.pop("CHANGEOVER_TOKEN", None)  # a client's: no process of the server has a use for it
     sys.stdout.flush()
     command = [sys.executable, "-m", "changeover.supervisor", json.dumps(settings.to_dict())]

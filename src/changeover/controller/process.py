@@ -19,6 +19,7 @@ from setproctitle import setproctitle
 
 from changeover.access import guard_of
 from changeover.controller.api import make_app
+from changeover.controller.desk import Desk
 from changeover.controller.faults import read_faults
 from changeover.controller.fleet import Fleet
 from changeover.controller.members import GatewayState
@@ -32,7 +33,7 @@ from changeover.telemetry import logs
 from changeover.tls import context_of
 from changeover.transport.child import arguments, introduce
 from changeover.transport.exits import EXIT_CONFIGURATION
-from changeover.transport.link import Frame, Link, LinkClosed
+from changeover.transport.link import Frame, Kind, Link, LinkClosed
 from changeover.transport.page import RoutePage, TableStore
 
 _THREADS = 4
@@ -91,13 +92,15 @@ async def _run(link: Link, welcome: Frame, journal: Journal, page: RoutePage, te
     with os.fdopen(known) as file:
         file.seek(0)
         fleet.take_over(json.load(file))
-    fleet.news.listen = lambda: _hear(link, fleet)
-    asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet)
+    desk = Desk()
+    fleet.news.listen = lambda: _hear(link, fleet, desk)
+    asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet, desk)
     service = Service(settings, journal, fleet, term)
     server = _server(settings, service)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(service.run())
         await service.taken_over.wait()
+        tasks.create_task(desk.run(service.loads))
         tasks.create_task(server.serve(sockets=[socket.socket(fileno=control)]))
 
 
@@ -111,12 +114,15 @@ def _server(settings: Settings, service: Service) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _hear(link: Link, fleet: Fleet) -> None:
+def _hear(link: Link, fleet: Fleet, desk: Desk) -> None:
     try:
         if link.wants_write:
             link.flush()
         while (message := link.receive()) is not None:
-            fleet.hear(message)
+            if message.kind is Kind.ASK:
+                desk.take(message)
+            else:
+                fleet.hear(message)
     except LinkClosed:
         os._exit(1)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from changeover.controller import rollout_view
 from changeover.controller.bodies import Explanation, RolloutBody, RolloutStatus, StartBody
 from changeover.controller.explanation import explained
 from changeover.errors import Conflict, InvalidRequest, NotFound
-from changeover.lifecycle import artifacts, seal
+from changeover.lifecycle import artifacts, seal, settle
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.records.certificate import VersionRef
@@ -168,7 +167,7 @@ class Steering:
         folder = version_folder(Path(self._settings.repository), model, number)
         if not folder.is_dir():
             return None
-        if _youngest(folder) > time.time() - self._settings.settle:
+        if not settle.is_still(folder, self._settings.settle):
             raise Conflict(f"{folder.name} of {model} is being written; try again in a moment", reason="not_settled")
         artifact = seal.seal_folder(folder, self._store)
         if not artifact.digest.startswith(digest):
@@ -186,11 +185,6 @@ def _check_news(driver: Driver, offer: Offer) -> None:
             f"{driver.model}: version {offer.version} is on its way already, as {current.id}",
             reason="already_under_way",
         )
-
-
-def _youngest(folder: Path) -> float:
-    """Time of the last change of anything in a folder."""
-    return max(path.lstat().st_ctime for path in [folder, *folder.rglob("*")])
 
 
 def version_asked(asked: str | int) -> tuple[int, str]:
@@ -221,13 +215,13 @@ def buckets_of(weight: str | float) -> int:
     return round(buckets)
 
 
-def merged(plan: Plan, fields: dict[str, object]) -> Plan:
+def merged(plan: Plan, fields: Mapping[str, object]) -> Plan:
     """A plan in which some fields count over its own; a list, such as `steps`, counts as a whole.
 
     Raises:
         InvalidPlan: a field is unknown or wrong.
     """
-    return plan_of(_over(msgspec.to_builtins(plan), fields), "plan") if fields else plan
+    return plan_of(_over(msgspec.to_builtins(plan), dict(fields)), "plan") if fields else plan
 
 
 def _over(below: object, above: object) -> object:

@@ -18,6 +18,7 @@ from changeover.errors import (
     Overloaded,
     TooLarge,
     Unauthenticated,
+    Unavailable,
 )
 from changeover.gateway.door.request import HttpRequest
 
@@ -31,6 +32,7 @@ _STATUS: Final = (
     (Conflict, 409),
     (Overloaded, 503),
     (ModelNotReady, 503),
+    (Unavailable, 503),
     (DeadlineExceeded, 504),
 )
 

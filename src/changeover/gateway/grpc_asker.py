@@ -16,6 +16,7 @@ from changeover.errors import (
     Overloaded,
     TooLarge,
     Unauthenticated,
+    Unavailable,
 )
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status, reason_field
@@ -33,6 +34,7 @@ _STATUS: Final = (
     (Conflict, Status.FAILED_PRECONDITION),
     (Overloaded, Status.UNAVAILABLE),
     (ModelNotReady, Status.UNAVAILABLE),
+    (Unavailable, Status.UNAVAILABLE),
     (DeadlineExceeded, Status.DEADLINE_EXCEEDED),
 )
 """`UNAVAILABLE` for what may be well a moment later: it is the code that clients' retry policies name. What is too

@@ -8,18 +8,24 @@ from typing import Final, NamedTuple
 from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, NotFound, TooLarge
 from changeover.gateway.answers import JSON, error_answer, json_answer
-from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, target_of
+from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, known, target_of
 from changeover.gateway.door.limits import SMALL_BODY
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.extensions import Extensions
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
+from changeover.gateway.repository import Repository
+from changeover.gateway.repository_http import INDEX, LOAD, UNLOAD, RepositoryCalls
 from changeover.loopback import check_local
 
 _SMALL = f"{{}} takes no body over {SMALL_BODY} bytes, and none whose length is not told"
-_ROUTES = "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer"
+_ROUTES = (
+    "GET /v2, /v2/health/live, /v2/health/ready, /v2/models/M[/versions/V][/ready], POST …/infer, /v2/repository/index"
+)
 _READ: Final = ("GET", "HEAD")
+_LARGE: Final = ("infer", LOAD)
+"""What takes a body as large as the port takes any."""
 
 
 class Endpoint(NamedTuple):
@@ -64,6 +70,7 @@ FIXED: Final = {
     "/v2/systemsharedmemory/unregister": Endpoint("region_unregister", Scope.INFER, "POST"),
     "/v2/cudasharedmemory/status": Endpoint("cuda_status", Scope.INFER),
     "/v2/cudasharedmemory/unregister": Endpoint("cuda_unregister", Scope.INFER, "POST"),
+    "/v2/repository/index": Endpoint(INDEX, Scope.INFER, "POST"),
 }
 """By path."""
 OF_A_MODEL: Final = {
@@ -81,6 +88,11 @@ OF_A_REGION: Final = {
     for what in ("status", "register", "unregister")
 }
 """By the kind of memory, and what follows `/v2/KIND/region/NAME`."""
+OF_THE_REPOSITORY: Final = {
+    "load": Endpoint(LOAD, Scope.ADMIN, "POST"),
+    "unload": Endpoint(UNLOAD, Scope.ADMIN, "POST"),
+}
+"""By what follows `/v2/repository/models/M`."""
 
 
 @lru_cache(1024)
@@ -93,6 +105,9 @@ def route(path: str) -> Route | None:
     if len(parts) == 6 and parts[3] == "region" and parts[1] == "v2" and parts[4]:
         of_a_region = OF_A_REGION.get(f"{parts[2]}/{parts[5]}")
         return Route(of_a_region, region=parts[4]) if of_a_region else None
+    if len(parts) == 6 and parts[:4] == ["", "v2", "repository", "models"] and parts[4]:
+        asked = OF_THE_REPOSITORY.get(parts[5])
+        return Route(asked, parts[4]) if asked else None
     if len(parts) < 4 or parts[:3] != ["", "v2", "models"] or not parts[3]:
         return None
     rest = parts[4:]
@@ -120,14 +135,22 @@ class HttpApp:
         pipeline: takes the inferences.
         models: what is served.
         extensions: answers what Triton has beyond the standard.
+        repository: is asked what concerns the model repository.
         guard: lets each request pass or not, by the scope of its endpoint; None lets all pass.
     """
 
-    def __init__(self, pipeline: Pipeline, models: Models, extensions: Extensions, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        models: Models,
+        extensions: Extensions,
+        repository: Repository,
+        guard: Guard | None = None,
+    ) -> None:
         self._guard = guard
         self._pipeline = pipeline
         self._models = models
-        self._extensions = sorted([*EXTENSIONS, *extensions.names])
+        self._extensions = sorted([*EXTENSIONS, *extensions.names, "model_repository"])
         self._handlers = {
             "server": self._server,
             "live": self._live,
@@ -136,12 +159,13 @@ class HttpApp:
             "model": self._model,
             "model_ready": self._model_ready,
             **extensions.handlers,
+            **RepositoryCalls(repository).handlers,
         }
 
     def admit(self, request: HttpRequest) -> None:
         """Answer what needs no look at the body: it is not taken in from callers who may not, and where none is due."""
         found = self._found(request)
-        if found is None or found.endpoint.what == "infer":
+        if found is None or found.endpoint.what in _LARGE:
             return
         length = request.headers.get(b"content-length")
         if length is None or int(length) > SMALL_BODY:
@@ -194,9 +218,12 @@ class HttpApp:
         json_answer(request, {"ready": ready}, 200 if ready else 503)
 
     def _list(self, request: HttpRequest, _: Route) -> None:
-        json_answer(request, {"models": sorted(self._models.by_name)})
+        json_answer(request, {"models": sorted(n for n, m in self._models.by_name.items() if not m.unloaded)})
 
     def _model_ready(self, request: HttpRequest, found: Route) -> None:
+        if known(self._models, found.model).unloaded:
+            json_answer(request, {"name": found.model, "ready": False}, 400)
+            return
         ready = target_of(self._models, found.model, found.version).batcher.channel is not None
         json_answer(request, {"name": found.model, "ready": ready}, 200 if ready else 503)
 

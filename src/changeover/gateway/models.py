@@ -232,7 +232,7 @@ class Models:
         if model is None:
             return
         try:
-            epoch = model.refresh().epoch
+            epoch = model.current().epoch
         except ChangeoverError as error:
             log.error("epoch %d of word %d: %s", message.epoch, message.word, error.message)  # noqa: TRY400
             return

@@ -33,6 +33,7 @@ from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.reporter import Reporter
+from changeover.gateway.repository import Repository
 from changeover.gateway.reservoir import on_sample
 from changeover.gateway.shared_memory import Regions
 from changeover.settings import Settings
@@ -45,6 +46,7 @@ from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame
 from changeover.transport.page import RoutePage, TableStore
 
 _REPORT = 0.25
+_PUSH_INSTEAD = ", which is body_limit; a larger model goes by `changeover push`, or into the repository"
 _JOIN_TIMEOUT = 5.0
 log = logging.getLogger("changeover.gateway")
 
@@ -85,6 +87,7 @@ class Gateway:
         self._extensions = Extensions(self._models, common, regions, welcome.json()["index"], verbose=settings.verbose)
         self._reporter = Reporter(self._models, self._send)
         self._models.on_report = self._reporter.report
+        self._repository = Repository(self._send, explicit=settings.explicit)
         self._doors = self._open_doors(socket.socket(fileno=http), socket.socket(fileno=grpc))
         self._stop = asyncio.Event()
         self._term = 0
@@ -101,11 +104,12 @@ class Gateway:
     def _open_doors(self, http: socket.socket, grpc: socket.socket) -> tuple[DoorServer, Http2Server]:
         """Both behind one guard and one budget of bytes; clients of gRPC want to be told that h2 is spoken."""
         settings = self._settings
-        limits = replace(Limits(), body_bytes=settings.body_limit, connections=_most_connections())
+        instead = _PUSH_INSTEAD if settings.explicit else ""
+        limits = replace(Limits(), body_bytes=settings.body_limit, instead=instead, connections=_most_connections())
         budget, shared = Budget(limits.gateway_bytes), settings.gateways > 1
         guard = guard_of(settings.token_file, settings.tls_client_ca)
         files = settings.tls_cert, settings.tls_key, settings.tls_client_ca
-        app = HttpApp(self._pipeline, self._models, self._extensions, guard)
+        app = HttpApp(self._pipeline, self._models, self._extensions, self._repository, guard)
         calls = GrpcApp(self._pipeline, self._models, guard)
         tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
         return (
@@ -123,6 +127,7 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._pipeline.watch()), tasks.create_task(self._report())]
             await self._stop.wait()
+            self._repository.stop()
             most, duck = self._settings.drain_deadline, self._settings.lame_duck
             leaving = [tasks.create_task(door.stop(most, last=True, duck_seconds=duck)) for door in self._doors]
             cut = sum([await door for door in leaving])

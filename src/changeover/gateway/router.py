@@ -83,6 +83,10 @@ class Table:
         self.record = record
         self.epoch = record.epoch
         self.targets = targets
+        self.candidate: Target | None = None
+        self.shielded: Target | None = None
+        if not targets:
+            return  # the model is unloaded, and nobody picks from this
         self.active = targets[record.active]
         self._ends = list(accumulate(count for count, _ in record.buckets))
         self._choices = [targets[loading] for _, loading in record.buckets]
@@ -90,7 +94,6 @@ class Table:
         # The active one last: it wins where the standby has the same number with other bytes.
         self.by_version = {e.version: targets[e.loading] for e in reversed(record.loadings)}
         self.by_version["active"] = self.active
-        self.candidate: Target | None = None
         if record.candidate is not None:
             self.candidate = self.by_version["candidate"] = targets[record.candidate]
         self.shielded = self.candidate if record.shield and self.candidate is not self.active else None
@@ -144,8 +147,32 @@ class Model:
         """Whether any table is."""
         return bool(self._words[self.word])
 
+    @property
+    def unloaded(self) -> bool:
+        """Whether the table seen last names no version."""
+        return self.table is not None and not self.table.targets
+
     def refresh(self) -> Table:
-        """The table in force.
+        """The table in force, which names a version that serves.
+
+        Raises:
+            ModelNotReady: none is, or this gateway has not got it.
+            NotFound: the model is unloaded.
+        """
+        epoch = self._words[self.word]
+        table = self.table
+        if table is not None and table.epoch == epoch and table.targets:
+            return table
+        table = self.current()
+        if not table.targets:
+            raise NotFound(
+                f"model {self.name!r} is unloaded: no version of it serves until it is loaded again",
+                reason="model_unloaded",
+            )
+        return table
+
+    def current(self) -> Table:
+        """The table in force, also one that names nothing.
 
         Raises:
             ModelNotReady: none is, or this gateway has not got it.
@@ -176,7 +203,7 @@ class Model:
         compares = len(table.targets) > 1
         for target in table.targets.values():
             target.ledger.step(table.epoch if compares else 0)
-        self._keep(private=any(entry.private for entry in table.record.loadings))
+        self._keep(private=not table.targets or any(entry.private for entry in table.record.loadings))
         self.mirror = _mirror(table)
         if self.mirror is not None:
             self.mirrors = [*self.mirrors[-1:], self.mirror]

@@ -7,10 +7,11 @@ source is read, and which are refused, is in `contents.py`.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,14 @@ def seal_file(source: IO[bytes], store: Path, limits: SealLimits = DEFAULT_LIMIT
     """Seal one ONNX file, read from a stream to its end. Raises as `seal_folder`."""
     with _sealing(store, limits) as sealing:
         sealing.add(MODEL_FILE, source)
+        return sealing.finish()
+
+
+def seal_parts(parts: Mapping[str, bytes], store: Path, limits: SealLimits = DEFAULT_LIMITS) -> Artifact:
+    """Seal files that came with a call, by their names. Raises as `seal_folder`, and for a name that is none."""
+    with _sealing(store, limits) as sealing:
+        for name, data in parts.items():
+            sealing.add(name, io.BytesIO(data))
         return sealing.finish()
 
 

@@ -13,12 +13,13 @@ import errno
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from changeover.lifecycle.source import MODEL_FILE, FileStamp, Snapshot
+from changeover.lifecycle.source import MODEL_FILE, FileStamp, Snapshot, stamps
 
 SETTLE_SECONDS: Final = 0.5
 """A copy of several files pauses between them for a few milliseconds, a writer's flush for less than this."""
@@ -120,6 +121,17 @@ def inspect(folder: Path, stamps: tuple[FileStamp, ...]) -> Doubt:
             if stamp.name == MODEL_FILE and not ends_as_told(file, stamp.size):
                 return Doubt.CUT_OFF
     return Doubt.NONE
+
+
+def is_still(folder: Path, seconds: float) -> bool:
+    """Whether a folder that nobody watched may be taken: unchanged for so long, and nothing looks half-written."""
+    changed = max(path.lstat().st_ctime for path in [folder, *folder.rglob("*")])
+    quiet = time.time() - changed
+    found = stamps(folder)
+    if quiet < seconds or not _could_settle(found):
+        return False
+    doubt = inspect(folder, found)
+    return doubt is Doubt.NONE or (doubt is Doubt.CUT_OFF and quiet >= PATIENCE_SECONDS)
 
 
 def _open_for_writing(descriptor: int) -> bool:

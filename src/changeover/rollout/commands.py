@@ -106,7 +106,7 @@ class Commands:
                 prepared = await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), active), None)  # noqa: B023
                 await self._switch.forward(prepared)
                 self.standby = None
-                await self._drain_and_release(loading)
+                await self.drain_and_release(loading)
 
     # -- one method a command ------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Commands:
         """A standby whose release failed until now: the table in force does not name it any more."""
         left, self.standby = self.standby, standby
         if left is not None:
-            self._around.beside(self._drain_and_release(left))
+            self._around.beside(self.drain_and_release(left))
 
     async def _promote(self, current: Current) -> Happened:
         candidate, source = current.candidate, self.active
@@ -230,7 +230,7 @@ class Commands:
             return
         self.standby = None
         held = self._fleet.memory(standby.number)
-        await self._drain_and_release(standby)
+        await self.drain_and_release(standby)
         current.receipt.released(held)
 
     async def _release_left(self, current: Current, standby: Loading) -> None:
@@ -244,7 +244,7 @@ class Commands:
         if candidate is not None and candidate is not self.standby and table is not None:
             named = candidate.number in [entry.loading for entry in table.loadings]
             if not named:
-                await self._drain_and_release(candidate)
+                await self.drain_and_release(candidate)
                 return
             self.standby = candidate  # what a table names and nobody needs is let go in one way
         await self._release_standby(current)
@@ -272,7 +272,7 @@ class Commands:
     def _draft(self, epoch: int) -> Draft:
         return Draft(self._switch.model, self._switch.word, epoch)
 
-    async def _drain_and_release(self, loading: Loading) -> None:
+    async def drain_and_release(self, loading: Loading) -> None:
         """Wait for the last lease, then end the worker; past the deadline its requests run on the active version."""
         if not await self._fleet.drained(loading.number, self._drain_deadline):
             log.error("%r still has leases at the drain deadline; they are run again elsewhere", loading)

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -29,16 +29,18 @@ if TYPE_CHECKING:
 
 _FOUND_AGAIN = 5.0
 """Seconds until a version found, whose rollout the disk did not take, is considered again."""
+_SUPERSEDED: Final = Told("superseded", "a newer version waits")
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """One that waits: `rollout` is its id once it is on record."""
+    """One that waits: `rollout` is its id once it is on record; `resumed`: a newer one does not take its place."""
 
     offer: Offer
     take: Callable[[], Awaitable[object]]
     rollout: str | None = None
     supersedes: bool = False
+    resumed: bool = False
 
 
 class Queue:
@@ -92,9 +94,9 @@ class Queue:
         self.waiting.append(offer)
         self._add(_Turn(offer, lambda: self._consider(offer), supersedes=supersedes))
 
-    def resume(self, offer: Offer, turn: Callable[[], Awaitable[object]]) -> None:
+    def resume(self, rollout: str, offer: Offer, turn: Callable[[], Awaitable[object]]) -> None:
         """One that the last term left, and that was not under way."""
-        self._add(_Turn(offer, turn, supersedes=offer.plan.rollout.supersede))
+        self._add(_Turn(offer, turn, rollout=rollout, supersedes=offer.plan.rollout.supersede, resumed=True))
 
     def _add_recorded(self, rollout: str, offer: Offer) -> None:
         begin = lambda: self._driver.begin(rollout, offer)  # noqa: E731
@@ -112,14 +114,23 @@ class Queue:
         """Do what waits, until a rollout is under way."""
         while self._turns and not self.busy:
             turn = self._turns.popleft()
-            if turn.rollout is not None and any(later.supersedes for later in self._turns):
-                await self._pass_over(turn.rollout)
+            superseded = any(later.supersedes for later in self._turns) and not turn.resumed
+            if turn.rollout is not None and superseded:
+                await self._pass_over(turn.rollout, _SUPERSEDED)
             else:
                 await turn.take()
 
-    async def _pass_over(self, rollout: str) -> None:
-        """A newer version has taken its place before its turn came."""
-        move, kept = self._driver.journal.rollouts.move, {"reason": "superseded", "detail": "a newer version waits"}
+    async def clear(self, told: Told) -> None:
+        """Nothing waits any more; what was on record has not had its turn, and why is told there."""
+        self.waiting.clear()
+        while self._turns:
+            turn = self._turns.popleft()
+            if turn.rollout is not None:
+                await self._pass_over(turn.rollout, told)
+
+    async def _pass_over(self, rollout: str, told: Told) -> None:
+        """Its turn does not come."""
+        move, kept = self._driver.journal.rollouts.move, {"reason": told.reason, "detail": told.detail}
         record = {**(await asyncio.to_thread(self._driver.journal.rollouts.get, rollout)).record, **kept}
         await asyncio.to_thread(move, rollout, Phase.ROLLED_BACK, record=record, ended=True)
 

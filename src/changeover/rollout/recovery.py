@@ -115,6 +115,8 @@ async def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
     """Workers that no table names: a candidate of the last term, or one that was being released."""
     named = {entry.loading for entry in table.loadings} if table else set()
     for number in driver.fleet.loadings_of(driver.model) - named:
+        if table is not None and not named:  # it was being unloaded: nobody else can answer what it still has
+            await driver.fleet.drained(number, driver.settings.drain_deadline)
         driver.fleet.retire(number, 2.0)
         driver.fleet.forget(number)
     loadings = driver.journal.loadings

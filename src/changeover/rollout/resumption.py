@@ -63,7 +63,7 @@ async def take_up(driver: Driver, record: RolloutRecord, decided: RoutingTable |
         return
     offer = Offer(record.target.version, artifact, plan, "restart")
     if driver.queue.busy:
-        driver.queue.resume(offer, lambda: _resume(driver, record, offer, None, cold=cold))
+        driver.queue.resume(record.id, offer, lambda: _resume(driver, record, offer, None, cold=cold))
     else:
         await _resume(driver, record, offer, decided, cold=cold)
 

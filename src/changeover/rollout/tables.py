@@ -83,6 +83,11 @@ def all_to(
     )
 
 
+def nobody(draft: Draft) -> RoutingTable:
+    """No loading at all: the model is unloaded."""
+    return RoutingTable(model=draft.model, word=draft.word, epoch=draft.epoch, buckets=[], loadings=[], active=0)
+
+
 def split(draft: Draft, active: LoadingEntry, candidate: LoadingEntry, share: Share) -> RoutingTable:
     """The candidate's share to the candidate, all else to the active loading."""
     return RoutingTable(

@@ -25,12 +25,23 @@ _SPEAKS: dict[Role, tuple[Kind, ...]] = {
         Kind.PREPARE,
         Kind.COMMITTED,
     ),
-    Role.GATEWAY: (Kind.READY, Kind.OPEN, Kind.KILL, Kind.PREPARED, Kind.ACKNOWLEDGED, Kind.LEASES, Kind.OBSERVED),
+    Role.GATEWAY: (
+        Kind.READY,
+        Kind.OPEN,
+        Kind.KILL,
+        Kind.PREPARED,
+        Kind.ACKNOWLEDGED,
+        Kind.LEASES,
+        Kind.OBSERVED,
+        Kind.ASK,
+    ),
     Role.ZYGOTE: (Kind.READY, Kind.FORKED),
     Role.WORKER: (Kind.STATUS,),
     Role.PROVER: (Kind.PROVED,),
 }
 """What each role may say; workers and provers run other people's files, so they must not speak as a controller."""
+_CARRIES: dict[Kind, int] = {Kind.ASK: 2}
+"""Descriptors that go along with a relayed message, at most; any other has none."""
 _NONSENSE = (ChangeoverError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 """What a malformed message comes to, wherever it is noticed."""
 _AT_ONCE = 64
@@ -133,18 +144,31 @@ class Links:
         Raises:
             ValueError: nothing that a member of this role may say.
         """
-        for fd in message.fds:
-            os.close(fd)
-        if message.fds or message.kind not in _SPEAKS[member.role]:
-            raise ValueError(f"a {member.role} may not send {message.kind.name} with {len(message.fds)} descriptors")
-        message.source = member.number
+        try:
+            if len(message.fds) > _CARRIES.get(message.kind, 0) or message.kind not in _SPEAKS[member.role]:
+                raise ValueError(
+                    f"a {member.role} may not send {message.kind.name} with {len(message.fds)} descriptors"
+                )
+            message.source = member.number
+            self._hand_on(member, message)
+        finally:
+            for fd in message.fds:  # a link sends copies
+                os.close(fd)
+
+    def _hand_on(self, member: Member, message: Frame) -> None:
         handler = self._handlers.get(message.kind)
         if handler is not None:
             handler(member, message)
         elif message.target == CONTROLLER:
-            self._family.send(self._family.one(Role.CONTROLLER), message)
+            self._relay(self._family.one(Role.CONTROLLER), message)
         else:
-            self._family.send(self._family.members.get(message.target), message)
+            self._relay(self._family.members.get(message.target), message)
+
+    def _relay(self, target: Member | None, message: Frame) -> None:
+        try:
+            self._family.send(target, message)
+        except OSError as error:  # whoever asked sees its socket end
+            log.error("no room to hand on a %s: %s", message.kind.name, error.strerror)  # noqa: TRY400
 
     def close(self) -> None:
         """Hear nothing any more."""

@@ -73,10 +73,10 @@ class RoutingTable(msgspec.Struct, frozen=True):
 
     Attributes:
         word: index of the model's word in the route page.
-        buckets: runs of (count, loading) that sum to 10,000.
+        buckets: runs of (count, loading) that sum to 10,000; none where no version serves (the model is unloaded).
         loadings: every loading the table names in any way; a loading not named here may be drained.
-        active, standby, candidate: loading numbers. The candidate's buckets are the first ones, contiguous, so that a
-            ramp only adds; a holdback on the old version has the last ones.
+        active, standby, candidate: loading numbers, an active 0 where no version serves. The candidate's buckets are
+            the first ones, contiguous, so that a ramp only adds; a holdback on the old version has the last ones.
         shield: a routed request that the candidate fails is replayed on the active version.
         finite: an answer with NaN or an infinity is a failure: of the candidate where its requests are shielded, of any
             version where none is.

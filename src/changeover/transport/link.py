@@ -57,6 +57,7 @@ class Kind(IntEnum):
     ACKNOWLEDGED = 23  # R gateway -> controller
     LEASES = 24  # R gateway -> controller
     OBSERVED = 25  # R gateway -> controller
+    ASK = 26  # R gateway -> controller, with a socket for the answer, and memory where there is much to say
     SHUTDOWN = 30  # controller -> supervisor: end the whole server
 
 

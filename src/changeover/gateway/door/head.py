@@ -237,7 +237,7 @@ def _body_length(headers: dict[bytes, bytes], legacy: bool, limits: Limits) -> i
     if not length.isdigit() or len(length) > 18:
         raise malformed("Content-Length is not a plain number", "content_length")
     if int(length) > limits.body_bytes:
-        raise Refused(413, "too_large", f"the body is over {limits.body_bytes} bytes")
+        raise Refused(413, "too_large", f"the body is over {limits.body_bytes} bytes{limits.instead}")
     return int(length)
 
 

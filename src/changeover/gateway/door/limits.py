@@ -29,6 +29,7 @@ class Limits:
         header_bytes: request line and header fields together.
         header_fields: number of header fields.
         body_bytes: one request's body, sized or chunked.
+        instead: what to do with a larger one, for the sentence of its refusal.
         header_seconds: from the first byte of a head to its end, and from accept to the first byte.
         body_seconds: base time for a body.
         idle_seconds: a kept-alive connection between two requests.
@@ -46,6 +47,7 @@ class Limits:
     header_bytes: int = 16 * KIB
     header_fields: int = 100
     body_bytes: int = 64 * MIB
+    instead: str = ""
     header_seconds: float = 10.0
     body_seconds: float = 20.0
     idle_seconds: float = 75.0

@@ -1,0 +1,88 @@
+"""What of the repository is taken, by the model control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from changeover.controller.service import Service
+from tests.controller.service_house import MODEL_FILE, Client, House, serves
+from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.stage import MODEL, until
+
+MORE = b"\x12\x00"
+
+
+def test_poll_takes_what_is_new_and_what_is_changed(tmp_path: Path) -> None:
+    """A new number, then other bytes under it; a removed folder serves on."""
+    house = House(tmp_path, model_control="poll", poll_interval=0.2)
+
+    async def script(service: Service, _: Client) -> None:
+        house.put(2, MODEL_FILE + MORE)
+        await until(lambda: serves(service, MODEL, "2"))
+        before = service.drivers.known(MODEL).active
+        house.put(2, MODEL_FILE + MORE + MORE)
+        await until(lambda: service.drivers.known(MODEL).active is not before)
+        assert await serves(service, MODEL, "2")
+        for path in (house.repository / MODEL / "2").iterdir():
+            path.unlink()
+        (house.repository / MODEL / "2").rmdir()
+        house.put(1, name="other")
+        await until(lambda: "other" in service.drivers.serving())
+        assert await serves(service, MODEL, "2")
+
+    house.put(1)
+    house.run(script)
+
+
+def test_none_takes_what_lies_there_at_the_start(tmp_path: Path) -> None:
+    """What comes later is not looked at, not by the next controller either, but by the next server."""
+    house = House(tmp_path, model_control="none")
+
+    async def first(service: Service, _: Client) -> None:
+        assert await serves(service, MODEL, "1")
+        await until(service._follower._stop.is_set)
+        house.put(2, MODEL_FILE + MORE)
+
+    async def unchanged(service: Service, _: Client) -> None:
+        await service.taken_over.wait()
+        assert await serves(service, MODEL, "1")
+        assert [row["version"] for row in (await service.model(MODEL))["versions"]] == ["1"]
+
+    async def anew(service: Service, _: Client) -> None:
+        await until(lambda: serves(service, MODEL, "2"))
+
+    house.put(1)
+    house.run(first)
+    house.run(unchanged)
+    house.fleet = MemoryFleet()
+    house.run(anew)
+
+
+def test_none_waits_for_what_was_being_copied_at_the_start(tmp_path: Path) -> None:
+    """A folder that could not be taken at first is taken when it is whole, and then nobody looks any more."""
+    house = House(tmp_path, model_control="none")
+    half = house.repository / "late" / "1"
+    half.mkdir(parents=True)
+    (half / "model.onnx.part").write_bytes(MODEL_FILE[:20])
+
+    async def script(service: Service, _: Client) -> None:
+        assert service.drivers.serving() == [MODEL]
+        (half / "model.onnx.part").unlink()
+        (half / "model.onnx").write_bytes(MODEL_FILE)
+        await until(lambda: service.drivers.serving() == ["late", MODEL])
+        await until(service._follower._stop.is_set)
+
+    house.put(1)
+    house.run(script)
+
+
+def test_explicit_takes_nothing_by_itself(tmp_path: Path) -> None:
+    """The server is ready at once, and knows no model of the repository."""
+    house = House(tmp_path, model_control="explicit")
+
+    async def script(service: Service, _: Client) -> None:
+        assert await service.models() == []
+
+    house.put(1)
+    house.run(script)
+    assert not house.fleet.alive
