@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from changeover.access import Scope
+from changeover.gateway.http import FIXED, OF_A_MODEL, OF_A_REGION, Endpoint
 from tests.gateway.extended import ask
 from tests.gateway.stage import Stage, entry, stage
 
@@ -48,5 +50,28 @@ def test_a_page_of_another_site_registers_no_memory() -> None:
             for what in ("register", "unregister"):
                 request = ask(here, "POST", f"/v2/systemsharedmemory/region/r/{what}", body=b"{}", headers=headers)
                 assert (request.status, request.json()["reason"]) == (403, "foreign_origin")
+
+    asyncio.run(scenario())
+
+
+def commands(endpoint: Endpoint) -> bool:
+    """Whether a row changes the server."""
+    return Scope.ADMIN in (endpoint.scope, endpoint.posted)
+
+
+COMMANDS = [path for path, endpoint in FIXED.items() if commands(endpoint)]
+COMMANDS += [f"/v2/models/m/{last}" for last, endpoint in OF_A_MODEL.items() if commands(endpoint)]
+COMMANDS += [f"/v2/{last.replace('/', '/region/r/')}" for last, endpoint in OF_A_REGION.items() if commands(endpoint)]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_row_that_commands_is_held_to_it(path: str) -> None:
+    """Whatever rows there are."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "10"))
+            request = ask(here, "POST", path, body=b"{}", headers={b"host": b"rebound.example"})
+            assert (request.status, request.json()["reason"]) == (403, "foreign_host")
 
     asyncio.run(scenario())
