@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from changeover.access import Scope
-from changeover.gateway.http import FIXED, OF_A_MODEL, OF_A_REGION, Endpoint
+from changeover.gateway.http import FIXED, OF_A_MODEL, OF_A_REGION, OF_THE_REPOSITORY, Endpoint
 from tests.gateway.extended import ask
 from tests.gateway.stage import Stage, entry, stage
 
@@ -55,13 +54,15 @@ def test_a_page_of_another_site_registers_no_memory() -> None:
 
 
 def commands(endpoint: Endpoint) -> bool:
-    """Whether a row changes the server."""
-    return Scope.ADMIN in (endpoint.scope, endpoint.posted)
+    """Whether a row may change the server: what is posted, and is no inference."""
+    return "POST" in endpoint.methods and endpoint.what != "infer"
 
 
 COMMANDS = [path for path, endpoint in FIXED.items() if commands(endpoint)]
 COMMANDS += [f"/v2/models/m/{last}" for last, endpoint in OF_A_MODEL.items() if commands(endpoint)]
 COMMANDS += [f"/v2/{last.replace('/', '/region/r/')}" for last, endpoint in OF_A_REGION.items() if commands(endpoint)]
+
+COMMANDS += [f"/v2/repository/models/m/{last}" for last, endpoint in OF_THE_REPOSITORY.items() if commands(endpoint)]
 
 
 @pytest.mark.parametrize("path", COMMANDS)
