@@ -61,7 +61,6 @@ def commands(endpoint: Endpoint) -> bool:
 COMMANDS = [path for path, endpoint in FIXED.items() if commands(endpoint)]
 COMMANDS += [f"/v2/models/m/{last}" for last, endpoint in OF_A_MODEL.items() if commands(endpoint)]
 COMMANDS += [f"/v2/{last.replace('/', '/region/r/')}" for last, endpoint in OF_A_REGION.items() if commands(endpoint)]
-
 COMMANDS += [f"/v2/repository/models/m/{last}" for last, endpoint in OF_THE_REPOSITORY.items() if commands(endpoint)]
 
 
