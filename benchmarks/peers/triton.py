@@ -79,7 +79,7 @@ class Triton(Peer):
 
     @property
     def _regions(self) -> str:
-        return f"changeover-peers-{os.getpid()}-{self.port}-"
+        return f"peer-triton-{os.getpid()}-{self.port}-"
 
     def stop(self) -> None:
         """Also remove the shared memory that the backend leaves behind when it is ended by force."""
