@@ -33,10 +33,15 @@ Fault = Literal["caller", "model", "server"]
 
 
 class ChangeoverError(Exception):
-    """Root of every error this project raises on purpose."""
+    """Root of every error this project raises on purpose.
+
+    Attributes:
+        status: of the answer over HTTP that told it, where a client raises it; else None.
+    """
 
     fault: ClassVar[Fault] = "server"
     default_reason: ClassVar[str] = "internal"
+    status: int | None = None
 
     def __init__(self, message: str, *, reason: str | None = None) -> None:
         super().__init__(message)

@@ -15,7 +15,7 @@ def test_the_newest_that_has_one(capsys: pytest.CaptureFixture[str]) -> None:
     """A running rollout has no certificate yet: the one before it is shown."""
     with usual() as fake:
         running = ROLLOUT | {"id": "r-000003", "phase": "validating", "started": "2026-02-01T00:00:00.000000Z"}
-        fake.answers["GET /v1/models/digits/rollouts"] = (200, {"rollouts": [ROLLOUT, running]})
+        fake.answers["GET /v1/models/digits/rollouts"] = (200, {"rollouts": [running, ROLLOUT]})
         assert run(["certificate", "digits", "--control", fake.url, "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["rollout"] == "r-000002"
     assert [seen.path for seen in fake.seen][1:] == [

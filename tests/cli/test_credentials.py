@@ -1,4 +1,4 @@
-"""What a client shows: tokens that are never printed, certificates that fit."""
+"""Where a token comes from, and a URL that carries it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from pathlib import Path
 import pytest
 
 from changeover.access import Scope
-from changeover.cli.credentials import Address, Credentials, token_for
+from changeover.cli.credentials import Address, token_for
 from changeover.cli.exits import Usage
-from tests.certificates import Authority
+from changeover.client.credentials import Credentials
 
 SECRET = "infer-0123456789abcdef"  # noqa: S105 - of this test
-
-
-def test_a_token_is_a_header_and_no_text() -> None:
-    """What prints credentials prints no token."""
-    credentials = Credentials(SECRET)
-    assert credentials.headers == {"authorization": f"Bearer {SECRET}"}
-    assert SECRET not in repr(credentials)
-    assert Credentials().headers == {}
 
 
 def test_an_address_is_its_url() -> None:
@@ -51,19 +43,3 @@ def test_where_a_token_comes_from(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(Usage, match="chmod 600"):
         token_for(Scope.INFER, str(path), {})
-
-
-def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
-    """By the option that named them."""
-    pair = Authority(tmp_path).issue("client")
-    junk = tmp_path / "junk"
-    junk.write_text("nothing")
-    Credentials(client_cert=str(pair.cert), client_key=str(pair.key)).tls()
-    for credentials, words in (
-        (Credentials(cacert="missing"), "--cacert: missing"),
-        (Credentials(cacert=str(junk)), "--cacert"),
-        (Credentials(client_cert=str(pair.cert), client_key="missing"), "--client-cert, --client-key"),
-        (Credentials(client_cert=str(junk)), "--client-cert, --client-key"),
-    ):
-        with pytest.raises(Usage, match=words):
-            credentials.tls()

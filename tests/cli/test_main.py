@@ -144,8 +144,8 @@ def test_usage_errors_exit_64(arguments: list[str], capsys: pytest.CaptureFixtur
         ((503, {"error": "starting", "reason": "not_ready"}), 2, ["starting", "[not_ready]"]),
         ((500, {"error": "a defect", "reason": "internal"}), 2, ["a defect"]),
         ((504, {"error": "late", "reason": "deadline_exceeded"}), 3, ["late"]),
-        ((500, b"<html>oops</html>"), 2, ["is this the control port"]),
-        ((200, b"[]"), 2, ["is this the control port"]),
+        ((500, b"<html>oops</html>"), 2, ["is this a port of a changeover server"]),
+        ((200, b"[]"), 2, ["is this a port of a changeover server"]),
     ],
 )
 def test_errors_of_the_server(

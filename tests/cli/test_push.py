@@ -127,7 +127,7 @@ def test_wait_outlives_the_controller(monkeypatch: pytest.MonkeyPatch) -> None:
         def move(seen: dict[str, Any]) -> None:
             fake.answers["GET /v1/rollouts/r-000002"] = (200, ROLLOUT)
 
-        monkeypatch.setattr(client, "rollout_by_id", lambda name: ControlClient(next(urls)).rollout_by_id(name))
+        monkeypatch.setattr(client, "rollout", lambda name: ControlClient(next(urls)).rollout(name))
         assert wait_for(client, "r-000002", 20.0, move)["phase"] == "succeeded"
     assert next(urls, None) is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.cli.rollouts import exit_of, pause_after, percent, sentence, too_late, way_of
+from changeover.cli.rollouts import exit_of, percent, sentence, way_of
 from tests.cli.statuses import FAILED, FIRST, PROGRESSING
 
 
@@ -30,9 +30,3 @@ def test_words() -> None:
     assert sentence(FAILED).endswith("failed: output scores holds NaN or infinite values at batch size 1")
     assert way_of(FIRST) == "nothing → 2@e278"
     assert [percent(buckets) for buckets in (0, 1, 50, 1250, 10_000)] == ["0%", "0.01%", "0.5%", "12.5%", "100%"]
-
-
-def test_waiting_looks_often_at_first() -> None:
-    """A short rollout is seen to end at once, a long one costs the controller little."""
-    assert pause_after(0.0) < pause_after(60.0) <= 1.0
-    assert too_late("r-1", "paused", 5).reason == "wait_timeout"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from changeover.cli.client import JsonClient
+from changeover.client.ask import get
 from changeover.controller.faults import read_faults
 from changeover.demo.server import BAD_FROM, PLAN, DemoServer
 from changeover.rollout.plan import parse_plan
@@ -13,7 +14,7 @@ from changeover.rollout.plan import parse_plan
 def test_serves_version_1_and_ends(tmp_path: Path) -> None:
     """Inside the block version 1 is ready on its ports; after it the process is gone."""
     with DemoServer(tmp_path) as server:
-        assert JsonClient(server.url).call("GET", "/v2/models/digits")["versions"] == ["1"]
+        assert JsonClient(server.url).call(get("/v2/models/digits"))["versions"] == ["1"]
         process = server._process
         assert process is not None
         assert process.poll() is None

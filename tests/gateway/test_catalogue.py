@@ -16,6 +16,7 @@ def test_a_model_is_described_by_the_table_in_force() -> None:
 
     async def scenario() -> None:
         async with stage() as here:
+            here.page.store(0, 1)
             here.serve(1, entry(7, "10"), entry(8, "9"))
             told = describe(here.models, "m", None)
             assert (told["name"], told["versions"], told["platform"]) == ("m", ["9", "10"], "onnxruntime_onnx")
@@ -28,6 +29,22 @@ def test_a_model_is_described_by_the_table_in_force() -> None:
             with pytest.raises(NotFound) as nobody:
                 known(here.models, "n")
             assert nobody.value.reason == "model_not_found"
+
+    asyncio.run(scenario())
+
+
+def test_nobody_is_unknown_before_the_first_load_is_over() -> None:
+    """A server that starts anew knows no model yet: its clients are to come again, and are told 404 only afterwards."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            with pytest.raises(ModelNotReady, match="still loading"):
+                known(here.models, "m")
+            here.page.store(0, 1)
+            with pytest.raises(NotFound, match="unknown model 'm'"):
+                known(here.models, "m")
+            here.serve(1, entry(7, "1"))
+            assert known(here.models, "m").name == "m"
 
     asyncio.run(scenario())
 

@@ -90,6 +90,7 @@ def test_both_ports_tell_the_same_of_server_and_model() -> None:
         assert told == http("/v2/models/m")
         told = plain(ask(here, call("ModelMetadata", name="m", version="9")).values("ModelMetadataResponse"))
         assert told["versions"] == ["9"]
+        here.page.store(0, 1)
         wrong = ask(here, call("ModelMetadata", name="nobody"))
         assert (wrong.status, wrong.reason) == (Status.NOT_FOUND, b"model_not_found")
 

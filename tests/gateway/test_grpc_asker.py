@@ -201,6 +201,7 @@ def test_bad_input_is_told_apart(asked: FakeCall, status: Status, reason: bytes)
 
     async def scenario() -> None:
         async with stage() as here:
+            here.page.store(0, 1)
             (worker,) = here.serve(1, entry(7, "1"))
             ask(here, asked)
             assert (asked.status, asked.reason) == (status, reason)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Group, RenderableType
@@ -17,6 +17,7 @@ from changeover.cli.credentials import Address
 from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import Output, grouped, speaks_to
 from changeover.cli.output import Format, pairs, say, show, table
+from changeover.client.ask import get, model_path
 
 Document = dict[str, Any]
 
@@ -91,7 +92,7 @@ def _spec(model: str, url: str, load: Load) -> Any:
     from changeover.bench import LoadSpec
     from changeover.cli.samples import read_samples
 
-    metadata = JsonClient(url, option="--url").call("GET", f"/v2/models/{quote(model, safe='')}")
+    metadata = JsonClient(url, option="--url").call(get(model_path(model, None)))
     samples = read_samples(metadata["inputs"], load.input_file)
     parts = urlsplit(url)
     if parts.scheme != "http":

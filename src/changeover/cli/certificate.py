@@ -45,7 +45,7 @@ def latest(client: ControlClient, name: str) -> Document:
     Raises:
         NotFound: it has none yet.
     """
-    for rollout in client.rollouts(name):
+    for rollout in client.history(name):
         try:
             return client.certificate(rollout["id"])
         except NotFound:

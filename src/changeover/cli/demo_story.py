@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from changeover.cli.client import ControlClient
-from changeover.cli.push import ONNX
 from changeover.cli.rollouts import wait_for
+from changeover.client.ask import Document
+from changeover.client.upload import ONNX
 from changeover.demo import digits
 from changeover.errors import NotFound
 
 if TYPE_CHECKING:
     from changeover.bench import BenchProcess
 
-Document = dict[str, Any]
 OnEvent = Callable[[str], None]
 
 _STEADY = 2.0  # seconds of traffic with nothing going on, between two versions
@@ -60,7 +60,7 @@ def _bring(client: ControlClient, version: str, model: bytes, on_event: OnEvent)
     on_event(f"push of version {version}")
     pushed = client.push(digits.MODEL, io.BytesIO(model), ONNX, version)
     rollout = wait_for(client, pushed["rollout"], _ROLLOUT_WITHIN, lambda r: on_event(_event(version, r)))
-    return {**client.rollout_by_id(rollout["id"]), **rollout}
+    return {**client.rollout(rollout["id"]), **rollout}
 
 
 def _event(version: str, rollout: Document) -> str:

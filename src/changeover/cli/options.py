@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar, cast, get_type_hints
 import typer
 
 from changeover.access import Scope
-from changeover.cli.credentials import Address, Credentials, token_for
+from changeover.cli.credentials import Address, token_for
 from changeover.cli.output import Format
+from changeover.client.credentials import Credentials
 
 Control = Annotated[
     str,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,10 +14,8 @@ from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import CONTROL, Control, ModelName, Output, Waiting, grouped, speaks_to
 from changeover.cli.output import Format, pairs, say, show
 from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
-
-ONNX = "application/octet-stream"
-TAR = "application/x-tar"
-_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+from changeover.client.ask import InvalidClient
+from changeover.client.upload import packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,10 @@ def push(
     """
     client = ControlClient(control, timeout=60.0)
     with tempfile.TemporaryFile() as room:
-        body, content_type = packed(what.file, what.plan, room)
+        try:
+            body, content_type = packed(what.file, what.plan.read_bytes() if what.plan else None, room)
+        except InvalidClient as error:
+            raise Usage(error.message) from None
         with body:
             pushed = client.push(name, body, content_type, what.version)
     if not waiting.wait or not pushed.get("rollout"):
@@ -64,36 +64,6 @@ def push(
     rollout = wait_for(client, pushed["rollout"], waiting.timeout, lambda r: say(sentence(r)))
     show(rollout, output, lambda: rollout_table(rollout))
     return Exit.DONE if exit_of(rollout) is Exit.DONE else Exit.REFUSED  # the version, by a gate or by the judge
-
-
-def packed(file: Path, plan: Path | None, room: IO[bytes]) -> tuple[IO[bytes], str]:
-    """Return the body of a push and its content type; a tar stream is written into `room`.
-
-    Raises:
-        Usage: a plan beside a ready-made tar stream.
-    """
-    if file.name.endswith(_TAR_ENDINGS) and file.is_file():
-        if plan:
-            raise Usage("--plan cannot be added to a tar stream: put it in there as model.yaml")
-        return file.open("rb"), TAR
-    if file.is_file() and plan is None:
-        return file.open("rb"), ONNX
-    with tarfile.open(fileobj=room, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path, member in _members(file):
-            tar.add(path, arcname=member, recursive=False)
-        if plan:
-            tar.add(plan, arcname="model.yaml", recursive=False)
-    room.seek(0)
-    return room, TAR
-
-
-def _members(file: Path) -> list[tuple[Path, str]]:
-    """Return files and their names in the tar stream; links are followed, so that only plain files arrive."""
-    if file.is_file():
-        return [(file.resolve(), "model.onnx")]
-    if not (file / "model.onnx").is_file():
-        raise Usage(f"{file} holds no model.onnx; name an .onnx file or a version's folder")
-    return [(path.resolve(), str(path.relative_to(file))) for path in sorted(file.rglob("*")) if path.is_file()]
 
 
 def _pushed_table(pushed: dict[str, Any]) -> Any:

@@ -152,9 +152,10 @@ def load_of(stage: Stage, model: str, clients: Clients) -> LoadSpec:
     from changeover.bench import LoadSpec
     from changeover.cli.client import JsonClient
     from changeover.cli.samples import read_samples
+    from changeover.client.ask import get, model_path
     from changeover.rehearsal.reference import right_answers
 
-    inputs = JsonClient(stage.server.url, option="--url").call("GET", f"/v2/models/{model}")["inputs"]
+    inputs = JsonClient(stage.server.url, option="--url").call(get(model_path(model, None)))["inputs"]
     samples = read_samples(inputs, clients.samples)
     spec = LoadSpec(
         model, samples.inputs, port=stage.server.http_port, rate=clients.rate, arrivals="poisson", fresh=0.05,
@@ -222,7 +223,7 @@ def _fill(model: Path, subject: Subject) -> None:
 
 @contextmanager
 def _packed(version: Path) -> Iterator[tuple[IO[bytes], str]]:
-    from changeover.cli.push import packed
+    from changeover.client.upload import packed
 
     with tempfile.TemporaryFile() as room:
         body, content_type = packed(version, None, room)

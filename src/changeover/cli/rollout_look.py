@@ -13,7 +13,6 @@ from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
 from changeover.cli.output import Format, say, show, table
 from changeover.cli.rollouts import (
-    Document,
     exit_of,
     percent,
     rollout_table,
@@ -22,6 +21,7 @@ from changeover.cli.rollouts import (
     wait_for,
     way_of,
 )
+from changeover.client.ask import Document
 
 RolloutId = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Such as r-000003; default: the latest.")]
 
@@ -46,7 +46,7 @@ def status(
         changeover rollout status digits --wait --timeout 120
     """
     client = ControlClient(control)
-    document = client.rollout(name)
+    document = client.status(name)
     if wait and exit_of(document) is None:
         document = wait_for(client, document["id"], timeout, lambda r: say(sentence(r)))
     show(document, output, lambda: rollout_table(document))
@@ -82,10 +82,10 @@ def history(
     """
     client = ControlClient(control)
     if rollout is None:
-        found = client.rollouts(name)
+        found = client.history(name)
         show({"rollouts": found}, output, lambda: _history_table(found))
     else:
-        document = client.rollout_by_id(rollout)
+        document = client.rollout(rollout)
         show(document, output, lambda: moments_table(document))
     return Exit.DONE
 
@@ -103,7 +103,7 @@ def explain(
         changeover rollout explain digits r-000003 -o json
     """
     client = ControlClient(control)
-    document = client.explanation(rollout or client.rollout(name)["id"])
+    document = client.explain(rollout or client.status(name)["id"])
     show(document, output, lambda: Text("\n".join(document["sentences"])))
     return Exit.DONE
 

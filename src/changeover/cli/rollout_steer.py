@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,8 @@ from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import CONTROL, Control, ModelName, Output, Waiting, grouped, speaks_to
 from changeover.cli.output import Format, say, show
-from changeover.cli.rollouts import Document, exit_of, rollout_table, sentence, wait_for
+from changeover.cli.rollouts import exit_of, rollout_table, sentence, wait_for
+from changeover.client.ask import Document
 from changeover.errors import InvalidPlan
 from changeover.rollout.yaml_text import read_yaml
 
@@ -104,7 +105,7 @@ abort = _plain(
 )
 
 
-def _fields_of(plan: Path | None) -> object:
+def _fields_of(plan: Path | None) -> Any:
     """Return what the file says; the server says what is wrong with it.
 
     Raises:

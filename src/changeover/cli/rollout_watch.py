@@ -18,7 +18,9 @@ from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, speaks_to
 from changeover.cli.output import Format, console
-from changeover.cli.rollouts import Document, exit_of, follow, place_of, too_late
+from changeover.cli.rollouts import exit_of, follow
+from changeover.client.ask import Document
+from changeover.client.vigil import place_of, too_late
 
 _LOOK_S = 0.5
 _LINE_S = 10.0
@@ -48,7 +50,7 @@ def watch(
         changeover rollout watch digits --undo-window
     """
     client = ControlClient(control)
-    rollout = client.rollout(name)
+    rollout = client.status(name)
     seen = _seen(client, rollout, through, timeout)
     if output is Format.TABLE and sys.stdout.isatty():
         return _live(seen)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 
-from changeover.cli.client import ControlClient, Unreachable
+from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.output import pairs, table
-from changeover.errors import DeadlineExceeded
-
-Document = dict[str, Any]
+from changeover.client.ask import Document, Unreachable
+from changeover.client.vigil import OnChange, Vigil
 
 _VERDICTS = {
     "succeeded": Exit.DONE,
@@ -38,7 +36,7 @@ def follow(client: ControlClient, rollout_id: str, patience: float = _PATIENCE_S
     heard = time.monotonic()
     while True:
         try:
-            found = client.rollout_by_id(rollout_id)
+            found = client.rollout(rollout_id)
         except Unreachable:
             if time.monotonic() - heard > patience:
                 raise
@@ -48,48 +46,19 @@ def follow(client: ControlClient, rollout_id: str, patience: float = _PATIENCE_S
             yield found
 
 
-def wait_for(
-    client: ControlClient, rollout_id: str, timeout: float, on_change: Callable[[Document], None] = lambda _: None
-) -> Document:
+def wait_for(client: ControlClient, rollout_id: str, timeout: float, on_change: OnChange | None = None) -> Document:
     """Return the rollout once its outcome is known; `on_change` sees it at each new phase and step.
 
     Raises:
         DeadlineExceeded: still under way after `timeout` seconds; it goes on without the caller.
         Unreachable: the control port was silent for ten seconds.
     """
-    begun, place, phase = time.monotonic(), None, "unknown"
+    vigil = Vigil(rollout_id, timeout, on_change)
     for rollout in follow(client, rollout_id, min(_PATIENCE_S, timeout)):
-        if rollout is not None:
-            phase = rollout["phase"]
-            if place_of(rollout) != place:
-                place = place_of(rollout)
-                on_change(rollout)
-            if exit_of(rollout) is not None:
-                return rollout
-        if time.monotonic() >= begun + timeout:
-            break
-        time.sleep(pause_after(time.monotonic() - begun))
-    raise too_late(rollout_id, phase, timeout)
-
-
-def pause_after(waited: float) -> float:
-    """Return the seconds until the next look: soon in the beginning, once a second in a long rollout."""
-    return 0.2 if waited < 10 else 1.0
-
-
-def too_late(rollout_id: str, phase: str, timeout: float) -> DeadlineExceeded:
-    """Return the error of a wait that found no end."""
-    return DeadlineExceeded(
-        f"rollout {rollout_id} is still {phase} after {timeout:g} s; it goes on: look again with "
-        "`changeover rollout status NAME --wait`",
-        reason="wait_timeout",
-    )
-
-
-def place_of(rollout: Document) -> tuple[str, str | None]:
-    """Return the phase, and the name of the step within it."""
-    step = rollout.get("step")
-    return str(rollout["phase"]), step["name"] if step else None
+        if vigil.over(rollout) and rollout is not None:
+            return rollout
+        time.sleep(vigil.pause())
+    raise AssertionError  # it follows for ever
 
 
 def version_of(reference: Document | None) -> str:

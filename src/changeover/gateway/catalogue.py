@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from changeover import __version__
-from changeover.errors import NotFound
+from changeover.errors import ModelNotReady, NotFound
 from changeover.gateway.models import Models
 from changeover.gateway.router import Model, Target
 from changeover.transport.control import TensorEntry
@@ -27,11 +27,14 @@ def known(models: Models, name: str) -> Model:
 
     Raises:
         NotFound: there is none (reason `model_not_found`).
+        ModelNotReady: there is none while the first load goes on: a server that starts anew knows nobody yet.
     """
     model = models.by_name.get(name)
-    if model is None:
-        raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
-    return model
+    if model is not None:
+        return model
+    if not models.ready:
+        raise ModelNotReady(f"model {name!r} is not known yet: the server is still loading; retry later")
+    raise NotFound(f"unknown model {name!r}; GET /v2/models lists what is served", reason="model_not_found")
 
 
 def target_of(models: Models, name: str, version: str | None) -> Target:

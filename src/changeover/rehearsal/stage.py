@@ -35,10 +35,10 @@ class Control(Protocol):
     def push(self, name: str, body: IO[bytes], content_type: str, version: str | None = None) -> Document:
         """Store a version and start its rollout."""
 
-    def call(self, method: str, path: str) -> Document:
-        """Send one request without a body."""
+    def steer(self, name: str, verb: str) -> Document:
+        """Ask something of the model's rollout."""
 
-    def rollout_by_id(self, rollout: str) -> Document:
+    def rollout(self, rollout: str) -> Document:
         """Return one rollout."""
 
     def certificate(self, rollout: str) -> Document:
@@ -172,7 +172,7 @@ class Stage:
         until = time.monotonic() + _CONTROLLER_BACK_WITHIN
         while True:
             try:
-                return self.control.rollout_by_id(rollout)
+                return self.control.rollout(rollout)
             except ServerError:
                 if time.monotonic() > until:
                     raise
@@ -191,7 +191,7 @@ class Stage:
         verb = "undo" if rollout["phase"] == _PROMOTED else "abort"
         self._on_event(f"{case.name}: {rollout['phase']}, so it is taken back by hand")
         try:
-            self.control.call("POST", f"/v1/models/{self._play.model}/rollout/{verb}")
+            self.control.steer(self._play.model, verb)
         except ChangeoverError as error:
             self._on_event(f"{case.name}: {verb} was refused: {error.message}")
         until = time.monotonic() + _CLEARED_WITHIN

@@ -13,6 +13,7 @@ class Refused(CallerError):
     """
 
     default_reason = "malformed_request"
+    status: int
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message, reason=reason)
