@@ -71,6 +71,14 @@ def test_an_error_has_class_status_reason_and_message(status: int, reason: str, 
     assert (caught.value.status, caught.value.reason, caught.value.message) == (status, reason, "a sentence")
 
 
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (400, False)])
+def test_readiness_is_what_the_body_says(status: int, ready: bool) -> None:
+    """Whichever status it comes with; an error is an error."""
+    assert answer(status, {"ready": ready}).ready() is ready
+    with pytest.raises(NotFound):
+        answer(404, {"error": "x", "reason": "model_not_found"}).ready()
+
+
 def test_a_full_queue_says_when_to_come_again() -> None:
     """503 with `Retry-After` is `Overloaded` with these seconds."""
     error = answer(503, {"error": "x", "reason": "queue_full"}, **{"retry-after": "7"}).error()

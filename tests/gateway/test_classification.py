@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from changeover.errors import InvalidRequest
+from changeover.errors import InvalidRequest, TooLarge
 from changeover.gateway.classification import Labels, classified, require_classes, wanted
 from changeover.protocol.oip import RequestedOutput
 from changeover.tensors import Datatype, Tensor, from_numpy
@@ -73,7 +73,7 @@ def test_so_many_classes_that_others_would_wait_are_refused() -> None:
     """Of all rows together."""
     many = from_numpy("y", np.zeros((70, 1000), np.int8))
     assert classified(many, 900, [], by_row=True).shape == (70, 900)
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(TooLarge) as refused:
         classified(many, 1000, [], by_row=True)
     assert refused.value.reason == "too_many_elements"
 

@@ -114,6 +114,18 @@ class Answer:
             raise Internal(f"the answer ({self.status}) is no JSON document; is this a port of a changeover server?")
         return found
 
+    def ready(self) -> bool:
+        """What an answer about readiness says, whichever status it has.
+
+        Raises:
+            ChangeoverError: it says something else.
+        """
+        found = self._json() or {}
+        if isinstance(found.get("ready"), bool):
+            return bool(found["ready"])
+        self.check()
+        return False
+
     def check(self) -> None:
         """Raise the error that the answer tells; return for a good one."""
         if self.status >= 300:

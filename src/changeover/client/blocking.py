@@ -72,13 +72,7 @@ class Client(ControlVerbs[Document, list[Document]]):
     def ready(self, model: str | None = None, version: str | None = None) -> bool:
         """Whether the server, a model, or a version of it can answer."""
         path = "/v2/health/ready" if model is None else model_path(model, version, "ready")
-        try:
-            self._data.send(Ask("GET", path), self._timeout).check()
-        except ChangeoverError as error:
-            if error.status != 503:
-                raise
-            return False
-        return True
+        return self._data.send(Ask("GET", path), self._timeout).ready()
 
     def metadata(self, model: str | None = None, version: str | None = None) -> Document:
         """Return what the server, a model, or a version of it says of itself."""
@@ -153,7 +147,7 @@ class _Port:
             except Unreachable as error:
                 failure: ChangeoverError = error
             else:
-                if answer.status != 503:
+                if answer.status != 503 or not what.repeatable:
                     return answer
                 failure = answer.error()
             time.sleep(tries.pause(what, failure))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from typing import IO
+from functools import cache
+from typing import IO, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -29,6 +30,8 @@ from changeover.errors import (
     TooLarge,
     Unauthenticated,
 )
+from changeover.openapi.operation import together
+from changeover.openapi.page import POLICY, page
 from changeover.records.certificate import Certificate
 
 _TAR_TYPES = ("application/x-tar", "application/tar")
@@ -47,11 +50,6 @@ _STATUS = (
 def endpoints(service: Service) -> list[Endpoint]:
     """The table of the control port."""
     api, admin = _Api(service), Scope.ADMIN
-    table: list[Endpoint] = []
-
-    async def description(_: Request) -> Response:
-        return answer(openapi.document(table))
-
     push = Endpoint(
         "POST",
         "/v1/models/{model}/versions",
@@ -62,18 +60,46 @@ def endpoints(service: Service) -> list[Endpoint]:
         status=202,
         query=("version",),
         upload=True,
+        errors=together(openapi.PUSH, openapi.JOURNAL),
     )
-    certificate = "/v1/rollouts/{rollout}/certificate"
-    table += [
-        Endpoint("GET", "/v1/models", admin, api.models, "All models with their versions."),
-        Endpoint("GET", "/v1/models/{model}", admin, api.model, "One model with its versions."),
+    model = together(openapi.MODEL, openapi.JOURNAL)
+    table = [
+        Endpoint("GET", "/v1/models", admin, api.models, "All models with their versions.", errors=openapi.JOURNAL),
+        Endpoint("GET", "/v1/models/{model}", admin, api.model, "One model with its versions.", errors=model),
         push,
         *RolloutApi(service).endpoints(),
-        Endpoint("GET", certificate, admin, api.certificate, "What was measured while it went on.", Certificate),
+        Endpoint(
+            "GET",
+            "/v1/rollouts/{rollout}/certificate",
+            admin,
+            api.certificate,
+            "What was measured while it went on.",
+            gives=Certificate,
+            errors=openapi.CERTIFICATE,
+        ),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
-        Endpoint("GET", "/openapi.json", admin, description, "This description."),
     ]
-    return table
+    return [*table, *_descriptions(table)]
+
+
+def _descriptions(table: list[Endpoint]) -> list[Endpoint]:
+    """The rows that describe the port, themselves too. They say nothing of this server: everybody may read them."""
+
+    @cache
+    def told() -> dict[str, Any]:
+        return openapi.document([*table, *rows])
+
+    async def description(_: Request) -> Response:
+        return answer(told())
+
+    async def docs(_: Request) -> Response:
+        return Response(page(told()), media_type="text/html", headers={"content-security-policy": POLICY})
+
+    rows = [
+        Endpoint("GET", "/openapi.json", Scope.OPEN, description, "This description."),
+        Endpoint("GET", "/docs", Scope.OPEN, docs, "This description, as a page for people.", content=openapi.PAGE),
+    ]
+    return rows
 
 
 def make_app(service: Service, guard: Guard | None = None, *, certified: bool = False) -> Starlette:

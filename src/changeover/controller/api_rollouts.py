@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from changeover.access import Scope
+from changeover.controller import openapi
 from changeover.controller.bodies import Explanation, RolloutList, RolloutStatus, ShareBody, StartBody
 from changeover.controller.endpoint import Endpoint, Handler, answer
 from changeover.errors import InvalidRequest, TooLarge
+from changeover.openapi.operation import together
 from changeover.rollout.plan_schema import plan_schema
 
 if TYPE_CHECKING:
@@ -36,22 +38,26 @@ class RolloutApi:
 
     def endpoints(self) -> list[Endpoint]:
         """The rows, all for operators."""
-        row, admin = Endpoint, Scope.ADMIN
+        row, admin, journal = Endpoint, Scope.ADMIN, openapi.JOURNAL
+        steering = together(openapi.STEERING, journal)
+        weighing = together(steering, openapi.BODY, {400: ("invalid_weight",)})
+        of_model, of_rollout = together(openapi.MODEL, openapi.ROLLOUT, journal), together(openapi.ROLLOUT, journal)
         model, one = "/v1/models/{model}/rollout", "/v1/rollouts/{rollout}"
+        started, listed = together(openapi.START, journal), together(openapi.MODEL, journal)
+        share, why = "Set the new version's share.", "Why it is where it is, in sentences."
+        latest = "The model's present or latest rollout."
         start = "Start a rollout to a version that is known; it waits for one that is under way."
         return [
-            row("GET", model, admin, self.rollout, "The model's present or latest rollout.", RolloutStatus),
-            row("POST", model, admin, self.start, start, RolloutStatus, StartBody, status=202),
+            row("GET", model, admin, self.rollout, latest, RolloutStatus, errors=of_model),
+            row("POST", model, admin, self.start, start, RolloutStatus, StartBody, 202, errors=started),
             *(
-                row("POST", f"{model}/{verb}", admin, self._verb(verb), told, RolloutStatus)
+                row("POST", f"{model}/{verb}", admin, self._verb(verb), told, RolloutStatus, errors=steering)
                 for verb, told in _VERBS.items()
             ),
-            row(
-                "POST", f"{model}/weight", admin, self.weight, "Set the new version's share.", RolloutStatus, ShareBody
-            ),
-            row("GET", f"{model}s", admin, self.rollouts, "The newest 100, newest first.", RolloutList),
-            row("GET", one, admin, self.rollout_by_id, "One rollout.", RolloutStatus),
-            row("GET", f"{one}/explain", admin, self.explain, "Why it is where it is, in sentences.", Explanation),
+            row("POST", f"{model}/weight", admin, self.weight, share, RolloutStatus, ShareBody, errors=weighing),
+            row("GET", f"{model}s", admin, self.rollouts, "The newest 100, newest first.", RolloutList, errors=listed),
+            row("GET", one, admin, self.rollout_by_id, "One rollout.", RolloutStatus, errors=of_rollout),
+            row("GET", f"{one}/explain", admin, self.explain, why, Explanation, errors=of_rollout),
             row("GET", "/v1/schema", admin, self.schema, "JSON Schema of a plan (model.yaml)."),
         ]
 

@@ -10,13 +10,6 @@ from typing import Any
 import msgspec
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every error: `error` is a sentence for people, `reason` a stable word for programs."""
-
-    error: str
-    reason: str
-
-
 class VersionName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A version by its number and its bytes."""
 

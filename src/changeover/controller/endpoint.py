@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from changeover.access import Scope
+from changeover.openapi.operation import Content, Errors
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -24,6 +26,8 @@ class Endpoint(NamedTuple):
         status: of a good answer.
         query: names of optional query parameters, positive numbers.
         upload: the body is a version's files.
+        errors: reasons of its errors by status, beside those of access.
+        content: of a good answer that is no JSON.
     """
 
     method: str
@@ -36,6 +40,8 @@ class Endpoint(NamedTuple):
     status: int = 200
     query: tuple[str, ...] = ()
     upload: bool = False
+    errors: Errors = MappingProxyType({})
+    content: Content | None = None
 
 
 def answer(value: object, status: int = 200) -> Response:

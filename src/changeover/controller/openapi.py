@@ -1,94 +1,89 @@
-"""`GET /openapi.json`: the control port's own table, written as OpenAPI 3.1. Pure."""
+"""The control port's own table, described: `/openapi.json` and `/docs`. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final
 
 from changeover import __version__
 from changeover.access import Scope
-from changeover.controller.bodies import Failure
-from changeover.controller.endpoint import Endpoint
+from changeover.openapi.document import document as written
+from changeover.openapi.operation import BINARY, OTHERS, Content, Errors, Operation, Parameter, json_of, together
 
-_REFERENCE: Final = "#/components/schemas/{name}"
-_PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_PARAMETERS: Final = {"model": "Name of the model.", "rollout": "Such as r-000003."}
-_BINARY: Final = {"type": "string", "format": "binary"}
-_UPLOADS: Final = {
-    "application/octet-stream": {"schema": {**_BINARY, "description": "The ONNX file."}},
-    "application/x-tar": {"schema": {**_BINARY, "description": "model.onnx and whatever belongs to it."}},
+if TYPE_CHECKING:
+    from changeover.controller.endpoint import Endpoint
+
+_ABOUT: Final = """The control plane of one server: models, versions, rollouts. A verb answers when it is done.
+
+Every error is a `Failure`. On any path beside these there is 404 `path_not_found`, and 405 `method_not_allowed` for \
+another method; what is no HTTP gets a 400 without a body of ours.
+
+`HEAD` is answered wherever `GET` is."""
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_PATH: Final = {"model": "Name of the model.", "rollout": "Such as `r-000003`."}
+_FILE: Final = {"type": "string", "format": "binary"}
+_UPLOAD: Final[Content] = {
+    BINARY: {**_FILE, "description": "The ONNX file."},
+    "application/x-tar": {**_FILE, "description": "`model.onnx` and whatever belongs to it."},
 }
+_FOREIGN: Final = ("foreign_host", "foreign_origin")
+_QUERY: Final = {"version": "Number of the version; one more than the last without it."}
+_NUMBER: Final = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+PAGE: Final[Content] = {"text/html": {"type": "string"}}
+
+JOURNAL: Final[Errors] = {503: ("journal_unwritable", "journal_in_use", "journal_defect", "internal")}
+"""Of whatever reads or writes the journal."""
+MODEL: Final[Errors] = {404: ("model_not_found",)}
+ROLLOUT: Final[Errors] = {404: ("rollout_not_found",)}
+CERTIFICATE: Final = together(ROLLOUT, {404: ("certificate_not_ready",), 503: ("certificate_unreadable",)}, JOURNAL)
+BODY: Final[Errors] = {400: ("malformed_json", "invalid_request"), 413: ("too_large",)}
+_FILES: Final = (
+    "artifact_no_model", "artifact_not_regular", "artifact_name", "artifact_too_large", "artifact_too_many_files",
+    "artifact_changed", "artifact_missing", "artifact_damaged", "source_unreadable",
+)  # fmt: skip
+SEALING: Final[Errors] = {
+    400: ("invalid_version", "invalid_plan", "invalid_config"),
+    422: _FILES,
+    503: ("artifacts_unwritable",),
+}
+"""Of whatever makes an artifact of files."""
+PUSH: Final = together(
+    {400: ("invalid_name", "empty_body", "too_many_models"), 413: ("too_large",)},
+    {422: ("tar_unreadable", "tar_member_refused", "model_rejected")},
+    SEALING,
+)
+START: Final = together(
+    MODEL, BODY, SEALING,
+    {404: ("version_not_found",), 409: ("already_active", "already_under_way", "not_settled")},
+)  # fmt: skip
+STEERING: Final = together(
+    MODEL,
+    {409: ("no_rollout", "no_standby", "wrong_phase", "not_proven", "conflict")},
+    {503: ("not_done", "record_owed", "gateway_silent", "prepare_failed", "rollout_transition", OTHERS)},
+)
+"""Of the verbs; what kept one from being done may be whatever the rollout itself met."""
 
 
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The description of the control port that has these rows."""
-    rows = list(endpoints)
-    paths: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
-    bodies = {body for row in rows for body in (row.takes, row.gives) if body is not None}
-    named = [Failure, *sorted(bodies, key=lambda body: body.__name__)]
-    schemas = msgspec.json.schema_components(named, schema_hook=_anything, ref_template=_REFERENCE)[1]
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Changeover control API", "version": __version__},
-        "security": [{"token": []}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "Only where the server has a token file: a token with the scope named.",
-                }
-            },
-        },
-    }
+    return written("Changeover control API", _ABOUT, __version__, [_operation(row) for row in endpoints])
 
 
-def _anything(_: type) -> dict[str, Any]:
-    """Of a value such as a gate's evidence; an empty schema would not be taken."""
-    return {"description": "Any JSON value."}
-
-
-def _operation(row: Endpoint) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "operationId": row.answer.__name__,
-        "summary": row.summary,
-        "security": [] if row.scope is Scope.OPEN else [{"token": [row.scope]}],
-        "responses": {
-            str(row.status): {"description": "Done.", **_content(row.gives)},
-            "default": {"description": "Refused, or not possible now.", **_content(Failure)},
-        },
-    }
-    parameters = [_path_parameter(name) for name in _PARAMETER.findall(row.path)] + [_query(n) for n in row.query]
-    if parameters:
-        told["parameters"] = parameters
-    if row.takes is not None:
-        told["requestBody"] = {"required": True, **_content(row.takes)}
-    elif row.upload:
-        told["requestBody"] = {"required": True, "content": _UPLOADS}
-    return told
-
-
-def _content(body: type[msgspec.Struct] | None) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(name=body.__name__)} if body else {"type": "object"}
-    return {"content": {"application/json": {"schema": schema}}}
-
-
-def _path_parameter(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": _PARAMETERS[name],
-        "schema": {"type": "string"},
-    }
-
-
-def _query(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "minimum": 1}}
+def _operation(row: Endpoint) -> Operation:
+    is_open = row.scope is Scope.OPEN
+    access: Errors = {403: _FOREIGN} if is_open else {401: ("unauthenticated",), 403: ("forbidden", *_FOREIGN)}
+    parameters = [Parameter(n, "path", _PATH[n], {"type": "string"}) for n in _PLACEHOLDER.findall(row.path)]
+    parameters += [Parameter(n, "query", _QUERY[n], _NUMBER) for n in row.query]
+    takes = _UPLOAD if row.upload else json_of(row.takes) if row.takes is not None else None
+    return Operation(
+        row.method,
+        row.path,
+        row.answer.__name__,
+        row.summary,
+        None if is_open else row.scope.value,
+        {row.status: row.content or json_of(row.gives)},
+        together(row.errors, access),
+        tuple(parameters),
+        takes,
+    )

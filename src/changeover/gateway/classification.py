@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from changeover.errors import InvalidRequest, ModelRejected
+from changeover.errors import InvalidRequest, ModelRejected, TooLarge
 from changeover.lifecycle.labels import read_labels
 from changeover.protocol.oip import RequestedOutput, refusal
 from changeover.tensors import Datatype, Tensor, join_bytes
@@ -82,11 +82,11 @@ def classified(tensor: Tensor, count: int, labels: list[str], *, by_row: bool) -
     Shape `[rows, n]`, or `[n]` where there are no rows; `n` is `count`, or all values when there are fewer.
 
     Raises:
-        InvalidRequest: too many classes in all rows together, or too many values (`too_many_elements`).
+        TooLarge: too many classes in all rows together, or too many values (`too_many_elements`).
     """
     values = _values(tensor)
     if values.size > _MOST_VALUES:
-        raise InvalidRequest(
+        raise TooLarge(
             f"output {tensor.name!r} has {values.size} values; {_MOST_VALUES} are the most that are compared",
             reason="too_many_elements",
         )
@@ -94,7 +94,7 @@ def classified(tensor: Tensor, count: int, labels: list[str], *, by_row: bool) -
     table = values.reshape(rows, -1) if values.size else values.reshape(rows, 0)
     count = min(count, table.shape[1])
     if rows * count > _MOST:
-        raise InvalidRequest(f"{rows} rows of {count} classes: {_MOST} are the most", reason="too_many_elements")
+        raise TooLarge(f"{rows} rows of {count} classes: {_MOST} are the most", reason="too_many_elements")
     order = _descending(table, count)
     texts: list[str] = []
     for row, indexes in zip(table, order, strict=True):

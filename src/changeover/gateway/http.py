@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
+
+import orjson
 
 from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, NotFound, TooLarge
+from changeover.gateway import openapi
 from changeover.gateway.answers import JSON, error_answer, json_answer
 from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, known, target_of
 from changeover.gateway.door.limits import SMALL_BODY
@@ -14,10 +17,12 @@ from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.extensions import Extensions
 from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
+from changeover.gateway.openapi import Asked
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.repository import Repository
 from changeover.gateway.repository_http import INDEX, LOAD, UNLOAD, RepositoryCalls
 from changeover.loopback import check_local
+from changeover.openapi.page import POLICY, page
 
 _SMALL = f"{{}} takes no body over {SMALL_BODY} bytes, and none whose length is not told"
 _ROUTES = (
@@ -71,6 +76,8 @@ FIXED: Final = {
     "/v2/cudasharedmemory/status": Endpoint("cuda_status", Scope.INFER),
     "/v2/cudasharedmemory/unregister": Endpoint("cuda_unregister", Scope.INFER, "POST"),
     "/v2/repository/index": Endpoint(INDEX, Scope.INFER, "POST"),
+    "/openapi.json": Endpoint("description", Scope.OPEN),
+    "/docs": Endpoint("docs", Scope.OPEN),
 }
 """By path."""
 OF_A_MODEL: Final = {
@@ -93,6 +100,36 @@ OF_THE_REPOSITORY: Final = {
     "unload": Endpoint(UNLOAD, Scope.ADMIN, "POST"),
 }
 """By what follows `/v2/repository/models/M`."""
+_HTML: Final = f"content-type: text/html; charset=utf-8\r\ncontent-security-policy: {POLICY}\r\n".encode()
+
+
+def paths() -> list[tuple[str, Endpoint]]:
+    """Every path with its row; a name in it is `{model}`, `{version}` or `{region}`."""
+    found = [(path, row) for path, row in FIXED.items() if path != "/v2/"]
+    for start in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        found += [(f"{start}/{rest}" if rest else start, row) for rest, row in OF_A_MODEL.items()]
+    for rest, row in OF_A_REGION.items():
+        kind, what = rest.split("/")
+        found.append((f"/v2/{kind}/region/{{region}}/{what}", row))
+    found += [(f"/v2/repository/models/{{model}}/{rest}", row) for rest, row in OF_THE_REPOSITORY.items()]
+    return found
+
+
+def asked() -> list[Asked]:
+    """What may be asked: every path with every method, beside `HEAD`, which is asked as `GET` is."""
+    return [
+        Asked(path, method, row.what, scope_of(row, method))
+        for path, row in paths()
+        for method in row.methods
+        if method != "HEAD"
+    ]
+
+
+@cache
+def description() -> tuple[bytes, bytes]:
+    """This port's table as OpenAPI and as a page; they say nothing of this server, so everybody may read them."""
+    told = openapi.document(asked())
+    return orjson.dumps(told), page(told).encode()
 
 
 @lru_cache(1024)
@@ -120,7 +157,8 @@ def route(path: str) -> Route | None:
     return Route(endpoint, parts[3], version) if endpoint else None
 
 
-def _scope(endpoint: Endpoint, method: str) -> Scope:
+def scope_of(endpoint: Endpoint, method: str) -> Scope:
+    """The scope that a method of a row takes."""
     return endpoint.posted if endpoint.posted is not None and method == "POST" else endpoint.scope
 
 
@@ -158,6 +196,8 @@ class HttpApp:
             "models": self._list,
             "model": self._model,
             "model_ready": self._model_ready,
+            "description": self._description,
+            "docs": self._docs,
             **extensions.handlers,
             **RepositoryCalls(repository).handlers,
         }
@@ -191,7 +231,7 @@ class HttpApp:
             if found is None:
                 raise NotFound(f"no such path: {request.path}; there is {_ROUTES}", reason="path_not_found")
             if self._guard is not None:
-                scope = _scope(found.endpoint, request.method)
+                scope = scope_of(found.endpoint, request.method)
                 self._guard.check(scope, request.headers.get(b"authorization"), request.certified)
             elif request.method == "POST" and found.endpoint.what != "infer":
                 check_local(*(_text(request.headers.get(name)) for name in (b"host", b"origin")))
@@ -206,6 +246,12 @@ class HttpApp:
     def _wrong_method(self, request: HttpRequest, allowed: bytes) -> None:
         body = b'{"error":"this path takes %s","reason":"method_not_allowed"}' % allowed
         request.respond(405, JSON + b"allow: " + allowed + b"\r\n", [body])
+
+    def _description(self, request: HttpRequest, _: Route) -> None:
+        request.respond(200, JSON, [description()[0]])
+
+    def _docs(self, request: HttpRequest, _: Route) -> None:
+        request.respond(200, _HTML, [description()[1]])
 
     def _server(self, request: HttpRequest, _: Route) -> None:
         json_answer(request, {**METADATA, "extensions": self._extensions})
