@@ -9,8 +9,10 @@ READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-16)
 ARGS ?=
 # How long the soak goes on: seconds, or like 40m and 8h.
 DURATION ?= 20m
+# How many random requests `described` makes, and `soak` at its end: some thirty a second.
+CASES ?= 50000
 
-.PHONY: help demo test check lint format bench judge-sim soak door-proof grpc-door-proof bench-peers clean
+.PHONY: help demo test check lint format bench judge-sim soak described door-proof grpc-door-proof bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -41,8 +43,12 @@ bench: $(READY) ## Print the project's figures as JSON lines (20 minutes and mor
 judge-sim: $(READY) ## The judge against simulated traffic: false rollbacks, power, known ways to be wrong
 	@$(BIN)/python benchmarks/judge_sim.py $(ARGS)
 
-soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (default 20m), with a report
+soak: $(READY) ## 1,000 changeovers and random kills under load for DURATION (default 20m), with a report; then `described`
 	@$(BIN)/python benchmarks/soak.py --duration $(DURATION) --gateways 2 $(ARGS)
+	@$(BIN)/python benchmarks/described.py --cases $(CASES)
+
+described: $(READY) ## CASES (default 50,000) random requests made of the inference port's own description
+	@$(BIN)/python benchmarks/described.py --cases $(CASES) $(ARGS)
 
 grpc-door-proof: $(READY) ## The HTTP/2 door against hostile and unlucky clients, stock grpc.aio beside it (4 minutes)
 	@$(BIN)/python benchmarks/grpc_door_proof.py $(ARGS)

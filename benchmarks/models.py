@@ -50,6 +50,13 @@ def many_nodes(count: int = 9000, side: int = 32) -> bytes:
     return _bytes(graph)
 
 
+def double() -> bytes:
+    """`y = 2 x`, FP32 [N, 4]."""
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in ("x", "y")]
+    return _bytes(helper.make_graph(nodes, "double", ends[:1], ends[1:]))
+
+
 def mnist() -> bytes | None:
     """The classic MNIST CNN (fixed batch of 1), when the test data is at hand."""
     data = os.environ.get("CHANGEOVER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data"
