@@ -252,6 +252,7 @@ def test_errors_of_a_stream_are_messages(asked: FakeCall, reason: str, name: str
 
     async def scenario() -> None:
         async with stage() as here:
+            here.page.store(0, 1)
             here.serve(1, entry(7, "1"))
             await answered(here, ask(here, streamed(asked)))
             error, told = asked.streamed
