@@ -33,10 +33,10 @@ from models import double
 from rig import Server, emit, say, verdict
 
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
-SIMPLE_SHARE = 0.02
-"""Of all cases, for an operation without a body; those with one share the rest."""
+SIMPLE_SHARE = 0.01
+"""Of all cases, for an operation that is no inference; inferences share the rest."""
 _PARAMETERS: dict[str, list[Any]] = {
-    "model": ["double", "double", "nobody", "a b", "é"],
+    "model": ["double", "double", "double", "nobody", "a b", "é"],
     "version": ["1", "2", "active", "candidate", "x"],
     "changeover-timeout": ["5", "500ms", "1us", "-1", "nan", "soon"],
     "changeover-version": ["1", "active", "candidate", "9"],
@@ -87,13 +87,13 @@ def fuzz(document: dict[str, Any], url: str, cases: int, number: int = 1) -> Cou
     """
     schema = schemathesis.openapi.from_dict(narrowed(document))
     operations = [found.ok() for found in schema.get_all_operations()]
-    with_body = [operation for operation in operations if operation.body]
+    inferences = [operation for operation in operations if operation.path.endswith("/infer")]
     simple = max(1, int(cases * SIMPLE_SHARE / 2))
-    share = max(1, (cases - 2 * simple * (len(operations) - len(with_body))) // (2 * max(1, len(with_body))))
+    share = max(1, (cases - 2 * simple * (len(operations) - len(inferences))) // (2 * max(1, len(inferences))))
     seen: Counter[tuple[str, int]] = Counter()
     with requests.Session() as session:
         for operation in operations:
-            most = share if operation in with_body else simple
+            most = share if operation in inferences else simple
             for mode in list(GenerationMode):
                 _send(operation, mode, _Sender(session, url, seen), settings_of(most), number)
     return seen

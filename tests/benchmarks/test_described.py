@@ -26,7 +26,7 @@ def test_every_answer_is_described(shared_server: Server, document: dict[str, An
     assert {operation for operation, _ in seen} == {
         f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods
     }
-    assert seen["POST /v2/models/{model}/infer", 200] > 0
+    assert any(status == 200 for operation, status in seen if operation.endswith("/infer"))
     assert seen["POST /v2/models/{model}/infer", 400] > 20
 
 

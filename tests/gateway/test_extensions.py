@@ -22,6 +22,7 @@ def test_statistics_list_versions_by_number() -> None:
 
     async def scenario() -> None:
         async with stage() as here:
+            here.page.store(0, 1)
             assert ask(here, "GET", "/v2/models/stats").json() == {"model_stats": []}
             here.serve(1, entry(7, "10"), entry(8, "9"))
             for path in ("/v2/models/stats", "/v2/models/m/stats"):
@@ -115,6 +116,7 @@ def test_settings_that_cannot_be_are_refused(path: str, body: bytes, status: int
 
     async def scenario() -> None:
         async with stage() as here:
+            here.page.store(0, 1)
             here.serve(1, entry(7, "1"))
             reply = ask(here, "POST", path, body=body)
             assert (reply.status, reply.json().get("reason")) == (status, reason)
