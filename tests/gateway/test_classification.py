@@ -59,7 +59,7 @@ def test_the_highest_of_many_are_the_highest() -> None:
         best = np.argsort(-row)[:4].tolist()
         assert told == [f"{row[index]:f}:{index}" for index in best]
     assert classified(from_numpy("y", values[0]), 0, [], by_row=False).shape == (0,)
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(TooLarge) as refused:
         classified(Tensor("y", Datatype.INT8, ((1 << 22) + 1,), bytes((1 << 22) + 1)), 1, [], by_row=False)
     assert refused.value.reason == "too_many_elements"
 
