@@ -21,6 +21,8 @@ DOCUMENT = json.loads(json.dumps(openapi.document(TABLE)))
 
 NOBODY_IS_TOLD = {
     "faults_file",  # of a file, at the start
+    "invalid_parameter",
+    "rollout_paused",  # of loads, which port 8000 takes
     "method_not_allowed", "path_not_found",  # of what is no row
 }  # fmt: skip
 
