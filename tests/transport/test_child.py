@@ -11,17 +11,26 @@ import pytest
 
 from changeover.testing import wait_for
 
-CHILD = (
-    "import time; from changeover.transport.child import arguments, introduce; introduce(*arguments()); time.sleep(600)"
-)
+INTRODUCED = """
+import time
+from changeover.transport import child
+bind_to = child.bind_to
+child.bind_to = lambda parent: (bind_to(parent), print("bound", flush=True))
+child.introduce(*child.arguments())
+time.sleep(600)
+"""
+UNTAUGHT = "import time; time.sleep(600)"
 PARENT = f"""
 import os, subprocess, sys, time
+from changeover.transport.child import bind_to
 from changeover.transport.link import Kind, Link, frame, pair
 ours, theirs = pair()
 if sys.argv[1] == "welcome":
     Link(ours).send(frame(Kind.WELCOME, {{}}))
-child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(theirs.fileno()), str(os.getpid())],
-                         pass_fds=[theirs.fileno()])
+me, early = os.getpid(), sys.argv[1] == "bound early"
+code = {UNTAUGHT!r} if early else {INTRODUCED!r}
+child = subprocess.Popen([sys.executable, "-c", code, str(theirs.fileno()), str(me)],
+                         pass_fds=[theirs.fileno()], preexec_fn=(lambda: bind_to(me)) if early else None)
 theirs.close()
 print(child.pid, flush=True)
 if sys.argv[1] == "hang up":
@@ -49,12 +58,22 @@ def ended(child: psutil.Process) -> bool:
 def test_a_child_dies_with_its_parent(how: str) -> None:
     """Whether it was welcomed or still waits for it."""
     parent, child = start(how)
-    wait_for(lambda: child.status() == psutil.STATUS_SLEEPING, "the child to wait")
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "bound\n"
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: ended(child), "the child's end", patience=2.0)
+
+
+def test_a_child_that_was_bound_before_its_first_instruction_need_do_nothing() -> None:
+    """Its parent dies as soon as it was started: what binds itself would have to come up first."""
+    parent, child = start("bound early")
     parent.kill()
     parent.wait()
     assert parent.stdout is not None
     parent.stdout.close()
-    wait_for(lambda: ended(child), "the child's end")
+    wait_for(lambda: ended(child), "the child's end", patience=2.0)
 
 
 def test_a_child_whose_parent_died_first_ends_by_itself() -> None:
@@ -63,4 +82,4 @@ def test_a_child_whose_parent_died_first_ends_by_itself() -> None:
     parent.wait()
     assert parent.stdout is not None
     parent.stdout.close()
-    wait_for(lambda: ended(child), "the child's end")
+    wait_for(lambda: ended(child), "the child's end", patience=5.0)

@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from changeover.supervisor.circuit import Cause
+from changeover.transport.child import bind_to
 from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame, pair
 
 
@@ -91,10 +92,16 @@ class Family:
         return next(iter(self.of(role)), None)
 
     def spawn(self, role: Role, body: dict[str, Any], fds: list[int]) -> Member:
-        """A fresh interpreter for a role, welcomed with `body` and descriptors."""
+        """A fresh interpreter for a role, bound to this process's life and welcomed with `body` and descriptors."""
         ours, theirs = pair()
-        command = [sys.executable, "-m", _MODULES[role], str(theirs.fileno()), str(os.getpid())]
-        child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
+        parent = os.getpid()
+        child = subprocess.Popen(
+            [sys.executable, "-m", _MODULES[role], str(theirs.fileno()), str(parent)],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=lambda: bind_to(parent),  # noqa: PLW1509 - this process has one thread
+        )
         member = self._add(role, Link(ours))
         member.pid, member.popen = child.pid, child
         try:
