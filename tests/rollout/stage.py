@@ -19,7 +19,7 @@ from changeover.rollout.offer import Offer
 from changeover.rollout.plan import parse_plan
 from changeover.settings import Settings
 from tests.lifecycle.onnx_files import linear, write
-from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.memory_fleet import Fate, MemoryFleet
 
 MODEL = "mnist"
 WORD = 1
@@ -148,6 +148,23 @@ def play(driver: Driver, script: Script) -> None:
     """The same in a loop of its own; the driver must survive."""
     died = asyncio.run(act(driver, script))
     assert died is None, died
+
+
+async def bring(driver: Driver, *offers: Offer) -> str:
+    """Offer one version after the other, and wait until nothing is under way; the last one's rollout."""
+    rollout = ""
+    for offer in offers:
+        rollout = await driver.offer(offer)
+    await driver.idle()
+    return rollout
+
+
+async def load_for_ever(driver: Driver, fleet: MemoryFleet, offer: Offer) -> None:
+    """Offer a version whose load does not end, and wait until it is under way."""
+    fleet.fates[str(offer.version)] = Fate.SILENT
+    driver.loader._timeout = 10 * PATIENCE
+    await driver.offer(offer)
+    await until(lambda: driver.candidate is not None)
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = PATIENCE) -> None:

@@ -8,7 +8,7 @@ from changeover.errors import Internal
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
+from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, bring, play, until
 
 
 def serves(driver: Driver, fleet: MemoryFleet) -> tuple[str, list[str]]:
@@ -31,8 +31,7 @@ def test_the_first_version_serves(stage: Stage, fleet: MemoryFleet, journal: Scr
     """No window, no standby, and the journal's committed table is the page's."""
 
     async def script(driver: Driver) -> None:
-        rollout = await driver.offer(stage.offer(1, window=60))
-        await driver.idle()
+        rollout = await bring(driver, stage.offer(1, window=60))
         assert serves(driver, fleet) == ("1", ["1"])
         record = journal.rollouts.get(rollout)
         assert (record.phase, record.source) == ("succeeded", None)
@@ -51,8 +50,7 @@ def test_a_changeover_and_the_end_of_its_window(stage: Stage, fleet: MemoryFleet
 
     async def script(driver: Driver) -> None:
         await driver.offer(stage.offer(1))
-        rollout = await driver.offer(stage.offer(2, window=0.05))
-        await driver.idle()
+        rollout = await bring(driver, stage.offer(2, window=0.05))
         assert serves(driver, fleet) == ("2", ["1", "2"])
         assert driver.can_undo(rollout)
         assert driver.standby is not None
@@ -85,12 +83,10 @@ def test_a_refused_candidate_leaves_everything(
     """The page, the workers and the roles are as before, and the record says why."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.idle()
+        await bring(driver, stage.offer(1))
         epoch, active = fleet.epoch(WORD), driver.active
         fleet.fates["2"] = fate
-        rollout = await driver.offer(stage.offer(2))
-        await driver.idle()
+        rollout = await bring(driver, stage.offer(2))
         record = journal.rollouts.get(rollout)
         assert (record.phase, record.record["reason"]) == ("failed", reason)
         assert record.ended
@@ -112,16 +108,13 @@ def test_a_switch_that_cannot_be_prepared(stage: Stage, fleet: MemoryFleet, jour
     """The candidate is let go and the rollout failed; the next one succeeds."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.idle()
+        await bring(driver, stage.offer(1))
         fleet.prepare_error = Internal("no channel", reason="prepare_failed")
-        await driver.offer(stage.offer(2))
-        await driver.idle()
+        await bring(driver, stage.offer(2))
         assert phases(journal)["2"] == "failed"
         assert serves(driver, fleet) == ("1", ["1"])
         fleet.prepare_error = None
-        await driver.offer(stage.offer(3, window=60))
-        await driver.idle()
+        await bring(driver, stage.offer(3, window=60))
         assert serves(driver, fleet) == ("3", ["1", "3"])
 
     play(stage.driver(fleet, journal), script)
@@ -134,11 +127,9 @@ def test_a_silent_gateway_does_not_cost_the_version_in_force(
     """After the store nobody may take the candidate for one that never served: its worker lives on."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.idle()
+        await bring(driver, stage.offer(1))
         fleet.acknowledge_error = Internal("gateways [7] do not acknowledge", reason="gateway_silent")
-        rollout = await driver.offer(stage.offer(2, window=60))
-        await driver.idle()
+        rollout = await bring(driver, stage.offer(2, window=60))
         assert serves(driver, fleet) == ("2", ["1", "2"])
         assert phases(journal)["2"] == "watching"
         await until(lambda: journal.rollouts.get(rollout).certificate is not None)
@@ -155,11 +146,8 @@ def test_a_newer_offer_ends_the_window_first(stage: Stage, fleet: MemoryFleet, j
     """Never more than three workers: the standby has gone before the next candidate comes."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.offer(stage.offer(2, window=60))
-        await driver.idle()
-        await driver.offer(stage.offer(3, window=60))
-        await driver.idle()
+        await bring(driver, stage.offer(1), stage.offer(2, window=60))
+        await bring(driver, stage.offer(3, window=60))
         assert phases(journal) == {"1": "succeeded", "2": "succeeded", "3": "watching"}
         assert serves(driver, fleet) == ("3", ["2", "3"])
         assert fleet.calls.index("retire 1") < fleet.calls.index("prove 3") < fleet.calls.index("spawn 3")
@@ -260,8 +248,7 @@ def test_a_repr_of_the_roles(stage: Stage, fleet: MemoryFleet, journal: Scripted
     """The candidate is shown as such only while it is neither active nor standby."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.idle()
+        await bring(driver, stage.offer(1))
         fleet.fates["2"] = Fate.SILENT
         await driver.offer(stage.offer(2))
         await until(lambda: driver.candidate is not None)

@@ -12,8 +12,8 @@ from changeover.rollout.current import Current
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase, Rollout
 from changeover.rollout.recording import Recorder
-from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import PATIENCE, WORD, ScriptedJournal, Stage, play, until
+from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.stage import PATIENCE, WORD, ScriptedJournal, Stage, bring, load_for_ever, play, until
 from tests.rollout.test_driver import serves
 
 
@@ -21,9 +21,7 @@ def test_undo_in_the_window(stage: Stage, fleet: MemoryFleet, journal: ScriptedJ
     """All traffic is on the old version when it returns, and the new one's worker ends."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.offer(stage.offer(2, window=60))
-        await driver.idle()
+        await bring(driver, stage.offer(1), stage.offer(2, window=60))
         record = await driver.undo()
         assert record.phase == "rolled_back"
         assert record.ended
@@ -41,9 +39,7 @@ def test_the_store_of_an_undo_comes_first(stage: Stage, fleet: MemoryFleet, jour
     """Nothing is prepared, published or drained before the page holds the old table."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.offer(stage.offer(2, window=60))
-        await driver.idle()
+        await bring(driver, stage.offer(1), stage.offer(2, window=60))
         fleet.calls.clear()
         await driver.undo()
         assert fleet.calls[0].startswith("store")
@@ -57,8 +53,7 @@ def test_undo_without_a_standby(stage: Stage, fleet: MemoryFleet, journal: Scrip
 
     async def script(driver: Driver) -> None:
         if versions:
-            await driver.offer(stage.offer(1))
-            await driver.idle()
+            await bring(driver, stage.offer(1))
         before = fleet.epoch(WORD)
         with pytest.raises(Conflict) as caught:
             await driver.undo()
@@ -72,12 +67,8 @@ def test_undo_while_a_candidate_loads(stage: Stage, fleet: MemoryFleet, journal:
     """It does not wait for the candidate to be promoted and then take that back: there is nothing to undo now."""
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.idle()
-        fleet.fates["2"] = Fate.SILENT
-        driver.loader._timeout = 10 * PATIENCE
-        await driver.offer(stage.offer(2))
-        await until(lambda: driver.candidate is not None)
+        await bring(driver, stage.offer(1))
+        await load_for_ever(driver, fleet, stage.offer(2))
         with pytest.raises(Conflict) as caught:
             await driver.undo()
         assert caught.value.reason == "no_standby"
@@ -97,9 +88,7 @@ def test_a_slow_disk_does_not_hold_up_an_undo(
         write(recorder, current, rollout)
 
     async def script(driver: Driver) -> None:
-        await driver.offer(stage.offer(1))
-        await driver.offer(stage.offer(2, window=60))
-        await driver.idle()
+        await bring(driver, stage.offer(1), stage.offer(2, window=60))
         old = fleet.epoch(WORD)
         undoing = asyncio.create_task(driver.undo())
         await until(lambda: fleet.epoch(WORD) > old)

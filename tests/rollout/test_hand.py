@@ -11,8 +11,8 @@ from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from tests.loop_time import within
 from tests.rollout.canary import judged, shares, stands, tick
-from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import PATIENCE, ScriptedJournal, Stage, play, until
+from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.stage import ScriptedJournal, Stage, bring, load_for_ever, play, until
 
 
 async def begun(driver: Driver, stage: Stage) -> None:
@@ -108,13 +108,9 @@ def test_an_abort_does_not_wait_for_the_load(stage: Stage, fleet: MemoryFleet, j
 
     async def script(driver: Driver) -> None:
         judged(driver)
-        driver.loader._timeout = 10 * PATIENCE
-        await driver.offer(stage.offer(1))
-        await driver.idle()
-        fleet.fates["2"] = Fate.SILENT
-        await driver.offer(stage.canary(2))
-        await until(lambda: driver.candidate is not None)
-        record = await driver.abort()
+        await bring(driver, stage.offer(1))
+        await load_for_ever(driver, fleet, stage.canary(2))
+        record = await within(2.0, driver.abort())
         assert (record.phase, record.record["reason"]) == ("rolled_back", "aborted")
         assert [spec.version for spec in fleet.alive.values()] == ["1"]
         assert journal.loadings.get(2).state == "failed"
@@ -166,12 +162,9 @@ def test_what_comes_too_late_is_told(stage: Stage, fleet: MemoryFleet, journal: 
         with pytest.raises(Conflict, match="undo takes it back") as caught:
             await driver.abort()
         assert caught.value.reason == "wrong_phase"
-        fleet.fates["3"] = Fate.SILENT
-        driver.loader._timeout = 10 * PATIENCE
-        await driver.offer(stage.canary(3))
-        await until(lambda: driver.candidate is not None)
+        await load_for_ever(driver, fleet, stage.canary(3))
         with pytest.raises(Conflict) as caught:
-            await driver.pause()
+            await within(1.0, driver.pause())
         assert caught.value.reason == "wrong_phase"
         await driver.abort()
 

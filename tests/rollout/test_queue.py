@@ -5,9 +5,10 @@ from __future__ import annotations
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer
+from tests.loop_time import within
 from tests.rollout.canary import judged, stands, tick
 from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import PATIENCE, ScriptedJournal, Stage, play, until
+from tests.rollout.stage import ScriptedJournal, Stage, bring, load_for_ever, play
 from tests.rollout.test_driver import phases
 
 SUPERSEDES = "steps: [5%], supersede: true"
@@ -81,13 +82,10 @@ def test_it_takes_the_place_of_one_that_loads(stage: Stage, fleet: MemoryFleet, 
 
     async def script(driver: Driver) -> None:
         judged(driver)
-        driver.loader._timeout = 10 * PATIENCE
-        await driver.offer(stage.offer(1))
-        fleet.fates["2"] = Fate.SILENT
-        await driver.offer(stage.canary(2))
-        await until(lambda: driver.candidate is not None)
+        await bring(driver, stage.offer(1))
+        await load_for_ever(driver, fleet, stage.canary(2))
         await driver.offer(stage.canary(3, SUPERSEDES))
-        await driver.idle()
+        await within(2.0, driver.idle())
         assert phases(journal) == {"1": "succeeded", "2": "rolled_back", "3": "progressing"}
 
     play(stage.driver(fleet, journal), script)

@@ -24,7 +24,7 @@ from tests.rollout.crash import (
     version_of,
 )
 from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, play, until
+from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, bring, play, until
 
 FEWEST_POINTS = 140
 FEWEST_RECOVERIES = 85
@@ -239,13 +239,7 @@ def test_a_mistake_in_the_plan_takes_nothing_down(stage: Stage, fleet: MemoryFle
 def test_a_lost_artifact_leaves_the_standby(stage: Stage, fleet: MemoryFleet) -> None:
     """After a restart of the machine the version before serves when the chosen one cannot; without both, none."""
     offers = offers_of(stage)
-
-    async def first(driver: Driver) -> None:
-        await driver.offer(offers[1])
-        await driver.offer(offers[4])
-        await driver.idle()
-
-    lived(stage, fleet, first)
+    lived(stage, fleet, lambda driver: bring(driver, offers[1], offers[4]))
     discard(offers[4].artifact.path)
     again = MemoryFleet()
     recovered(stage, again, "one.sqlite", lambda driver: check(driver, again, "1"))

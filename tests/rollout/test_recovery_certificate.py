@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from changeover.rollout.driver import Driver
-from tests.rollout.crash import (
-    offers_of,
-)
+from tests.rollout.crash import offers_of
 from tests.rollout.memory_fleet import MemoryFleet
-from tests.rollout.stage import MODEL, Stage, until
+from tests.rollout.stage import MODEL, Stage, bring, until
 from tests.rollout.test_recovery import lived
 
 
 def test_a_certificate_after_a_restart(stage: Stage, fleet: MemoryFleet) -> None:
     """It says what is known, from which version to which with what gates, and nothing of a switch it did not see."""
     offers = offers_of(stage)
-
-    async def first(driver: Driver) -> None:
-        await driver.offer(offers[1])
-        await driver.offer(offers[4])
-        await driver.idle()
-
-    lived(stage, fleet, first)
+    lived(stage, fleet, lambda driver: bring(driver, offers[1], offers[4]))
     with stage.journal("one.sqlite") as journal:  # killed before it was written
         journal._database.write("UPDATE rollouts SET certificate = NULL")
         kept = journal.rollouts.of(MODEL)[0].record
@@ -51,9 +43,7 @@ def test_a_certificate_of_the_last_term_is_kept(stage: Stage, fleet: MemoryFleet
     written: list[object] = []
 
     async def first(driver: Driver) -> None:
-        await driver.offer(offers[1])
-        await driver.offer(offers[4])
-        await driver.idle()
+        await bring(driver, offers[1], offers[4])
         await until(lambda: driver.journal.rollouts.of(MODEL)[0].certificate is not None)
         certificate = driver.journal.rollouts.of(MODEL)[0].certificate
         assert certificate is not None

@@ -31,7 +31,7 @@ ENTRIES = [LoadingEntry(n, str(n), "d" * 64, signature(), 32, 30.0) for n in (1,
 class Post:
     """A vigil with a clock and a judge in a test's hands, over a rollout from version 1 to 2."""
 
-    def __init__(self, stage: Stage, fleet: MemoryFleet, text: str = PLAN) -> None:
+    def __init__(self, stage: Stage, fleet: MemoryFleet, text: str = PLAN, phase: Phase = Phase.PROGRESSING) -> None:
         self.now = 100.0
         self.judge = ScriptedJudge()
         self.vigil = Vigil(MODEL, fleet)
@@ -42,7 +42,7 @@ class Post:
         offer = Offer(2, stage.artifact(2, text), plan, "push")
         self.source = Loading(1, 1, stage.artifact(1), plan)
         self.candidate = Loading(2, 2, offer.artifact, plan)
-        rollout = Rollout(MODEL, "1", "2", Phase.PROGRESSING, course=Course.of(plan.rollout), goal=Place(1, 500))
+        rollout = Rollout(MODEL, "1", "2", phase, course=Course.of(plan.rollout), goal=Place(1, 500))
         self.current = Current("r-000002", offer, rollout, Receipt(MODEL, "r-000002", offer, self.source, fleet), 60.0)
 
     def make(self, plan: Plan) -> ScriptedJudge:
@@ -112,8 +112,8 @@ def test_only_a_failure_moves_what_does_not_climb(stage: Stage, fleet: MemoryFle
     """Paused, or in the undo window: nothing goes up, and a verdict takes it back and says whose hands it was in."""
 
     async def scenario() -> None:
-        post = Post(stage, fleet)
-        post.current.rollout = replace(post.current.rollout, phase=phase, held=True)
+        post = Post(stage, fleet, phase=phase)
+        post.current.rollout = replace(post.current.rollout, held=True)
         post.stand()
         for word in ("clear", "inconclusive"):
             post.judge.says = says(word)
@@ -195,22 +195,20 @@ def test_nothing_is_judged_before_a_table_is_in_force(stage: Stage, fleet: Memor
     run(scenario)
 
 
-@pytest.mark.parametrize(("limit", "lost"), [("2KiB", False), ("1KiB", True)])
+@pytest.mark.parametrize(("limit", "lost"), [(2048, False), (1024, True)])
 def test_memory_over_its_share_takes_it_back(
-    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, limit: str, lost: bool
+    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, limit: int, lost: bool
 ) -> None:
     """80 % of `runtime.memory_limit`, whatever the judge says."""
 
     async def scenario() -> None:
         post = Post(stage, fleet)
-        size = {"2KiB": 2048, "1KiB": 1024}[limit]
         plan = post.current.offer.plan
-        runtime = msgspec.structs.replace(plan.runtime, memory_limit=size)
+        runtime = msgspec.structs.replace(plan.runtime, memory_limit=limit)
         post.current.offer = replace(post.current.offer, plan=msgspec.structs.replace(plan, runtime=runtime))
         monkeypatch.setattr(fleet, "memory", lambda _: 1000)
         post.stand()
-        heard = post.look()
-        assert (heard == (Event.LOST, "memory", "worker")) is lost
+        assert (post.look() == (Event.LOST, "memory", "worker")) is lost
 
     run(scenario)
 
@@ -242,8 +240,7 @@ def test_without_a_control_a_verdict_is_an_alarm(
     """It is counted, shown and said once; nothing is taken back."""
 
     async def scenario() -> None:
-        post = Post(stage, fleet, "rollout: {strategy: instant}")
-        post.current.rollout = replace(post.current.rollout, phase=Phase.WATCHING)
+        post = Post(stage, fleet, "rollout: {strategy: instant}", Phase.WATCHING)
         post.stand()
         for _ in range(2):
             post.judge.says = says("failed", "error_rate")
@@ -288,8 +285,7 @@ def test_when_there_is_something_to_look_at(
     """At a step, and in the undo window, with a control or without."""
 
     async def scenario() -> None:
-        post = Post(stage, fleet, text)
-        post.current.rollout = replace(post.current.rollout, phase=phase)
+        post = Post(stage, fleet, text, phase)
         assert post.vigil.wanted(post.current) is wanted
 
     run(scenario)
