@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,25 @@ def test_a_worker_that_crashes_while_it_loads_is_a_refusal(serve: Serve) -> None
     assert_refused(server, rollout, "worker_crashed")
     assert "SIGKILL" in rollout["detail"]
     assert traffic.report.failed == []
+
+
+def test_a_version_that_takes_too_long_to_load_is_refused(serve: Serve, tmp_path: Path) -> None:
+    """Proven and then hanging: past the load time-out its worker is killed and the old version goes on."""
+    hangs = tmp_path / "hangs"
+    fault = {"kind": "hang", "when": str(hangs)}
+    (tmp_path / "faults.json").write_text(json.dumps({"models": {"m": {"2": fault}}}))
+    server = serve(load_timeout=4.0, faults=str(tmp_path / "faults.json"))
+    server.deploy("m", GOOD)
+    server.plan("m", "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}, accuracy: {enabled: false}}")
+    with Traffic(server.http_port, "m", {"1": 2.0}) as traffic:
+        pushed = server.push("m", onnx_models.slow(60).SerializeToString())
+        server.named("worker m/2")
+        hangs.touch()  # within its first runs, each of which takes a while
+        rollout = server.settled(pushed["rollout"])
+        traffic.wait_for_answers(10)
+    assert_refused(server, rollout, "load_timeout")
+    assert "was not ready after 4 s" in rollout["detail"]
+    assert (traffic.report.failed, traffic.report.wrong, traffic.report.versions()) == ([], 0, {"1"})
 
 
 def test_a_broken_file_in_the_repository_is_recorded(serve: Serve) -> None:

@@ -11,7 +11,7 @@ from changeover.errors import Conflict, Internal
 from changeover.rollout.machine import Command, Event, Phase, Rollout
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.room import Room
-from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage
+from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, until
 
 
 @pytest.fixture
@@ -101,6 +101,7 @@ def test_move_back_and_release_the_candidate(room: Room) -> None:
         assert happened is not None
         assert happened.event is Event.SWITCHED
         assert room.serving() == (1, 2)
+        await until(lambda: not room.switch.owes)  # a journal that is slow is written to after the store
         await room.commands.execute(Command.RELEASE_CANDIDATE, current)
         assert room.serving() == (1, None)
         assert list(room.fleet.alive) == [1]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -169,14 +171,19 @@ def test_a_load_rests_where_others_want_the_cores(
 
 
 def test_who_wants_a_core_is_counted() -> None:
-    """A process that never sleeps is one more than there are without it, at nearly every look."""
-    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    """Four processes that never sleep are seen, and not while they are stopped: both in turns, beside whatever runs."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    seen: dict[signal.Signals, list[int]] = {signal.SIGSTOP: [], signal.SIGCONT: []}
     try:
-        seen = [quiet._others_running() for _ in range(50) if time.sleep(0.002) is None]
+        for number in (signal.SIGSTOP, signal.SIGCONT) * 5:
+            for other in others:
+                other.send_signal(number)
+            seen[number] += [quiet._others_running() for _ in range(50) if time.sleep(0.002) is None]
     finally:
-        other.kill()
-        other.wait()
-    assert sorted(seen)[len(seen) // 2] >= 1
+        for other in others:
+            other.kill()
+            other.wait()
+    assert median(seen[signal.SIGCONT]) >= median(seen[signal.SIGSTOP]) + 2
 
 
 @pytest.mark.parametrize(("patience", "brought_back"), [(0.05, True), (60.0, False)])
