@@ -16,7 +16,6 @@ from changeover.testing import Server, wait_for
 from changeover.transport.link import Link, pair
 from tests import onnx_models
 from tests.conftest import Serve
-from tests.pace import come_up
 
 SCALE = onnx_models.scale(2).SerializeToString()
 
@@ -44,15 +43,14 @@ def test_workers_outlive_their_zygote(serve: Serve) -> None:
 
 
 def test_a_killed_worker_is_back_soon(serve: Serve) -> None:
-    """From SIGKILL to the first answer of its replacement: in the time of a few cold starts; measured by the bench."""
+    """From SIGKILL to the first answer of its replacement: bounded generously here, measured by the bench."""
     server = serve()
     server.deploy("m", SCALE)
     ask = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}
     server.named("worker m/1").kill()
     started = time.monotonic()
     assert server.infer("m", ask).status == 200
-    took = time.monotonic() - started
-    assert took < max(3.0, 6 * come_up("onnxruntime"))
+    assert time.monotonic() - started < 3.0
 
 
 def test_a_worker_takes_little_memory_of_its_own(serve: Serve) -> None:

@@ -71,12 +71,12 @@ class Stub:
 
     def __enter__(self) -> Stub:
         self._thread.start()
-        assert self._ready.wait(60)
+        assert self._ready.wait(10)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
+        self._thread.join(10)
         assert not self._thread.is_alive()
 
     async def _serve(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from changeover.bench import LoadSpec, run_load
 from changeover.errors import InvalidRequest
 from tests.bench.stub import EXPECTED, INPUTS, Reply, Request, Stub
+from tests.best import best
 
 
 def load(stub: Stub, **changes: Any) -> LoadSpec:
@@ -112,13 +114,18 @@ def test_two_switches_back_to_the_same_version_by_epochs() -> None:
 
 def test_latency_counts_from_the_due_time() -> None:
     """A server that stalls 300 ms delays everything due meanwhile, and the open loop says so."""
-    with Stub(lambda r: Reply(delay=0.3 if r.number == 20 else 0.0)) as stub:
-        spec = load(stub, mode="open", rate=200.0, connections=1, requests=100)
-        run = run_load(spec)
-    taken = run.records.column("received") - run.records.column("due")
-    assert (taken[21:61] > 0.05).all()  # 300 ms at 200/s: the next 60 wait for it, the last of them not for long
-    assert run.result["send_delay_ms"]["max"] > 200
-    assert run.result["ok"] == 100
+
+    def delayed() -> int:
+        with Stub(lambda r: Reply(delay=0.3 if r.number == 20 else 0.0)) as stub:
+            spec = load(stub, mode="open", rate=200.0, connections=1, requests=100)
+            run = run_load(spec)
+        taken = run.records.column("received") - run.records.column("due")
+        assert (taken[21:61] > 0.05).all()  # 300 ms at 200/s: the next 60 wait for it, the last of them not for long
+        assert run.result["send_delay_ms"]["max"] > 200
+        assert run.result["ok"] == 100
+        return int((taken > 0.05).sum())
+
+    assert 40 <= best(delayed, 80) <= 80  # 300 ms at 200/s, and what it takes to catch up
 
 
 def test_open_loop_holds_its_rate() -> None:
@@ -205,7 +212,9 @@ def test_rows_can_be_folded() -> None:
 def test_silence_is_a_failure_after_the_timeout() -> None:
     """A request without an answer fails as `timeout` and the others go on."""
     with Stub(lambda r: Reply(action="silent" if r.number == 5 else "answer")) as stub:
-        result = run_load(load(stub, timeout_s=1.5, duration_s=600.0)).result
+        started = time.monotonic()
+        result = run_load(load(stub, timeout_s=1.5)).result
+    assert time.monotonic() - started < 5
     assert result["failures"] == {"timeout": 1}
     assert result["requests"] == 200
 
@@ -248,21 +257,27 @@ def test_stop_ends_the_sending_and_waits_for_answers() -> None:
         return Reply(delay=0.05)
 
     with Stub(script) as stub:
-        result = run_load(load(stub, requests=0, duration_s=600.0), stop).result
+        started = time.monotonic()
+        result = run_load(load(stub, requests=0, duration_s=30.0), stop).result
+    assert time.monotonic() - started < 3
     assert result["clean"]
     assert 20 <= result["requests"] == len(stub.requests)
 
 
 def test_progress_every_second() -> None:
     """Each second one document tells rate, percentiles and versions of that second."""
-    seen: list[dict[str, Any]] = []
-    with Stub() as stub:
-        run_load(load(stub, mode="open", rate=200.0, requests=0, duration_s=3.5), on_progress=seen.append)
-    assert len(seen) in (2, 3)
-    assert all(document["elapsed_s"] >= second for second, document in enumerate(seen, 1))
-    assert sum(document["per_second"] for document in seen) == seen[-1]["requests"]
-    assert seen[1]["versions"]["1"] == seen[1]["per_second"] > 0
-    assert seen[1]["p50_ms"] < seen[1]["p99_ms"]
+
+    def off() -> float:
+        seen: list[dict[str, Any]] = []
+        with Stub() as stub:
+            run_load(load(stub, mode="open", rate=200.0, requests=0, duration_s=2.3), on_progress=seen.append)
+        assert [round(document["elapsed_s"]) for document in seen] == [1, 2]
+        assert sum(document["per_second"] for document in seen) == seen[-1]["requests"]
+        assert seen[1]["versions"]["1"] == seen[1]["per_second"]
+        assert seen[1]["p50_ms"] < seen[1]["p99_ms"]
+        return float(abs(seen[1]["per_second"] - 200))
+
+    assert best(off, 40) <= 40
 
 
 def test_complex_numbers_cannot_be_sent() -> None:

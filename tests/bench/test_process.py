@@ -10,7 +10,7 @@ import pytest
 
 from changeover.bench import BenchProcess, LoadSpec
 from changeover.errors import DeadlineExceeded, Internal
-from changeover.testing import PATIENCE, wait_for
+from changeover.testing import wait_for
 from tests.bench.stub import INPUTS, Reply, Stub
 from tests.bench.test_generator import load
 
@@ -18,7 +18,7 @@ from tests.bench.test_generator import load
 def test_result_and_records() -> None:
     """The result comes back whole, and with it the row of every request."""
     with Stub(lambda r: Reply(values_of="2" if r.number == 3 else None)) as stub, BenchProcess(load(stub)) as bench:
-        result = bench.result(PATIENCE)
+        result = bench.result(20)
         records = bench.records()
     assert (result["requests"], result["ok"], result["wrong_version"]) == (200, 199, 1)
     assert len(records) == 200
@@ -29,22 +29,22 @@ def test_stop_early() -> None:
     """`stop` ends the sending; progress is there meanwhile, and the result afterwards."""
     seen: list[float] = []
     with Stub(lambda r: Reply(delay=0.01)) as stub:
-        spec = load(stub, requests=0, duration_s=600.0)
+        spec = load(stub, requests=0, duration_s=60.0)
         with BenchProcess(spec, on_progress=lambda document: seen.append(document["elapsed_s"])) as bench:
             with pytest.raises(DeadlineExceeded, match="stop"):
                 bench.result(0.1)
-            wait_for(lambda: bench.progress, "the first second's progress")
+            wait_for(lambda: bench.progress, "the first second's progress", patience=10)
             bench.stop()
-            result = bench.result(PATIENCE)
+            result = bench.result(10)
     assert result["clean"]
     assert seen
-    assert result["elapsed_s"] < 600
+    assert result["elapsed_s"] < 15
 
 
 def test_capacity() -> None:
     """Capacity is the best of the closed-loop runs, one for each number of callers."""
     with Stub() as stub, BenchProcess(load(stub, duration_s=0.3), capacity=True) as bench:
-        found = bench.result(PATIENCE)
+        found = bench.result(30)
     rates = [run["throughput"] for run in found["runs"]]
     assert [run["connections"] for run in found["runs"]] == [8, 16, 32, 64]
     assert found["capacity"] == max(rates) > 100

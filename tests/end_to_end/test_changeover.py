@@ -10,7 +10,6 @@ import pytest
 from changeover.testing import Server, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
-from tests.pace import come_up
 from tests.traffic import Traffic
 
 FACTORS = {"1": 2.0, "2": 3.0, "3": 5.0, "4": 7.0}
@@ -45,7 +44,7 @@ def test_a_push_under_load_loses_nothing(serve: Serve) -> None:
 
 
 def test_undo_under_load_brings_the_old_version_back(serve: Serve) -> None:
-    """Whatever is sent after the answer to `undo` gets the old version, and nothing is lost; measured by the bench."""
+    """Whatever is sent after the answer to `undo` gets the old version, which comes soon, and nothing is lost."""
     server = started(serve)
     with Traffic(server.http_port, "m", FACTORS) as traffic:
         server.deploy("m", model("2"))
@@ -53,10 +52,9 @@ def test_undo_under_load_brings_the_old_version_back(serve: Serve) -> None:
         asked = time.monotonic()
         undone = server.control("POST", "/v1/models/m/rollout/undo")
         answered = time.monotonic()
-        slowness = come_up()
         traffic.wait_for_answers(30)
     late = [a for a in traffic.report.answers if a.sent > answered]
-    assert answered - asked < max(5.0, 6 * slowness), "undo also waits for the drain, which a busy machine delays"
+    assert answered - asked <= 5.0, "undo also waits for the drain, which a busy machine delays"
     assert late
     assert {a.version for a in late} == {"1"}
     assert (undone["phase"], server.model("m")["active"]) == ("rolled_back", "1")

@@ -42,37 +42,37 @@ def test_connections_per_readiness(door: Served, shared: bool, most: int) -> Non
     assert max(after - before for before, after in itertools.pairwise(counts)) == most
 
 
-def test_a_crowd_is_shared_in_turns(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a shared socket a process rests after eight connections, so that a sleeping one gets its turn."""
+@pytest.mark.parametrize(("seconds", "taken", "rests"), [(3600.0, 8, 1), (0.001, 20, 2)])
+def test_a_crowd_is_shared_in_turns(
+    door: Served, monkeypatch: pytest.MonkeyPatch, seconds: float, taken: int, rests: int
+) -> None:
+    """On a shared socket a process rests after eight connections, and goes on by itself when its rest is over."""
     monkeypatch.setattr(listener, "TICK_SECONDS", 3600.0)  # it would end the rest too
-    monkeypatch.setattr(listener, "_TURN_SECONDS", 3600.0)
+    monkeypatch.setattr(listener, "_TURN_SECONDS", seconds)
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
     server = DoorServer(Bench(), sock, shared=True)
-    counts: list[int] = []
+    rested: list[int] = []
+    really = server._rest
+    monkeypatch.setattr(server, "_rest", lambda: rested.append(server.counts.accepted) or really())
 
-    async def accepted(count: int) -> None:
-        end = time.monotonic() + WAIT_SECONDS
-        while server.counts.accepted < count and time.monotonic() < end:  # noqa: ASYNC110 - it is turns that count
-            await asyncio.sleep(0)
-
-    async def watch() -> None:
+    async def watch() -> int:
         server.start()
         with contextlib.ExitStack() as stack:
             for _ in range(20):
                 stack.enter_context(socket.create_connection(sock.getsockname()))
-            for turn in (8, 16):
-                await accepted(turn)
-                for _ in range(100):
-                    await asyncio.sleep(0)
-                counts.append(server.counts.accepted)
-                monkeypatch.setattr(listener, "_TURN_SECONDS", 0.001)
-                server._listen()
-            await accepted(20)
-            counts.append(server.counts.accepted)
+            end = time.monotonic() + WAIT_SECONDS
+            while server.counts.accepted < taken and time.monotonic() < end:  # noqa: ASYNC110 - it is turns that count
+                await asyncio.sleep(0)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            return server.counts.accepted
+
+    async def leave() -> None:
         await server.stop(1.0, duck_seconds=0.0)
 
-    door.wait(watch())
-    assert (counts[0], counts[-1]) == (8, 20), "it rests, and goes on by itself"
+    assert door.wait(watch()) == taken
+    assert rested == [8, 16][:rests]
+    door.wait(leave())
 
 
 def test_connection_limit() -> None:
@@ -142,13 +142,13 @@ def test_stop_answers_what_is_in_flight(door: Served) -> None:
     with door.client() as client:
         client.send(get("/hold"))
         door.until(lambda: len(door.app.held) == 1)
-        stopping = door.begin(door.server.stop(WAIT_SECONDS, duck_seconds=0.1))
+        stopping = door.begin(door.server.stop(5.0, duck_seconds=0.1))
         time.sleep(0.5)
         assert not stopping.done()
         door.call(lambda: door.app.held[0].respond(200, b"", (b"in time",)))
         assert client.answer().body == b"in time"
         client.sock.close()
-        assert stopping.result(WAIT_SECONDS / 2) == 0
+        assert stopping.result(1.0) == 0
 
 
 def test_stop_cuts_off_at_the_deadline(door: Served) -> None:
@@ -166,13 +166,13 @@ def test_idle_connections_close_and_young_ones_have_their_time(door: Served) -> 
     with door.client() as idle:
         idle.send(get())
         idle.answer()
-        stopping = door.begin(door.server.stop(WAIT_SECONDS, duck_seconds=1.6))
+        stopping = door.begin(door.server.stop(5.0, duck_seconds=1.6))
         time.sleep(0.8)
         with door.client() as young:
             assert idle.ended()
             young.send(get())
             assert young.answer().headers["connection"] == "close"
-    assert stopping.result(WAIT_SECONDS) == 0
+    assert stopping.result(2.0) == 0
 
 
 def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
@@ -184,7 +184,7 @@ def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
             client = door.client()
             client.send(get())
             clients.append(client)
-        return await door.server.stop(WAIT_SECONDS, duck_seconds=0.0)
+        return await door.server.stop(3.0, duck_seconds=0.0)
 
     assert door.wait(crowd_then_stop()) == 0
     for client in clients:
@@ -196,14 +196,14 @@ def test_last_listener_leaves_no_half_open_door(door: Served, monkeypatch: pytes
     """While the last ones are taken in, a new handshake does not finish; afterwards it is refused."""
     held_off, really = threading.Event(), listener._hold_off_handshakes
     monkeypatch.setattr(listener, "_hold_off_handshakes", lambda sock: really(sock) and not held_off.set())
-    monkeypatch.setattr(listener, "_SETTLE_SECONDS", 1.5)
-    stopping = door.begin(door.server.stop(WAIT_SECONDS, duck_seconds=0.0))
+    monkeypatch.setattr(listener, "_SETTLE_SECONDS", 1.0)
+    stopping = door.begin(door.server.stop(3.0, duck_seconds=0.0))
     assert held_off.wait(WAIT_SECONDS)
     with socket.socket() as late:
         late.settimeout(0.1)
         with pytest.raises(TimeoutError):
             late.connect(("127.0.0.1", door.port))
-    assert stopping.result(WAIT_SECONDS) == 0
+    assert stopping.result(2.0) == 0
     with pytest.raises(ConnectionRefusedError):
         door.client()
 
@@ -213,12 +213,12 @@ def test_other_listeners_go_on() -> None:
     with serving() as staying:
         other = DoorServer(Bench(), staying.sock.dup())
         staying.call(other.start)
-        leaving = staying.begin(other.stop(WAIT_SECONDS, last=False, duck_seconds=0.1))
+        leaving = staying.begin(other.stop(2.0, last=False, duck_seconds=0.1))
         for _ in range(50):
             with staying.client() as client:
                 client.send(get())
                 assert client.answer().status == 200
-        assert leaving.result(WAIT_SECONDS) == 0
+        assert leaving.result(3.0) == 0
         with staying.client() as client:
             client.send(get())
             assert client.answer().status == 200
@@ -234,9 +234,9 @@ def test_stop_under_load_loses_nothing() -> None:
         for thread in threads:
             thread.start()
         door.until(lambda: min(answered) > 10, "traffic")
-        assert door.wait(door.server.stop(WAIT_SECONDS, duck_seconds=0.5)) == 0
+        assert door.wait(door.server.stop(5.0, duck_seconds=0.5)) == 0
         for thread in threads:
-            thread.join(WAIT_SECONDS)
+            thread.join(5.0)
             assert not thread.is_alive()
         assert lost == []
 

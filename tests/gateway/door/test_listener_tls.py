@@ -14,7 +14,7 @@ import pytest
 
 from changeover.tls import TlsFiles, server_context
 from tests.certificates import Authority
-from tests.gateway.door.served import WAIT_SECONDS, Served, get, post, serving
+from tests.gateway.door.served import Served, get, post, serving
 
 MIB = 1 << 20
 
@@ -35,7 +35,7 @@ def server_tls(authority: Authority) -> ssl.SSLContext:
 @pytest.fixture
 def door(server_tls: ssl.SSLContext) -> Iterator[Served]:
     """A door with TLS and short times."""
-    with serving(server_tls, header_seconds=2.0, linger_seconds=0.5, idle_seconds=600.0) as served:
+    with serving(server_tls, header_seconds=1.0, linger_seconds=0.5, idle_seconds=5.0) as served:
         yield served
 
 
@@ -107,7 +107,7 @@ def test_no_tls_and_slow_handshakes_end(door: Served, authority: Authority) -> N
     assert plain.sock.recv(100)[:1] in (b"", b"\x15")  # an alert at most, never an answer
     assert silent.ended()
     assert half.ended()
-    assert time.monotonic() - began > 1.5
+    assert 0.9 < time.monotonic() - began < 4.5
     for client in (plain, silent, half):
         client.sock.close()
     assert len(door.app.seen) == 1
@@ -182,12 +182,12 @@ def test_a_client_that_stops_sending_is_gone(
 
 def test_half_a_handshake_does_not_hold_up_a_stop(server_tls: ssl.SSLContext) -> None:
     """It has a second, as a young connection has for its first request, and not the time of a head."""
-    with serving(server_tls, header_seconds=600.0) as door, door.client() as half:
+    with serving(server_tls, header_seconds=30.0) as door, door.client() as half:
         half.send(b"\x16\x03\x01")
         door.until(lambda: door.server.counts.accepted == 1, "the connection")
         began = time.monotonic()
-        assert door.wait(door.server.stop(600.0, duck_seconds=0.1)) == 0
-        assert time.monotonic() - began > 0.5
+        assert door.wait(door.server.stop(8.0, duck_seconds=0.1)) == 0
+        assert 0.5 < time.monotonic() - began < 5.0
         assert half.ended()
 
 
@@ -200,12 +200,12 @@ def test_the_lame_duck_answers_and_leaves(door: Served, authority: Authority) ->
     half.send(b"\x16\x03\x01")
     active.send(get("/hold"))
     door.until(lambda: len(door.app.held) == 1, "the request")
-    stopping = door.begin(door.server.stop(600.0, duck_seconds=0.2))
+    stopping = door.begin(door.server.stop(8.0, duck_seconds=0.2))
     time.sleep(0.4)
     door.call(lambda: door.app.held[0].respond(200, b"", (b"in time",)))
     answer = active.answer()
     assert (answer.body, answer.headers["connection"]) == (b"in time", "close")
-    assert stopping.result(WAIT_SECONDS) == 0
+    assert stopping.result(7.0) == 0
     assert active.ended()
     for client in (idle, half, active):
         client.sock.close()
@@ -240,10 +240,10 @@ def test_a_stop_under_load_loses_nothing(door: Served, authority: Authority) -> 
     for thread in threads:
         thread.start()
     door.until(lambda: min(answered) > 5, "traffic")
-    assert door.wait(door.server.stop(WAIT_SECONDS, duck_seconds=0.5)) == 0
+    assert door.wait(door.server.stop(6.0, duck_seconds=0.5)) == 0
     stop.set()
     for thread in threads:
-        thread.join(WAIT_SECONDS)
+        thread.join(10.0)
     assert lost == []
 
 
