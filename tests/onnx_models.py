@@ -42,6 +42,15 @@ def add_sub(datatype: Datatype = Datatype.INT32) -> ModelProto:
     )
 
 
+def total(names: Sequence[str]) -> ModelProto:
+    """`y` is the sum of all inputs, FP32, rows free, 4 columns."""
+    return _model(
+        [_node("Sum", *names, "y")],
+        [_value(name, Datatype.FP32, ("N", 4)) for name in names],
+        [_value("y", Datatype.FP32, ("N", 4))],
+    )
+
+
 def slow(rounds: int, factor: float = 1.0, size: int = 256) -> ModelProto:
     """`scale`, and a loop of matrix products that takes time in proportion to `rounds` (about 1 ms each).
 

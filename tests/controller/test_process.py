@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from changeover.testing import wait_for
+from changeover.transport.link import MAX_FRAME
 from tests import onnx_models
 from tests.conftest import Serve
 
@@ -23,17 +24,19 @@ def test_each_controller_is_a_new_term(serve: Serve) -> None:
 
 
 def test_a_server_of_many_models_gets_its_next_controller(serve: Serve) -> None:
-    """What it must be told grows with the number of models, and still arrives."""
+    """What it must be told grows with the models, here with their inputs' names alone beyond a frame; it arrives."""
     server = serve()
-    pushed = [server.push(f"m{n}", onnx_models.scale(n).SerializeToString()) for n in range(110)]
+    names = [f"{n:0100}" for n in range(100)]
+    models = MAX_FRAME // len("".join(names)) + 1
+    pushed = [server.push(f"m{n}", onnx_models.total(names).SerializeToString()) for n in range(models)]
     for one in pushed:
         server.settled(one["rollout"])
     controller = server.named("controller")
     controller.kill()
     wait_for(lambda: not controller.is_running(), "its end")
     server.wait_ready()
-    wait_for(lambda: all(m["active"] == "1" for m in server.control("GET", "/v1/models")["models"]), "all models")
-    assert server.deploy("m7", onnx_models.scale(1).SerializeToString())["phase"] == "watching"
+    wait_for(lambda: [m["active"] for m in server.control("GET", "/v1/models")["models"]] == ["1"] * models, "all")
+    assert server.deploy("m7", onnx_models.total(names).SerializeToString())["phase"] == "watching"
 
 
 def test_an_interrupted_rollout_goes_on(serve: Serve) -> None:
@@ -41,7 +44,7 @@ def test_an_interrupted_rollout_goes_on(serve: Serve) -> None:
     server = serve()
     server.deploy("m", onnx_models.scale(2).SerializeToString())
     server.plan("m", "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}}")
-    pushed = server.push("m", onnx_models.slow(200).SerializeToString())
+    pushed = server.push("m", onnx_models.slow(100).SerializeToString())
     server.named("worker m/2")
     controller = server.named("controller")
     controller.kill()
@@ -56,7 +59,7 @@ def test_a_first_load_that_was_interrupted_leaves_one_worker(serve: Serve) -> No
     """The candidate of the dead controller is ended, also for a model that nothing serves yet."""
     server = serve()
     server.plan("m", "runtime: {max_batch: 1}")
-    server.push("m", onnx_models.slow(200).SerializeToString())
+    server.push("m", onnx_models.slow(100).SerializeToString())
     server.named("worker m/1")
     controller = server.named("controller")
     controller.kill()

@@ -122,11 +122,11 @@ def test_memory_that_will_not_suffice(server: Server) -> None:
 def test_twice_as_slow(serve: Serve) -> None:
     """Worker time beside the active version's, in pairs; what is a little slower passes."""
     server = serve()
-    server.deploy("m", onnx_models.slow(10, factor=2).SerializeToString())
-    reason, name, told = refused(server, onnx_models.slow(21, factor=2).SerializeToString())
+    server.deploy("m", onnx_models.slow(10, factor=2, size=128).SerializeToString())
+    reason, name, told = refused(server, onnx_models.slow(21, factor=2, size=128).SerializeToString())
     assert (reason, name) == ("too_slow", "performance")
     assert (told["max_ratio"], told["rows"]["1"]["low"] > 1.5) == (1.5, True)
-    rollout = server.deploy("m", onnx_models.slow(11, factor=3).SerializeToString())
+    rollout = server.deploy("m", onnx_models.slow(11, factor=3, size=128).SerializeToString())
     assert gate(rollout, "performance")["result"] == "passed", rollout
     assert rollout["phase"] == "watching"
 
@@ -211,7 +211,7 @@ def ended(server: Server, model: str) -> str | None:
 def test_a_prover_is_fenced_in(server: Server) -> None:
     """Idle priority, one thread, no socket, a group of its own, first to go when memory runs out, no privileges."""
     server.plan("m", QUICK)
-    pushed = server.push("m", onnx_models.slow(400, factor=2).SerializeToString())
+    pushed = server.push("m", onnx_models.slow(120, factor=2).SerializeToString())
     prover = server.named(f"prover m/{pushed['version']}")
     own = Path("/proc") / str(prover.pid)
     wait_for(lambda: "NoNewPrivs:\t1" in (own / "status").read_text(), "its fences")
@@ -229,7 +229,7 @@ def test_a_prover_is_fenced_in(server: Server) -> None:
 def test_a_prover_hurt_from_outside_is_no_verdict(server: Server, number: signal.Signals) -> None:
     """The next one begins anew, and the version passes."""
     server.plan("m", QUICK)
-    pushed = server.push("m", onnx_models.slow(300, factor=2).SerializeToString())
+    pushed = server.push("m", onnx_models.slow(120, factor=2).SerializeToString())
     prover = server.named(f"prover m/{pushed['version']}")
     prover.send_signal(number)
     rollout = server.settled(pushed["rollout"])
@@ -243,7 +243,7 @@ def test_a_prover_dies_with_its_controller(serve: Serve) -> None:
     server = serve()
     server.deploy("m", GOOD)
     server.plan("m", QUICK)
-    pushed = server.push("m", onnx_models.slow(400, factor=2).SerializeToString())
+    pushed = server.push("m", onnx_models.slow(120, factor=2).SerializeToString())
     prover = server.named("prover m/2")
     server.named("controller").kill()
     wait_for(lambda: not prover.is_running(), "the prover's end")

@@ -215,8 +215,9 @@ def test_a_deadline_that_passes_is_504(server: Server, header: str | None) -> No
     """The header and the parameter both limit the time, and the answer says so."""
     server.plan("lazy", "runtime: {max_batch: 1}")
     if server.get("/v2/models/lazy").status != 200:
-        server.deploy("lazy", onnx_models.slow(200).SerializeToString())
-    asked = row() if header else {**row(), "parameters": {"timeout": 50_000}}
+        server.deploy("lazy", onnx_models.endless().SerializeToString())
+    long = row([100_000, 0, 0, 0])
+    asked = long if header else {**long, "parameters": {"timeout": 50_000}}
     reply = server.infer("lazy", asked, **({header: "50ms"} if header else {}))
     assert (reply.status, reply.json()["reason"]) == (504, "deadline_exceeded")
 

@@ -17,6 +17,7 @@ from tests.conftest import Serve
 from tests.traffic import Traffic
 
 GOOD = onnx_models.scale(2).SerializeToString()
+QUICK = "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}, accuracy: {enabled: false}}"
 
 
 def unknown_operator() -> bytes:
@@ -124,9 +125,9 @@ def test_a_worker_that_crashes_while_it_loads_is_a_refusal(serve: Serve) -> None
     """SIGKILL for the candidate's worker, proven as it is: the record names the signal, and nobody tries again."""
     server = serve()
     server.deploy("m", GOOD)
-    server.plan("m", "gates: {performance: {enabled: false}, accuracy: {enabled: false}}")
+    server.plan("m", QUICK)
     with Traffic(server.http_port, "m", {"1": 2.0}) as traffic:
-        pushed = server.push("m", onnx_models.slow(2000).SerializeToString())
+        pushed = server.push("m", onnx_models.slow(120).SerializeToString())
         server.named("worker m/2").send_signal(signal.SIGKILL)
         rollout = server.settled(pushed["rollout"])
     assert_refused(server, rollout, "worker_crashed")
@@ -141,9 +142,9 @@ def test_a_version_that_takes_too_long_to_load_is_refused(serve: Serve, tmp_path
     (tmp_path / "faults.json").write_text(json.dumps({"models": {"m": {"2": fault}}}))
     server = serve(load_timeout=4.0, faults=str(tmp_path / "faults.json"))
     server.deploy("m", GOOD)
-    server.plan("m", "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}, accuracy: {enabled: false}}")
+    server.plan("m", QUICK)
     with Traffic(server.http_port, "m", {"1": 2.0}) as traffic:
-        pushed = server.push("m", onnx_models.slow(60).SerializeToString())
+        pushed = server.push("m", onnx_models.slow(100).SerializeToString())
         server.named("worker m/2")
         hangs.touch()  # within its first runs, each of which takes a while
         rollout = server.settled(pushed["rollout"])

@@ -52,7 +52,7 @@ def test_a_candidate_that_is_hurt_on_its_way(serve: Serve, what: str) -> None:
     server = serve()
     server.deploy("m", onnx_models.scale(2).SerializeToString())
     server.plan("m", "runtime: {max_batch: 2}\ngates: {performance: {enabled: false}}")
-    slow = (onnx_models.weighty(96) if what == "load" else onnx_models.slow(300)).SerializeToString()
+    slow = (onnx_models.weighty(96) if what == "load" else onnx_models.slow(120)).SerializeToString()
     for version, number in enumerate(DEADLY, 2):
         pushed = server.push("m", slow, version)
         hurt(server.named(f"worker m/{version}"), number)

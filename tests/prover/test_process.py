@@ -12,7 +12,7 @@ def test_a_prover_lives_for_one_version(serve: Serve) -> None:
     server = serve()
     server.deploy("m", onnx_models.scale(2).SerializeToString())
     server.plan("m", "runtime: {max_batch: 1}\ngates: {performance: {enabled: false}}")
-    pushed = server.push("m", onnx_models.slow(250).SerializeToString())
+    pushed = server.push("m", onnx_models.slow(100).SerializeToString())
     prover = server.named("prover m/2")
     assert prover.cwd() == str(server.state / "empty")
     assert prover.ppid() == server.pid

@@ -43,15 +43,15 @@ def test_sigterm_waits_for_a_long_run(serve: Serve) -> None:
     """A request that takes a second is answered although the server was told to stop meanwhile."""
     server = serve(lame_duck=0.2, drain_deadline=20.0)
     server.plan("m", "runtime: {max_batch: 1}")
-    server.deploy("m", onnx_models.slow(400, factor=2.0).SerializeToString())
+    server.deploy("m", onnx_models.endless().SerializeToString())
     worker = server.named("worker m/1")
-    ask = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}
+    ask = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [110_000, 0, 0, 0]}]}
     idle = cpu_seconds(worker)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.infer, "m", ask)
         wait_for(lambda: cpu_seconds(worker) > idle + 0.05, "the run to begin")
         assert server.stop(patience=25) == 0
-        assert answer.result(5).json()["outputs"][0]["data"] == [2.0] * 4
+        assert answer.result(5).json()["outputs"][0]["data"] == [110_000, 0, 0, 0]
 
 
 def test_a_drain_deadline_that_passes_is_told_by_the_exit_code(serve: Serve) -> None:
