@@ -16,10 +16,17 @@ from changeover.transport.link import Kind, Link, pair
 
 
 class _Holdings:
-    """The listening socket alone."""
+    """A listening socket alone."""
 
     def __init__(self) -> None:
         self.http = socket.socket()
+
+    @property
+    def open(self) -> bool:
+        return self.http.fileno() >= 0
+
+    def close_doors(self) -> None:
+        self.http.close()
 
 
 class House:
