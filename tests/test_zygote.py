@@ -74,10 +74,16 @@ def spares(server: Server) -> list[int]:
     return found
 
 
+def known(server: Server) -> list[int] | None:
+    """Pids of both, once the zygote knows them too: whoever forked them has ended, and was waited for."""
+    found = spares(server)
+    return found if len(found) == 2 and not server.named("zygote").children() else None
+
+
 def test_what_stands_by_becomes_prover_and_worker(serve: Serve) -> None:
     """Forked in a calm moment, low until then; the worker that serves is as normal as any."""
     server = serve()
-    waiting = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    waiting = wait_for(lambda: known(server), "two spares")
     server.deploy("m", SCALE)
     worker = server.named("worker m/1")
     assert worker.pid in waiting
@@ -89,9 +95,10 @@ def test_what_stands_by_becomes_prover_and_worker(serve: Serve) -> None:
 def test_a_spare_that_died_is_passed_over(serve: Serve) -> None:
     """The next one is taken, or a fork is made as if there had been none."""
     server = serve()
-    for pid in wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares"):
+    first = wait_for(lambda: known(server), "two spares")
+    for pid in first:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not spares(server), "their end")
+    wait_for(lambda: not set(first) & set(spares(server)), "their end")
     server.deploy("m", SCALE)
     assert server.named("worker m/1").is_running()
 
@@ -99,7 +106,7 @@ def test_a_spare_that_died_is_passed_over(serve: Serve) -> None:
 def test_a_spare_that_died_is_replaced(serve: Serve) -> None:
     """Without a push, and before one needs it."""
     server = serve()
-    first = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    first = wait_for(lambda: known(server), "two spares")
     os.kill(first[0], signal.SIGKILL)
     wait_for(lambda: first[0] not in spares(server) and len(spares(server)) == 2, "two spares again")
     assert first[1] in spares(server)
@@ -108,17 +115,17 @@ def test_a_spare_that_died_is_replaced(serve: Serve) -> None:
 def test_spares_end_with_their_zygote(serve: Serve) -> None:
     """They are of no use to the next one, which makes its own."""
     server = serve()
-    waiting = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    waiting = wait_for(lambda: known(server), "two spares")
     server.named("zygote").kill()
     wait_for(lambda: not set(spares(server)) & set(waiting), "their end")
-    assert len(wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two others")) == 2
+    assert len(wait_for(lambda: known(server), "two others")) == 2
 
 
 def test_a_replacement_in_a_hurry_is_not_low(serve: Serve) -> None:
     """It comes from a spare that was, and is a normal process before its first instruction."""
     server = serve()
     server.deploy("m", SCALE)
-    waiting = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    waiting = wait_for(lambda: known(server), "two spares")
     server.infer("m", {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]})
     server.named("worker m/1").kill()
     worker = wait_for(lambda: next((p for p in server.processes() if p.pid in waiting and is_worker(p)), None), "it")
@@ -128,7 +135,7 @@ def test_a_replacement_in_a_hurry_is_not_low(serve: Serve) -> None:
 def test_children_hold_nothing_of_the_spares(serve: Serve) -> None:
     """A worker that was forked while spares stood by would keep them alive after the zygote; it could speak to them."""
     server = serve()
-    first = wait_for(lambda: spares(server) if len(spares(server)) == 2 else None, "two spares")
+    first = wait_for(lambda: known(server), "two spares")
     zygote_sockets = sockets(server.named("zygote").pid)
     for number in range(3):  # the third one finds no spare left
         server.deploy(f"m{number}", SCALE)
