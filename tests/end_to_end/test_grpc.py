@@ -67,6 +67,11 @@ def test_health_and_metadata(server: Server, open_channel: Any) -> None:
             (t["name"], t["datatype"], t["shape"]) for t in http["inputs"]
         ]
         assert (told.name, list(told.versions), told.platform) == (http["name"], http["versions"], http["platform"])
+        config = client.get_model_config("double", as_json=True)["config"]
+        assert (config["backend"], config["input"][0]["data_type"]) == ("onnxruntime", "TYPE_FP32")
+        client.infer("double", put(triton, 1.0))
+        (counted,) = client.get_inference_statistics("double").model_stats
+        assert (counted.name, counted.version, counted.inference_count > 0) == ("double", "1", True)
     check = open_channel.unary_unary("/grpc.health.v1.Health/Check")
     assert check(b"", timeout=PATIENCE) == b"\x08\x01"  # SERVING
 
@@ -140,7 +145,7 @@ def test_bad_input_has_a_code_and_a_reason(open_channel: Any) -> None:
     assert of({**good, "raw_input_contents": [b"1"]}) == ("INVALID_ARGUMENT", "shape_data_mismatch")
     raw = open_channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
     assert refused(lambda: raw(b"\xff\xff", timeout=PATIENCE)) == ("INVALID_ARGUMENT", "malformed_protobuf")
-    other = open_channel.unary_unary("/inference.GRPCInferenceService/ModelStatistics")
+    other = open_channel.unary_unary("/inference.GRPCInferenceService/LogSettings")
     assert refused(lambda: other(b"", timeout=PATIENCE)) == ("UNIMPLEMENTED", "method_not_served")
     assert numbers(infer(good, timeout=PATIENCE)) == [2, 4, 6, 8]
 

@@ -1,4 +1,4 @@
-"""An HTTP port with its extensions over a stage, on a board of its own."""
+"""Both ports with their extensions over a stage, on a board of its own."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from weakref import finalize
 from changeover.access import Guard
 from changeover.gateway.common import Common
 from changeover.gateway.extensions import Extensions
+from changeover.gateway.grpc import GrpcApp
 from changeover.gateway.http import HttpApp
 from changeover.gateway.shared_memory import Regions
 from changeover.transport.board import Board, create_board
+from tests.gateway.calls import FakeCall
 from tests.gateway.stage import Request, Stage
 
 
 def http_app(here: Stage, guard: Guard | None = None) -> HttpApp:
-    """The application; its board's memory lives as long as the test."""
+    """The application of the HTTP port."""
+    return HttpApp(here.pipeline, here.models, _extensions(here), here.repository, guard)
+
+
+def grpc_app(here: Stage, guard: Guard | None = None) -> GrpcApp:
+    """The application of the gRPC port."""
+    return GrpcApp(here.pipeline, here.models, _extensions(here), guard)
+
+
+def _extensions(here: Stage) -> Extensions:
+    """Their board's memory lives as long as the test."""
     memory = create_board(1)
     finalize(here, os.close, memory)
     common = Common(Board(memory))
-    extensions = Extensions(here.models, common, Regions(common, 1 << 20, enabled=False), 0)
-    return HttpApp(here.pipeline, here.models, extensions, here.repository, guard)
+    return Extensions(here.models, common, Regions(common, 1 << 20, enabled=False), 0)
 
 
 def ask(here: Stage, method: str, path: str, guard: Guard | None = None, body: bytes = b"", **changes: Any) -> Request:
@@ -29,3 +40,9 @@ def ask(here: Stage, method: str, path: str, guard: Guard | None = None, body: b
     request = Request(body, method=method, path=path, **changes)
     http_app(here, guard)(request)  # type: ignore[arg-type]
     return request
+
+
+def take(here: Stage, asked: FakeCall, guard: Guard | None = None) -> FakeCall:
+    """Hand a call to an application that knows nothing of others before."""
+    grpc_app(here, guard)(asked)  # type: ignore[arg-type]
+    return asked

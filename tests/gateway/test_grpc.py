@@ -10,11 +10,13 @@ import pytest
 
 from changeover.access import Scope, guard_of
 from changeover.gateway.door.http2.fields import Status
-from changeover.gateway.grpc import HEALTH, METHODS, GrpcApp
+from changeover.gateway.grpc import HEALTH, METHODS
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
 from tests.gateway.calls import INFERENCE, FakeCall, call, inference
 from tests.gateway.extended import ask as over_http
+from tests.gateway.extended import grpc_app
+from tests.gateway.extended import take as ask
 from tests.gateway.stage import Stage, entry, stage
 
 TOKEN, STRAY = "infer-0123456789abcdef", "admin-0123456789abcdef"
@@ -31,18 +33,12 @@ def in_stage(check: Any, **options: Any) -> None:
     asyncio.run(scenario())
 
 
-def ask(here: Stage, asked: FakeCall, **more: Any) -> FakeCall:
-    """Hand a call to the application."""
-    GrpcApp(here.pipeline, here.models, **more)(asked)  # type: ignore[arg-type]
-    return asked
-
-
 def test_every_method_has_a_scope_and_an_answer() -> None:
     """Each method that the services declare stands in the table, and what answers it is there."""
 
     def check(here: Stage) -> None:
         assert set(SCHEMA) <= set(METHODS)
-        handlers = GrpcApp(here.pipeline, here.models)._handlers
+        handlers = grpc_app(here)._handlers
         for path, method in METHODS.items():
             assert isinstance(method.scope, Scope), path
             assert bool(method.what) != bool(method.sentence), path
@@ -93,6 +89,29 @@ def test_both_ports_tell_the_same_of_server_and_model() -> None:
         here.page.store(0, 1)
         wrong = ask(here, call("ModelMetadata", name="nobody"))
         assert (wrong.status, wrong.reason) == (Status.NOT_FOUND, b"model_not_found")
+
+    in_stage(check)
+
+
+def test_both_ports_tell_the_same_of_configuration_and_statistics() -> None:
+    """What a message leaves out has its default; an unknown model or version is NOT_FOUND."""
+
+    def check(here: Stage) -> None:
+        for version, path in (("", "/v2/models/m"), ("9", "/v2/models/m/versions/9")):
+            asked = ask(here, call("ModelConfig", name="m", version=version))
+            told = plain(asked.values("ModelConfigResponse"))["config"]
+            shown = over_http(here, "GET", f"{path}/config").json()
+            assert {name: told[name] for name in ("name", "backend", "max_batch_size")} == {
+                name: shown[name] for name in ("name", "backend", "max_batch_size")
+            }
+            assert told["input"][0] == {**told["input"][0], "name": "x", "data_type": "TYPE_FP32", "dims": [4]}
+        for name, path in (("", "/v2/models/stats"), ("m", "/v2/models/m/stats")):
+            told = plain(ask(here, call("ModelStatistics", name=name)).values("ModelStatisticsResponse"))
+            assert told == over_http(here, "GET", path).json()
+            assert [one["version"] for one in told["model_stats"]] == ["9", "10"]
+        for method in ("ModelConfig", "ModelStatistics"):
+            wrong = [ask(here, call(method, **who)) for who in ({"name": "n"}, {"name": "m", "version": "8"})]
+            assert [one.reason for one in wrong] == [b"model_not_found", b"version_not_found"]
 
     in_stage(check)
 

@@ -24,16 +24,10 @@ from changeover.errors import (
     Unauthenticated,
 )
 from changeover.gateway.door.http2.fields import Status
-from changeover.gateway.grpc import GrpcApp
 from changeover.gateway.grpc_asker import error_status, status_of
 from tests.gateway.calls import INFERENCE, FakeCall, call, inference
+from tests.gateway.extended import take as ask
 from tests.gateway.stage import Stage, entry, stage
-
-
-def ask(here: Stage, asked: FakeCall) -> FakeCall:
-    """Hand a call to the application."""
-    GrpcApp(here.pipeline, here.models)(asked)  # type: ignore[arg-type]
-    return asked
 
 
 async def answered(here: Stage, *calls: FakeCall) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -48,9 +48,9 @@ class Extensions:
             self.names.append("system_shared_memory")
         self.ledgers = Ledgers(models, common.board, place)
         self.handlers: Mapping[str, Handler] = {
-            "statistics": self._statistics,
-            "all_statistics": self._all_statistics,
-            "config": self._config,
+            "statistics": lambda request, found: json_answer(request, self.statistics(found.model, found.version)),
+            "all_statistics": lambda request, _: json_answer(request, self.statistics("", None)),
+            "config": lambda request, found: json_answer(request, self.config(found.model, found.version)),
             "trace": self._trace,
             "logging": self._logging,
             "region_status": lambda request, found: json_answer(request, regions.status(found.region)),
@@ -75,25 +75,24 @@ class Extensions:
             log = log_settings(changed, verbose=self._verbose)
             logs.let_through({name: log[f"log_{name}"] for name in logs.LEVELS}, verbose=log["log_verbose_level"] > 0)
 
-    def _statistics(self, request: HttpRequest, found: Route) -> None:
-        model = known(self._models, found.model)
-        if found.version is None:
-            targets = _in_order(model.refresh().targets.values())
-        else:
-            targets = [target_of(self._models, found.model, found.version)]
-        json_answer(request, model_stats(self.ledgers, [(found.model, targets)]))
+    def statistics(self, name: str, version: str | None) -> dict[str, Any]:
+        """What was counted of a model's versions, or of one of them; of all models without a name.
 
-    def _all_statistics(self, request: HttpRequest, _: Route) -> None:
-        named = [
-            (name, _in_order(model.refresh().targets.values()))
-            for name, model in sorted(self._models.by_name.items())
-            if model.in_force
-        ]
-        json_answer(request, model_stats(self.ledgers, named))
+        Raises:
+            NotFound: no such model, or no such version of it serves.
+        """
+        if not name:
+            in_force = [(n, m) for n, m in sorted(self._models.by_name.items()) if m.in_force]
+            return model_stats(self.ledgers, [(n, _in_order(m.refresh().targets.values())) for n, m in in_force])
+        model = known(self._models, name)
+        if version is not None:
+            return model_stats(self.ledgers, [(name, [target_of(self._models, name, version)])])
+        return model_stats(self.ledgers, [(name, _in_order(model.refresh().targets.values()))])
 
-    def _config(self, request: HttpRequest, found: Route) -> None:
-        target = target_of(self._models, found.model, found.version)
-        json_answer(request, model_config(found.model, target.entry, target.batcher.instances))
+    def config(self, name: str, version: str | None) -> dict[str, Any]:
+        """The configuration of a version, or of the active one; raises as `statistics`."""
+        target = target_of(self._models, name, version)
+        return model_config(name, target.entry, target.batcher.instances)
 
     def _trace(self, request: HttpRequest, found: Route) -> None:
         if found.model:

@@ -7,9 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from changeover.access import Guard, Scope
 from changeover.errors import ChangeoverError, NotFound
-from changeover.gateway.catalogue import METADATA, describe, target_of
+from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, target_of
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status, reason_field
+from changeover.gateway.extensions import Extensions
 from changeover.gateway.grpc_asker import GrpcAsker, StreamAsker, error_status
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
@@ -37,9 +38,10 @@ class Method(NamedTuple):
     sentence: str = ""
 
 
+_EXTENSIONS: Final = sorted([*EXTENSIONS, "model_configuration", "statistics"])
 _CONTROL: Final = "models are not loaded through this port; push them, or put them into the repository"
 _MEMORY: Final = "tensors are not taken from shared memory here; send them in the message"
-_LOGS: Final = "this cannot be set here"
+_LOGS: Final = "ask for it on the HTTP port"
 _OF_SERVICE: Final = {
     "ServerLive": Method("live", Scope.OPEN),
     "ServerReady": Method("ready", Scope.OPEN),
@@ -48,8 +50,8 @@ _OF_SERVICE: Final = {
     "ModelMetadata": Method("model", Scope.INFER),
     "ModelInfer": Method("infer", Scope.INFER),
     "ModelStreamInfer": Method("stream", Scope.INFER),
-    "ModelConfig": Method("", Scope.INFER, "ask GET /v2/models/NAME/config on the HTTP port"),
-    "ModelStatistics": Method("", Scope.INFER, "ask GET /v2/models/NAME/stats on the HTTP port"),
+    "ModelConfig": Method("config", Scope.INFER),
+    "ModelStatistics": Method("statistics", Scope.INFER),
     "RepositoryIndex": Method("", Scope.INFER, "ask GET /v2/models on the HTTP port"),
     "RepositoryModelLoad": Method("", Scope.INFER, _CONTROL),
     "RepositoryModelUnload": Method("", Scope.INFER, _CONTROL),
@@ -78,12 +80,14 @@ class GrpcApp:
     Args:
         pipeline: takes the inferences.
         models: what is served.
+        extensions: what Triton's protocol has beyond the standard.
         guard: lets each call pass or not, by the scope of its method; None lets all pass.
     """
 
-    def __init__(self, pipeline: Pipeline, models: Models, guard: Guard | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, models: Models, extensions: Extensions, guard: Guard | None = None) -> None:
         self._pipeline = pipeline
         self._models = models
+        self._extensions = extensions
         self._guard = guard
         self._handlers: dict[str, Callable[[Values], Values]] = {
             "live": self._live,
@@ -92,6 +96,8 @@ class GrpcApp:
             "server": self._server,
             "model": self._model,
             "check": self._check,
+            "config": self._config,
+            "statistics": self._statistics,
         }
 
     def __call__(self, call: Call) -> None:
@@ -134,7 +140,7 @@ class GrpcApp:
         return {"ready": self._models.ready}
 
     def _server(self, _: Values) -> Values:
-        return METADATA
+        return {**METADATA, "extensions": _EXTENSIONS}
 
     def _model_ready(self, asked: Values) -> Values:
         """A model that nobody knows is not ready: clients of Triton ask before they load one."""
@@ -146,6 +152,12 @@ class GrpcApp:
 
     def _model(self, asked: Values) -> Values:
         return describe(self._models, asked["name"], asked["version"] or None)
+
+    def _config(self, asked: Values) -> Values:
+        return {"config": self._extensions.config(asked["name"], asked["version"] or None)}
+
+    def _statistics(self, asked: Values) -> Values:
+        return self._extensions.statistics(asked["name"], asked["version"] or None)
 
     def _check(self, asked: Values) -> Values:
         service = asked["service"]
