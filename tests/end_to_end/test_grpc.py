@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from changeover.demo import digits
 from changeover.testing import INSTANT, PATIENCE, Server, exchange, wait_for
@@ -69,6 +70,10 @@ def test_health_and_metadata(server: Server, open_channel: Any) -> None:
         assert (told.name, list(told.versions), told.platform) == (http["name"], http["versions"], http["platform"])
         config = client.get_model_config("double", as_json=True)["config"]
         assert (config["backend"], config["input"][0]["data_type"]) == ("onnxruntime", "TYPE_FP32")
+        index = {model.name: (model.version, model.state) for model in client.get_model_repository_index().models}
+        assert index["double"] == ("1", "READY")
+        with pytest.raises(InferenceServerException, match="--model-control explicit"):
+            client.load_model("double")
         client.infer("double", put(triton, 1.0))
         (counted,) = client.get_inference_statistics("double").model_stats
         assert (counted.name, counted.version, counted.inference_count > 0) == ("double", "1", True)

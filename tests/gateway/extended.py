@@ -24,7 +24,7 @@ def http_app(here: Stage, guard: Guard | None = None) -> HttpApp:
 
 def grpc_app(here: Stage, guard: Guard | None = None) -> GrpcApp:
     """The application of the gRPC port."""
-    return GrpcApp(here.pipeline, here.models, _extensions(here), guard)
+    return GrpcApp(here.pipeline, here.models, _extensions(here), here.repository, guard)
 
 
 def _extensions(here: Stage) -> Extensions:

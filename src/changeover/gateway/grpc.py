@@ -12,8 +12,10 @@ from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status, reason_field
 from changeover.gateway.extensions import Extensions
 from changeover.gateway.grpc_asker import GrpcAsker, StreamAsker, error_status
+from changeover.gateway.grpc_repository import INDEX, LOAD, UNLOAD, RepositoryCalls
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
+from changeover.gateway.repository import Repository
 from changeover.protocol.oip_grpc import route_of
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
@@ -38,8 +40,7 @@ class Method(NamedTuple):
     sentence: str = ""
 
 
-_EXTENSIONS: Final = sorted([*EXTENSIONS, "model_configuration", "statistics"])
-_CONTROL: Final = "models are not loaded through this port; push them, or put them into the repository"
+_EXTENSIONS: Final = sorted([*EXTENSIONS, "model_configuration", "model_repository", "statistics"])
 _MEMORY: Final = "tensors are not taken from shared memory here; send them in the message"
 _LOGS: Final = "ask for it on the HTTP port"
 _OF_SERVICE: Final = {
@@ -52,9 +53,9 @@ _OF_SERVICE: Final = {
     "ModelStreamInfer": Method("stream", Scope.INFER),
     "ModelConfig": Method("config", Scope.INFER),
     "ModelStatistics": Method("statistics", Scope.INFER),
-    "RepositoryIndex": Method("", Scope.INFER, "ask GET /v2/models on the HTTP port"),
-    "RepositoryModelLoad": Method("", Scope.INFER, _CONTROL),
-    "RepositoryModelUnload": Method("", Scope.INFER, _CONTROL),
+    "RepositoryIndex": Method(INDEX, Scope.INFER),
+    "RepositoryModelLoad": Method(LOAD, Scope.ADMIN),
+    "RepositoryModelUnload": Method(UNLOAD, Scope.ADMIN),
     "SystemSharedMemoryStatus": Method("", Scope.INFER, _MEMORY),
     "SystemSharedMemoryRegister": Method("", Scope.INFER, _MEMORY),
     "SystemSharedMemoryUnregister": Method("", Scope.INFER, _MEMORY),
@@ -81,10 +82,18 @@ class GrpcApp:
         pipeline: takes the inferences.
         models: what is served.
         extensions: what Triton's protocol has beyond the standard.
+        repository: is asked what concerns the model repository.
         guard: lets each call pass or not, by the scope of its method; None lets all pass.
     """
 
-    def __init__(self, pipeline: Pipeline, models: Models, extensions: Extensions, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        models: Models,
+        extensions: Extensions,
+        repository: Repository,
+        guard: Guard | None = None,
+    ) -> None:
         self._pipeline = pipeline
         self._models = models
         self._extensions = extensions
@@ -99,6 +108,7 @@ class GrpcApp:
             "config": self._config,
             "statistics": self._statistics,
         }
+        self._later = RepositoryCalls(repository).handlers
 
     def __call__(self, call: Call) -> None:
         """Take one call."""
@@ -113,6 +123,8 @@ class GrpcApp:
                 self._infer(call, GrpcAsker(call))
             elif method.what == "stream":
                 self._infer(call, StreamAsker(call))
+            elif method.what in self._later:
+                self._later[method.what](call)
             elif method.what:
                 self._answer(call, method.what)
             else:
