@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import pytest
 
+from changeover.gateway import channels
 from changeover.gateway.mirror import Mirror
 from changeover.transport.channel import Message
 from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
@@ -186,6 +188,29 @@ def test_beside_traffic_of_its_own_a_copy_is_run_like_any_other() -> None:
             await answered_by(here, old)
             header, _ = await new.take()
             assert header.kind == Message.RUN
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("starves", [True, False])
+def test_a_copy_that_gets_no_turn_is_no_hang(monkeypatch: pytest.MonkeyPatch, starves: bool) -> None:
+    """It may starve at idle priority beside the time of its run; the same silence is a hang where it may not."""
+    monkeypatch.setattr(channels, "MAY_STARVE", 60.0 if starves else 0.0)
+
+    async def scenario() -> None:
+        async with stage() as here:
+            versions = entry(7, "1"), entry(8, "2", run_timeout=0.1)
+            old, new = here.serve(1, *versions, candidate=8, mirror=10_000, step="shadow")
+            await answered_by(here, old)
+            await new.take()
+            other = here.models.targets[8].batcher
+            if starves:
+                for seconds in (0.0, 50.0):
+                    other.check(monotonic() + seconds)
+                    assert here.denounced == []
+                other.check(monotonic() + 70.0)
+            await here.until(lambda: here.denounced, "the denunciation")
+            assert here.denounced == [new.member]
 
     asyncio.run(scenario())
 

@@ -21,15 +21,21 @@ IDLE, LIFTED = (os.SCHED_IDLE, 19), (os.SCHED_OTHER, relief.NICENESS)
 class Patient:
     """A child at idle priority, and the looks at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: str = "import time; time.sleep(60)") -> None:
         ours, self._theirs = pair()
-        self.child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        self.child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         os.setpriority(os.PRIO_PROCESS, self.child.pid, 19)
         os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
         self.member = Member(1, Role.PROVER, Link(ours), self.child.pid)
         self.looks: list[Callable[[], None]] = []
+        self.pauses: list[float] = []
         self.used = 1.0
-        Relief(lambda _, call: self.looks.append(call)).watch(self.member)
+        self.done = False
+        Relief(self._later).watch(self.member, lambda: self.done)
+
+    def _later(self, pause: float, call: Callable[[], None]) -> None:
+        self.pauses.append(pause)
+        self.looks.append(call)
 
     def look(self, used: float) -> tuple[int, int]:
         """After so much more processor time: policy and niceness now."""
@@ -40,7 +46,7 @@ class Patient:
     def close(self) -> None:
         """End the child."""
         self.child.kill()
-        self.child.wait()
+        self.child.communicate()
         self.member.link.close()
         self._theirs.close()
 
@@ -98,3 +104,49 @@ def test_who_has_ended_is_left_alone(patient: Patient) -> None:
     patient.member.reaped = True
     assert patient.look(0.0) == IDLE
     assert patient.looks == []
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_where_one_starved_the_next_is_soon_looked_at(patient: Patient) -> None:
+    """Two seconds are long for a load that takes a tenth of one; nobody is looked at so often without a reason."""
+    patient.look(1000.0)
+    patient.look(0.0)
+    assert patient.pauses == [2.0, 2.0, 0.25]
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_is_done_is_left_alone(patient: Patient) -> None:
+    """A worker that is loaded brings its threads back itself."""
+    patient.done = True
+    assert patient.look(0.0) == IDLE
+    assert patient.looks == []
+
+
+THREADS = """
+import os, threading, time
+def idle():
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+    print(threading.get_native_id(), flush=True)
+    time.sleep(60)
+threading.Thread(target=idle).start()
+"""
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_a_thread_that_starves_is_lifted_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker loads in one, while its first waits; one of the normal policy needs no relief."""
+    monkeypatch.setattr(vitals, "processor_time", lambda _: 1.0)
+    monkeypatch.setattr(vitals, "wants_a_core", lambda _: True)
+    loading = Patient(THREADS)
+    try:
+        assert loading.child.stdout is not None
+        thread = int(loading.child.stdout.readline())
+        os.sched_setscheduler(loading.child.pid, os.SCHED_OTHER, os.sched_param(0))
+        looks = loading.looks.pop
+        looks()()  # of the first one alone: the other was not born yet, or was
+        looks()()
+        assert (os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)) == LIFTED
+        assert os.getpriority(os.PRIO_PROCESS, loading.child.pid) == 19
+    finally:
+        loading.close()

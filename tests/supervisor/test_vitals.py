@@ -89,3 +89,16 @@ def test_who_sleeps_wants_no_core() -> None:
         finally:
             asleep.kill()
     assert not vitals.wants_a_core(asleep.pid)
+
+
+def test_threads_are_told_one_by_one() -> None:
+    """Of one that is gone there are none."""
+    code = "import threading, sys; threading.Thread(target=sys.stdin.read).start(); print(flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        tasks = vitals.tasks(child.pid)
+        assert child.pid in tasks
+        assert len(tasks) == 2
+        child.communicate()
+    assert vitals.tasks(child.pid) == []

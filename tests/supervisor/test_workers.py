@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import gc
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from changeover.errors import Internal
 from changeover.supervisor.circuit import Cause
+from changeover.supervisor.family import Member
 from changeover.transport.link import Frame, Kind, frame
 from tests.supervisor.house import Crew
 
@@ -245,3 +247,17 @@ def test_a_state_is_reported_once(crew: Crew) -> None:
     crew.workers.died(worker, -9)
     crew.timers.pop()[1]()
     assert crew.up(1, 4712) is not worker
+
+
+def test_a_load_that_starves_is_looked_after(crew: Crew) -> None:
+    """From when the worker has a pid until it is ready."""
+    watched: list[tuple[Member, Callable[[], bool]]] = []
+    crew.workers._relief.watch = lambda *given: watched.append(given)  # type: ignore[method-assign, assignment]
+    crew.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    worker = crew.worker(1)
+    worker.pid = 4711
+    crew.workers.named(worker)
+    ((member, done),) = watched
+    assert (member, done()) == (worker, False)
+    crew.up(1, 4711)
+    assert done()

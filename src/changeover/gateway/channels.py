@@ -24,6 +24,8 @@ from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 
 _KEPT_LAYOUTS = 512
+MAY_STARVE = 10.0
+"""Seconds for which a copy at idle priority may get no turn, beside the time of its run."""
 log = logging.getLogger("changeover.gateway")
 
 
@@ -47,6 +49,12 @@ class _Layout(NamedTuple):
     starts: list[int]
     steps: list[int]
     need: int
+
+
+def _is_quiet(batch: Batch) -> bool:
+    """Whether the worker runs it at idle priority."""
+    guard = batch.tickets[0].guard
+    return guard is not None and guard.quiet
 
 
 class WorkerChannel:
@@ -98,7 +106,8 @@ class WorkerChannel:
         """Since when the worker has been silent on the batch that waits longest (monotonic seconds).
 
         A batch in hand counts from when it was seen there; one that waits behind others (also another gateway's),
-        from the last sign of life. None when no batch is out.
+        from the last sign of life; a copy at idle priority some seconds later, which it may starve on a busy machine.
+        None when no batch is out.
         """
         oldest: float | None = None
         if self._memory.beat != self._beat:
@@ -106,7 +115,7 @@ class WorkerChannel:
         for slot, batch in self.batches.items():
             if not batch.taken and self._memory.hands[slot] == batch.number:
                 batch.taken = now
-            since = batch.taken or max(batch.sent, self._answered)
+            since = (batch.taken or max(batch.sent, self._answered)) + (MAY_STARVE if _is_quiet(batch) else 0.0)
             oldest = since if oldest is None else min(oldest, since)
         return oldest
 
@@ -135,8 +144,7 @@ class WorkerChannel:
         batch.number, batch.sent = self._next, monotonic()
         self._next += 1
         self.batches[slot] = batch
-        guard = batch.tickets[0].guard
-        kind = Message.QUIET if guard is not None and guard.quiet else Message.RUN
+        kind = Message.QUIET if _is_quiet(batch) else Message.RUN
         header = Header(kind, slot, batch.number, batch.runs)
         self._ring(channel.pack(header, layout.packed, len(layout.starts)), fd)
 

@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from changeover.runtime.slices import stand_normal
+
 T = TypeVar("T")
 _LOW = 19
 _NORMAL = os.getpriority(os.PRIO_PROCESS, 0)
@@ -240,8 +242,7 @@ def _restore(task: int, how: Quiet, cores: set[int]) -> None:
     """Bring a thread back; one that ended meanwhile needs nothing."""
     try:
         if how is Quiet.NICENESS:
-            os.setpriority(os.PRIO_PROCESS, task, _NORMAL)
-            os.sched_setscheduler(task, os.SCHED_OTHER, os.sched_param(0))
+            stand_normal(_NORMAL, task)  # it may have been lifted meanwhile, with slices that are short
         elif how is Quiet.AFFINITY:
             os.sched_setaffinity(task, cores)
     except ProcessLookupError:

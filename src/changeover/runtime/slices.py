@@ -24,7 +24,20 @@ def give_way(niceness: int, task: int = 0) -> None:
     Raises:
         OSError: that is not allowed, or there is no such thread.
     """
-    attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, niceness, 0, _SLICE_NS, 0, 0)
+    _normal(niceness, task, _SLICE_NS)
+
+
+def stand_normal(niceness: int, task: int) -> None:
+    """Give a thread the normal policy with this niceness, and slices as everybody has them.
+
+    Raises:
+        OSError: that is not allowed, or there is no such thread.
+    """
+    _normal(niceness, task, 0)
+
+
+def _normal(niceness: int, task: int, slice_ns: int) -> None:
+    attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, niceness, 0, slice_ns, 0, 0)
     number = _SCHED_SETATTR.get(platform.machine())
     if number is not None and ctypes.CDLL(None).syscall(number, task, attributes, 0) == 0:
         return

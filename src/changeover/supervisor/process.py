@@ -18,6 +18,7 @@ from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.holdings import Holdings, memory
 from changeover.supervisor.links import Links
 from changeover.supervisor.provers import Provers
+from changeover.supervisor.relief import Relief
 from changeover.supervisor.timers import Timers
 from changeover.supervisor.workers import Workers
 from changeover.transport.exits import EXIT_CONFIGURATION
@@ -50,8 +51,9 @@ class Supervisor:
         self.settings = settings
         self.family = Family()
         self.timers = Timers()
-        self.workers = Workers(self.family, self.timers.later)
-        self.provers = Provers(self.family, self.timers.later)
+        relief = Relief(self.timers.later)
+        self.workers = Workers(self.family, self.timers.later, relief)
+        self.provers = Provers(self.family, self.timers.later, relief)
         self.stopping = False
         self._deaths: dict[Place, int] = {}
         self._exit: int | None = None

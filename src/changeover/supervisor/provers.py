@@ -30,12 +30,14 @@ log = logging.getLogger("changeover.supervisor")
 class Provers:
     """The living provers, by loading. `later(delay, call)` is the supervisor's timer."""
 
-    def __init__(self, family: Family, later: Callable[[float, Callable[[], None]], None]) -> None:
+    def __init__(
+        self, family: Family, later: Callable[[float, Callable[[], None]], None], relief: Relief | None = None
+    ) -> None:
         self._family = family
         self._later = later
         self._watch_over: dict[int, Loading] = {}
         self._watch = Watch(self._watch_over, later)
-        self._relief = Relief(later)
+        self._relief = relief or Relief(later)
 
     def prove(self, body: dict[str, Any]) -> None:
         """The controller wants a loading proven."""

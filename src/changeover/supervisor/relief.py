@@ -1,12 +1,14 @@
-"""Relief for provers that starve: a machine without idle time leaves the idle policy next to nothing (docs/adr/0014).
+"""Relief for who starves: a machine without idle time leaves the idle policy next to nothing (docs/adr/0014).
 
-A prover that gets less than a tenth of a core is lifted to the controller's level, the normal policy with niceness 10
-and slices of 0.1 ms, and put back when there is time to spare again.
+Provers, and workers that load, have the idle policy. A thread of theirs that wants a core and gets less than a tenth
+of one is lifted to the controller's level, the normal policy with niceness 10 and slices of 0.1 ms, and put back when
+there is time to spare again. A worker that is loaded brings all its threads back itself.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable
 from time import monotonic
@@ -17,42 +19,61 @@ from changeover.supervisor.family import Member
 
 NICENESS = 10
 """As the controller has it."""
-_PERIOD = 2.0
+_PERIOD, _SOON = 2.0, 0.25
+"""Seconds between two looks; while somebody starved in the last `_LATELY` seconds it is known what that machine is."""
+_LATELY = 30.0
 _STARVING, _PLENTY = 0.1, 0.5
 """Of a core: under the first it is lifted, over the second it is put back."""
 log = logging.getLogger("changeover.supervisor")
 
 
 class Relief:
-    """Looks after provers, one look each two seconds of their lives. `later(delay, call)` is the supervisor's timer."""
+    """Looks after those with the idle policy, now and then. `later(delay, call)` is the supervisor's timer."""
 
     def __init__(self, later: Callable[[float, Callable[[], None]], None]) -> None:
         self._later = later
+        self._starved = -math.inf
+        """When somebody was lifted last."""
 
-    def watch(self, member: Member) -> None:
-        """A prover has begun to live. Nothing is done where the kernel does not tell who had how much of a core."""
-        if not vitals.processor_time(os.getpid()):
-            return
-        self._look_later(member, lifted=False)
+    def watch(self, member: Member, done: Callable[[], bool] = lambda: False) -> None:
+        """A prover has begun to live, or a worker to load, until it is `done`.
 
-    def _look_later(self, member: Member, *, lifted: bool) -> None:
-        began, used = monotonic(), vitals.processor_time(member.pid or 0)
-        self._later(_PERIOD, lambda: self._look(member, began, used, lifted))
+        Nothing is done where the kernel does not tell who had how much of a core.
+        """
+        if vitals.processor_time(os.getpid()):
+            self._look_later(member, set(), done)
 
-    def _look(self, member: Member, began: float, used: float, lifted: bool) -> None:
-        if member.reaped or member.pid is None:
-            return
-        got = (vitals.processor_time(member.pid) - used) / (monotonic() - began)
-        try:
-            if got < _STARVING and not lifted and vitals.wants_a_core(member.pid):  # a load rests too, see quiet.Pace
-                give_way(NICENESS, member.pid)
+    def _look_later(self, member: Member, lifted: set[int], done: Callable[[], bool]) -> None:
+        began, pid = monotonic(), member.pid or 0
+        used = {task: vitals.processor_time(task) for task in vitals.tasks(pid)}
+        period = _SOON if began - self._starved < _LATELY else _PERIOD
+
+        def look() -> None:
+            if member.reaped or member.pid is None or done():
+                return
+            seconds = monotonic() - began
+            try:
+                for task, before in used.items():
+                    self._judge(member, task, (vitals.processor_time(task) - before) / seconds, lifted)
+            except ProcessLookupError:  # a thread has ended
+                pass
+            except OSError as error:  # not allowed: all go on as they are
+                log.info("%r starves and cannot be lifted: %s", member, error.strerror)
+                return
+            self._look_later(member, lifted, done)
+
+        self._later(period, look)
+
+    def _judge(self, member: Member, task: int, got: float, lifted: set[int]) -> None:
+        """Lift a thread or put it back, by what it got of a core."""
+        idle = os.sched_getscheduler(task) == os.SCHED_IDLE
+        if idle and got < _STARVING and vitals.wants_a_core(task):  # a load rests too, see quiet.Pace
+            give_way(NICENESS, task)
+            if not lifted:
                 log.info("%r got %.1f %% of a core: it is lifted to niceness %d", member, 100 * got, NICENESS)
-                lifted = True
-            elif got > _PLENTY and lifted:
-                os.setpriority(os.PRIO_PROCESS, member.pid, 19)
-                os.sched_setscheduler(member.pid, os.SCHED_IDLE, os.sched_param(0))
-                lifted = False
-        except OSError as error:  # not allowed, or it has ended: it goes on as it is
-            log.info("%r got %.1f %% of a core and cannot be lifted: %s", member, 100 * got, error.strerror)
-            return
-        self._look_later(member, lifted=lifted)
+            lifted.add(task)
+            self._starved = monotonic()
+        elif got > _PLENTY and task in lifted and not idle:
+            os.setpriority(os.PRIO_PROCESS, task, 19)
+            os.sched_setscheduler(task, os.SCHED_IDLE, os.sched_param(0))
+            lifted.discard(task)

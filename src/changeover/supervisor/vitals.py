@@ -8,13 +8,21 @@ from pathlib import Path
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+def tasks(pid: int) -> list[int]:
+    """Numbers of its threads; none when it is gone."""
+    try:
+        return [int(task) for task in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped it; False when it is gone."""
     return _state(pid) == b"T"
 
 
 def wants_a_core(pid: int) -> bool:
-    """Whether its first thread runs or waits for a core; False when it sleeps, or is gone."""
+    """Whether this thread (of a process the first) runs or waits for a core; False when it sleeps, or is gone."""
     return _state(pid) == b"R"
 
 
@@ -37,7 +45,7 @@ def private_bytes(pid: int) -> int:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor time that its first thread has had; 0 when it is gone, or where the kernel does not tell."""
+    """Seconds that this thread (of a process the first) has run; 0 when it is gone, or the kernel does not tell."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) * 1e-9
     except (OSError, ValueError, IndexError):

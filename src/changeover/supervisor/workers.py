@@ -18,6 +18,7 @@ from changeover.supervisor import vitals
 from changeover.supervisor.circuit import STABLE_AFTER, Cause, State
 from changeover.supervisor.family import Family, Member, Role
 from changeover.supervisor.loading import STATES, Loading
+from changeover.supervisor.relief import Relief
 from changeover.supervisor.watch import Watch
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
@@ -36,13 +37,16 @@ log = logging.getLogger("changeover.supervisor")
 class Workers:
     """The loadings and their workers. `later(delay, call)` is the supervisor's timer."""
 
-    def __init__(self, family: Family, later: Callable[[float, Callable[[], None]], None]) -> None:
+    def __init__(
+        self, family: Family, later: Callable[[float, Callable[[], None]], None], relief: Relief | None = None
+    ) -> None:
         self._family = family
         self._later = later
         self.loadings: dict[int, Loading] = {}
         self.carries: Callable[[int], bool] = lambda _: True
         """Whether requests go to a loading; a replacement that nobody waits for loads as quietly as the first one."""
         self._watch = Watch(self.loadings, later)
+        self._relief = relief or Relief(later)
 
     def spawn(self, body: dict[str, Any]) -> None:
         """The controller wants a worker for a loading."""
@@ -104,6 +108,7 @@ class Workers:
         if loading.retiring:  # while it was forked: it has done nothing yet that must be ended in order
             member.kill()
             return
+        self._relief.watch(member, lambda: loading.member is not member or loading.ready_at is not None)
         self._tell(
             Kind.UP,
             {"role": Role.WORKER, "member": member.number, "pid": member.pid, "loading": loading.number},
