@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable
+from time import monotonic
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -160,6 +162,26 @@ def test_silence_beyond_the_run_timeout_is_denounced() -> None:
             await here.connect(7).serve_one(3.0)
             await here.answered(request)
             assert (request.status, request.values) == (200, [3, 6, 9, 12])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("hungry", "most"), [(0.0, 1.0), (0.5, 2.0), (1.0, 5.0)])
+def test_time_without_a_core_is_no_silence(hungry: float, most: float) -> None:
+    """It wanted one and had none for this share of the time: a busy machine is no hang, and five times is enough."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=100.0))
+            here.ask(question())
+            await worker.take()
+            opened = here.models.targets[7].batcher.channel
+            assert opened is not None
+            opened.hunger = SimpleNamespace(look=lambda since, now: hungry * (now - since))  # type: ignore[assignment]
+            since = opened.busy_since(monotonic())
+            assert since is not None
+            assert opened.hangs(since + 100.0 * most - 1.0, 100.0) == 0.0
+            assert opened.hangs(since + 100.0 * most + 1.0, 100.0) == pytest.approx(100.0 * most + 1.0)
 
     asyncio.run(scenario())
 

@@ -283,16 +283,11 @@ class Batcher:
 
     def check(self, now: float) -> None:
         """Give up a worker that has been silent longer than the model's run timeout."""
-        channel = self.channel
-        if channel is not None and self._silence(channel, now):
+        channel, most = self.channel, self.entry.run_timeout
+        if channel is not None and channel.hangs(now, most):
             channel.readable()  # the answer may have come while this process was held up
-            if self.channel is channel and (seconds := self._silence(channel, now)):
+            if self.channel is channel and (seconds := channel.hangs(now, most)):
                 self.on_loss(*channel.close(), f"silent for {seconds:.1f} s with a batch in hand (runtime.run_timeout)")
-
-    def _silence(self, channel: WorkerChannel, now: float) -> float:
-        """Seconds of silence, 0 while there is nothing wrong with them."""
-        since = channel.busy_since(now)
-        return now - since if since is not None and now - since >= self.entry.run_timeout else 0.0
 
     def _schedule(self) -> None:
         if not self._scheduled and self._queue and self.channel is not None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from changeover.errors import Internal, ModelRunFailed
 from changeover.gateway import replies
+from changeover.gateway.hunger import Hunger
 from changeover.gateway.replies import Replies
 from changeover.gateway.ticket import Batch
 from changeover.tensors import Tensor, TensorSpec
@@ -24,6 +25,10 @@ from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
 
 _KEPT_LAYOUTS = 512
+_LONG = 0.25
+"""Of what a worker may be silent: from then on it is looked at."""
+_HUNGRY = 0.8
+"""Of a silence, at most, for want of a core: one that hangs is given up at five times its time."""
 MAY_STARVE = 10.0
 """Seconds for which a copy at idle priority may get no turn, beside the time of its run."""
 log = logging.getLogger("changeover.gateway")
@@ -86,6 +91,7 @@ class WorkerChannel:
         self._beat = 0
         self._layouts: dict[tuple[object, int, int], _Layout] = {}
         self._owner: Owner | None = None
+        self.hunger = Hunger(0)
 
     def attach(self, owner: Owner) -> None:
         """Start listening for answers."""
@@ -118,6 +124,18 @@ class WorkerChannel:
             since = (batch.taken or max(batch.sent, self._answered)) + (MAY_STARVE if _is_quiet(batch) else 0.0)
             oldest = since if oldest is None else min(oldest, since)
         return oldest
+
+    def hangs(self, now: float, most: float) -> float:
+        """Seconds of a silence that is longer than `most`, 0 while there is none.
+
+        That the worker lacked a core is not held against it, up to four fifths of the silence.
+        """
+        since = self.busy_since(now)
+        if since is None or now - since < most * _LONG:
+            return 0.0
+        silent = now - since
+        hungry = min(self.hunger.look(since, now), silent * _HUNGRY)
+        return silent if silent - hungry >= most else 0.0
 
     # -- out -----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import msgspec
 from changeover.errors import ChangeoverError
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.channels import WorkerChannel
+from changeover.gateway.hunger import Hunger
 from changeover.gateway.reservoir import Shelf
 from changeover.gateway.router import Model, Table, Target
 from changeover.gateway.ticket import Desk
@@ -175,6 +176,7 @@ class Models:
             sock.close()
             asyncio.get_running_loop().call_later(_AGAIN, self._open, target.loading)
             return
+        opened.hunger = Hunger(body.get("pid") or 0)
         target.ledger.incarnate(body["worker"])
         target.batcher.opened(opened, blameless=body.get("blameless", False))
         self._arrived(target.loading, None)

@@ -241,6 +241,7 @@ class Workers:
             "loading": loading.number,
             "worker": worker.number,
             "gateway": gateway.number,
+            "pid": worker.pid,
             "size": [size.slots, size.input_bytes, size.output_bytes],
             "blameless": loading.circuit.cause is Cause.KILLED,  # whatever the last worker had in hand
         }
