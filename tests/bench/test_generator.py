@@ -238,6 +238,13 @@ def test_requests_nobody_had_room_for_are_failures() -> None:
     assert result["failures"]["never sent"] >= 10
 
 
+def test_a_backlog_comes_to_an_end() -> None:
+    """Who waited for a connection has the whole time for its answer from then on; who waited so long is given up."""
+    with Stub(lambda r: Reply(delay=1.0)) as stub:
+        result = run_load(load(stub, mode="open", rate=100.0, requests=3, connections=1, timeout_s=1.5)).result
+    assert (result["ok"], result["failures"]) == (2, {"never sent": 1})
+
+
 def test_large_bodies_are_sent_in_parts() -> None:
     """A body larger than the socket's buffer arrives whole, and so does its answer."""
     inputs = np.random.default_rng(1).random((2, 1_500_000), dtype=np.float32)

@@ -155,7 +155,7 @@ class Generator:
         return connection
 
     def _take_up(self, connection: Connection, due: float) -> None:
-        connection.due = connection.sent = due
+        connection.due, connection.sent = due, time.monotonic()
         connection.tries, connection.busy = 1, True
         self._busy += 1
 
@@ -237,11 +237,15 @@ class Generator:
         connection.close()  # which also takes it out of epoll
 
     def _look(self, now: float) -> None:
-        """Do what needs no exact moment: stop when told to, fail what waited too long."""
+        """Do what needs no exact moment: stop when told to, fail what waited too long.
+
+        What waited for a connection has the whole time left from then on: given up at once, after the server had begun
+        with it, a backlog of a few seconds would never end, however fast the server is again.
+        """
         if self._stop.is_set():
             self._arrivals.stop(now)
         for connection in list(self._connections.values()):
-            if connection.busy and now - connection.due > self.spec.timeout_s:
+            if connection.busy and now - connection.sent > self.spec.timeout_s:
                 self._fail(connection, Broken("timeout"))
 
     def _report(self, seen: int, elapsed: float) -> int:

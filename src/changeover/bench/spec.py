@@ -45,7 +45,8 @@ class LoadSpec:
         retries: how often a request is sent again, each time on a new connection, after its connection was cut.
         keep_rows: keep the row of every request until the end; False folds them into sums once a second, for runs
             of hours.
-        timeout_s: a request without an answer after this long, counted from its due time, has failed.
+        timeout_s: a request without an answer so long after it was given a connection has failed, and one that waited
+            so long for a connection.
         seed: of the random choices (arrivals, fresh connections).
     """
 
