@@ -16,6 +16,7 @@ DOCUMENT = json.loads(description()[0])
 
 GRPC = ("gateway/door/http2/", "gateway/grpc", "protocol/oip_grpc")
 """Files of the other port."""
+SOURCES = ("gateway/", "protocol/", "transport/board.py")
 NOBODY_IS_TOLD = {"http2_protocol", "invalid_config"}
 """Of a connection, or of a file: no answer over HTTP/1.1 has them."""
 
@@ -61,7 +62,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_every_reason_that_this_port_can_give_is_described() -> None:
     """All words of the door, the gateway and the protocol: a new one without a place here is found."""
-    files = {name: text for name, text in source.package().items() if name.startswith(("gateway/", "protocol/"))}
+    files = {name: text for name, text in source.package().items() if name.startswith(SOURCES)}
     said = {word for word, where in source.reasons(files).items() if not all(one.startswith(GRPC) for one in where)}
     described = {reason for reason, _ in told.pairs(DOCUMENT)}
     assert said - described - NOBODY_IS_TOLD - {"method_not_allowed"} == set()

@@ -125,10 +125,12 @@ REPOSITORY: Final[Errors] = {
     504: ("deadline_exceeded",),
 }
 """Of a load or unload; what keeps one from being done may be whatever its rollout meets."""
+_SHARED: Final[Errors] = {500: ("board_damaged", "board_full"), 503: ("board_busy",)}
+"""Of whatever changes what all gateways share."""
 SETTINGS: Final[Errors] = {
     400: ("malformed_json", "wrong_type", "unknown_setting", "setting_unsupported"),
     413: ("json_too_large",),
-    500: ("board_damaged",),
+    **_SHARED,
 }
 _BAD_REGION: Final = ("shared_memory_name", "shared_memory_key", "shared_memory_bounds")
 _NO_REGION: Final[Errors] = {404: ("path_not_found", "shared_memory_unknown")}
@@ -169,11 +171,14 @@ ABOUT: Final[dict[str, About]] = {
         together(
             REGION,
             {400: ("malformed_json", "wrong_type", *_BAD_REGION), 409: ("shared_memory_name",)},
-            {413: ("json_too_large",), 500: ("board_damaged",)},
+            {413: ("json_too_large",)},
+            _SHARED,
         ),
         takes=json_of(bodies.RegionToRegister),
     ),
-    "region_unregister": About("Forget it; one that is not registered is no error.", {200: json_of()}, REGION),
+    "region_unregister": About(
+        "Forget it; one that is not registered is no error.", {200: json_of()}, together(REGION, _SHARED)
+    ),
     "cuda_status": About("Memory of a GPU cannot be shared: there is none.", {200: _REGIONS}, _NO_REGION),
     "cuda_register": About(
         "Refused: memory of a GPU cannot be shared.", {}, {400: ("cuda_shared_memory_unsupported",)}, takes=json_of()
