@@ -189,3 +189,34 @@ def test_tensors_go_through_shared_memory(server: Server, client: triton.Inferen
     finally:
         del values
         shm.destroy_shared_memory_region(handle)
+
+
+def test_tensors_of_grpc_go_through_shared_memory(server: Server) -> None:
+    """The same over the other port, to both gateways: a region is registered once."""
+    triton_grpc = pytest.importorskip("tritonclient.grpc")
+    handle = shm.create_shared_memory_region("other", f"/extensions_grpc_{os.getpid()}", 64)
+    address = f"127.0.0.1:{server.grpc_port}"
+    try:
+        shm.set_shared_memory_region(handle, [np.array([[1, 4, 3, 2]], np.float32)])
+        put, got = triton_grpc.InferInput("x", [1, 4], "FP32"), triton_grpc.InferRequestedOutput("y")
+        put.set_shared_memory("other", 16)
+        got.set_shared_memory("other", 16, offset=32)
+        with triton_grpc.InferenceServerClient(address) as client:
+            client.register_system_shared_memory("other", f"/extensions_grpc_{os.getpid()}", 64)
+            told = client.get_system_shared_memory_status("other", as_json=True)["regions"]["other"]
+            assert int(told["byte_size"]) == 64
+            assert client.update_log_settings({"log_info": True}, as_json=True)["settings"]["log_info"]
+        for number in range(10):  # each connection is another gateway's, or the same one's
+            shm.set_shared_memory_region(handle, [np.zeros(8, np.float32)], offset=32)
+            own = [("grpc.use_local_subchannel_pool", 1), ("grpc.client_number", number)]
+            with triton_grpc.InferenceServerClient(address, channel_args=own) as client:
+                client.infer("double", [put], outputs=[got])
+            values = shm.get_contents_as_numpy(handle, np.float32, [1, 4], offset=32)
+            assert values.tolist() == [[2, 8, 6, 4]]
+        with triton_grpc.InferenceServerClient(address) as client:
+            client.unregister_system_shared_memory("other")
+            with pytest.raises(InferenceServerException, match="no shared memory region 'other'"):
+                client.infer("double", [put], outputs=[got])
+    finally:
+        del values
+        shm.destroy_shared_memory_region(handle)

@@ -1,4 +1,4 @@
-"""What Triton's protocol has beyond the standard, on the HTTP port: one handler for each endpoint of `http.py`."""
+"""What Triton's protocol has beyond the standard: for both ports, with a handler for each endpoint of `http.py`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Extensions:
     def __init__(self, models: Models, common: Common, regions: Regions, place: int, *, verbose: bool = False) -> None:
         self._models = models
         self._common = common
-        self._regions = regions
+        self.regions = regions
         self._verbose = verbose
         self._logged: dict[str, bool | int] = {}
         self.names = ["logging", "model_configuration", "statistics", "trace"]
@@ -56,16 +56,16 @@ class Extensions:
             "region_status": lambda request, found: json_answer(request, regions.status(found.region)),
             "region_register": self._register,
             "region_unregister": self._unregister,
-            "cuda_status": self._cuda,
-            "cuda_register": self._cuda,
-            "cuda_unregister": self._cuda,
+            "cuda_status": lambda request, found: json_answer(request, self.cuda_status(found.region)),
+            "cuda_register": lambda request, _: json_answer(request, self.cuda_register()),
+            "cuda_unregister": lambda request, _: json_answer(request, {}),
         }
 
     def tell(self) -> None:
         """Let the other gateways know what is new, and hear of them; called every quarter of a second."""
         self.ledgers.tell()
         self._follow()
-        self._regions.follow()
+        self.regions.follow()
 
     def _follow(self) -> None:
         """Do what clients have told other gateways."""
@@ -94,39 +94,69 @@ class Extensions:
         target = target_of(self._models, name, version)
         return model_config(name, target.entry, target.batcher.instances)
 
+    def trace(self, name: str, changes: Mapping[str, object]) -> Mapping[str, str | list[str]]:
+        """The trace settings of a model, or of all without a name, once they were asked to change.
+
+        Raises:
+            NotFound: no such model.
+            InvalidRequest: they cannot be changed like that, see `require_untraced`.
+        """
+        if name:
+            known(self._models, name)
+        require_untraced(changes)
+        return TRACE
+
+    def logging(self, asked: Mapping[str, object]) -> dict[str, Any]:
+        """The log settings, once they were changed as asked.
+
+        Raises:
+            InvalidRequest: they cannot be, see `changed_log_settings`.
+        """
+        changes = changed_log_settings(asked)
+        if changes:
+            self._common.change(lambda now: msgspec.structs.replace(now, log={**now.log, **changes}))
+            self._follow()
+        return log_settings(self._common.known.log, verbose=self._verbose)
+
+    def cuda_register(self) -> dict[str, Any]:
+        """Refuse a region of a GPU's memory.
+
+        Raises:
+            InvalidRequest: always (`cuda_shared_memory_unsupported`).
+        """
+        raise InvalidRequest(
+            "memory of a GPU cannot be shared with this server: use system shared memory, or send the data",
+            reason="cuda_shared_memory_unsupported",
+        )
+
+    def cuda_status(self, name: str) -> list[dict[str, Any]]:
+        """The regions of GPUs' memory: none.
+
+        Raises:
+            NotFound: one was named.
+        """
+        if name:
+            raise NotFound(f"no region {name[:60]!r} is registered", reason="shared_memory_unknown")
+        return []
+
     def _trace(self, request: HttpRequest, found: Route) -> None:
-        if found.model:
-            known(self._models, found.model)
-        if request.method == "POST":
-            require_untraced(json_body(request))
-        json_answer(request, TRACE)
+        json_answer(request, self.trace(found.model, _changes(request)))
 
     def _logging(self, request: HttpRequest, _: Route) -> None:
-        if request.method == "POST":
-            changes = changed_log_settings(json_body(request))
-            if changes:
-                self._common.change(lambda now: msgspec.structs.replace(now, log={**now.log, **changes}))
-                self._follow()
-        json_answer(request, log_settings(self._common.known.log, verbose=self._verbose))
+        json_answer(request, self.logging(_changes(request)))
 
     def _register(self, request: HttpRequest, found: Route) -> None:
-        self._regions.register(found.region, json_body(request))
+        self.regions.register(found.region, json_body(request))
         json_answer(request, {})
 
     def _unregister(self, request: HttpRequest, found: Route) -> None:
-        self._regions.unregister(found.region)
+        self.regions.unregister(found.region)
         json_answer(request, {})
 
-    def _cuda(self, request: HttpRequest, found: Route) -> None:
-        """There are no regions of this kind, which is easily told and forgotten; none can be registered."""
-        if found.endpoint.what == "cuda_register":
-            raise InvalidRequest(
-                "memory of a GPU cannot be shared with this server: use system shared memory, or send the data",
-                reason="cuda_shared_memory_unsupported",
-            )
-        if found.endpoint.what == "cuda_status" and found.region:
-            raise NotFound(f"no region {found.region[:60]!r} is registered", reason="shared_memory_unknown")
-        json_answer(request, [] if found.endpoint.what == "cuda_status" else {})
+
+def _changes(request: HttpRequest) -> Mapping[str, object]:
+    """What a request wants changed; nothing, if it only reads."""
+    return json_body(request) if request.method == "POST" else {}
 
 
 def _in_order(targets: Iterable[Target]) -> list[Target]:

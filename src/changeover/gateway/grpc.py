@@ -12,6 +12,7 @@ from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status, reason_field
 from changeover.gateway.extensions import Extensions
 from changeover.gateway.grpc_asker import GrpcAsker, StreamAsker, error_status
+from changeover.gateway.grpc_extensions import ExtensionCalls
 from changeover.gateway.grpc_repository import INDEX, LOAD, UNLOAD, RepositoryCalls
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
@@ -33,16 +34,15 @@ class Method(NamedTuple):
         what: the handler's name; empty for a method of Triton's that is not here.
         scope: what the caller must be allowed to.
         sentence: for a method that is not here: what to do instead.
+        changes: the scope of a call that brings settings to change, where it is another.
     """
 
     what: str
     scope: Scope
     sentence: str = ""
+    changes: Scope | None = None
 
 
-_EXTENSIONS: Final = sorted([*EXTENSIONS, "model_configuration", "model_repository", "statistics"])
-_MEMORY: Final = "tensors are not taken from shared memory here; send them in the message"
-_LOGS: Final = "ask for it on the HTTP port"
 _OF_SERVICE: Final = {
     "ServerLive": Method("live", Scope.OPEN),
     "ServerReady": Method("ready", Scope.OPEN),
@@ -56,14 +56,14 @@ _OF_SERVICE: Final = {
     "RepositoryIndex": Method(INDEX, Scope.INFER),
     "RepositoryModelLoad": Method(LOAD, Scope.ADMIN),
     "RepositoryModelUnload": Method(UNLOAD, Scope.ADMIN),
-    "SystemSharedMemoryStatus": Method("", Scope.INFER, _MEMORY),
-    "SystemSharedMemoryRegister": Method("", Scope.INFER, _MEMORY),
-    "SystemSharedMemoryUnregister": Method("", Scope.INFER, _MEMORY),
-    "CudaSharedMemoryStatus": Method("", Scope.INFER, _MEMORY),
-    "CudaSharedMemoryRegister": Method("", Scope.INFER, _MEMORY),
-    "CudaSharedMemoryUnregister": Method("", Scope.INFER, _MEMORY),
-    "TraceSetting": Method("", Scope.INFER, _LOGS),
-    "LogSettings": Method("", Scope.INFER, _LOGS),
+    "SystemSharedMemoryStatus": Method("region_status", Scope.INFER),
+    "SystemSharedMemoryRegister": Method("region_register", Scope.INFER),
+    "SystemSharedMemoryUnregister": Method("region_unregister", Scope.INFER),
+    "CudaSharedMemoryStatus": Method("cuda_status", Scope.INFER),
+    "CudaSharedMemoryRegister": Method("cuda_register", Scope.INFER),
+    "CudaSharedMemoryUnregister": Method("cuda_unregister", Scope.INFER),
+    "TraceSetting": Method("trace", Scope.INFER, changes=Scope.ADMIN),
+    "LogSettings": Method("logging", Scope.INFER, changes=Scope.ADMIN),
 }
 METHODS: Final = {
     **{f"/{INFERENCE}/{name}": method for name, method in _OF_SERVICE.items()},
@@ -96,7 +96,7 @@ class GrpcApp:
     ) -> None:
         self._pipeline = pipeline
         self._models = models
-        self._extensions = extensions
+        self._extensions = sorted([*EXTENSIONS, *extensions.names, "model_repository"])
         self._guard = guard
         self._handlers: dict[str, Callable[[Values], Values]] = {
             "live": self._live,
@@ -105,8 +105,7 @@ class GrpcApp:
             "server": self._server,
             "model": self._model,
             "check": self._check,
-            "config": self._config,
-            "statistics": self._statistics,
+            **ExtensionCalls(extensions).handlers,
         }
         self._later = RepositoryCalls(repository).handlers
 
@@ -126,7 +125,7 @@ class GrpcApp:
             elif method.what in self._later:
                 self._later[method.what](call)
             elif method.what:
-                self._answer(call, method.what)
+                self._answer(call, method)
             else:
                 _unimplemented(call, f"{call.path[1:]} is not served here: {method.sentence}")
         except ChangeoverError as error:
@@ -140,10 +139,12 @@ class GrpcApp:
         else:
             self._pipeline.infer(asker, name, version or None)
 
-    def _answer(self, call: Call, what: str) -> None:
+    def _answer(self, call: Call, method: Method) -> None:
         messages = SCHEMA[call.path]
-        values = self._handlers[what](decode(messages.request, call.body))
-        call.respond((encode(messages.response, values),))
+        asked = decode(messages.request, call.body)
+        if self._guard is not None and method.changes is not None and asked["settings"]:
+            self._guard.check(method.changes, call.headers.get(b"authorization"), call.certified)
+        call.respond((encode(messages.response, self._handlers[method.what](asked)),))
 
     def _live(self, _: Values) -> Values:
         return {"live": True}
@@ -152,7 +153,7 @@ class GrpcApp:
         return {"ready": self._models.ready}
 
     def _server(self, _: Values) -> Values:
-        return {**METADATA, "extensions": _EXTENSIONS}
+        return {**METADATA, "extensions": self._extensions}
 
     def _model_ready(self, asked: Values) -> Values:
         """A model that nobody knows is not ready: clients of Triton ask before they load one."""
@@ -164,12 +165,6 @@ class GrpcApp:
 
     def _model(self, asked: Values) -> Values:
         return describe(self._models, asked["name"], asked["version"] or None)
-
-    def _config(self, asked: Values) -> Values:
-        return {"config": self._extensions.config(asked["name"], asked["version"] or None)}
-
-    def _statistics(self, asked: Values) -> Values:
-        return self._extensions.statistics(asked["name"], asked["version"] or None)
 
     def _check(self, asked: Values) -> Values:
         service = asked["service"]
