@@ -19,7 +19,7 @@ import pytest
 from changeover.testing import Server, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
-from tests.end_to_end.crowd import FACTORS, Crowd, gateways, held_by, in_service
+from tests.end_to_end.crowd import BODY, FACTORS, Crowd, gateways, held_by, in_service
 from tests.traffic import Traffic
 
 SCALE = onnx_models.scale(FACTORS["1"]).SerializeToString()
@@ -199,10 +199,7 @@ def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
         "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1},"
         " gates: {performance: {enabled: false}}}",
     )
-    began = time.monotonic()
-    server.deploy("m", onnx_models.endless().SerializeToString(), 1)
-    rounds = max(150_000, int(300_000 * (time.monotonic() - began)))  # several times as long as a deploy takes here
-    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [rounds, 0, 0, 0]}]})
+    server.deploy("m", onnx_models.slow(500, factor=FACTORS["1"]).SerializeToString(), 1)
     processes = in_service(server, 2)
     with contextlib.ExitStack() as stack:
         asked: dict[int, socket.socket] = {}
@@ -212,8 +209,8 @@ def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
             owner = wait_for(lambda: [p.pid for p in processes if port in held_by(p)], "its owner")[0]  # noqa: B023
             asked.setdefault(owner, client)
         for client in asked.values():
-            head = f"POST /v2/models/m/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {len(body)}\r\n\r\n"
-            client.sendall((head + body).encode())
+            head = f"POST /v2/models/m/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {len(BODY)}\r\n\r\n"
+            client.sendall((head + BODY).encode())
         pushed = server.push("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)
         assert server.settled(pushed["rollout"])["phase"] in ("watching", "succeeded")
         victim, other = processes
