@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-16)
 
-# Arguments for the targets that take some: make test ARGS="-k switch -x"
+# Arguments for the targets that take some: make test ARGS="-k switch -x". Two tests run at a time, since most of their
+# time they wait for a server; -n 0 runs one after the other.
 ARGS ?=
 # How long the soak goes on: seconds, or like 40m and 8h.
 DURATION ?= 20m
@@ -23,7 +24,7 @@ demo: $(READY) ## Replace a live model under load and show the certificate
 	@$(BIN)/changeover demo $(ARGS)
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint test ## All that has to pass before a change is taken: lint and test
 

@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         made.deploy("double", onnx_models.scale(2).SerializeToString())
         made.deploy(digits.MODEL, digits.model_bytes("1"))
         made.plan("slow", INSTANT + "runtime: {max_batch: 1}\n")
-        made.deploy("slow", onnx_models.slow(100).SerializeToString())
+        made.deploy("slow", onnx_models.slow(400).SerializeToString())
         yield made
 
 
@@ -150,7 +150,7 @@ def test_bad_input_has_a_code_and_a_reason(open_channel: Any) -> None:
     assert of({**good, "raw_input_contents": [b"1"]}) == ("INVALID_ARGUMENT", "shape_data_mismatch")
     raw = open_channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
     assert refused(lambda: raw(b"\xff\xff", timeout=PATIENCE)) == ("INVALID_ARGUMENT", "malformed_protobuf")
-    other = open_channel.unary_unary("/inference.GRPCInferenceService/LogSettings")
+    other = open_channel.unary_unary("/inference.GRPCInferenceService/Nothing")
     assert refused(lambda: other(b"", timeout=PATIENCE)) == ("UNIMPLEMENTED", "method_not_served")
     assert numbers(infer(good, timeout=PATIENCE)) == [2, 4, 6, 8]
 
