@@ -19,9 +19,8 @@ from pathlib import Path
 
 from compatibility import grpc_requests, http_bad, http_good
 from compatibility.comparing import Compared, compare
-from compatibility.differences import UNFOLLOWED
 from compatibility.models import models
-from compatibility.page import differing, table, write
+from compatibility.page import differing, figures, table, write
 from compatibility.recording import Recording, record
 from compatibility.servers import Reference, ours, reference
 from rig import emit, say, verdict
@@ -67,14 +66,8 @@ def _record(environments: Path) -> Recording:
 
 
 def _figure(compared: list[Compared]) -> None:
-    verdicts = [one.verdict for one in compared]
-    counts = {word: verdicts.count(word) for word in ("identical", "explained", "unexplained")}
-    followed = sum(not set(one.reasons) & set(UNFOLLOWED) for one in compared)
-    shares = {"share": round(counts["identical"] / len(compared), 3)}
-    shares["share_where_triton_can_be_followed"] = round(counts["identical"] / followed, 3)
-    emit(
-        "oracle", met=shares["share"] >= REACH and not counts["unexplained"], requests=len(compared), **counts, **shares
-    )
+    found = figures(compared)
+    emit("oracle", met=found["share"] >= REACH and not found["unexplained"], **found)
 
 
 if __name__ == "__main__":

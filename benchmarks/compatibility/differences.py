@@ -87,7 +87,7 @@ _DELIBERATE = (
         "binary, no rows, of a model without batches",
     ),
     _reason(
-        "A whole number may be written as a fraction (`1.0`): KServe's client does so",
+        "A whole number may be written as a fraction (`1.0`), as clients made of the protocol's description do",
         _STATUS,
         "whole numbers written as fractions for INT32",
     ),

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from changeover import __version__
 from compatibility.comparing import Compared
-from compatibility.differences import REASONS, Reason
+from compatibility.differences import REASONS, UNFOLLOWED, Reason
 from compatibility.recording import Recording
 
 MARKS = ("<!-- oracle: begin -->", "<!-- oracle: end -->")
 VERDICTS = ("identical", "explained", "unexplained")
 _SHOWN = 90
+
+
+def figures(compared: Sequence[Compared]) -> dict[str, float]:
+    """Counts, and the share of identical answers: of all, and of those that a server may give too."""
+    verdicts = [one.verdict for one in compared]
+    counts: dict[str, float] = {word: verdicts.count(word) for word in VERDICTS}
+    followed = sum(not set(one.reasons) & set(UNFOLLOWED) for one in compared)
+    shares = {"share": len(compared), "share_where_triton_may_be_followed": followed}
+    return {"requests": len(compared), **counts, **{n: round(counts["identical"] / of, 3) for n, of in shares.items()}}
 
 
 def table(compared: Sequence[Compared]) -> str:
@@ -43,14 +53,24 @@ def write(page: Path, recording: Recording, compared: Sequence[Compared]) -> Non
     about = recording.about
     triton = f"Triton 2.51 of nvidia-pytriton {about['nvidia-pytriton']}"
     run = f"Run of {about['date']}, Changeover {__version__} beside {triton}: `python benchmarks/oracle.py`."
+    found = figures(compared)
+    share, followed = found["share"], found["share_where_triton_may_be_followed"]
+    run += (
+        f" {share:.1%} of the answers are identical; {followed:.1%} without the requests "
+        "that Triton answers with 500 for a caller's mistake, or dies of."
+    )
     parts = [run, table(compared), *[_section(reason, compared) for reason in REASONS]]
     page.write_text(f"{before}{MARKS[0]}\n" + "\n\n".join(filter(None, parts)) + f"\n{MARKS[1]}{after}")
 
 
 def _section(reason: Reason, compared: Iterable[Compared]) -> str:
-    """A reason, and the requests that it explains."""
-    rows = [(c.name, *_both(c, reason)) for c in compared if reason in c.reasons]
-    return f"**{reason.why}**\n\n{_table(('request', 'Triton', 'Changeover'), rows)}" if rows else ""
+    """A reason, and the requests that it explains, those together whose answers differ alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in compared:
+        if reason in one.reasons:
+            alike.setdefault(_both(one, reason), []).append(one.name)
+    rows = [("; ".join(names), *both) for both, names in alike.items()]
+    return f"**{reason.why}.**\n\n{_table(('requests', 'Triton', 'Changeover'), rows)}" if rows else ""
 
 
 def _both(compared: Compared, reason: Reason) -> tuple[str, str]:
@@ -60,8 +80,10 @@ def _both(compared: Compared, reason: Reason) -> tuple[str, str]:
 
 
 def _cell(fact: str, value: object) -> str:
-    text = str(value).replace("|", "\\|")
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    text = text.replace("|", "\\|")
     text = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    text = {"None": "none", "": '""', "-": "not there"}.get(text, text)
     return text if fact in ("status", "code") else f"`{fact}`: {text}"
 
 
