@@ -24,6 +24,7 @@ FULL = (
     ("rehearse.py", "20"),
     ("aa_rollouts.py", "20"),
     ("many_models.py", "1", "10", "25", "50"),
+    ("clients.py",),
 )
 QUICK = (
     ("throughput.py", "1"),
@@ -40,6 +41,7 @@ QUICK = (
     ("rehearse.py", "1"),
     ("aa_rollouts.py", "2"),
     ("many_models.py", "1", "10"),
+    ("clients.py",),
 )
 
 

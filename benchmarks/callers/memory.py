@@ -77,7 +77,7 @@ async def _(caller: Triton) -> None:
 async def _(caller: Triton) -> None:
     asked = caller.call("register_cuda_shared_memory", "gpu", b"\0" * 64, 0, 1024)
     error = await caller.fails(asked)
-    holds(error.status(), "400" if caller.over_http else "UNIMPLEMENTED")  # type: ignore[attr-defined]
+    holds(error.status(), "400" if caller.over_http else "INVALID_ARGUMENT")  # type: ignore[attr-defined]
     holds(error, "memory", "send")  # what to do instead
 
 
