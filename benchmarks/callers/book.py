@@ -68,7 +68,7 @@ class Caller:
     async def call(self, name: str, *given: Any, **named: Any) -> Any:
         """One call of the client, whether it is a coroutine or not."""
         self.made.add(name)
-        arguments = [repr(value) for value in given] + [f"{key}={value!r}" for key, value in named.items()]
+        arguments = [_shown(value) for value in given] + [f"{key}={_shown(value)}" for key, value in named.items()]
         self.request = f"{name}({', '.join(arguments)})"[:SHORT]
         told = getattr(self.client, name)(*given, **named)
         return await told if inspect.isawaitable(told) else told
@@ -84,6 +84,16 @@ class Caller:
         except Exception as error:  # noqa: BLE001 - whatever the foreign client raises is the answer
             return error
         raise AssertionError(f"it must fail, and was answered with {told!r}")
+
+
+def _shown(value: Any) -> str:
+    """An argument for the list of failures: tritonclient's tensors by what they are, `a INT32 [2, 16]`."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if callable(getattr(value, "name", None)):
+        parts = [getattr(value, part)() for part in ("name", "datatype", "shape") if hasattr(value, part)]
+        return " ".join(map(str, parts))
+    return repr(value)
 
 
 def same(found: Any, expected: Any) -> None:
