@@ -86,7 +86,7 @@ def main(environments: Path) -> None:
 def _models() -> dict[str, bytes]:
     same = {f"same_{name}": _graph([("Identity", ("x",), "y")], kind, 3) for name, kind in DATATYPES.items()}
     sums = _graph([("Add", ("a", "b"), "sum"), ("Sub", ("a", "b"), "difference")], TensorProto.INT32, 16)
-    slow = large_cnn(1, layers=4, side=16)
+    slow = large_cnn(1, layers=4, side=32)
     return {digits.MODEL: digits.model_bytes("1"), "sums": sums, "slow": slow, **same}
 
 

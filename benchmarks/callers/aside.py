@@ -17,7 +17,7 @@ AT_ONCE = 0.001
 
 
 def _slow(caller: Triton) -> list[Any]:
-    return [caller.put("x", np.zeros((1, 256, 16, 16), np.float32), "FP32")]
+    return [caller.put("x", np.zeros((1, 256, 32, 32), np.float32), "FP32")]
 
 
 async def _goes_on(caller: Triton) -> None:

@@ -82,7 +82,7 @@ async def _(caller: Triton) -> None:
 
 
 def _slow(caller: Triton) -> list[Any]:
-    return [caller.put("x", np.zeros((1, 256, 16, 16), np.float32), "FP32")]
+    return [caller.put("x", np.zeros((1, 256, 32, 32), np.float32), "FP32")]
 
 
 @CASES.case("infer, errors of the caller", ALL)
