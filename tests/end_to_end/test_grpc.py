@@ -145,7 +145,7 @@ def test_bad_input_has_a_code_and_a_reason(open_channel: Any) -> None:
     good = question("double", [1, 2, 3, 4])
     assert of({**good, "model_name": "nobody"}) == ("NOT_FOUND", "model_not_found")
     assert of({**good, "model_version": "77"}) == ("NOT_FOUND", "version_not_found")
-    assert of({**good, "outputs": [{"name": "z"}]}) == ("NOT_FOUND", "unknown_output")
+    assert of({**good, "outputs": [{"name": "z"}]}) == ("INVALID_ARGUMENT", "unknown_output")
     assert of(question("double", [1, 2, 3])) == ("INVALID_ARGUMENT", "shape_mismatch")
     assert of({**good, "raw_input_contents": [b"1"]}) == ("INVALID_ARGUMENT", "shape_data_mismatch")
     raw = open_channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")

@@ -33,7 +33,7 @@ def test_what_cannot_be_answered_is_refused_before_any_work() -> None:
             here.serve(1, entry(7, "1"))
             unknown = here.ask(question(outputs=[{"name": "w"}]))
             wrong = here.ask(question(outputs=[{"name": "y", "parameters": {"classification": -2}}]))
-            assert (unknown.status, unknown.json()["reason"]) == (404, "unknown_output")
+            assert (unknown.status, unknown.json()["reason"]) == (400, "unknown_output")
             assert (wrong.status, wrong.json()["reason"]) == (400, "wrong_type")
             assert not here.pipeline.in_flight
 

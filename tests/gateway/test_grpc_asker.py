@@ -184,7 +184,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
             Status.INVALID_ARGUMENT,
             b"unknown_input",
         ),
-        (inference(outputs=[{"name": "z"}]), Status.NOT_FOUND, b"unknown_output"),
+        (inference(outputs=[{"name": "z"}]), Status.INVALID_ARGUMENT, b"unknown_output"),
         (inference(headers={b"changeover-timeout": b"soon"}), Status.INVALID_ARGUMENT, b"invalid_timeout"),
         (FakeCall(memoryview(b"\xff\xff\xff")), Status.INVALID_ARGUMENT, b"malformed_protobuf"),
     ],
@@ -227,6 +227,7 @@ def test_a_message_of_a_stream_is_an_inference() -> None:
             assert (asked.status, error, told["id"], told["model_version"]) == (Status.OK, "", "mine", "1")
             numbers = np.frombuffer(told["raw_output_contents"][0], np.float32)
             assert (numbers.tolist(), asked.fields) == ([2, 4, 6, 8], {})
+            assert told["parameters"]["triton_final_response"] == {"bool_param": True}
 
     asyncio.run(scenario())
 

@@ -321,6 +321,7 @@ def test_an_unloaded_model() -> None:
         assert here.heard(Kind.ACKNOWLEDGED)[-1]["epoch"] == 2
         assert ask(here, "GET", "/v2/models/m/ready").status == 400
         assert ask(here, "GET", "/v2/models").json() == {"models": []}
+        assert ask(here, "GET", "/v2/models/stats").json() == {"model_stats": []}
         for refused in (ask(here, "GET", "/v2/models/m"), here.ask(question()), here.ask(question())):
             assert (refused.status, refused.json()["reason"]) == (404, "model_unloaded")
         assert here.models.targets == {}

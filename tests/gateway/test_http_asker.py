@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_header_length_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidRequest, match=str(len(request.body))) as refused:
         asker(request).decode()
     assert refused.value.reason == "header_length_mismatch"
+
+
+def test_a_packed_body_is_unpacked_and_counts_as_large_as_it_is() -> None:
+    """The limit on JSON is of what came out."""
+    plain = question()
+    packed = Request(gzip.compress(bytes(plain.body)), {b"content-encoding": b"gzip"})
+    one = asker(packed)
+    assert one.decode().inputs[0].data == asker(plain).decode().inputs[0].data
+    assert one.size >= len(plain.body)
+    with pytest.raises(TooLarge) as refused:
+        asker(Request(gzip.compress(b" " * ((4 << 20) + 1)), {b"content-encoding": b"gzip"})).decode()
+    assert refused.value.reason == "json_too_large"
 
 
 def test_only_json_has_a_limit_of_its_own() -> None:

@@ -137,7 +137,7 @@ def test_a_refused_request_leaves_nothing_behind() -> None:
         async with stage() as here:
             here.serve(1, entry(7, "1"))
             wrong = here.ask(question(outputs=[{"name": "nothing"}]))
-            assert (wrong.status, wrong.json()["reason"]) == (404, "unknown_output")
+            assert (wrong.status, wrong.json()["reason"]) == (400, "unknown_output")
             assert here.ask(Request(b"{")).status == 400
             target = here.models.targets[7]
             assert (here.pipeline.in_flight, target.leases, target.counter.failed) == (0, 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from changeover.errors import InvalidRequest, NotFound
+from changeover.errors import InvalidRequest
 from changeover.gateway.classification import PARAMETER, classified, require_classes, wanted
 from changeover.gateway.shared_memory import Regions, not_enabled
 from changeover.protocol.oip import RequestedOutput
@@ -20,14 +20,13 @@ def require_outputs(asked: Sequence[RequestedOutput], target: Target, regions: R
     """Refuse what cannot be answered, before any work is done for it.
 
     Raises:
-        NotFound: `unknown_output`.
-        InvalidRequest: a classification that cannot be made, or a place that is none.
+        InvalidRequest: `unknown_output`, a classification that cannot be made, or a place that is none.
     """
     for output in asked:
         spec = target.output_names.get(output.name)
         if spec is None:
             known = ", ".join(target.output_names)
-            raise NotFound(f"unknown output {output.name!r}; the model has {known}", reason="unknown_output")
+            raise InvalidRequest(f"unknown output {output.name!r}; the model has {known}", reason="unknown_output")
         if PARAMETER in output.parameters and wanted(output):
             require_classes(output.name, spec.datatype)
             if output.place is not None:

@@ -83,7 +83,7 @@ class Extensions:
         """
         if not name:
             in_force = [(n, m) for n, m in sorted(self._models.by_name.items()) if m.in_force]
-            return model_stats(self.ledgers, [(n, _in_order(m.refresh().targets.values())) for n, m in in_force])
+            return model_stats(self.ledgers, [(n, _in_order(m.current().targets.values())) for n, m in in_force])
         model = known(self._models, name)
         if version is not None:
             return model_stats(self.ledgers, [(name, [target_of(self._models, name, version)])])

@@ -88,6 +88,10 @@ class StreamAsker(GrpcAsker):
         self._asked = oip_grpc.decode(self._call.body)
         return self._asked.request
 
+    def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:
+        """See `Asker`; each answer is its request's last one, which clients of Triton's streams are told."""
+        return oip_grpc.encode_response(model, version, asked.id, outputs, {"triton_final_response": True})
+
     def send(self, chunks: list[Raw], epoch: int) -> None:
         """Answer with an `infer_response`; there is no place for the epoch."""
         del epoch

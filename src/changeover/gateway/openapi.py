@@ -68,9 +68,10 @@ INFER: Final = together(
     {
         400: (
             "unknown_input", "missing_input", "datatype_mismatch", "shape_mismatch", "rows_mismatch", "invalid_timeout",
-            "raw_not_possible", "shared_memory_key", "shared_memory_bounds", "not_classifiable",
+            "raw_not_possible", "shared_memory_key", "shared_memory_bounds", "not_classifiable", "unknown_output",
+            "unknown_content_encoding", "malformed_content_encoding",
         ),
-        404: ("unknown_output", "shared_memory_unknown"),
+        404: ("shared_memory_unknown",),
         500: (
             "run_failed", "model_run_failed", "injected_fault", "out_of_memory", "output_undeclared",
             "output_too_large", "malformed_output", "worker_crashed", "worker_lost", "channel_malformed",

@@ -97,7 +97,10 @@ class Pipeline:
             room.check(model.name, model.tickets, wait)
             room.check_bytes(model.name, model.held, asker.size)
             check_time(model.name, ahead, ticket.deadline - monotonic())
+            size = asker.size
             ticket.asked = asked = asker.decode()
+            if asker.size > size:
+                room.check_bytes(model.name, model.held, asker.size)
             if asked.raw is not None:
                 asked.inputs = [raw_input(asked.raw, target.inputs, batchable=target.batchable)]
             if header is None and "timeout" in asked.parameters:

@@ -1,0 +1,63 @@
+"""Packed bodies: what comes out, and that a small one cannot become a large one."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+
+from changeover.errors import InvalidRequest, TooLarge
+from changeover.protocol.content_coding import unpacked
+
+BODY = bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed"),
+    [
+        (b"gzip", gzip.compress(BODY)),
+        (b"deflate", zlib.compress(BODY)),
+        (b"deflate", gzip.compress(BODY)),
+        (b" GZIP ", gzip.compress(BODY)),
+        (b"identity", BODY),
+    ],
+)
+def test_the_body_comes_out_as_it_went_in(coding: bytes, packed: bytes) -> None:
+    """Whichever container it is, and exactly as large as it may be."""
+    assert bytes(unpacked(memoryview(packed), coding, len(BODY))) == BODY
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed", "reason"),
+    [
+        (b"br", BODY, "unknown_content_encoding"),
+        (b"gzip, gzip", gzip.compress(BODY), "unknown_content_encoding"),
+        (b"gzip", BODY, "malformed_content_encoding"),
+        (b"gzip", b"", "malformed_content_encoding"),
+        (b"gzip", gzip.compress(BODY)[:-1], "malformed_content_encoding"),
+        (b"gzip", gzip.compress(BODY) + b"more", "malformed_content_encoding"),
+        (b"deflate", zlib.compress(BODY)[:-4] + b"sums", "malformed_content_encoding"),
+    ],
+)
+def test_what_is_no_packed_body_is_refused(coding: bytes, packed: bytes, reason: str) -> None:
+    """With a word for it."""
+    with pytest.raises(InvalidRequest) as refused:
+        unpacked(memoryview(packed), coding, len(BODY))
+    assert refused.value.reason == reason
+
+
+def test_no_more_is_unpacked_than_there_may_be() -> None:
+    """64 MiB in 64 KiB are refused at the limit's cost, not at theirs."""
+    bomb = memoryview(gzip.compress(bytes(64 << 20)))
+    assert len(bomb) < 1 << 17
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge) as refused:
+            unpacked(bomb, b"gzip", 1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert refused.value.reason == "too_large"
+    assert len(unpacked(bomb, b"gzip", 64 << 20)) == 64 << 20, "the limit alone refused it"
