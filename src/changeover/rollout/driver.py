@@ -37,8 +37,7 @@ from changeover.transport.control import WorkerHealth
 
 _AGAIN = 1.0
 """Seconds until what a sick journal or gateway refused is tried once more."""
-_TICK = 1.0
-"""Seconds between two looks at a rollout."""
+_TICK = 1.0  # seconds between two looks at a rollout
 log = logging.getLogger("changeover.controller")
 
 
