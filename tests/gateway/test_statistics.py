@@ -83,7 +83,7 @@ def test_failures_count_with_their_time_and_the_callers_mistakes_do_not() -> Non
             worker.refuse(header)
             await here.answered(wrong, failing)
             (total,) = Ledgers(here.models, Board(memory), 0).of([here.models.targets[7]])
-            assert (wrong.status, failing.status) == (404, 500)
+            assert (wrong.status, failing.status) == (400, 500)
             assert (total.success, total.fail, total.executions) == (0, 1, 0)
             assert total.fail_ns > 0
         os.close(memory)

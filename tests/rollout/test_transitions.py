@@ -56,6 +56,16 @@ def test_a_canary_that_goes_well() -> None:
     assert (state.goal, state.stands, state.promoted) == (PROMOTION, PROMOTION, True)
 
 
+def test_a_candidate_that_was_found_serving_is_not_let_go_when_the_next_switch_fails() -> None:
+    """Loaded anew after a restart, its split was stored, but its controller died before that was on record."""
+    walk = (*BEGUN, Event.STEP_CLEAR, Event.FOUND_UNSWITCHED, Event.PROVEN, Event.FOUND_SPLIT, Event.NOT_SWITCHED)
+    phases, given, state = walked(CANARY, *walk)
+    assert (phases[-1], state.stands, state.goal) == ("progressing", Place(1, 500), Place(1, 500))
+    assert Command.RELEASE_CANDIDATE not in given
+    phases, given, _ = walked(CANARY, *[event for event in walk if event is not Event.FOUND_SPLIT])
+    assert (phases[-1], given[-2:]) == ("failed", [Command.RELEASE_CANDIDATE, Command.CERTIFY]), "it never served"
+
+
 def test_a_first_version_serves_at_once() -> None:
     """There is nothing to compare it with, nothing to go back to, and nothing to release, whatever the plan."""
     phases, given, _ = walked(replace(FIRST, course=SHORT), *BEGUN)

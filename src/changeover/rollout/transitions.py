@@ -141,6 +141,11 @@ def _lost_split(state: Rollout, _: Told) -> Rollout:
     return replace(state, stands=None, promoted=False)
 
 
+def _found_split(state: Rollout, _: Told) -> Rollout:
+    """With no place on record the one in force is the one that was wanted: it was stored, and its storer died."""
+    return state if state.stands is not None else replace(state, stands=state.goal)
+
+
 # -- the table -------------------------------------------------------------------------------------------------
 
 _BACKWARD: Final = (Command.MOVE_BACK,)
@@ -198,7 +203,7 @@ def _in_any_split(phase: Phase) -> dict[tuple[Phase, Event], tuple[Way, ...]]:
         (phase, Event.ABORT_ASKED): _GO_BACK,
         (phase, Event.PROMOTE_ASKED): _PROMOTE,
         (phase, Event.WEIGHT_ASKED): _BY_HAND,
-        (phase, Event.FOUND_SPLIT): (Way(phase, (Command.SPLIT,)),),
+        (phase, Event.FOUND_SPLIT): (Way(phase, (Command.SPLIT,), move=_found_split),),
         (phase, Event.FOUND_BACK): _BACK,
         (phase, Event.FOUND_UNSWITCHED): _VALIDATE,
     }
