@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from typing import Any
 
@@ -236,3 +237,13 @@ def test_a_body_over_the_limit_is_413(serve: Any) -> None:
     server = serve(body_limit=100_000)
     reply = exchange(server.http_port, "POST", "/v2/models/m/infer", b" " * 100_001)
     assert (reply.status, bool(reply.json()["reason"])) == (413, True)
+
+
+def test_a_body_over_the_limit_once_it_is_unpacked_is_413(serve: Any) -> None:
+    """A small one that unpacks to more is no way around; one at the limit is read, and refused for what it says."""
+    server = serve(body_limit=100_000)
+    server.deploy("m", onnx_models.scale(2).SerializeToString())
+    packed = {"content-encoding": "gzip"}
+    for size, expected in ((100_001, (413, "too_large")), (100_000, (400, "malformed_json"))):
+        reply = exchange(server.http_port, "POST", "/v2/models/m/infer", gzip.compress(b" " * size), packed)
+        assert (reply.status, reply.json()["reason"]) == expected

@@ -125,5 +125,9 @@ def test_callers_that_do_not_wait(stage: Stage, fleet: MemoryFleet, journal: Scr
         call.cancel()
         await until(lambda: fleet.alive == {})
         await driver.idle()
+        assert call.cancelled(), "it was not waited for"
+        assert driver.active is None
+        assert driver.switch.table is not None
+        assert driver.switch.table.loadings == []
 
     play(stage.driver(fleet, journal), script)

@@ -15,7 +15,7 @@ from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, known, 
 from changeover.gateway.door.limits import SMALL_BODY
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.extensions import Extensions
-from changeover.gateway.http_asker import HttpAsker
+from changeover.gateway.http_asker import MOST_UNPACKED, HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.openapi import Asked
 from changeover.gateway.pipeline import Pipeline
@@ -175,6 +175,9 @@ class HttpApp:
         extensions: answers what Triton has beyond the standard.
         repository: is asked what concerns the model repository.
         guard: lets each request pass or not, by the scope of its endpoint; None lets all pass.
+
+    Attributes:
+        body_limit: bytes that a packed body may have once it is unpacked; the door bounds what comes.
     """
 
     def __init__(
@@ -185,6 +188,7 @@ class HttpApp:
         repository: Repository,
         guard: Guard | None = None,
     ) -> None:
+        self.body_limit = MOST_UNPACKED
         self._guard = guard
         self._pipeline = pipeline
         self._models = models
@@ -217,7 +221,7 @@ class HttpApp:
         if found is None:
             pass  # it was told
         elif found.endpoint.what == "infer":
-            self._pipeline.infer(HttpAsker(request), found.model, found.version)
+            self._pipeline.infer(HttpAsker(request, self.body_limit), found.model, found.version)
         else:
             try:
                 self._handlers[found.endpoint.what](request, found)

@@ -17,16 +17,17 @@ _JSON_LIMIT = 4 << 20
 """Bytes of JSON: parsing 4 MiB keeps all others waiting for about a quarter of a second. A gateway that is silent for
 half a second during a switch is taken for dead, so more is refused."""
 
-_MOST_UNPACKED = 64 << 20
-"""Bytes of a packed body once it is unpacked, which takes up to 0.2 s."""
+MOST_UNPACKED = 64 << 20
+"""Bytes of a packed body once it is unpacked, which takes up to 0.2 s; less where `body_limit` is less."""
 
 
 class HttpAsker:
     """The `Asker` of a request of the HTTP door."""
 
-    __slots__ = ("_header_length", "_request", "headers", "received", "size", "timeout")
+    __slots__ = ("_body_limit", "_header_length", "_request", "headers", "received", "size", "timeout")
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, body_limit: int = MOST_UNPACKED) -> None:
+        self._body_limit = body_limit
         self._request = request
         self._header_length: int | None = None
         self.headers: Mapping[bytes, bytes] = request.headers
@@ -43,7 +44,7 @@ class HttpAsker:
         body = self._request.body
         coding = self.headers.get(b"content-encoding")
         if coding is not None:
-            body = unpacked(body, coding, _MOST_UNPACKED)
+            body = unpacked(body, coding, min(self._body_limit, MOST_UNPACKED))
             self.size = max(self.size, len(body))
         length = self._announced()
         if length == 0:

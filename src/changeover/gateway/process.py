@@ -110,6 +110,7 @@ class Gateway:
         guard = guard_of(settings.token_file, settings.tls_client_ca)
         files = settings.tls_cert, settings.tls_key, settings.tls_client_ca
         app = HttpApp(self._pipeline, self._models, self._extensions, self._repository, guard)
+        app.body_limit = settings.body_limit
         calls = GrpcApp(self._pipeline, self._models, self._extensions, self._repository, guard)
         tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
         return (
