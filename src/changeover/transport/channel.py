@@ -53,6 +53,8 @@ class Message(IntEnum):
     ANSWER = 2  # worker -> gateway: outputs are in the slot
     FAILED = 3  # worker -> gateway: the session raised; the detail follows the header
     QUIET = 4  # gateway -> worker: run this batch at idle priority, for nobody waits for it
+    STEP = 5  # gateway -> worker: run this batch, each row a step of the sequence in its record (`sequences.wire`)
+    RECORDS = 6  # gateway -> worker: records of sequences alone, nothing runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def unpack(data: bytes) -> tuple[Header, bytes, int]:
         magic, kind, slot, count, batch, runs, _, wall_ns, cpu_ns, size = _HEADER.unpack_from(data)
     except struct.error:
         raise _malformed("shorter than its header") from None
-    if magic != _MAGIC or not Message.RUN <= kind <= Message.QUIET:
+    if magic != _MAGIC or not Message.RUN <= kind <= Message.RECORDS:
         raise _malformed("unknown kind")
     if len(data) != _HEADER.size + size or runs < 1:
         raise _malformed("a length that does not match")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from changeover.sequences.declared import Declared, Layout
 from changeover.tensors import Datatype, TensorSpec
 
 BUCKETS = 10_000
@@ -53,6 +54,7 @@ class LoadingEntry(msgspec.Struct, frozen=True):
         private: no request is kept while a table names it.
         labels: paths of label files by output.
         config: what the version's `config.pbtxt` says, as Triton's JSON; None without one.
+        sequence: of a sequence model, whose `signature` is without its states and control inputs; None of any other.
     """
 
     loading: int
@@ -66,6 +68,7 @@ class LoadingEntry(msgspec.Struct, frozen=True):
     private: bool = False
     labels: dict[str, str] = {}
     config: dict[str, Any] | None = None
+    sequence: Layout | None = None
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -136,6 +139,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
             as much while it serves; there the supervisor holds what is in use to the limit.
         faults: none but in rehearsals.
         run_timeout: seconds after which the gateways take a run for hung.
+        sequence: what the plan declares of the model's sequences.
     """
 
     loading: int
@@ -157,6 +161,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     hurry: bool = False
     faults: tuple[Fault, ...] = ()
     run_timeout: float = 30.0
+    sequence: Declared | None = None
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -193,7 +198,8 @@ class GateResult(msgspec.Struct, frozen=True):
 class WorkerStatus(msgspec.Struct, frozen=True):
     """A worker's report; `state` is one of the loading states up to ready, or failed.
 
-    With `ready`: the signature it really has, the channel size it wants and its measures.
+    With `ready`: the signature it really has, the channel size it wants, its measures, and of a sequence model the
+    layout of its states and bytes of the slab that it needs.
     With `failed`: reason and detail; the worker exits after it.
     """
 
@@ -205,6 +211,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     channels: Channels | None = None
     measured: Measured = Measured()
     gates: list[GateResult] = []
+    sequence: Layout | None = None
+    slab: int = 0
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):

@@ -1,0 +1,189 @@
+"""What one committed step of a sequence leaves behind, as bytes that describe themselves.
+
+The same bytes lie in a slot's half (`slab.py`) and travel from one worker to another (`wire.py`: the body of RELEASE's
+answer and of an import). Names, types and shapes are inside, so whoever takes a state over needs nothing else to
+compare or convert it. Tensors' bytes are little endian and in C order, as everywhere (`changeover.tensors`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final, NamedTuple
+
+from changeover.errors import Internal
+from changeover.tensors import Datatype, Tensor, element_count
+
+NO_DIGEST: Final = bytes(16)
+"""The digest of a request without an id."""
+_MAGIC: Final = 0x31535343
+_HEAD: Final = struct.Struct("<IHHQQ16sQQQHHHH")
+_TENSOR: Final = struct.Struct("<HBBQ")
+_MOST_DIMS: Final = 16
+_TYPES: Final = {int(d): d for d in Datatype}
+
+
+class Token(NamedTuple):
+    """Names one step for ever: a gateway's incarnation and a number that it gives once. (0, 0) names none."""
+
+    gateway: int = 0
+    number: int = 0
+
+
+class Flag(IntFlag):
+    """What is said of a step. START and END come from the client; STAYS: the shield moved it, see `Saved.flags`."""
+
+    START = 1
+    END = 2
+    STAYS = 4
+
+
+class Summary(NamedTuple):
+    """The first bytes of a saved step: see `Saved` for the fields."""
+
+    token: Token
+    digest: bytes
+    flags: Flag
+    generation: int
+    since: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One committed step.
+
+    Attributes:
+        token: of the step that was committed.
+        digest: of the client's request id, `NO_DIGEST` where it sent none.
+        flags: START and END of that step; STAYS from an import on until the sequence begins anew or moves again.
+        generation: rises by one with each move; a sequence that begins takes the machine's monotonic nanoseconds, so
+            whatever is older, anywhere, is known for older.
+        since: steps since the state came here from another version; equal to `steps` where it never moved.
+        steps: of the whole sequence.
+        states: after the step, one a declared state, with the name of the model's input.
+        answer: the public outputs of that step.
+        inputs: public inputs of the last steps, oldest first, as many as `replay` declares.
+    """
+
+    token: Token
+    digest: bytes
+    flags: Flag
+    generation: int
+    since: int
+    steps: int
+    states: tuple[Tensor, ...] = ()
+    answer: tuple[Tensor, ...] = ()
+    inputs: tuple[tuple[Tensor, ...], ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether this was the sequence's last step."""
+        return bool(self.flags & Flag.END)
+
+    def pack(self) -> bytes:
+        """As bytes; `unpack` reads them."""
+        lists = (self.states, self.answer, *self.inputs)
+        width = len(self.inputs[0]) if self.inputs else 0
+        head = _HEAD.pack(
+            _MAGIC, self.flags, 0, *self.token, self.digest, self.generation, self.since, self.steps,
+            len(self.states), len(self.answer), len(self.inputs), width,
+        )  # fmt: skip
+        return b"".join([head, *(piece for tensors in lists for tensor in tensors for piece in _pieces(tensor))])
+
+
+def unpack(data: bytes | memoryview) -> Saved:
+    """What was packed; its tensors are views of `data`.
+
+    Raises:
+        Internal: these are no such bytes (reason `state_malformed`).
+    """
+    summary = peek(data)
+    *_, states, answer, inputs, width = _HEAD.unpack_from(data)
+    reader = _Reader(memoryview(data), _HEAD.size)
+    saved = Saved(
+        *summary,
+        tuple(reader.tensor() for _ in range(states)),
+        tuple(reader.tensor() for _ in range(answer)),
+        tuple(tuple(reader.tensor() for _ in range(width)) for _ in range(inputs)),
+    )
+    if reader.at != len(data):
+        raise _malformed("bytes after the last tensor")
+    return saved
+
+
+def peek(data: bytes | memoryview) -> Summary:
+    """The first fields alone, without a look at the tensors.
+
+    Raises:
+        Internal: these are no such bytes (reason `state_malformed`).
+    """
+    try:
+        magic, flags, _, gateway, number, digest, generation, since, steps, *_ = _HEAD.unpack_from(data)
+    except struct.error:
+        raise _malformed("shorter than its header") from None
+    if magic != _MAGIC or flags > Flag.START | Flag.END | Flag.STAYS:
+        raise _malformed("unknown header")
+    return Summary(Token(gateway, number), digest, Flag(flags), generation, since, steps)
+
+
+class Extent(NamedTuple):
+    """How large a tensor can be: its name, number of dimensions and most bytes."""
+
+    name: str
+    dims: int
+    nbytes: int
+
+    @property
+    def packed(self) -> int:
+        """Bytes that it takes in a saved step at most."""
+        return _TENSOR.size + 8 * self.dims + len(self.name.encode()) + self.nbytes
+
+
+def most_bytes(states: Sequence[Extent], answer: Sequence[Extent], inputs: Sequence[Extent], kept: int) -> int:
+    """Bytes of a saved step at most, with the inputs of `kept` steps."""
+    fixed = sum(extent.packed for extent in (*states, *answer))
+    return _HEAD.size + fixed + kept * sum(extent.packed for extent in inputs)
+
+
+def _pieces(tensor: Tensor) -> tuple[bytes | memoryview, ...]:
+    name = tensor.name.encode()
+    dims = struct.pack(f"<{len(tensor.shape)}Q", *tensor.shape)
+    head = _TENSOR.pack(len(name), tensor.datatype, len(tensor.shape), len(tensor.data))
+    return head, dims, name, tensor.data
+
+
+class _Reader:
+    """Takes tensors out of bytes, one after another; every length is checked against what is left."""
+
+    def __init__(self, data: memoryview, at: int) -> None:
+        self._data = data
+        self.at = at
+
+    def _take(self, size: int) -> memoryview:
+        end = self.at + size
+        if end > len(self._data):
+            raise _malformed("a tensor ends outside")
+        piece, self.at = self._data[self.at : end], end
+        return piece
+
+    def tensor(self) -> Tensor:
+        """The next one."""
+        named, code, ndim, nbytes = _TENSOR.unpack(self._take(_TENSOR.size))
+        datatype = _TYPES.get(code)
+        if datatype is None or ndim > _MOST_DIMS:
+            raise _malformed("a tensor of no known type or with too many dimensions")
+        shape = struct.unpack(f"<{ndim}Q", self._take(8 * ndim))
+        try:
+            name = bytes(self._take(named)).decode()
+        except UnicodeDecodeError:
+            raise _malformed("a name that is no text") from None
+        if datatype.itemsize and nbytes != datatype.itemsize * element_count(shape):
+            raise _malformed(f"tensor {name}: {nbytes} bytes for shape {list(shape)}")
+        return Tensor(name, datatype, shape, self._take(nbytes))
+
+
+def _malformed(what: str) -> Internal:
+    return Internal(f"the saved state of a sequence is malformed: {what}", reason="state_malformed")

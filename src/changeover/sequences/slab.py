@@ -1,0 +1,281 @@
+"""The state slab of one loading: shared memory that outlives the worker, one slot a sequence.
+
+The supervisor makes it (a memfd with a sealed size, sparse) and keeps it while the loading lives. Each worker
+incarnation of the loading maps it for writing and is its only writer; gateways and the controller map it read-only.
+
+```
+prologue   magic, slots, bytes of a half, live sequences
+words      one a slot: 0 free, else count << 1 | half     the commit word, stored last and at once
+heads      one a slot: key, last use, mark, the id
+halves     two a slot: length, then a packed `Saved`
+```
+
+**Commit**: the half that the word does not name is written, then the word is stored with the next count. A worker that
+is killed anywhere in between leaves the last committed step as it was. **Mark**: a second word says what became of the
+record since (released to a loading, ended, expired); it holds the count it was made for, so the next commit makes it
+void by the same store. Ended, released and expired records stay as *tombstones* until their slot is needed, so that
+whoever comes late gets an exact answer. A record whose last step had END is ended without any mark.
+
+A reader copies and looks again: what did not change meanwhile is one committed step. Nothing read here is believed
+before it is checked: a worker runs other people's files.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from changeover.errors import Internal
+from changeover.sequences.saved import Flag, Saved, Summary, peek, unpack
+
+MOST_BYTES: Final = 64 << 30
+"""Of a slab; it is sparse, so memory is taken by what lives."""
+_MAGIC: Final = 0x3142414C53484343
+_PROLOGUE: Final = 4096
+_HEAD: Final = struct.Struct("<16sQQQBB")
+_HEAD_BYTES: Final = 192
+_MOST_ID: Final = _HEAD_BYTES - _HEAD.size
+_LENGTH: Final = struct.Struct("<Q")
+_LOOKS: Final = 100
+_KEY: Final = 16
+_HEAD_WORDS: Final = _HEAD_BYTES // 8
+_USED: Final = _KEY // 8
+"""Place of the last use in a head, in words; behind it lie the loading it moved to and the mark."""
+
+
+class Mark(IntEnum):
+    """What a record is. Only LIVE takes steps; the others are tombstones."""
+
+    LIVE = 0
+    RELEASED = 1
+    ENDED = 2
+    EXPIRED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Slots of a slab, and the bytes that one packed `Saved` may take."""
+
+    slots: int
+    saved_bytes: int
+
+    @property
+    def half(self) -> int:
+        """Bytes of a half."""
+        return _aligned(self.saved_bytes + _LENGTH.size)
+
+    @property
+    def heads_at(self) -> int:
+        """Where the heads begin."""
+        return _aligned(_PROLOGUE + 8 * self.slots)
+
+    @property
+    def halves_at(self) -> int:
+        """Where the halves begin."""
+        return _aligned(self.heads_at + _HEAD_BYTES * self.slots)
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole memfd."""
+        return self.halves_at + 2 * self.half * self.slots
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One slot as it was at one moment.
+
+    Attributes:
+        slot: its number.
+        key: of the sequence (`wire.sequence_key`).
+        tag: its id (`wire.identity` reads it).
+        mark: live, or why not.
+        moved_to: the loading it was released to, 0 else.
+        last_use: monotonic nanoseconds.
+        data: the packed `Saved`, a copy.
+    """
+
+    slot: int
+    key: bytes
+    tag: bytes
+    mark: Mark
+    moved_to: int
+    last_use: int
+    data: bytes
+
+    @property
+    def summary(self) -> Summary:
+        """Token, digest, generation and counts, without the tensors."""
+        return peek(self.data)
+
+    @property
+    def saved(self) -> Saved:
+        """All of it."""
+        return unpack(self.data)
+
+
+class Slab:
+    """The mapped slab.
+
+    Args:
+        fd: of the memfd; it may be closed afterwards.
+        geometry: given by the one writer; a slab that is new is laid out so. A reader finds it in the memory.
+
+    Raises:
+        Internal: the memory is no slab, or one of another geometry (reason `slab_malformed`).
+    """
+
+    def __init__(self, fd: int, geometry: Geometry | None = None) -> None:
+        size = os.fstat(fd).st_size
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if geometry is not None else 0)
+        if size < _PROLOGUE:
+            raise _malformed(f"{size} bytes")
+        self._map = mmap.mmap(fd, size, mmap.MAP_SHARED, access)
+        self._view = memoryview(self._map)
+        self._prologue = self._view[:_PROLOGUE].cast("Q")
+        if geometry is not None and not self._prologue[0]:
+            self._prologue[1], self._prologue[2] = geometry.slots, geometry.saved_bytes
+            self._prologue[0] = _MAGIC
+        found = Geometry(self._prologue[1], self._prologue[2])
+        if self._prologue[0] != _MAGIC or found.total > size or (geometry is not None and found != geometry):
+            raise _malformed(f"{found} in {size} bytes")
+        self.geometry = found
+        self._words = self._view[_PROLOGUE : _PROLOGUE + 8 * found.slots].cast("Q")
+        self._heads = self._view[found.heads_at : found.heads_at + _HEAD_BYTES * found.slots].cast("Q")
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> int:
+        """Live sequences, as the worker counts them; it may be one behind after a death."""
+        return self._prologue[3]
+
+    def record(self, slot: int) -> Record | None:
+        """What a slot holds; None when it is free.
+
+        Raises:
+            Internal: the slot makes no sense, or changes faster than it can be read (reason `slab_malformed`).
+        """
+        for _ in range(_LOOKS):
+            word, head = self._words[slot], self._head(slot)
+            if not word:
+                return None
+            data = self._half(slot, word & 1)
+            if data is not None and self._words[slot] == word and self._head(slot) == head:
+                return _record(slot, word, head, data)
+        raise _malformed(f"slot {slot}")
+
+    def find(self, key: bytes) -> Record | None:
+        """The record of a sequence; a look at each slot, so not for every request."""
+        for slot in range(self.geometry.slots):
+            at = self.geometry.heads_at + slot * _HEAD_BYTES
+            if self._words[slot] and self._view[at : at + _KEY] == key:
+                record = self.record(slot)
+                if record is not None and record.key == key:
+                    return record
+        return None
+
+    def records(self) -> Iterator[Record]:
+        """All that are not free, tombstones too."""
+        for slot in range(self.geometry.slots):
+            if self._words[slot] and (record := self.record(slot)) is not None:
+                yield record
+
+    def _head(self, slot: int) -> bytes:
+        at = self.geometry.heads_at + slot * _HEAD_BYTES
+        return bytes(self._view[at : at + _HEAD_BYTES])
+
+    def _half_at(self, slot: int, half: int) -> int:
+        return self.geometry.halves_at + (2 * slot + half) * self.geometry.half
+
+    def _half(self, slot: int, half: int) -> bytes | None:
+        at = self._half_at(slot, half)
+        (length,) = _LENGTH.unpack_from(self._view, at)
+        start = at + _LENGTH.size
+        return bytes(self._view[start : start + length]) if length <= self.geometry.saved_bytes else None
+
+    # -- writing: the worker alone -------------------------------------------------------------------------
+
+    def claim(self, slot: int, key: bytes, tag: bytes) -> None:
+        """Make a slot free and a sequence's own; it stays free until the first commit.
+
+        Args:
+            slot: free, or a tombstone that is given up.
+            key: 16 bytes of the sequence.
+            tag: its id, at most 158 bytes.
+        """
+        self.free(slot)
+        if len(tag) > _MOST_ID:
+            raise ValueError(f"an id of {len(tag)} bytes")
+        head = _HEAD.pack(key, 0, 0, 0, len(tag), 0) + tag
+        self._put(self.geometry.heads_at + slot * _HEAD_BYTES, head)
+
+    def commit(self, slot: int, data: bytes, now: int) -> None:
+        """Save a step: after the last store it is there, before it nothing is.
+
+        Args:
+            slot: that was claimed.
+            data: a packed `Saved`.
+            now: monotonic nanoseconds, the time of use.
+
+        Raises:
+            ValueError: the data is larger than a half; nothing was written.
+        """
+        if len(data) > self.geometry.saved_bytes:
+            raise ValueError(f"{len(data)} bytes for a half of {self.geometry.saved_bytes}")
+        word = self._words[slot]
+        half = ~word & 1
+        at = self._half_at(slot, half)
+        self._put(at + _LENGTH.size, data)
+        self._put(at, _LENGTH.pack(len(data)))
+        self.touch(slot, now)
+        self._store(slot, (word >> 1) + 1 << 1 | half)
+
+    def touch(self, slot: int, now: int) -> None:
+        """Note a use."""
+        self._heads[slot * _HEAD_WORDS + _USED] = now
+
+    def mark(self, slot: int, mark: Mark, moved_to: int = 0) -> None:
+        """Say what became of a record; the next commit makes it void."""
+        at = slot * _HEAD_WORDS + _USED
+        self._heads[at + 1] = moved_to
+        self._heads[at + 2] = (self._words[slot] >> 1) << 8 | mark
+
+    def free(self, slot: int) -> None:
+        """Forget a record altogether."""
+        self._store(slot, 0)
+
+    def count(self, live: int) -> None:
+        """Tell the readers how many sequences live."""
+        self._prologue[3] = live
+
+    def _put(self, at: int, data: bytes) -> None:
+        """Every write but that of a word; tests die here."""
+        self._view[at : at + len(data)] = data
+
+    def _store(self, slot: int, word: int) -> None:
+        """One aligned store; tests die here too."""
+        self._words[slot] = word
+
+
+def _record(slot: int, word: int, head: bytes, data: bytes) -> Record:
+    key, last_use, moved_to, marked, length, _ = _HEAD.unpack_from(head)
+    mark = Mark.LIVE
+    if marked >> 8 == word >> 1 and marked & 0xFF in Mark:
+        mark = Mark(marked & 0xFF)
+    if mark is Mark.LIVE and peek(data).flags & Flag.END:
+        mark = Mark.ENDED
+    tag = head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]
+    return Record(slot, key, tag, mark, moved_to if mark is Mark.RELEASED else 0, last_use, data)
+
+
+def _aligned(size: int) -> int:
+    return (size + 63) // 64 * 64
+
+
+def _malformed(what: str) -> Internal:
+    return Internal(f"a state slab is malformed: {what}", reason="slab_malformed")

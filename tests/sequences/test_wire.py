@@ -1,0 +1,66 @@
+"""Records of sequences as they travel."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from changeover.sequences import wire
+from changeover.sequences.saved import NO_DIGEST, Flag, Token
+from changeover.sequences.wire import Ask, Status, Told, Verb
+from tests.sequences.test_saved import outcome
+
+
+def ask(identity: int | str = 5, **fields: object) -> Ask:
+    """A step of a sequence."""
+    tag = wire.sequence_tag(identity)
+    return Ask(Verb.STEP, Token(3, 9), wire.sequence_key(tag), tag)._replace(**fields)  # type: ignore[arg-type]
+
+
+def test_records_come_back_as_they_were_sent() -> None:
+    """Fixed parts and bodies, in their order."""
+    asks = [
+        ask(flags=Flag.START, digest=wire.request_digest("r1")),
+        ask("ä" * 64, verb=Verb.RELEASE, to=2**64 - 1),
+        ask(2**64 - 1, verb=Verb.IMPORT, generation=7, flags=Flag.STAYS, body=b"state"),
+    ]
+    assert wire.unpack_asks(wire.pack_asks(asks)) == asks
+    told = [Told(Status.OK, 4, 3, 2), Told(Status.MOVED, moved_to=8, body=b"xyz"), Told(Status.FULL)]
+    assert wire.unpack_told(wire.pack_told(told)) == told
+
+
+def test_a_number_and_its_text_are_two_sequences() -> None:
+    """The tag tells them apart, and gives the id back."""
+    number, text = wire.sequence_tag(5), wire.sequence_tag("5")
+    assert wire.sequence_key(number) != wire.sequence_key(text)
+    assert wire.identity(number) == 5
+    assert wire.identity(text) == "5"
+    with pytest.raises(ValueError, match="no sequence's tag"):
+        wire.identity(b"5")
+
+
+@pytest.mark.parametrize("identity", [0, -1, 2**64, "", "x" * 129, "ä" * 65])
+def test_an_id_out_of_bounds_is_refused(identity: int | str) -> None:
+    """Also the two that mean no sequence."""
+    with pytest.raises(ValueError, match=r"bytes|from 1"):
+        wire.sequence_tag(identity)
+
+
+def test_no_request_id_has_no_digest() -> None:
+    """And two ids have two."""
+    assert wire.request_digest("") == NO_DIGEST
+    assert len({wire.request_digest("a"), wire.request_digest("b"), NO_DIGEST}) == 3
+
+
+@given(st.data())
+def test_damaged_records_are_refused_or_read(data: st.DataObject) -> None:
+    """Records or `channel_malformed`, and no other exception."""
+    for packed, unpack in (
+        (wire.pack_asks([ask(), ask(6, body=b"12345")]), wire.unpack_asks),
+        (wire.pack_told([Told(Status.OK), Told(Status.DUPLICATE, body=b"12345")]), wire.unpack_told),
+    ):
+        damaged = bytearray(packed)
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        for found in (bytes(damaged), bytes(damaged[: data.draw(st.integers(0, len(damaged)))])):
+            assert outcome(unpack, found) in (list, "channel_malformed")
