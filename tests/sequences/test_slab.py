@@ -49,6 +49,9 @@ class Careless(Mortal):
     """Without a commit word: the new step is written over the committed one."""
 
     def commit(self, slot: int, data: bytes, now: int) -> None:
+        if not self._words[slot]:
+            super().commit(slot, data, now)
+            return
         at = self._half_at(slot, self._words[slot] & 1)
         middle = len(data) // 2
         self._put(at + 8, data[:middle])

@@ -57,6 +57,9 @@ class Mark(IntEnum):
     EXPIRED = 3
 
 
+_MARKS: Final = {int(mark): mark for mark in Mark}
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Slots of a slab, and the bytes that one packed `Saved` may take."""
@@ -264,9 +267,7 @@ class Slab:
 
 def _record(slot: int, word: int, head: bytes, data: bytes) -> Record:
     key, last_use, moved_to, marked, length, _ = _HEAD.unpack_from(head)
-    mark = Mark.LIVE
-    if marked >> 8 == word >> 1 and marked & 0xFF in Mark:
-        mark = Mark(marked & 0xFF)
+    mark = _MARKS.get(marked & 0xFF, Mark.LIVE) if marked >> 8 == word >> 1 else Mark.LIVE
     if mark is Mark.LIVE and peek(data).flags & Flag.END:
         mark = Mark.ENDED
     tag = head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]

@@ -67,6 +67,10 @@ class Status(IntEnum):
     BAD_STATE = 9  # the state that came cannot be taken over by this version; the body says why
 
 
+_VERBS: Final = frozenset(map(int, Verb))
+_STATUSES: Final = frozenset(map(int, Status))
+
+
 class Ask(NamedTuple):
     """One record as a gateway sends it.
 
@@ -173,7 +177,7 @@ def unpack_asks(data: bytes) -> list[Ask]:
         verb, flags, tagged, gateway, number, key, digest, generation, to, size, tag = _ASK.unpack_from(
             data, _COUNT.size + at * ASK_BYTES
         )
-        if verb not in Verb or flags > Flag.START | Flag.END | Flag.STAYS or tagged > MOST_ID_BYTES + 1:
+        if verb not in _VERBS or flags > Flag.START | Flag.END | Flag.STAYS or tagged > MOST_ID_BYTES + 1:
             raise _malformed(f"record {at}")
         token, body = Token(gateway, number), bodies.take(size)
         asks.append(Ask(Verb(verb), token, key, tag[:tagged], Flag(flags), digest, generation, to, body))
@@ -197,7 +201,7 @@ def unpack_told(data: bytes) -> list[Told]:
     told: list[Told] = []
     for at in range(bodies.count):
         status, generation, since, steps, moved_to, size = _TOLD.unpack_from(data, _COUNT.size + at * TOLD_BYTES)
-        if status not in Status:
+        if status not in _STATUSES:
             raise _malformed(f"record {at}")
         told.append(Told(Status(status), generation, since, steps, moved_to, bodies.take(size)))
     bodies.end()
