@@ -110,8 +110,8 @@ class Guard:
         self._file = None if path is None else _TokenFile(path)
         self._certified = certified
 
-    def check(self, scope: Scope, authorization: bytes | None, certified: bool) -> None:
-        """Return when the caller may use a route.
+    def check(self, scope: Scope, authorization: bytes | None, certified: bool) -> str | None:
+        """Return when the caller may use a route: the name of its token, or None where none was needed.
 
         Args:
             scope: of the route.
@@ -123,10 +123,10 @@ class Guard:
             Forbidden: the token is known and lacks the scope.
         """
         if scope is Scope.OPEN or (certified and scope in self._certified):
-            return
+            return None
         token = self._known(authorization)
         if token is not None and scope in token.scopes:
-            return
+            return token.name
         if token is not None:
             raise Forbidden(f"the token {token.name!r} has the scope {_listed(token.scopes)}; this needs {scope}")
         raise Unauthenticated(self._what_to_send(scope, authorization))

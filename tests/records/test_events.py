@@ -31,3 +31,15 @@ def test_dropped_events_keep_their_numbers(tmp_path: Path) -> None:
         assert journal.events.prune(0) == 4
     with Journal(tmp_path / "journal.db") as journal:
         assert journal.events.add("e").id == last.id + 1
+
+
+def test_who_listens_hears_of_each(tmp_path: Path) -> None:
+    """Once an event, before the writer goes on; the oldest one kept is known too."""
+    with Journal(tmp_path / "journal.db") as journal:
+        heard: list[int] = []
+        journal.events.heard = lambda: heard.append(1)
+        assert journal.events.first() == 0
+        for _ in range(3):
+            journal.events.add("e")
+        journal.events.prune(2)
+        assert (len(heard), journal.events.first()) == (3, 2)

@@ -60,3 +60,15 @@ def test_only_the_newest_are_kept(journal: Journal, monkeypatch: pytest.MonkeyPa
         journal.loadings.move(opened[-1], state)
     assert [record.id for record in journal.loadings.of("m")] == [*reversed(opened[-4:]), serving]
     assert [record.id for record in journal.loadings.of("other")] == [other]
+
+
+def test_each_state_is_an_event(journal: Journal) -> None:
+    """With the version's number and digest, and why it failed."""
+    loading = journal.loadings.open("m", 4, A, "options")
+    journal.loadings.move(loading, "failed", failure=("out_of_memory", "needs 3 GiB"))
+    new, failed = journal.events.after()
+    assert (new.kind, new.model, new.body["state"]) == ("version", "m", "new")
+    assert failed.body == {
+        "version": "4", "digest": A, "loading": loading, "state": "failed",
+        "reason": "out_of_memory", "detail": "needs 3 GiB",
+    }  # fmt: skip

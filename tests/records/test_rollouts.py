@@ -115,3 +115,46 @@ def test_a_folder_that_was_tried_again_is_kept_once(journal: Journal, monkeypatc
         journal.rollouts.move(journal.rollouts.open("m", None, target, {}).id, "failed", ended=True)
     assert [record.target for record in journal.rollouts.of("m")] == [OLD, OLD, OLD, NEW]
     assert journal.rollouts.latest_for("m", NEW) is not None
+
+
+def test_each_moment_is_an_event_once(journal: Journal) -> None:
+    """Its opening, the moments that a record's history has more than the last, a phase without any; and certificates.
+
+    What is written again, as after a disk that was full, tells nothing new.
+    """
+    opened = journal.rollouts.open("m", OLD, NEW, {})
+    first = {"at": "x", "event": "started", "phase": "validating", "step": None}
+    second = {"at": "y", "event": "proven", "phase": "progressing", "step": "5%", "weight": 500, "by": "plan"}
+    journal.rollouts.move(opened.id, "validating", record={"history": [first]})
+    journal.rollouts.move(opened.id, "progressing", record={"history": [first, second]})
+    journal.rollouts.move(opened.id, "progressing", record={"history": [first, second]})
+    journal.rollouts.move(opened.id, "rolled_back", ended=True)
+    journal.rollouts.certify(opened.id, certificate(opened.id))
+    told = journal.events.after(model="m")
+    assert [(e.kind, e.body.get("phase"), e.body.get("step")) for e in told] == [
+        ("rollout", "pending", None),
+        ("rollout", "validating", None),
+        ("rollout", "progressing", "5%"),
+        ("rollout", "rolled_back", None),
+        ("certificate", None, None),
+    ]
+    assert told[2].body == {
+        "rollout": opened.id, "from": "3", "to": "4", "event": "proven", "phase": "progressing", "step": "5%",
+        "weight": 500, "by": "plan", "reason": None, "detail": None,
+    }  # fmt: skip
+    assert told[4].body == {"rollout": opened.id, "outcome": "succeeded", "by": "plan"}
+
+
+def test_what_is_not_written_is_no_event(journal: Journal) -> None:
+    """Both are in one commit, so neither is there without the other."""
+    opened = journal.rollouts.open("m", OLD, NEW, {})
+    before = journal.events.last()
+
+    def moved() -> None:
+        with journal.together():
+            journal.rollouts.move(opened.id, "validating")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        moved()
+    assert (journal.events.last(), journal.rollouts.get(opened.id).phase) == (before, "pending")

@@ -17,6 +17,7 @@ from time import monotonic_ns
 import msgspec
 
 from changeover.controller.faults import Faults
+from changeover.controller.observatory import Observatory
 from changeover.errors import ChangeoverError
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, Proof, StoreTimes
@@ -89,6 +90,7 @@ class MemoryFleet:
     point: Callable[[str], None] = lambda _: None
     on_status: Callable[[WorkerStatus], None] = lambda _: None
     workers: dict[int, object] = field(default_factory=dict)
+    observatory: Observatory = field(default_factory=Observatory)
 
     def __post_init__(self) -> None:
         descriptors = page.create_page(), page.create_store()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -44,12 +45,30 @@ class JsonClient:
         try:
             answer = self._exchange(ask)
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(
-                f"no answer from a server at {self.url} ({_why(error)}); start one with `changeover serve REPOSITORY` "
-                f"or name another with {self._option} URL",
-                reason="control_unreachable",
-            ) from None
+            raise self._unreachable(error) from None
         return answer.document()
+
+    def lines(self, ask: Ask) -> Iterator[bytes]:
+        """Send one request and yield the lines of its answer as they come."""
+        connection = self._connection()
+        try:
+            connection.request(ask.method, self._parts.path + ask.path, None, self._credentials.headers)
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                Answer(answer.status, {}, answer.read()).check()
+            while line := answer.readline():
+                yield line.rstrip(b"\n")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+        finally:
+            connection.close()
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"no answer from a server at {self.url} ({_why(error)}); start one with `changeover serve REPOSITORY` "
+            f"or name another with {self._option} URL",
+            reason="control_unreachable",
+        )
 
     def _exchange(self, ask: Ask) -> Answer:
         connection = self._connection()

@@ -14,6 +14,7 @@ from changeover.cli import (
     certificate,
     demo,
     doctor,
+    events,
     model,
     push,
     rehearse,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(push.push)
 app.command()(status.status)
+app.command()(events.events)
 app.add_typer(rollout.app, name="rollout")
 app.command()(undo.undo)
 app.command()(rehearse.rehearse)

@@ -15,9 +15,11 @@ from starlette.routing import Route
 from changeover.access import Guard, Scope
 from changeover.controller import openapi
 from changeover.controller.api_rollouts import RolloutApi
+from changeover.controller.asked import asked
 from changeover.controller.bodies import PushedBody
 from changeover.controller.callers import checked
 from changeover.controller.endpoint import Endpoint, answer
+from changeover.controller.events import stream
 from changeover.controller.service import Service
 from changeover.errors import (
     ChangeoverError,
@@ -76,6 +78,17 @@ def endpoints(service: Service) -> list[Endpoint]:
             "What was measured while it went on.",
             gives=Certificate,
             errors=openapi.CERTIFICATE,
+        ),
+        Endpoint(
+            "GET",
+            "/v1/events",
+            admin,
+            api.events,
+            "What happens, as it happens: server-sent events without an end.",
+            query=("after", "last", "model", "types"),
+            headers=("last-event-id",),
+            errors=together(openapi.EVENTS, openapi.JOURNAL),
+            content=openapi.STREAM,
         ),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
     ]
@@ -136,13 +149,18 @@ class _Api:
         """The ONNX file as the body, or a tar stream when there is more than one file."""
         version = _version(request.query_params.get("version"))
         tar = request.headers.get("content-type", "").split(";")[0].strip() in _TAR_TYPES
-        with tempfile.SpooledTemporaryFile(_SPOOL, dir=str(self._service.incoming)) as spool:
+        told = asked(self._service.chronicle, request, "push", version=None if version is None else str(version))
+        with told, tempfile.SpooledTemporaryFile(_SPOOL, dir=str(self._service.incoming)) as spool:
             await _receive(request, spool)
             pushed = await self._service.push(request.path_params["model"], version, spool, tar=tar)
         return answer(pushed, 202)
 
     async def certificate(self, request: Request) -> Response:
         return answer(await self._service.certificate(request.path_params["rollout"]))
+
+    async def events(self, request: Request) -> Response:
+        """The feed, to one listener."""
+        return await stream.events(self._service.feed, request)
 
     async def health(self, _: Request) -> Response:
         return answer(self._service.health())

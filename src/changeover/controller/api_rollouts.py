@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from changeover.access import Scope
 from changeover.controller import openapi
+from changeover.controller.asked import asked
 from changeover.controller.bodies import Explanation, RolloutList, RolloutStatus, ShareBody, StartBody
 from changeover.controller.endpoint import Endpoint, Handler, answer
 from changeover.errors import InvalidRequest, TooLarge
@@ -63,7 +64,8 @@ class RolloutApi:
 
     def _verb(self, verb: str) -> Handler:
         async def steer(request: Request) -> Response:
-            return answer(await self._service.steering.steer(request.path_params["model"], verb))
+            with asked(self._service.chronicle, request, verb):
+                return answer(await self._service.steering.steer(request.path_params["model"], verb))
 
         steer.__name__ = verb
         return steer
@@ -74,13 +76,15 @@ class RolloutApi:
 
     async def start(self, request: Request) -> Response:
         """`POST /v1/models/M/rollout`."""
-        asked = await _body(request, StartBody)
-        return answer(await self._service.steering.start(request.path_params["model"], asked), 202)
+        body = await _body(request, StartBody)
+        with asked(self._service.chronicle, request, "start", version=str(body.version)):
+            return answer(await self._service.steering.start(request.path_params["model"], body), 202)
 
     async def weight(self, request: Request) -> Response:
         """`POST …/rollout/weight`."""
-        asked = await _body(request, ShareBody)
-        return answer(await self._service.steering.weigh(request.path_params["model"], asked.weight))
+        body = await _body(request, ShareBody)
+        with asked(self._service.chronicle, request, "weight", weight=str(body.weight)):
+            return answer(await self._service.steering.weigh(request.path_params["model"], body.weight))
 
     async def rollouts(self, request: Request) -> Response:
         """`GET /v1/models/M/rollouts`."""

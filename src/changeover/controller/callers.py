@@ -24,7 +24,8 @@ def checked(endpoint: Endpoint, guard: Guard | None, certified: bool) -> Handler
             check_local(request.headers.get("host"), request.headers.get("origin"))
         else:
             authorization = request.headers.get("authorization")
-            guard.check(endpoint.scope, None if authorization is None else authorization.encode("latin-1"), certified)
+            sent = None if authorization is None else authorization.encode("latin-1")
+            request.state.caller = guard.check(endpoint.scope, sent, certified)
         return await endpoint.answer(request)
 
     return answer

@@ -24,7 +24,8 @@ class Endpoint(NamedTuple):
         gives: type of a good answer's body, None for any JSON object.
         takes: type of the request's body, None for none.
         status: of a good answer.
-        query: names of optional query parameters, positive numbers.
+        query: names of optional query parameters.
+        headers: names of optional headers.
         upload: the body is a version's files.
         errors: reasons of its errors by status, beside those of access.
         content: of a good answer that is no JSON.
@@ -39,6 +40,7 @@ class Endpoint(NamedTuple):
     takes: type[msgspec.Struct] | None = None
     status: int = 200
     query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
     upload: bool = False
     errors: Errors = MappingProxyType({})
     content: Content | None = None

@@ -11,6 +11,7 @@ from time import monotonic_ns
 import msgspec
 
 from changeover.controller.evidence import Evidence
+from changeover.controller.pulse import Pulse
 from changeover.controller.series import Series, Thinning
 from changeover.records.certificate import Requests, Window
 from changeover.telemetry.evidence import Arm
@@ -50,10 +51,16 @@ class _Point:
 
 
 class Observatory:
-    """Cumulative reports by gateway and loading, kept for three minutes."""
+    """Cumulative reports by gateway and loading, kept for three minutes.
+
+    Attributes:
+        evidence: of the rollouts' steps.
+        pulse: what was new in each second.
+    """
 
     def __init__(self) -> None:
         self.evidence = Evidence()
+        self.pulse = Pulse()
         self._series: dict[tuple[int, int], Series[_Point]] = {}
         self._dead: set[int] = set()  # gateways
         self._ended: set[int] = set()  # loadings
@@ -70,6 +77,7 @@ class Observatory:
         members = list(gateways)
         self._inherited = set(product(members, loadings))
         self.evidence.inherit(members, loadings)
+        self.pulse.inherit(members, loadings)
 
     def record(self, gateway: int, report: Observations) -> None:
         """Take in a report; repeating one changes nothing."""
@@ -81,6 +89,7 @@ class Observatory:
                 series.add(_Point.of(0, seen))
             series.add(_Point.of(report.at_ns, seen))
         self.evidence.record(gateway, monotonic_ns(), report)
+        self.pulse.record(gateway, report)
         if report.at_ns > self._swept_ns + _KEPT.coarse_ns:
             self._swept_ns = report.at_ns
             self._sweep(report.at_ns)
@@ -88,11 +97,13 @@ class Observatory:
     def gateway_died(self, gateway: int) -> None:
         """Its last report still counts; it is dropped when no window reaches back to it any more."""
         self._dead.add(gateway)
+        self.pulse.gateway_died(gateway)
 
     def forget(self, loading: int) -> None:
         """A loading was released: the same. An idle one that lives on keeps its last report as the zero of the next."""
         self._ended.add(loading)
         self.evidence.forget(loading)
+        self.pulse.forget(loading)
 
     def _sweep(self, now_ns: int) -> None:
         """Thin what has ended, for no report will do it; drop what is too old to matter."""

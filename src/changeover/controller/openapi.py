@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from changeover import __version__
 from changeover.access import Scope
 from changeover.openapi.document import document as written
-from changeover.openapi.operation import BINARY, OTHERS, Content, Errors, Operation, Parameter, json_of, together
+from changeover.openapi.operation import (
+    BINARY,
+    OTHERS,
+    Content,
+    Errors,
+    Operation,
+    Parameter,
+    Schema,
+    json_of,
+    together,
+)
 
 if TYPE_CHECKING:
     from changeover.controller.endpoint import Endpoint
@@ -28,15 +38,25 @@ _UPLOAD: Final[Content] = {
     "application/x-tar": {**_FILE, "description": "`model.onnx` and whatever belongs to it."},
 }
 _FOREIGN: Final = ("foreign_host", "foreign_origin")
-_QUERY: Final = {"version": "Number of the version; one more than the last without it."}
 _NUMBER: Final = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+_EVENT: Final = {"type": "integer", "minimum": 0}
+_QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
+    "version": ("Number of the version; one more than the last without it.", _NUMBER),
+    "after": ("Number of the last event seen, 0 for all that are kept; only new ones without it.", _EVENT),
+    "last": ("Begin with so many of the newest events.", _EVENT),
+    "model": ("Only what is about this model.", {"type": "string"}),
+    "types": ("Only events of these types, with commas between them.", {"type": "string"}),
+}
+_HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {"last-event-id": ("As `after`, and before it.", _EVENT)}
 PAGE: Final[Content] = {"text/html": {"type": "string"}}
+STREAM: Final[Content] = {"text/event-stream": {"type": "string"}}
 
 JOURNAL: Final[Errors] = {503: ("journal_unwritable", "journal_in_use", "journal_defect", "internal")}
 """Of whatever reads or writes the journal."""
 MODEL: Final[Errors] = {404: ("model_not_found",)}
 ROLLOUT: Final[Errors] = {404: ("rollout_not_found",)}
 CERTIFICATE: Final = together(ROLLOUT, {404: ("certificate_not_ready",), 503: ("certificate_unreadable",)}, JOURNAL)
+EVENTS: Final[Errors] = {400: ("invalid_event_id", "invalid_request"), 503: ("too_many_listeners",)}
 BODY: Final[Errors] = {400: ("malformed_json", "invalid_request"), 413: ("too_large",)}
 _FILES: Final = (
     "artifact_no_model", "artifact_not_regular", "artifact_name", "artifact_too_large", "artifact_too_many_files",
@@ -74,7 +94,8 @@ def _operation(row: Endpoint) -> Operation:
     is_open = row.scope is Scope.OPEN
     access: Errors = {403: _FOREIGN} if is_open else {401: ("unauthenticated",), 403: ("forbidden", *_FOREIGN)}
     parameters = [Parameter(n, "path", _PATH[n], {"type": "string"}) for n in _PLACEHOLDER.findall(row.path)]
-    parameters += [Parameter(n, "query", _QUERY[n], _NUMBER) for n in row.query]
+    parameters += [Parameter(n, "query", *_QUERY[n]) for n in row.query]
+    parameters += [Parameter(n, "header", *_HEADERS[n]) for n in row.headers]
     takes = _UPLOAD if row.upload else json_of(row.takes) if row.takes is not None else None
     return Operation(
         row.method,

@@ -6,6 +6,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+ABORT = "changeover.abort"
+"""In a connection's scope: ends it at once, and throws away what its reader has not taken."""
 HEAD_SECONDS = 10.0
 """From the connection to the end of its first head, and from the first byte of a later head to its end."""
 
@@ -34,6 +36,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there; what the answer takes is the server's own time."""
         self._expect_nothing()
+        self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def _expect_a_head(self) -> None:

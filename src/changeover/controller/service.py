@@ -11,8 +11,11 @@ import msgspec
 
 from changeover.controller import rollout_view, views
 from changeover.controller.drivers import Drivers
+from changeover.controller.events.chronicle import Chronicle
+from changeover.controller.events.feed import Feed
 from changeover.controller.fleet import Fleet
 from changeover.controller.follower import Follower
+from changeover.controller.heartbeat import beat
 from changeover.controller.loads import Loads
 from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
@@ -35,6 +38,8 @@ class Service:
     def __init__(self, settings: Settings, journal: Journal, fleet: Fleet, term: int) -> None:
         self.incoming = settings.state / "incoming"
         self.drivers = Drivers(settings, journal, fleet, term)
+        self.feed = Feed(journal)
+        self.chronicle = Chronicle(journal)
         self._settings = settings
         self._journal = journal
         self._fleet = fleet
@@ -54,9 +59,12 @@ class Service:
         """Recover what the journal knows, then follow the repository, if it is to be followed."""
         async with asyncio.TaskGroup() as tasks:
             self.drivers.tasks = tasks
+            tasks.create_task(self.feed.run())
+            tasks.create_task(self.chronicle.run())
             await asyncio.to_thread(self._sweeper.leftovers)
             await self.drivers.recover(await asyncio.to_thread(self._journal.versions.models))
             self.taken_over.set()
+            tasks.create_task(beat(self.feed, self.drivers.by_model, self._fleet, self._journal))
             await self.drivers.idle()
             tasks.create_task(self._sweeper.run())
             if self._follows():

@@ -150,7 +150,8 @@ class Sweeper:
     def _record(self, digest: str, names: list[tuple[str, int]]) -> None:
         with self._journal.together():
             for model, version in names:
-                self._journal.events.add("artifact_removed", model, {"version": str(version), "digest": digest})
+                told = {"version": str(version), "digest": digest, "state": "removed"}
+                self._journal.events.add("version", model, told)
 
     def _expendable(self, held: set[str], models: list[str]) -> list[tuple[str, list[tuple[str, int]]]]:
         """Digests that may go, each with the models and versions it was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,7 +17,7 @@ class Event:
 
     Attributes:
         id: rises by time, never reused: a reader goes on after the last one it has seen.
-        kind: stable word (`rollout_started`, `epoch_committed`, …).
+        kind: stable word (`rollout`, `version`, `operator`, `alert`, `certificate`).
         model: it concerns, or `None`.
     """
 
@@ -29,10 +29,16 @@ class Event:
 
 
 class Events:
-    """Rows of `events`."""
+    """Rows of `events`.
+
+    Attributes:
+        heard: called when one was added, in the thread that did it. It may not be committed yet: who reads then waits
+            for the end of that transaction, as every reader does.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.heard: Callable[[], None] = lambda: None
 
     def add(self, kind: str, model: str | None = None, body: Mapping[str, object] | None = None) -> Event:
         """Append an event."""
@@ -41,6 +47,7 @@ class Events:
             "INSERT INTO events (time, kind, model, body) VALUES (?, ?, ?, ?)",
             (now, kind, model, msgspec.json.encode(kept)),
         )
+        self.heard()
         return Event(number, now, kind, model, kept)
 
     def after(self, event: int = 0, *, model: str | None = None, limit: int = 1000) -> list[Event]:
@@ -61,6 +68,10 @@ class Events:
     def last(self) -> int:
         """The newest event's id; 0 when there is none."""
         return int(self._database.read("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
+    def first(self) -> int:
+        """The oldest event's id that is kept; 0 when there is none."""
+        return int(self._database.read("SELECT coalesce(min(id), 0) FROM events")[0][0])
 
     def prune(self, keep: int) -> int:
         """Drop all but the newest `keep` events; how many were dropped."""

@@ -56,10 +56,10 @@ class Journal:
         mark = Mark(path.with_name(path.name + "-mark"))
         self._database = Database(path)
         self.versions = Versions(self._database)
-        self.loadings = Loadings(self._database)
-        self.epochs = Epochs(self._database, mark)
-        self.rollouts = Rollouts(self._database)
         self.events = Events(self._database)
+        self.loadings = Loadings(self._database, self.events)
+        self.epochs = Epochs(self._database, mark)
+        self.rollouts = Rollouts(self._database, self.events)
         try:
             self._require_whole(mark)
         except ChangeoverError:

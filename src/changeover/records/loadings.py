@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from changeover.clock import utc_now
 from changeover.errors import NotFound
 from changeover.records.database import Database
+from changeover.records.events import Events
 
 _COLUMNS = "id, model, version, digest, options, state, reason, detail, measured, created, updated"
 
@@ -53,10 +54,11 @@ class LoadingRecord:
 
 
 class Loadings:
-    """Rows of `loadings`."""
+    """Rows of `loadings`. Each state is an event `version` too, in the same commit."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: Events) -> None:
         self._database = database
+        self._events = events
 
     def open(self, model: str, version: int, digest: str, options: str) -> int:
         """Record a new loading in state `new`; its id."""
@@ -68,6 +70,7 @@ class Loadings:
                 (model, version, digest, options, b"{}", now, now),
             )
             self._database.write(_PRUNE, (model, model, KEPT))
+            self._tell(LoadingRecord(number, model, version, digest, options, "new", None, None, {}, now, now))
         return number
 
     def move(
@@ -90,7 +93,8 @@ class Loadings:
             NotFound: no loading has this id.
         """
         with self._database.transaction():
-            known = self.get(loading).measured
+            record = self.get(loading)
+            known = record.measured
             reason, detail = failure or (None, None)
             self._database.write(
                 "UPDATE loadings SET state = ?, reason = coalesce(?, reason), detail = coalesce(?, detail), "
@@ -104,6 +108,11 @@ class Loadings:
                     loading,
                 ),
             )
+            self._tell(replace(record, state=str(state), reason=reason, detail=detail))
+
+    def _tell(self, record: LoadingRecord) -> None:
+        told = {"version": str(record.version), "digest": record.digest, "loading": record.id, "state": record.state}
+        self._events.add("version", record.model, {**told, "reason": record.reason, "detail": record.detail})
 
     def get(self, loading: int) -> LoadingRecord:
         """One loading.

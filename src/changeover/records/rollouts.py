@@ -12,6 +12,7 @@ from changeover.clock import utc_now
 from changeover.errors import NotFound
 from changeover.records.certificate import Certificate, VersionRef
 from changeover.records.database import Database
+from changeover.records.events import Events
 
 _COLUMNS = (
     "id, model, from_version, from_digest, to_version, to_digest, phase, record, certificate, started, updated, ended"
@@ -58,10 +59,11 @@ class RolloutRecord:
 
 
 class Rollouts:
-    """Rows of `rollouts`."""
+    """Rows of `rollouts`. What becomes of one is an event too, in the same commit: told once, whoever dies when."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: Events) -> None:
         self._database = database
+        self._events = events
 
     def open(
         self, model: str, source: VersionRef | None, target: VersionRef, record: Mapping[str, object]
@@ -85,6 +87,8 @@ class Rollouts:
                 ),
             )
             self._database.write(_PRUNE, (model, model, KEPT, model, model, model))
+            known = _Way(model, source.version if source else None, target.version)
+            self._events.add("rollout", model, known.body(_name(number), {"phase": "pending", "event": "opened"}))
         return self.get(_name(number))
 
     def move(
@@ -101,21 +105,21 @@ class Rollouts:
         Raises:
             NotFound: no rollout has this id.
         """
-        now = utc_now()
-        changed = self._database.write(
-            "UPDATE rollouts SET phase = ?, record = coalesce(?, record), updated = ?, ended = "
-            "coalesce(ended, ?) "
-            "WHERE id = ?",
-            (
-                phase,
-                None if record is None else msgspec.json.encode(record),
-                now,
-                now if ended else None,
-                _number(rollout),
-            ),
-        )
-        if not changed:
-            raise _unknown(rollout)
+        now, number = utc_now(), _number(rollout)
+        with self._database.transaction():
+            rows = self._database.read(
+                "SELECT model, from_version, to_version, phase, record FROM rollouts WHERE id = ?", (number,)
+            )
+            if not rows:
+                raise _unknown(rollout)
+            self._database.write(
+                "UPDATE rollouts SET phase = ?, record = coalesce(?, record), updated = ?, ended = coalesce(ended, ?) "
+                "WHERE id = ?",
+                (phase, None if record is None else msgspec.json.encode(record), now, now if ended else None, number),
+            )
+            *way, before, kept = rows[0]
+            for moment in _moments(before, msgspec.json.decode(kept), phase, record):
+                self._events.add("rollout", rows[0][0], _Way(*way).body(rollout, moment))
 
     def certify(self, rollout: str, certificate: Certificate) -> None:
         """Keep the rollout's certificate; a later one replaces it.
@@ -123,11 +127,14 @@ class Rollouts:
         Raises:
             NotFound: no rollout has this id.
         """
-        changed = self._database.write(
-            "UPDATE rollouts SET certificate = ? WHERE id = ?", (certificate.to_json(), _number(rollout))
-        )
-        if not changed:
-            raise _unknown(rollout)
+        with self._database.transaction():
+            changed = self._database.write(
+                "UPDATE rollouts SET certificate = ? WHERE id = ?", (certificate.to_json(), _number(rollout))
+            )
+            if not changed:
+                raise _unknown(rollout)
+            told = {"rollout": rollout, "outcome": certificate.outcome, "by": certificate.decided_by}
+            self._events.add("certificate", certificate.model, told)
 
     def get(self, rollout: str) -> RolloutRecord:
         """One rollout.
@@ -165,6 +172,35 @@ class Rollouts:
             (model, target.version, target.digest),
         )
         return rows[0] if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Whose rollout it is, and from where to where."""
+
+    model: str
+    source: int | None
+    target: int
+
+    def body(self, rollout: str, moment: Mapping[str, object]) -> dict[str, object]:
+        """An event's body."""
+        source = None if self.source is None else str(self.source)
+        return {"rollout": rollout, "from": source, "to": str(self.target), **_NOWHERE, **moment}
+
+
+_NOWHERE: Final = {"step": None, "weight": None, "by": None, "reason": None, "detail": None}
+
+
+def _moments(
+    before: str, kept: Mapping[str, Any], phase: str, record: Mapping[str, Any] | None
+) -> list[dict[str, object]]:
+    """What has happened since the record that is kept: the moments that its history lacks, or the phase by itself."""
+    history = list((record or {}).get("history") or [])[len(kept.get("history") or []) :]
+    moments = [{name: value for name, value in moment.items() if name != "at"} for moment in history]
+    if not moments and phase != before:
+        why = record or {}
+        moments = [{"phase": str(phase), "reason": why.get("reason"), "detail": why.get("detail")}]
+    return moments
 
 
 def _name(number: int) -> str:

@@ -1,0 +1,1 @@
+"""What happens, as it happens: the journal's events and a sample a second, to whoever listens."""

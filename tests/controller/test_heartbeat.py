@@ -1,0 +1,38 @@
+"""The heartbeat: a beat a second, and samples only while somebody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from changeover.controller import heartbeat
+from changeover.controller.events.feed import Feed
+from changeover.controller.fleet import Fleet
+from changeover.records.journal import Journal
+from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.stage import until
+
+
+def test_samples_are_made_for_those_who_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beats go on without them."""
+    monkeypatch.setattr(heartbeat, "TICK", 0.01)
+    fleet, ticks = MemoryFleet(), []
+    fleet.observatory.pulse.tick = ticks.append  # type: ignore[method-assign]
+
+    async def script(journal: Journal) -> None:
+        feed = Feed(journal)
+        beating = asyncio.create_task(heartbeat.beat(feed, {}, cast(Fleet, fleet), journal))
+        await until(lambda: len(ticks) > 3)
+        assert feed.sample is None
+        feed.sampled = 1
+        await until(lambda: feed.newest > 2)
+        assert feed.sample is not None
+        assert feed.sample.document["models"] == {}
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        asyncio.run(script(journal))
