@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.controller.pulse import KEPT, Beat, Pulse, sum_of
-from changeover.transport.reports import Observations, Observed
+from changeover.controller.point import Point
+from changeover.controller.pulse import DETAILED, KEPT, Beat, Pulse, sum_of
+from changeover.transport.reports import Observed
 
 S = 10**9
 
 
-def told(at_s: float, *counts: int, loading: int = 1, latency: dict[int, int] | None = None) -> Observations:
+def told(at_s: float, *counts: int, loading: int = 1, latency: dict[int, int] | None = None) -> Point:
     """A report: requests, failed, shed, shielded so far."""
     requests, failed, shed, shielded = (*counts, 0, 0, 0, 0)[:4]
     spread = {500: requests} if latency is None else latency
-    return Observations(int(at_s * S), [Observed(loading, "m", requests, failed, shed, spread, shielded)])
+    return Point.of(int(at_s * S), Observed(loading, "m", requests, failed, shed, spread, shielded))
 
 
 def test_a_beat_is_what_is_new() -> None:
@@ -86,4 +87,5 @@ def test_some_seconds_together() -> None:
     last = pulse.last(1, 3)
     assert (last.seconds, last.requests, last.failed, last.latency) == (3.0, 30, 3, {500: 30})
     assert last == sum_of(list(pulse.recent[1])[-3:])
+    assert [bool(beat.latency) for beat in pulse.recent[1]] == [False] * (KEPT - DETAILED) + [True] * DETAILED
     assert pulse.in_flight(1) == 0

@@ -229,7 +229,7 @@ def test_what_was_removed_is_not_sealed_again_at_every_start(house: House, monke
         assert (await service.model(MODEL))["active"] == "6"
         assert sorted(numbers) == [4, 5, 6]
         assert sealed(house) == kept
-        assert house.journal.events.last() == told
+        assert len(removals(house)) == told
         house.put(2, MODEL_FILE + b"\x12\x00" * 99)
         await until(lambda: sorted(numbers) == [2, 4, 5, 6])
         assert (await service.model(MODEL))["active"] == "6"
@@ -239,7 +239,7 @@ def test_what_was_removed_is_not_sealed_again_at_every_start(house: House, monke
     house.run(first)
     kept, numbers, really = sealed(house), list[int](), seal.seal_folder
     with house.stage.journal() as journal:
-        told = journal.events.last()
+        told = sum(event.body.get("state") == "removed" for event in journal.events.after())
 
     def counted(folder: Path, store: Path) -> artifacts.Artifact:
         numbers.append(int(folder.name))

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from time import monotonic_ns
 
 import msgspec
 
 from changeover.controller.evidence import Evidence
+from changeover.controller.point import Point
 from changeover.controller.pulse import Pulse
 from changeover.controller.series import Series, Thinning
 from changeover.records.certificate import Requests, Window
 from changeover.telemetry.evidence import Arm
 from changeover.telemetry.observations import difference, merged, percentile
-from changeover.transport.reports import Observations, Observed
+from changeover.transport.reports import Observations
 
 _REPORT_NS = 10**9 // 4
 _BUSY_NS = 5 * 10**9
 _KEPT = Thinning(fine_ns=12 * 10**9, coarse_ns=2 * 10**9, kept_ns=180 * 10**9)
-
-
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """A report as it is kept: thousands of them for a model that changes over all the time, so packed.
-
-    Attributes:
-        seen: the report without its histogram.
-        buckets: numbers of the histogram's buckets, two bytes each.
-        counts: what is in them, eight bytes each.
-    """
-
-    at_ns: int
-    seen: Observed
-    buckets: bytes
-    counts: bytes
-
-    @classmethod
-    def of(cls, at_ns: int, seen: Observed) -> _Point:
-        """Pack a report."""
-        buckets, counts = array("H", seen.latency.keys()), array("Q", seen.latency.values())
-        return cls(at_ns, msgspec.structs.replace(seen, latency={}), buckets.tobytes(), counts.tobytes())
-
-    @property
-    def latency(self) -> dict[int, int]:
-        """The histogram."""
-        return dict(zip(array("H", self.buckets), array("Q", self.counts), strict=True))
 
 
 class Observatory:
@@ -61,7 +33,7 @@ class Observatory:
     def __init__(self) -> None:
         self.evidence = Evidence()
         self.pulse = Pulse()
-        self._series: dict[tuple[int, int], Series[_Point]] = {}
+        self._series: dict[tuple[int, int], Series[Point]] = {}
         self._dead: set[int] = set()  # gateways
         self._ended: set[int] = set()  # loadings
         self._inherited: set[tuple[int, int]] = set()
@@ -83,13 +55,14 @@ class Observatory:
         """Take in a report; repeating one changes nothing."""
         for seen in report.loadings:
             key = (gateway, seen.loading)
-            series = self._series.setdefault(key, Series[_Point](_KEPT))
+            series = self._series.setdefault(key, Series[Point](_KEPT))
             if key in self._inherited:
                 self._inherited.discard(key)
-                series.add(_Point.of(0, seen))
-            series.add(_Point.of(report.at_ns, seen))
+                series.add(Point.of(0, seen))
+            point = Point.of(report.at_ns, seen)
+            series.add(point)
+            self.pulse.record(gateway, point)
         self.evidence.record(gateway, monotonic_ns(), report)
-        self.pulse.record(gateway, report)
         if report.at_ns > self._swept_ns + _KEPT.coarse_ns:
             self._swept_ns = report.at_ns
             self._sweep(report.at_ns)
@@ -174,7 +147,7 @@ class Observatory:
         return min(max(share, 0.0), 1.0)
 
 
-def _covered(spans: list[tuple[_Point | None, _Point]], start_ns: int, end_ns: int) -> float:
+def _covered(spans: list[tuple[Point | None, Point]], start_ns: int, end_ns: int) -> float:
     """Seconds that the reports really cover: they come every 0.25 s, and only while there is something to tell."""
     if not spans:
         return round((end_ns - start_ns) / 1e9, 3)

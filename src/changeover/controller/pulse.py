@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from changeover.controller.point import Point
 from changeover.telemetry.observations import difference, merged, percentile
-from changeover.transport.reports import Observations, Observed
 
 KEPT: Final = 60
 """Seconds of a loading that are kept."""
+DETAILED: Final = 10
+"""Of them, those with latencies."""
 _LONGEST_NS: Final = 1_500_000_000
 """Between two reports of one gateway: after more than that it had nothing to tell meanwhile."""
 
@@ -71,25 +73,24 @@ def sum_of(beats: Iterable[Beat]) -> Beat:
 class _Source:
     """One loading at one gateway: what it told last, and what of it is counted."""
 
-    told: Observed
-    told_ns: int
-    counted: Observed | None = None
-    counted_ns: int = 0
+    told: Point
+    counted: Point | None = None
 
     def beat(self, tick: float) -> Beat:
         """What is new, which is counted now."""
         new, old = self.told, self.counted
-        between = self.told_ns - self.counted_ns if old is not None else _LONGEST_NS + 1
-        self.counted, self.counted_ns = new, self.told_ns
-        seconds = between / 1e9 if 0 < between <= _LONGEST_NS else tick
+        self.counted = new
+        seen = new.seen
         if old is None:
-            return Beat(seconds, new.requests, new.failed, new.shielded, new.shed, dict(new.latency))
+            return Beat(tick, seen.requests, seen.failed, seen.shielded, seen.shed, new.latency)
+        between = new.at_ns - old.at_ns
+        before = old.seen
         return Beat(
-            seconds,
-            new.requests - old.requests,
-            new.failed - old.failed,
-            new.shielded - old.shielded,
-            new.shed - old.shed,
+            between / 1e9 if 0 < between <= _LONGEST_NS else tick,
+            seen.requests - before.requests,
+            seen.failed - before.failed,
+            seen.shielded - before.shielded,
+            seen.shed - before.shed,
             difference(new.latency, old.latency),
         )
 
@@ -114,19 +115,18 @@ class Pulse:
         numbers = list(loadings)
         self._inherited = {(gateway, loading) for gateway in gateways for loading in numbers}
 
-    def record(self, gateway: int, report: Observations) -> None:
+    def record(self, gateway: int, told: Point) -> None:
         """Take in a report; repeating one changes nothing."""
-        for told in report.loadings:
-            key = gateway, told.loading
-            source = self._sources.get(key)
-            if source is not None:
-                source.told, source.told_ns = told, report.at_ns
-            elif key in self._inherited:
-                self._inherited.discard(key)
-                self._sources[key] = _Source(told, report.at_ns, told, report.at_ns)
-            else:
-                self._sources[key] = _Source(told, report.at_ns)
-            self._changed.add(key)
+        key = gateway, told.seen.loading
+        source = self._sources.get(key)
+        if source is not None:
+            source.told = told
+        elif key in self._inherited:
+            self._inherited.discard(key)
+            self._sources[key] = _Source(told, told)
+        else:
+            self._sources[key] = _Source(told)
+        self._changed.add(key)
 
     def gateway_died(self, gateway: int) -> None:
         """It tells nothing any more; what it told last still counts."""
@@ -149,11 +149,13 @@ class Pulse:
             self._dead.clear()
         self._in_flight.clear()
         for (_, loading), source in self._sources.items():
-            waiting = getattr(source.told, "in_flight", 0)
+            waiting = getattr(source.told.seen, "in_flight", 0)
             self._in_flight[loading] = self._in_flight.get(loading, 0) + waiting
         for loading in {*self.recent, *found}:
             kept = self.recent.setdefault(loading, deque(maxlen=KEPT))
             kept.append(_beside(found.get(loading, []), seconds))
+            if len(kept) > DETAILED and kept[-DETAILED - 1].latency:
+                kept[-DETAILED - 1] = replace(kept[-DETAILED - 1], latency={})
 
     def in_flight(self, loading: int) -> int:
         """Requests that had no answer at the last tick."""

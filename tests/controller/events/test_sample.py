@@ -29,8 +29,8 @@ def test_two_versions_of_a_rollout(tmp_path: Path) -> None:
         await driver.offer(stage.canary(2, "steps: [25%]"))
         await driver.idle()
         old, new = sorted(driver.loader.live)
-        fleet.observatory.pulse.record(1, Observations(1, [Observed(old, MODEL, 300, 0, 0, {bucket(0.002): 300})]))
-        fleet.observatory.pulse.record(1, Observations(1, [Observed(new, MODEL, 90, 5, 0, {bucket(0.004): 90}, 5)]))
+        fleet.observatory.record(1, Observations(1, [Observed(old, MODEL, 300, 0, 0, {bucket(0.002): 300})]))
+        fleet.observatory.record(1, Observations(1, [Observed(new, MODEL, 90, 5, 0, {bucket(0.004): 90}, 5)]))
         fleet.observatory.pulse.tick(1.0)
         told.append(await sample({MODEL: driver}, cast(Fleet, fleet), driver.journal))
 

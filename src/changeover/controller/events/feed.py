@@ -76,7 +76,11 @@ class Feed:
     async def run(self) -> None:
         """Read what the journal gets, as long as the controller lives."""
         loop = asyncio.get_running_loop()
-        self._journal.events.heard = lambda: loop.call_soon_threadsafe(self._added.set)
+
+        def heard() -> None:
+            loop.call_soon_threadsafe(self._added.set)
+
+        self._journal.events.heard = heard
         self._last = await asyncio.to_thread(self._journal.events.last)
         self._begun.set()
         while True:
