@@ -32,6 +32,19 @@ def scale(factor: float, columns: int = 4) -> ModelProto:
     )
 
 
+def adder(variant: int = 0) -> ModelProto:
+    """`y = h + x`, and the next state `hn` is the same; FP32, rows free, one column.
+
+    Each variant is another graph of equal answers.
+    """
+    shape = ("N", 1)
+    nodes = [_node("Add", "h", "x", "s0")]
+    nodes += [_node("Identity", f"s{n}", f"s{n + 1}") for n in range(variant)]
+    nodes += [_node("Identity", f"s{variant}", "y"), _node("Identity", f"s{variant}", "hn")]
+    values = {name: _value(name, Datatype.FP32, shape) for name in ("x", "h", "y", "hn")}
+    return _model(nodes, [values["x"], values["h"]], [values["y"], values["hn"]])
+
+
 def add_sub(datatype: Datatype = Datatype.INT32) -> ModelProto:
     """`sum = a + b` and `difference = a - b`, rows free, 16 columns: Triton's simple example with rows."""
     shape = ("N", 16)

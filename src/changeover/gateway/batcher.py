@@ -18,6 +18,7 @@ from changeover.gateway.pace import Pace
 from changeover.gateway.ticket import Batch, Desk, Ticket
 from changeover.telemetry.statistics import Runs
 from changeover.tensors import Tensor
+from changeover.transport.channel import Message
 from changeover.transport.control import LoadingEntry
 
 _MAX_ATTEMPTS = 3
@@ -147,7 +148,7 @@ class Batcher:
             ticket.running = True
             tickets.append(ticket)
             rows += ticket.admitted.rows
-        runs = 1 if self._batchable else len(tickets)
+        runs = len(tickets) if not self._batchable and tickets and tickets[0].kind is not Message.RECORDS else 1
         return Batch(tickets, rows, runs, crowded=bool(queue)) if tickets else None
 
     def _max_runs(self, channel: WorkerChannel) -> int:

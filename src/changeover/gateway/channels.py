@@ -13,12 +13,13 @@ import os
 import socket
 from collections.abc import Sequence
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from changeover.errors import Internal, ModelRunFailed
 from changeover.gateway import replies
 from changeover.gateway.hunger import Hunger
 from changeover.gateway.replies import Replies
+from changeover.gateway.sequences.records import EMPTY, Layout, packed_records, take_records
 from changeover.gateway.ticket import Batch
 from changeover.tensors import Tensor, TensorSpec
 from changeover.transport import channel
@@ -45,15 +46,6 @@ class Owner(Protocol):
 
     def on_loss(self, in_hand: list[Batch], waiting: list[Batch], why: str | None) -> None:
         """The channel is gone with these batches; `why` names a broken rule, None is a death."""
-
-
-class _Layout(NamedTuple):
-    """Where a batch's inputs go: descriptors as they travel, start and step (0: behind one another) a tensor."""
-
-    packed: bytes
-    starts: list[int]
-    steps: list[int]
-    need: int
 
 
 def _is_quiet(batch: Batch) -> bool:
@@ -89,7 +81,7 @@ class WorkerChannel:
         self._next = 1
         self._answered = 0.0
         self._beat = 0
-        self._layouts: dict[tuple[object, int, int], _Layout] = {}
+        self._layouts: dict[tuple[object, int, int], Layout] = {}
         self._owner: Owner | None = None
         self.hunger = Hunger(0)
 
@@ -146,7 +138,11 @@ class WorkerChannel:
             OSError: there is no memory or descriptor for a batch that does not fit its slot; nothing was sent.
         """
         slot = self.free[-1]
-        layout = self._layout(batch)
+        kind, records = batch.tickets[0].kind, b""
+        if kind is Message.RUN:
+            layout = self._layout(batch)
+        else:
+            layout, records = packed_records(batch, self._layout(batch) if kind is Message.STEP else EMPTY)
         memory, fd = self._memory.inputs[slot], None
         if layout.need > len(memory):
             fd, memory = channel.own_memory(layout.need)
@@ -159,14 +155,15 @@ class WorkerChannel:
                 size = len(data)
                 memory[at : at + size] = data
                 at += step or size  # noqa: PLW2901 - a cursor
+        if records:
+            memory[layout.need - len(records) : layout.need] = records
         batch.number, batch.sent = self._next, monotonic()
         self._next += 1
         self.batches[slot] = batch
-        kind = Message.QUIET if _is_quiet(batch) else Message.RUN
-        header = Header(kind, slot, batch.number, batch.runs)
-        self._ring(channel.pack(header, layout.packed, len(layout.starts)), fd)
+        header = Header(Message.QUIET if _is_quiet(batch) else kind, slot, batch.number, batch.runs)
+        self._ring(channel.pack(header, layout.packed, len(layout.starts) + bool(records)), fd)
 
-    def _layout(self, batch: Batch) -> _Layout:
+    def _layout(self, batch: Batch) -> Layout:
         """The same shapes and rows lie the same way each time, so that the worker knows the layout too."""
         key = (batch.tickets[0].admitted.key, batch.rows, batch.runs)
         layout = self._layouts.get(key)
@@ -176,7 +173,7 @@ class WorkerChannel:
                 self._layouts[key] = layout
         return layout
 
-    def _make_layout(self, batch: Batch) -> _Layout:
+    def _make_layout(self, batch: Batch) -> Layout:
         parts: list[Part] = []
         at = 0
         for position, datatype in enumerate(self._datatypes):
@@ -189,7 +186,7 @@ class WorkerChannel:
             parts.append(Part(position, datatype, shape, at, size, stride))
             at += batch.runs * channel.aligned(size)
         steps = [p.stride if batch.runs > 1 else 0 for p in parts]
-        return _Layout(channel.pack_parts(parts), [p.offset for p in parts], steps, at)
+        return Layout(channel.pack_parts(parts), [p.offset for p in parts], steps, at)
 
     def _ring(self, message: bytes, fd: int | None) -> None:
         try:
@@ -239,15 +236,17 @@ class WorkerChannel:
         if header.kind != Message.ANSWER:
             raise Internal("a worker sent a request", reason="channel_malformed")
         memory = self._memory.outputs[header.slot] if own is None else own
-        parts = self._replies.parts(body, count, batch.runs, len(memory))
+        if batch.tickets[0].kind is not Message.RUN:
+            body, count = take_records(batch, body, count, memory)
         try:
-            outputs = self._replies.cut(batch, parts, memory)
+            outputs = self._replies.outputs(batch, body, count, memory)
         except ModelRunFailed as error:
             self._owner.on_refusal(self._returned(header.slot), error)
             return True
         batch.wall_ns, batch.cpu_ns = header.wall_ns, header.cpu_ns
         run_ns = header.wall_ns / header.runs
-        self.run_ns = 0.9 * self.run_ns + 0.1 * run_ns if self.run_ns else run_ns
+        if run_ns:
+            self.run_ns = 0.9 * self.run_ns + 0.1 * run_ns if self.run_ns else run_ns
         self._owner.on_answer(batch, outputs)
         if self._owner is not None:
             self._returned(header.slot)

@@ -63,7 +63,7 @@ class GrpcAsker:
 
     def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:
         """See `Asker`; every output as raw contents."""
-        return oip_grpc.encode_response(model, version, asked.id, outputs)
+        return oip_grpc.encode_response(model, version, asked.id, outputs, asked.remarks or {})
 
     def send(self, chunks: list[Raw], epoch: int) -> None:
         """Answer with OK."""
@@ -90,7 +90,8 @@ class StreamAsker(GrpcAsker):
 
     def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:
         """See `Asker`; each answer is its request's last one, which clients of Triton's streams are told."""
-        return oip_grpc.encode_response(model, version, asked.id, outputs, {"triton_final_response": True})
+        remarks = {"triton_final_response": True, **(asked.remarks or {})}
+        return oip_grpc.encode_response(model, version, asked.id, outputs, remarks)
 
     def send(self, chunks: list[Raw], epoch: int) -> None:
         """Answer with an `infer_response`; there is no place for the epoch."""

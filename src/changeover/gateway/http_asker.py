@@ -9,7 +9,7 @@ from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.request import HttpRequest
 from changeover.protocol.content_coding import unpacked
 from changeover.protocol.oip import InferRequest
-from changeover.protocol.oip_binary import decode, encode_response
+from changeover.protocol.oip_binary import decode, encode_response, with_parameters
 from changeover.protocol.oip_raw import raw_request
 from changeover.tensors import Raw, Tensor
 
@@ -61,6 +61,8 @@ class HttpAsker:
         """See `Asker`; each output in JSON or binary, as it was asked for."""
         flags = asked.binary_flags([tensor.name for tensor in outputs])
         chunks, self._header_length = encode_response(model, version, asked.id, outputs, flags)
+        if asked.remarks:
+            chunks, self._header_length = with_parameters(chunks, self._header_length, asked.remarks)
         return chunks
 
     def send(self, chunks: list[Raw], epoch: int) -> None:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from changeover.gateway.admission import Admitted
-from changeover.gateway.ticket import Ticket
+from changeover.gateway.ticket import Ticket, gone
 from changeover.telemetry.pairing import PairCount
 from changeover.telemetry.tally import Tally
 from changeover.tensors import Tensor
@@ -119,6 +119,11 @@ class Mirror:
         self._next = monotonic() + _PAUSE
         self._end(ticket)
         return True
+
+    def lost(self, ticket: Ticket, *, in_hand: bool) -> None:
+        """A copy does not wait for the next worker."""
+        del in_hand
+        self.fails(ticket, gone(ticket))
 
     def _end(self, ticket: Ticket) -> None:
         self._out = None

@@ -18,6 +18,7 @@ from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.hunger import Hunger
 from changeover.gateway.reservoir import Shelf
 from changeover.gateway.router import Model, Table, Target
+from changeover.gateway.sequences.words import slab_of
 from changeover.gateway.ticket import Desk
 from changeover.telemetry.tally import ONLY
 from changeover.transport.channel import ChannelSize
@@ -68,6 +69,8 @@ class Models:
         self._send = send
         self._desk: Desk
         self.on_report: Callable[[int], None] = lambda _: None
+        self.on_unnamed: Callable[[Target], None] = lambda _: None
+        """Told of a loading that no table names any more; whoever needs it still takes a lease on it."""
         self.departed: list[Target] = []
         """Loadings forgotten since the last report, whose last counts it still owes."""
         self._pending: list[_Preparation] = []
@@ -160,8 +163,12 @@ class Models:
     def on_channel(self, message: Frame) -> None:
         """A channel to a worker arrived."""
         body = message.json()
-        memory, doorbell = message.fds
+        memory, doorbell, *slab = message.fds
         target = self.targets.get(body["loading"])
+        if target is not None and slab:
+            target.slab = target.slab or slab_of(slab[0], target.loading)
+        for fd in slab:
+            os.close(fd)
         if target is None or target.batcher.gone:
             os.close(memory)
             os.close(doorbell)
@@ -248,6 +255,8 @@ class Models:
         named = {loading for table in model.prepared.values() for loading in table.targets}
         for target in [t for t in self.targets.values() if t.word == model.word and t.loading not in named]:
             target.on_idle = self._forget
+            if not model.unloaded:
+                self.on_unnamed(target)
             if not target.held:
                 self._forget(target)
 

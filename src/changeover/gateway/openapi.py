@@ -69,14 +69,16 @@ INFER: Final = together(
         400: (
             "unknown_input", "missing_input", "datatype_mismatch", "shape_mismatch", "rows_mismatch", "invalid_timeout",
             "raw_not_possible", "shared_memory_key", "shared_memory_bounds", "not_classifiable", "unknown_output",
-            "unknown_content_encoding", "malformed_content_encoding",
+            "unknown_content_encoding", "malformed_content_encoding", "sequence_id_missing", "sequence_id_invalid",
+            "sequence_flag_invalid", "sequence_rows", "sequence_unknown", "sequence_ended", "sequence_expired",
         ),
         404: ("shared_memory_unknown",),
         500: (
             "run_failed", "model_run_failed", "injected_fault", "out_of_memory", "output_undeclared",
             "output_too_large", "malformed_output", "worker_crashed", "worker_lost", "channel_malformed",
+            "output_not_finite", "sequence_lost", "state_mismatch", "state_too_large",
         ),
-        503: ("queue_full", "queue_delay", "no_memory", "worker_crash_loop"),
+        503: ("queue_full", "queue_delay", "no_memory", "worker_crash_loop", "sequences_full", "sequence_moving"),
         504: ("deadline_exceeded",),
     },
 )  # fmt: skip

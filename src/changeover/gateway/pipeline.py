@@ -14,7 +14,6 @@ from changeover.errors import (
     ChangeoverError,
     DeadlineExceeded,
     Internal,
-    ModelRunFailed,
     Overloaded,
 )
 from changeover.gateway.admission import Room, admit, check_time, deadline
@@ -23,9 +22,10 @@ from changeover.gateway.catalogue import known
 from changeover.gateway.delivery import delivered, require_outputs
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
+from changeover.gateway.sequences.sequences import Sequences
 from changeover.gateway.shared_memory import Regions, not_enabled
 from changeover.gateway.shield import Shield, good
-from changeover.gateway.ticket import Ticket
+from changeover.gateway.ticket import Ticket, gone
 from changeover.protocol.oip_raw import raw_input
 from changeover.telemetry.observations import bucket
 from changeover.tensors import Tensor
@@ -50,6 +50,7 @@ class Pipeline:
         self._regions = regions
         self._live: set[Ticket] = set()
         self._shield = Shield(self)
+        self._sequences = Sequences(self, models)
 
     @property
     def in_flight(self) -> int:
@@ -124,15 +125,19 @@ class Pipeline:
         target = ticket.target
         if ticket.asked.places:
             self._fetch(ticket)
+        step = self._sequences.step(ticket) if ticket.model.stateful else None
         ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
         self._check_outputs(ticket)
         ticket.asker.watch(lambda: self._abandoned(ticket))
         ticket.model.tickets += 1
         ticket.model.held += ticket.asker.size
         self._live.add(ticket)
+        if step is not None:
+            self._sequences.enter(ticket, step)
+            return
         if ticket.fallback is not None:
             self._shield.take(ticket)
-            if target.batcher.channel is None and self._shield.fails(ticket, _gone(ticket)):
+            if target.batcher.channel is None and self._shield.fails(ticket, gone(ticket)):
                 return
         target.batcher.put(ticket)
 
@@ -197,7 +202,7 @@ class Pipeline:
 
     def reroute(self, ticket: Ticket) -> None:
         """The loading is gone for good: choose again, unless the client named it."""
-        if ticket.guard is not None and ticket.guard.fails(ticket, _gone(ticket)):
+        if ticket.guard is not None and ticket.guard.fails(ticket, gone(ticket)):
             return
         ticket.release()
         old = ticket.target
@@ -221,9 +226,10 @@ class Pipeline:
 
     def lost(self, in_hand: list[Ticket], waiting: list[Ticket]) -> None:
         """A worker is gone: those it had in hand were failed by it; who has a fallback does not wait for the next."""
-        for ticket in [t for t in (*in_hand, *waiting) if t.guard is not None and not t.answered]:
-            if ticket.guard is not None:
-                ticket.guard.fails(ticket, _gone(ticket))
+        for tickets in (in_hand, waiting):
+            for ticket in [t for t in tickets if t.guard is not None and not t.answered]:
+                if ticket.guard is not None:
+                    ticket.guard.lost(ticket, in_hand=tickets is in_hand)
         for ticket in [t for t in in_hand if t.tally is not None and not t.answered]:
             if ticket.tally is not None:
                 ticket.tally.failed(ticket.key)
@@ -260,6 +266,7 @@ class Pipeline:
             self._shield.check(now, self._models.by_name.values())
             for target in list(self._models.targets.values()):  # the last lease of one may end here
                 target.batcher.check(now)
+            self._sequences.check(now)
 
     def _expire(self, ticket: Ticket) -> None:
         waited = ticket.deadline - ticket.asker.received
@@ -275,6 +282,7 @@ class Pipeline:
 
     def _leave(self, ticket: Ticket) -> None:
         """Nobody waits any more. A ticket in the queue goes at once, with the body that it holds."""
+        self._sequences.left(ticket)
         if not ticket.running:
             ticket.target.batcher.withdraw(ticket)
             ticket.release()
@@ -285,7 +293,3 @@ class Pipeline:
         ticket.model.tickets -= 1
         ticket.model.held -= ticket.asker.size
         self._live.discard(ticket)
-
-
-def _gone(ticket: Ticket) -> ModelRunFailed:
-    return ModelRunFailed(f"the worker of version {ticket.target.version} is gone", reason="worker_crashed")

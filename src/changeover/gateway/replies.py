@@ -14,7 +14,7 @@ from changeover.errors import Internal, ModelRunFailed
 from changeover.gateway.ticket import Batch
 from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, bytes_offsets, split_rows
 from changeover.transport import channel
-from changeover.transport.channel import Part
+from changeover.transport.channel import Message, Part
 from changeover.transport.page import is_sealed
 
 _KEPT_LAYOUTS = 512
@@ -50,6 +50,12 @@ class Replies:
             if len(self._checked) < _KEPT_LAYOUTS:
                 self._checked[key] = parts
         return parts
+
+    def outputs(self, batch: Batch, body: bytes, count: int, memory: memoryview) -> list[list[Tensor]]:
+        """Each ticket's outputs, as views; raises as `cut`. Where nothing was run there are none."""
+        if not count and batch.tickets[0].kind is Message.RECORDS:
+            return [[] for _ in batch.tickets]
+        return self.cut(batch, self.parts(body, count, batch.runs, len(memory)), memory)
 
     def cut(self, batch: Batch, parts: list[Part], memory: memoryview) -> list[list[Tensor]]:
         """Each ticket's outputs, as views.

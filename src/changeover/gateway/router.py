@@ -6,10 +6,8 @@ lease, in one go of the event loop. A lease ends when the answer no longer reads
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_right
 from collections.abc import Callable
-from hashlib import blake2b
 from itertools import accumulate
 from math import isinf
 from time import monotonic_ns
@@ -21,13 +19,12 @@ from changeover.gateway.budget import Budget, Patience
 from changeover.gateway.classification import Labels
 from changeover.gateway.mirror import Mirror
 from changeover.gateway.reservoir import Reservoir, Shelf
+from changeover.gateway.strata import Strata, bucket_of
+from changeover.sequences.slab import Slab
 from changeover.telemetry.observations import Counter, bucket
 from changeover.telemetry.tally import Ledger, Tally
 from changeover.tensors import TensorSpec
-from changeover.transport.control import BUCKETS, LoadingEntry, RoutingTable
-
-STRATA = 100
-_TENTH = 10
+from changeover.transport.control import LoadingEntry, RoutingTable
 
 
 class Target:
@@ -52,6 +49,9 @@ class Target:
         self.room: Room | None = None
         """Of its queue; set at the first request, for the server's limits are the pipeline's to know."""
         self.labels = Labels(entry)
+        self.sequence = entry.sequence
+        self.slab: Slab | None = None
+        """Where its sequences are, to be read only; it comes with the channel."""
         self.on_idle: Callable[[Target], None] | None = None
         """Set when no table in force names this loading any more; called at the last lease's end."""
 
@@ -85,6 +85,8 @@ class Table:
         self.targets = targets
         self.candidate: Target | None = None
         self.shielded: Target | None = None
+        self.stateful = any(target.sequence is not None for target in targets.values())
+        self.carrying = {record.active, *(loading for count, loading in record.buckets if count)}
         if not targets:
             return  # the model is unloaded, and nobody picks from this
         self.active = targets[record.active]
@@ -105,7 +107,7 @@ class Table:
 
 def _mirror(table: Table) -> Mirror | None:
     """From the active version to the candidate; from what is held back on the standby to the promoted version."""
-    if not table.record.mirror:
+    if not table.record.mirror or table.stateful:
         return None
     if table.candidate is not None:
         return Mirror(table, table.active, table.candidate)
@@ -125,6 +127,8 @@ class Model:
         self.name = name
         self.word = word
         self.table: Table | None = None
+        self.stateful = False
+        """Whether a version that the table names keeps sequences."""
         self.prepared: dict[int, Table] = {}
         self.tickets = 0  # requests waiting or running, for the queue limit
         self.held = 0  # bytes of their bodies
@@ -140,7 +144,7 @@ class Model:
         self.last_old_pick_ns = 0
         self._words = words
         self._shelf = shelf or Shelf()
-        self._strata: list[int] = []
+        self._strata = Strata()
 
     @property
     def in_force(self) -> bool:
@@ -197,13 +201,14 @@ class Model:
     def _enter(self, table: Table) -> None:
         """From now on it is picked from; what is counted belongs to its epoch."""
         left = self.table.targets.values() if self.table is not None else ()
-        self.table = table
+        self.table, self.stateful = table, table.stateful
         for target in left:
             target.ledger.step(0)
         compares = len(table.targets) > 1
         for target in table.targets.values():
             target.ledger.step(table.epoch if compares else 0)
-        self._keep(private=not table.targets or any(entry.private for entry in table.record.loadings))
+        private = not table.targets or any(entry.private for entry in table.record.loadings)
+        self._keep(private=private or table.stateful)  # a step without its state tells nothing
         self.mirror = _mirror(table)
         if self.mirror is not None:
             self.mirrors = [*self.mirrors[-1:], self.mirror]
@@ -246,7 +251,7 @@ class Model:
             target = self._named(table, version)
             target.leases += 1
             return target, table.epoch, None, None
-        target = table.only or table.at(self._bucket(key))
+        target = table.only or table.at(self._strata.bucket() if key is None else bucket_of(key))
         if table.shielded is not None:
             return self._shielded(table, target)
         target.leases += 1
@@ -274,21 +279,3 @@ class Model:
                 fallback.backing += 1
         target.leases += 1
         return target, table.epoch, fallback, tally
-
-    def _bucket(self, key: bytes | None) -> int:
-        """A key's own bucket, or a random one inside the next of a shuffled round of 100 strata."""
-        if key is not None:
-            return int.from_bytes(blake2b(key, digest_size=8).digest()) % BUCKETS
-        if not self._strata:
-            self._strata = _round()
-        return self._strata.pop() * (BUCKETS // STRATA) + random.randrange(BUCKETS // STRATA)  # noqa: S311 - no secret
-
-
-def _round() -> list[int]:
-    """All strata in a random order, of which each ten that follow one another hold one of each tenth.
-
-    So a round that is not at its end is hardly less exact than a whole one.
-    """
-    tenths = [random.sample(range(first, first + _TENTH), _TENTH) for first in range(0, STRATA, _TENTH)]
-    turns = [random.sample(turn, len(turn)) for turn in zip(*tenths, strict=True)]
-    return [stratum for turn in turns for stratum in turn]

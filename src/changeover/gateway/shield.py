@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from changeover.errors import CallerError, ChangeoverError, Overloaded
+from changeover.gateway.ticket import gone
 from changeover.telemetry.observations import bucket
 from changeover.telemetry.tally import Tally
 from changeover.tensors import Datatype
@@ -143,6 +144,11 @@ class Shield:
         if isinstance(error, CallerError | Overloaded):
             return False
         return monotonic() < ticket.deadline and self._replay(ticket)
+
+    def lost(self, ticket: Ticket, *, in_hand: bool) -> None:
+        """Who has a fallback does not wait for the next worker."""
+        del in_hand
+        self.fails(ticket, gone(ticket))
 
     # -- time ----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from changeover.errors import ModelRunFailed
 from changeover.telemetry.observations import bucket
+from changeover.transport.channel import Message
 
 if TYPE_CHECKING:
     from changeover.errors import ChangeoverError
@@ -50,6 +52,9 @@ class Guard(Protocol):
     def fails(self, ticket: Ticket, error: ChangeoverError) -> bool:
         """True: it has taken care of this error."""
 
+    def lost(self, ticket: Ticket, *, in_hand: bool) -> None:
+        """The worker died with it in hand, or before; the next one runs it, unless it is answered now."""
+
 
 class Ticket:
     """One request; its lease on `target` lives until `release`.
@@ -65,6 +70,7 @@ class Ticket:
         running: it is in a slot, whose return ends the lease.
         pinned: the version or label the client named; None for routed traffic.
         key: the client's routing key.
+        kind: of the message that carries it.
         fallback: who answers when the target fails; leased too.
         tally: where it counts as evidence; None where it is none.
         guard: looks at what comes of it before the client does; None mostly.
@@ -86,6 +92,7 @@ class Ticket:
         "give_up",
         "guard",
         "key",
+        "kind",
         "leased",
         "model",
         "pinned",
@@ -109,6 +116,7 @@ class Ticket:
         self.running = False
         self.pinned: str | None = None
         self.key: bytes | None = None
+        self.kind = Message.RUN
         self.fallback: Target | None = None
         self.tally: Tally | Rescue | None = None
         self.guard: Guard | None = None
@@ -131,6 +139,11 @@ class Ticket:
 
     def __repr__(self) -> str:
         return f"<Ticket {self.model.name}/{self.target.version} epoch {self.epoch} attempts {self.attempts}>"
+
+
+def gone(ticket: Ticket) -> ModelRunFailed:
+    """The error of a ticket whose worker is dead."""
+    return ModelRunFailed(f"the worker of version {ticket.target.version} is gone", reason="worker_crashed")
 
 
 @dataclass(slots=True, eq=False)

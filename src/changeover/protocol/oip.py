@@ -81,6 +81,7 @@ class InferRequest:
         parameters: as sent: `timeout` (microseconds), `priority`, `sequence_id`, ...; shared, never changed.
         binary_output: the form of outputs not asked for one by one: raw bytes, not JSON.
         places: of inputs that are in shared memory, by their index; their data is empty until it was fetched.
+        remarks: parameters of the answer, none mostly.
         raw: bytes of the only input, whose shape and datatype are the model's (`oip_raw`); `inputs` is empty then.
     """
 
@@ -91,6 +92,7 @@ class InferRequest:
     binary_output: bool
     raw: memoryview | None = None
     places: Sequence[tuple[int, Place]] = ()
+    remarks: Mapping[str, bool] | None = None
 
     def binary_flags(self, names: Sequence[str]) -> tuple[bool, ...]:
         """For each output in `names` whether the client wants it as raw bytes."""

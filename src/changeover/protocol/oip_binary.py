@@ -7,7 +7,7 @@ Source: Triton's "Binary Tensor Data Extension" of the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -126,6 +126,14 @@ def encode_response(
     if not any(binary):
         return [header], None
     return [header, *(t.data for t, raw in zip(outputs, binary, strict=True) if raw)], len(header)
+
+
+def with_parameters(
+    chunks: list[Raw], header_length: int | None, parameters: Mapping[str, bool]
+) -> tuple[list[Raw], int | None]:
+    """What `encode_response` gave, with parameters of the answer."""
+    header = b'{"parameters":' + orjson.dumps(dict(parameters)) + b"," + bytes(chunks[0])[1:]
+    return [header, *chunks[1:]], None if header_length is None else len(header)
 
 
 @lru_cache(256)

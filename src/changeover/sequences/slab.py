@@ -188,6 +188,20 @@ class Slab:
             if self._words[slot] and (record := self.record(slot)) is not None:
                 yield record
 
+    def live_keys(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and tag of each live sequence, without its tensors; what is written at this moment may be left out."""
+        for slot in range(self.geometry.slots):
+            word = self._words[slot]
+            if not word or self._heads[slot * _HEAD_WORDS + _USED + 2] >> 8 == word >> 1:
+                continue
+            try:
+                flags = peek(self._view[self._half_at(slot, word & 1) + _LENGTH.size :]).flags
+            except Internal:
+                continue
+            if not flags & Flag.END:
+                key, _, _, _, length, _ = _HEAD.unpack_from(head := self._head(slot))
+                yield key, head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]
+
     def _head(self, slot: int) -> bytes:
         at = self.geometry.heads_at + slot * _HEAD_BYTES
         return bytes(self._view[at : at + _HEAD_BYTES])

@@ -1,0 +1,294 @@
+"""One step of a sequence under way: it does what its course decides, until a loading has taken it or it is refused.
+
+The client's ticket is answered by the pipeline as any other; here it only waits. Without a ticket this is a move: the
+sweeper's, or what is left of a step whose client has gone while its state was on the way.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from changeover.errors import CallerError, ChangeoverError, Internal, Overloaded
+from changeover.gateway.admission import admit
+from changeover.gateway.sequences.course import Action, Course, Verb, Way, Wish
+from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
+from changeover.gateway.sequences.refusals import refusal, run_failure
+from changeover.gateway.sequences.words import ask_of, dead
+from changeover.sequences.saved import Token, unpack
+from changeover.sequences.wire import Status, Told
+from changeover.telemetry.tally import Tally
+
+if TYPE_CHECKING:
+    from changeover.gateway.router import Model, Target
+    from changeover.gateway.sequences.asked import Asked
+    from changeover.gateway.sequences.line import Line
+    from changeover.gateway.sequences.where import Where
+    from changeover.gateway.ticket import Ticket
+    from changeover.tensors import Tensor
+
+SETTLED: Final = 16
+"""Steps after a move until what a sequence's steps take and give is evidence of the version that runs them."""
+
+
+class Counter(Protocol):
+    """Who answers clients: the pipeline."""
+
+    def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
+        """Encode and send."""
+
+    def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
+        """Send an error."""
+
+
+class House(Protocol):
+    """What all steps share: see `Sequences`."""
+
+    desk: Counter
+
+    def where(self, step: Step) -> Where:
+        """Where its sequence may be; raises as `where.where`."""
+
+    def target(self, loading: int) -> Target | None:
+        """A loading that this gateway knows."""
+
+    def over(self, step: Step) -> None:
+        """It is done."""
+
+
+class Request(NamedTuple):
+    """What a step is of: `ticket` and `asked` are None for a move."""
+
+    model: Model
+    line: Line
+    token: Token
+    ticket: Ticket | None = None
+    asked: Asked | None = None
+
+
+class Step:
+    """See the module.
+
+    Attributes:
+        request: what is wanted.
+        over: whether it is done.
+    """
+
+    def __init__(self, house: House, request: Request) -> None:
+        self.request = request
+        self.over = False
+        self._house = house
+        self._ticket = request.ticket
+        self._course: Course
+        self._where: Where
+        self._action: Action
+        self._errand: Errand | None = None
+        self._begun = self._shielded = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing needs to be remembered of the sequence: it has ended, or is nowhere."""
+        if not self._begun or self._course.owner is None:
+            return self._action.verb is Verb.REFUSE if self._begun else False
+        return self.request.asked is not None and self.request.asked.end
+
+    @property
+    def _wish(self) -> Wish:
+        asked = self.request.asked
+        if asked is None:
+            return Wish.MOVE
+        return Wish.BEGIN if asked.start else Wish.STEP
+
+    # -- line.Waits ----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """It is its turn: only now the table in force is asked."""
+        try:
+            self._where = self._house.where(self)
+        except ChangeoverError as error:
+            self._refuse(error)
+            return
+        self._course, self._begun = Course(self._wish, self._where.map), True
+        self._go()
+
+    def _go(self) -> None:
+        """The next errand. Without its client a step does no more than to bring a state where it was going."""
+        action = self._action = self._course.next()
+        abandoned = self._ticket is None and self.request.ticket is not None
+        if action.verb is Verb.REFUSE:
+            self._refuse(refusal(action.reason, self.request.line.tag))
+        elif action.verb is Verb.DONE or (abandoned and action.verb is not Verb.PUT):
+            self._end()
+        else:
+            self._send(action)
+
+    def _send(self, action: Action) -> None:
+        target = self._house.target(action.loading)
+        if target is None:
+            self._hear(Told(Status.UNKNOWN))
+        elif target.batcher.gone:
+            self._ask_the_dead(target)
+        else:
+            try:
+                errand = self._errand = self._make(target, action)
+            except ChangeoverError as error:
+                self._refuse(error)
+                return
+            target.batcher.put(errand)
+
+    def _make(self, target: Target, action: Action) -> Errand:
+        """An errand with a lease.
+
+        Raises:
+            ChangeoverError: the request does not fit the loading.
+        """
+        ticket = self._ticket if action.verb in (Verb.RUN, Verb.PUT) else None
+        if ticket is not None and target is not ticket.target:
+            ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
+        asker = self._ticket.asker if self._ticket is not None else Nobody()
+        errand = Errand(asker, self.request.model, target, self._where.epoch)
+        errand.sent_by(self, ask_of(action, self.request, ticket), ticket.admitted if ticket is not None else NOTHING)
+        if ticket is not None:
+            evidence = ticket.pinned is None and not self._shielded
+            errand.key, errand.tally = ticket.key, target.ledger.current if evidence else None
+            ticket.target, ticket.epoch, ticket.tally = target, errand.epoch, errand.tally
+        return errand
+
+    def _ask_the_dead(self, target: Target) -> None:
+        """A loading that gets no worker any more: what its slab holds stands for what the worker would say."""
+        goal = self._course.goal
+        if target.loading == goal:
+            self._refuse(Internal("no worker can answer; the model's last one failed", reason="worker_lost"))
+            return
+        told = dead(target.slab, self.request.line.key)
+        if self._action.verb is Verb.FORGET:
+            told = Told(Status.UNKNOWN)
+        elif told.status is Status.OK and self._where.map.ways.get(target.loading) is not Way.MOVE:
+            self._refuse(refusal("sequence_lost", self.request.line.tag))
+            return
+        else:
+            self._action = Action(Verb.FETCH, target.loading, goal)
+        self._hear(told)
+
+    # -- errand.Sender -------------------------------------------------------------------------------------
+
+    def returned(self, errand: Errand, outputs: list[Tensor]) -> None:
+        """A loading has answered."""
+        if errand is not self._errand:
+            return
+        failure = run_failure(errand.told) if self._action.verb is not Verb.FETCH else None
+        if failure is not None:
+            self.broke(errand, failure)
+            return
+        self._errand = None
+        if errand.admitted is not NOTHING and errand.told.status in (Status.OK, Status.DUPLICATE):
+            self._answer(errand, outputs)
+        self._hear(errand.told)
+
+    def _hear(self, told: Told) -> None:
+        self._course.heard(self._action, told)
+        self._go()
+
+    def _answer(self, errand: Errand, outputs: list[Tensor]) -> None:
+        """The step is committed: its client hears it, if it is still there."""
+        ticket, told = self._ticket, errand.told
+        if ticket is None or ticket.answered:
+            return
+        if told.status is Status.DUPLICATE:
+            outputs = list(unpack(told.body).answer)
+        if self._course.reset:
+            ticket.asked.remarks = {"sequence_reset": True}
+        if told.since < min(told.steps, SETTLED):
+            ticket.tally = None
+        self._house.desk.answer(ticket, outputs)
+
+    def broke(self, errand: Errand, error: ChangeoverError) -> None:
+        """An errand came to nothing."""
+        if errand is not self._errand:
+            return
+        self._errand = None
+        errand.release()
+        action = self._action
+        if errand.target.batcher.gone:
+            self._ask_the_dead(errand.target)
+        elif action.verb is Verb.FORGET:
+            self._hear(Told(Status.UNKNOWN))
+        elif action.verb is Verb.FETCH or isinstance(error, CallerError | Overloaded):
+            self._refuse(error)
+        elif self._course.failed(action, self._rescue(errand)):
+            self._saved(errand)
+            self._go()
+        else:
+            self._refuse(error)
+
+    def _rescue(self, errand: Errand) -> int | None:
+        """The loading that answers for a candidate, while the client has time."""
+        ticket = self._ticket
+        if ticket is None or ticket.pinned is not None or monotonic() >= ticket.deadline:
+            return None
+        return self._where.rescue if errand.target.loading == self._where.map.goal else None
+
+    def _saved(self, errand: Errand) -> None:
+        """A failure that the client does not see; the judge does."""
+        self._shielded = True
+        self.request.model.budget.spend()
+        if isinstance(errand.tally, Tally):
+            errand.tally.failed(errand.key)
+            errand.tally.shielded += 1
+            errand.target.counter.shielded += 1
+        self._uncount(errand)
+
+    def _uncount(self, errand: Errand) -> None:
+        """It is no evidence any more."""
+        errand.tally = None
+        if self._ticket is not None:
+            self._ticket.tally = None
+
+    def lost(self, errand: Errand, *, in_hand: bool) -> None:
+        """The slab outlives the worker, so the next one gets the errand; but a candidate's step the active version."""
+        if errand is not self._errand or not in_hand or errand.admitted is NOTHING:
+            return
+        rescue = self._rescue(errand)
+        if rescue is not None and self._course.failed(self._action, rescue):
+            errand.answered = True  # the batcher ends its lease
+            self._errand = None
+            self._saved(errand)
+            self._go()
+        elif errand.tally is not None:
+            errand.tally.failed(errand.key)
+            self._uncount(errand)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """The client has gone, or its time is over: what a worker has in hand is not broken off."""
+        self._ticket = None
+        errand = self._errand
+        if not self._begun:
+            self._end()
+        elif errand is not None and not errand.running:
+            errand.target.batcher.withdraw(errand)
+            errand.release()
+            self._errand = None
+            if self._course.carries:
+                self._go()
+            else:
+                self._end()
+
+    def _refuse(self, error: ChangeoverError) -> None:
+        ticket = self._ticket
+        self._end()
+        if ticket is not None and not ticket.answered:
+            self._house.desk.fail(ticket, error)
+
+    def _end(self) -> None:
+        """The next of the line may begin."""
+        if self.over:
+            return
+        self.over = True
+        line = self.request.line
+        if self._begun and self._course.owner is not None:
+            line.owner = self._course.owner
+            line.stays = line.stays if self._course.stays is None else self._course.stays
+        self._house.over(self)
+        line.leave(self)

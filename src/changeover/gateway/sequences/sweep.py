@@ -1,0 +1,119 @@
+"""The sweeper: idle sequences leave loadings that have no traffic any more, and those are held until all have left.
+
+What is in use moves at its next step; this is for the rest, a few at a time and behind the steps that stand in line.
+Each gateway sweeps its share of the keys, and what two of them move at once is moved once (see `course`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Protocol
+
+from changeover.gateway.sequences.where import moves
+
+if TYPE_CHECKING:
+    from changeover.gateway.models import Models
+    from changeover.gateway.router import Model, Target
+    from changeover.gateway.sequences.step import Step
+
+AT_ONCE: Final = 8
+"""Moves of one loading under way."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the loadings."""
+_AGAIN: Final = 5.0
+"""Seconds until a record that did not move is tried again."""
+
+
+class House(Protocol):
+    """Who moves: see `Sequences`."""
+
+    def move(self, model: Model, key: bytes, tag: bytes, source: int) -> Step | None:
+        """Begin to move a record; None when somebody is at it."""
+
+
+class _Sweep:
+    """What is under way for one loading."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.held = False
+        self.moving: list[Step] = []
+        self.tried: dict[bytes, float] = {}
+
+    def stop_holding(self) -> None:
+        """The loading may be forgotten as soon as nothing else needs it."""
+        if self.held:
+            self.held = False
+            self.target.stand_down()
+
+
+class Sweeper:
+    """Looks ten times a second which loadings have live sequences and no traffic."""
+
+    def __init__(self, models: Models, house: House) -> None:
+        self._models = models
+        self._house = house
+        self._sweeps: dict[int, _Sweep] = {}
+        self._next = 0.0
+
+    def hold(self, target: Target) -> None:
+        """No table names it any more. It stays, as if a request were there, while sequences live in it."""
+        if target.sequence is None or target.slab is None or not target.slab.live:
+            return
+        sweep = self._sweeps.setdefault(target.loading, _Sweep(target))
+        if not sweep.held:
+            sweep.held = True
+            target.backing += 1
+
+    def check(self, now: float) -> None:
+        """Look at all loadings; more often while something moves."""
+        if now < self._next and not any(s.moving for s in self._sweeps.values()):
+            return
+        self._next = now + _LOOK
+        for loading in [n for n in self._sweeps if n not in self._models.targets]:
+            del self._sweeps[loading]
+        for model in list(self._models.by_name.values()):
+            if model.stateful and model.table is not None:
+                self._look(model, now)
+
+    def _look(self, model: Model, now: float) -> None:
+        table = model.table
+        if table is None:
+            return
+        for target in [t for t in self._models.targets.values() if t.word == model.word]:
+            sweep = self._sweeps.get(target.loading)
+            if target.loading in table.carrying or target.slab is None or not target.slab.live:
+                if sweep is not None:
+                    del self._sweeps[target.loading]
+                    sweep.stop_holding()
+                continue
+            self._sweep(model, sweep or self._sweeps.setdefault(target.loading, _Sweep(target)), now)
+
+    def _sweep(self, model: Model, sweep: _Sweep, now: float) -> None:
+        """Begin some moves; a dead loading is done when each of its records was tried."""
+        target = sweep.target
+        sweep.moving = [step for step in sweep.moving if not step.over]
+        if not moves(model, target):
+            if target.batcher.gone:
+                sweep.stop_holding()  # what is there is lost, and a step that asks for it hears so
+            return
+        left = False
+        for key, tag in self._mine(target):
+            if len(sweep.moving) >= AT_ONCE:
+                return
+            if sweep.tried.get(key, -_AGAIN) + _AGAIN > now:
+                continue
+            left = True
+            step = self._house.move(model, key, tag, target.loading)
+            if step is not None:
+                sweep.tried[key] = now
+                sweep.moving.append(step)
+        if target.batcher.gone and not left and not sweep.moving:
+            sweep.stop_holding()
+
+    def _mine(self, target: Target) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and tags of this gateway's share of what lives in a slab."""
+        index, gateways = self._models.place
+        for key, tag in target.slab.live_keys() if target.slab is not None else ():
+            if int.from_bytes(key[:4]) % gateways == index:
+                yield key, tag

@@ -1,0 +1,85 @@
+"""Where a sequence's record may be and where it belongs, as the table in force and the loadings still held say. Pure.
+
+The goal is the bucket of the sequence's key, so all gateways agree under one epoch and a ramp moves a sequence once.
+What becomes of a record elsewhere is the newer version's `on_changeover`, on the way there and on the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from changeover.errors import NotFound
+from changeover.gateway.sequences.course import Map, Way
+from changeover.gateway.strata import bucket_of
+
+if TYPE_CHECKING:
+    from changeover.gateway.router import Model, Table, Target
+    from changeover.gateway.sequences.line import Line
+
+_WAYS = {"drain": Way.STAY, "reset": Way.RESET}
+
+
+class Where(NamedTuple):
+    """The map, and beside it the epoch that drew it and who rescues a step that the goal fails."""
+
+    map: Map
+    epoch: int
+    rescue: int | None
+
+
+def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, *, begins: bool) -> Where:
+    """Look at the table in force.
+
+    Args:
+        model: whose sequence it is.
+        held: loadings of this model that no table names, and that have live sequences still.
+        line: of the sequence.
+        pinned: the version or label that the client named: there a sequence begins, and it is not moved.
+        begins: whether it begins.
+
+    Raises:
+        ModelNotReady: no table is in force.
+        NotFound: the model is unloaded, or the version that the client named is not served.
+    """
+    table = model.refresh()
+    stateful = {t.loading: t for t in (*table.targets.values(), *held) if t.sequence is not None}
+    binding = frozenset(table.carrying) & stateful.keys()
+    goal = _named(model, table, pinned) if pinned is not None and begins else _bucket(model, table, line)
+    if goal.loading not in stateful:
+        goal = next(t for t in stateful.values() if t.loading in table.targets)
+    ways = {n: _way(t, goal) for n, t in stateful.items() if t is not goal}
+    owner = line.owner if line.owner in stateful else None
+    kept = (pinned is not None and owner in table.targets) or (line.stays and owner in binding)
+    if owner is not None and owner in ways and kept:
+        ways[owner] = Way.STAY
+    rescue = table.active.loading if goal is table.shielded and table.active.loading in stateful else None
+    return Where(Map(goal.loading, tuple(stateful), ways, binding, owner), table.epoch, rescue)
+
+
+def _bucket(model: Model, table: Table, line: Line) -> Target:
+    """The candidate gets nothing while the budget of replays is empty, as with any request."""
+    target = table.only or table.at(bucket_of(line.key))
+    if target is table.shielded and model.budget.empty:
+        return table.active
+    return target
+
+
+def _named(model: Model, table: Table, version: str) -> Target:
+    target = table.by_version.get(version)
+    if target is None:
+        raise NotFound(f"model {model.name!r} has no version {version!r} that serves", reason="version_not_found")
+    return target
+
+
+def _way(here: Target, goal: Target) -> Way:
+    newer = max(here, goal, key=lambda t: t.loading)
+    return _WAYS.get(newer.sequence.on_changeover, Way.MOVE) if newer.sequence is not None else Way.STAY
+
+
+def moves(model: Model, target: Target) -> bool:
+    """Whether what lies in a loading that has no traffic goes elsewhere by itself."""
+    table = model.table
+    if table is None or not table.targets or target is table.active or table.active.sequence is None:
+        return False
+    return _way(target, table.active) is Way.MOVE

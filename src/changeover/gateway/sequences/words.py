@@ -1,0 +1,77 @@
+"""What loadings are told of a sequence, and what one without a worker says: its slab outlives all its workers. Pure."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from changeover.errors import Internal
+from changeover.gateway.sequences import course
+from changeover.sequences.saved import NO_DIGEST, Flag, peek, unpack
+from changeover.sequences.slab import Mark, Slab
+from changeover.sequences.wire import Ask, Status, Told, Verb, request_digest
+
+if TYPE_CHECKING:
+    from changeover.gateway.sequences.course import Action, Carried
+    from changeover.gateway.sequences.step import Request
+    from changeover.gateway.ticket import Ticket
+
+_TOMBSTONES: Final = {Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
+
+
+log = logging.getLogger("changeover.gateway")
+
+
+def slab_of(fd: int, loading: int) -> Slab | None:
+    """The slab of a loading, to be read; None where the memory makes no sense, which is told."""
+    try:
+        return Slab(fd)
+    except (Internal, OSError, ValueError) as error:
+        log.error("the state slab of loading %d cannot be read: %s", loading, error)  # noqa: TRY400
+        return None
+
+
+def ask_of(action: Action, request: Request, ticket: Ticket | None) -> Ask:
+    """What the worker is told; `ticket`: the client's, where a step of it is run."""
+    line, token, carried = request.line, request.token, action.carried
+    if action.verb is course.Verb.FORGET:
+        return Ask(Verb.FORGET, token, line.key, line.tag)
+    if action.verb is course.Verb.FETCH:
+        return Ask(Verb.RELEASE, token, line.key, line.tag, to=action.to)
+    flags, digest, generation, body = Flag(0), NO_DIGEST, 0, b""
+    if carried is not None:
+        generation, body = carried.generation, released(carried)
+        flags = Flag.STAYS if carried.stays else Flag(0)
+    if ticket is None:
+        return Ask(Verb.IMPORT, token, line.key, line.tag, flags, digest, generation, 0, body)
+    if action.start:
+        flags |= Flag.START
+    if request.asked is not None and request.asked.end:
+        flags |= Flag.END
+    digest = request_digest(ticket.asked.id)
+    return Ask(Verb.STEP, token, line.key, line.tag, flags, digest, generation, 0, body)
+
+
+def dead(memory: Slab | None, key: bytes) -> Told:
+    """As the answer to RELEASE. Each gateway reads the same, so two of them may carry it on at once."""
+    try:
+        record = memory.find(key) if memory is not None else None
+    except Internal:
+        record = None  # a worker runs other people's files: what makes no sense is nothing
+    if record is None:
+        return Told(Status.UNKNOWN)
+    summary = record.summary
+    generation = summary.generation + 1
+    if record.mark is Mark.LIVE:
+        return Told(Status.OK, generation, summary.since, summary.steps, 0, record.data)
+    if record.mark is Mark.RELEASED:
+        return Told(Status.MOVED, generation, summary.since, summary.steps, record.moved_to, record.data)
+    return Told(_TOMBSTONES[record.mark], summary.generation)
+
+
+def released(carried: Carried) -> bytes:
+    """The state with the generation that it has where it goes."""
+    if peek(carried.body).generation == carried.generation:
+        return carried.body
+    return replace(unpack(carried.body), generation=carried.generation).pack()

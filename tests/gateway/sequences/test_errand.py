@@ -1,0 +1,57 @@
+"""Errands: tickets about sequences for batchers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from changeover.errors import ModelRunFailed
+from changeover.gateway.admission import Admitted
+from changeover.gateway.batcher import Batcher
+from changeover.gateway.router import Target
+from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
+from changeover.sequences.saved import Token
+from changeover.sequences.wire import Ask, Verb
+from changeover.transport.channel import Message
+from tests.gateway.sequences.stateful import stateful
+
+
+class Sender:
+    """Writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def returned(self, errand: Errand, outputs: list[Any]) -> None:
+        """Answered."""
+        self.heard.append(("returned", outputs))
+
+    def broke(self, errand: Errand, error: Exception) -> None:
+        """Failed."""
+        self.heard.append(("broke", error))
+
+    def lost(self, errand: Errand, *, in_hand: bool) -> None:
+        """The worker died."""
+        self.heard.append(("lost", in_hand))
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_what_comes_of_an_errand_goes_to_its_sender(runs: bool) -> None:
+    """It holds a lease until it is released, and only what runs is counted."""
+    entry = stateful(1, "1")
+    target = Target(entry, 1, Batcher(entry, None, None, None))  # type: ignore[arg-type]
+    sender, asker = Sender(), Nobody()
+    errand = Errand(asker, None, target, 1)  # type: ignore[arg-type]
+    admitted = Admitted([b""], ((1, 4),), 1, ((4,),)) if runs else NOTHING
+    errand.sent_by(sender, Ask(Verb.STEP, Token(), b"", b""), admitted)
+    assert (errand.kind, target.leases) == (Message.STEP if runs else Message.RECORDS, 1)
+    assert errand.guard is not None
+    assert errand.guard.copies is not runs
+    error = ModelRunFailed("x")
+    assert errand.guard.answers(errand, [])
+    assert errand.guard.fails(errand, error)
+    errand.guard.lost(errand, in_hand=True)
+    assert sender.heard == [("returned", []), ("broke", error), ("lost", True)]
+    errand.release()
+    assert target.leases == 0

@@ -1,0 +1,91 @@
+"""One step under way: what counts as evidence, what a client's retry gets, and what is left when it goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from changeover.gateway.sequences.step import SETTLED
+from changeover.sequences.wire import Verb
+from tests.gateway.sequences.stateful import StatefulWorker, stateful, step
+from tests.gateway.sequences.test_sequences import house
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_step_is_evidence_only_when_its_arm_has_written_the_state() -> None:
+    """After a move the first steps are none; one of a sequence that began there is from the first on."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        home.serve(2, old, new, weight=10_000, candidate=2)
+        tally = home.stage.models.targets[2].ledger.current
+        assert tally is not None
+        for _ in range(SETTLED - 1):
+            await home.ask(step(7, 1))
+        assert tally.requests == 0
+        for _ in range(2):
+            await home.ask(step(7, 1))
+        assert tally.requests == 2
+        await home.ask(step(8, 1, start=True))
+        assert tally.requests == 3
+
+
+async def test_a_step_goes_out_with_one_token_and_its_requests_id() -> None:
+    """However often it is sent: the worker tells by it that it knows the step."""
+    async with house() as home:
+        home.serve(1, stateful(1, "1"))
+        home.tasks[0].cancel()
+        worker = home.workers[1]
+        request = home.stage.ask(step(7, 1, start=True, id="first"))
+        header, parts = await worker.worker.take()
+        (sent,) = worker.read(header, parts[-1])
+        worker.worker.sock.close()
+        await home.stage.until(lambda: len(home.stage.told) > 2, "the gateway asks for the next worker")
+        worker = StatefulWorker(home.stage.connect(1), 1, worker)
+        header, parts = await worker.worker.take()
+        (again,) = worker.read(header, parts[-1])
+        assert (again.token, again.digest, again.key) == (sent.token, sent.digest, sent.key)
+        worker.give(header, [worker.one(again, 1)])
+        await home.stage.answered(request)
+        assert request.values[0] == 1
+
+
+async def test_a_state_in_hand_arrives_although_its_client_has_gone() -> None:
+    """The step is not run, and the next one finds the sequence where it was going."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        home.serve(2, new, old)
+        home.tasks[0].cancel()
+        request = home.stage.ask(step(7, 2))
+        header, parts = await home.workers[1].worker.take()
+        (ask,) = home.workers[1].read(header, parts[-1])
+        assert (ask.verb, request.abandoned is not None) == (Verb.RELEASE, True)
+        if request.abandoned is not None:
+            request.abandoned()
+        home.workers[1].give(header, [home.workers[1].one(ask, 0)])
+        await home.stage.until(lambda: Verb.IMPORT in home.workers[2].asked, "the state arrives")
+        assert await home.ask(step(7, 4)) == 5
+        assert home.stage.models.targets[1].held == 0
+
+
+async def test_a_candidate_that_dies_with_a_step_in_hand_is_rescued() -> None:
+    """Its next worker hands out the state of before, and the active version answers."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        home.serve(2, old, new, weight=10_000, candidate=2, shield=True)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        dying = home.workers[2]
+        home.tasks[1].cancel()
+        request = home.stage.ask(step(7, 2))
+        await dying.worker.take()
+        dying.worker.sock.close()
+        opened = len(home.stage.told)
+        await home.stage.until(lambda: len(home.stage.told) > opened, "the gateway asks for the next worker")
+        home.start(2, StatefulWorker(home.stage.connect(2), 2, dying))
+        await home.stage.answered(request)
+        assert (request.values[0], request.json()["model_version"]) == (3, "1")
+        assert home.workers[2].asked == [Verb.RELEASE]

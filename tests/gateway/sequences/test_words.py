@@ -1,0 +1,78 @@
+"""What loadings are told, and what a dead one's slab says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from changeover.gateway.sequences import course
+from changeover.gateway.sequences.asked import Asked
+from changeover.gateway.sequences.course import Action, Carried
+from changeover.gateway.sequences.line import Line
+from changeover.gateway.sequences.step import Request
+from changeover.gateway.sequences.words import ask_of, dead, released, slab_of
+from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
+from changeover.sequences.slab import Geometry, Mark, Slab
+from changeover.sequences.wire import Status, Verb
+from changeover.transport.page import sealed_memfd
+from tests.gateway.sequences.loadings import state, total_of
+
+KEY = bytes(range(16))
+SAVED = Saved(Token(1, 2), NO_DIGEST, Flag(0), 10, 3, 3, state(6))
+GEOMETRY = Geometry(4, 512)
+REQUEST = Request(None, Line(KEY, b"\x017"), Token(5, 6), None, Asked(7, True, True))  # type: ignore[arg-type]
+
+
+def slab() -> Slab:
+    """A slab with one sequence in its second slot."""
+    fd = sealed_memfd("slab", GEOMETRY.total)
+    made = Slab(fd, GEOMETRY)
+    os.close(fd)
+    made.claim(1, KEY, b"\x017")
+    made.commit(1, SAVED.pack(), 1)
+    return made
+
+
+def test_a_live_record_stands_for_what_release_would_say() -> None:
+    """With the next generation, so that what is carried is younger than what lies there."""
+    told = dead(slab(), KEY)
+    assert (told.status, told.generation, total_of(unpack(told.body))) == (Status.OK, 11, 6)
+
+
+@pytest.mark.parametrize(
+    ("mark", "status"), [(Mark.RELEASED, Status.MOVED), (Mark.ENDED, Status.ENDED), (Mark.EXPIRED, Status.EXPIRED)]
+)
+def test_a_tombstone_says_what_it_is(mark: Mark, status: Status) -> None:
+    """A released one also where it went."""
+    memory = slab()
+    memory.mark(1, mark, 9)
+    told = dead(memory, KEY)
+    assert (told.status, told.moved_to) == (status, 9 if mark is Mark.RELEASED else 0)
+
+
+def test_what_is_not_there_is_unknown() -> None:
+    """Also without any slab, and where the memory is none."""
+    assert dead(slab(), bytes(16)).status is Status.UNKNOWN
+    assert dead(None, KEY).status is Status.UNKNOWN
+    fd = sealed_memfd("slab", GEOMETRY.total)
+    assert slab_of(fd, 1) is None
+    os.close(fd)
+
+
+def test_a_state_travels_with_the_generation_it_gets() -> None:
+    """One that is as it was handed out is not packed anew."""
+    body = SAVED.pack()
+    assert released(Carried(body, 1, 2, 10)) is body
+    assert unpack(released(Carried(body, 1, 2, 11))) == replace(SAVED, generation=11)
+
+
+def test_each_action_has_its_verb() -> None:
+    """Without a client's ticket nothing is run, whatever is carried."""
+    carried = Carried(SAVED.pack(), 1, 2, 10, stays=True)
+    put = ask_of(Action(course.Verb.PUT, 2, carried=carried), REQUEST, None)
+    assert (put.verb, put.flags, put.generation) == (Verb.IMPORT, Flag.STAYS, 10)
+    fetch = ask_of(Action(course.Verb.FETCH, 1, 2), REQUEST, None)
+    assert (fetch.verb, fetch.to, fetch.body) == (Verb.RELEASE, 2, b"")
+    assert ask_of(Action(course.Verb.FORGET, 1), REQUEST, None).verb is Verb.FORGET
