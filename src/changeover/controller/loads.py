@@ -19,12 +19,14 @@ from changeover.controller.overrides import NOTHING, Overrides
 from changeover.controller.steering import merged
 from changeover.errors import ChangeoverError, Conflict, InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, seal, settle
+from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import MODEL_FILE, is_model_name, scan, version_folder
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer, plan_for
+from changeover.rollout.plan import Plan
 from changeover.rollout.unloading import unload
 from changeover.settings import Settings
 
@@ -124,7 +126,7 @@ class Loads:
         async with self._arriving():
             version, artifact = await self._sealed(model, overrides)
             plan = merged(plan_for(artifact, model, self._settings), overrides.plan)
-            offer = Offer(version, artifact, plan, "load")
+            offer = Offer(version, await asyncio.to_thread(self._adapted, model, version, artifact, plan), plan, "load")
             driver = self._drivers.made(model)
             await driver.taken_over.wait()
             current, active = driver.current, driver.active
@@ -147,6 +149,13 @@ class Loads:
             artifact, source = await self._from_folder(model, version), "repository"
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, source)
         return version, artifact
+
+    def _adapted(self, model: str, version: int, artifact: Artifact, plan: Plan) -> Artifact:
+        """The version as the plan wants it, which is then known under its number."""
+        made = adapted(artifact, plan.interface, self._store)
+        if made.digest != artifact.digest:
+            self._journal.versions.add(model, version, made.digest, "load")
+        return made
 
     async def _from_folder(self, model: str, version: int) -> Artifact:
         folder = version_folder(self._folder or Path(), model, version)

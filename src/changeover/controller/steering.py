@@ -15,6 +15,7 @@ from changeover.controller.bodies import Explanation, RolloutBody, RolloutStatus
 from changeover.controller.explanation import explained
 from changeover.errors import Conflict, InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, seal, settle
+from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.records.certificate import VersionRef
@@ -141,7 +142,8 @@ class Steering:
         known = self._journal.versions.of(model)
         artifact = self._sealed(known, number, digest) or self._seal_found(model, number, digest)
         if artifact is not None:
-            return Offer(number, artifact, merged(plan_for(artifact, model, self._settings), fields), "operator")
+            plan = merged(plan_for(artifact, model, self._settings), fields)
+            return Offer(number, self._adapted(model, number, artifact, plan), plan, "operator")
         if not known:
             self._known(model)  # the sentence for a model that nobody knows
         there = frozenset(artifacts.digests(self._store))
@@ -159,6 +161,13 @@ class Steering:
         if not found:
             return None
         return artifacts.open_artifact(self._store, max(found, key=lambda r: r.created).digest)
+
+    def _adapted(self, model: str, number: int, artifact: Artifact, plan: Plan) -> Artifact:
+        """The version as the plan wants it, which is then known under its number."""
+        made = adapted(artifact, plan.interface, self._store)
+        if made.digest != artifact.digest:
+            self._journal.versions.add(model, number, made.digest, "operator")
+        return made
 
     def _seal_found(self, model: str, number: int, digest: str) -> Artifact | None:
         """What lies in the repository under a number, sealed now: it was removed, or is not taken yet."""

@@ -69,6 +69,15 @@ def seal_parts(parts: Mapping[str, bytes], store: Path, limits: SealLimits = DEF
         return sealing.finish()
 
 
+def seal_files(files: Mapping[str, Path], store: Path, limits: SealLimits = DEFAULT_LIMITS) -> Artifact:
+    """Seal files that nobody else can change, by the names they are to have. Raises as `seal_folder`."""
+    with _sealing(store, limits) as sealing:
+        for name, path in files.items():
+            with path.open("rb") as source:
+                sealing.add(name, source)
+        return sealing.finish()
+
+
 def seal_tar(source: IO[bytes], store: Path, limits: SealLimits = DEFAULT_LIMITS) -> Artifact:
     """Seal the members of a tar stream, plain or compressed. Raises as `seal_folder` and `tarball.members`."""
     with _sealing(store, limits) as sealing:

@@ -17,6 +17,7 @@ import msgspec
 import yaml
 
 from changeover.errors import InvalidPlan
+from changeover.interface.steps import Step
 from changeover.rollout.plan_gates import GatesPlan
 from changeover.rollout.plan_quantities import quantified
 from changeover.rollout.plan_rollout import RolloutPlan
@@ -26,7 +27,7 @@ from changeover.rollout.yaml_text import line_of, read_yaml
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
 """An execution provider of ONNX Runtime; whether it is installed shows when a worker loads."""
 
-_LATER: Final = ("sequence", "interface")
+_LATER: Final = ("sequence",)
 _UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(.*)`")
 
 
@@ -79,6 +80,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gates: what it must pass before.
         private: requests of this model are never kept, so no recent traffic is compared.
         labels: names of label files by output, beside the version or the model.
+        interface: steps from the model's own inputs and outputs to those that clients use.
     """
 
     rollout: RolloutPlan = RolloutPlan()
@@ -86,6 +88,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gates: GatesPlan = GatesPlan()
     private: bool = False
     labels: dict[str, str] = {}
+    interface: tuple[Step, ...] = ()
 
     def to_json(self) -> bytes:
         """The plan with all defaults filled in, durations in seconds and sizes in bytes; `plan_of` reads it."""

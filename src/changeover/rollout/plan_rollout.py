@@ -109,6 +109,8 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         supersede: a newer version takes the place of a rollout that is under way; else it waits for its end.
         limits: what takes the candidate back.
         shield: a failed answer of the candidate is replaced by the active version's.
+        new_signature: clients change with this version, so its inputs and outputs may be others than the active
+            version's; for strategy `instant` only, since no client can talk to both.
     """
 
     strategy: Strategy = Strategy.CANARY
@@ -124,6 +126,11 @@ class RolloutPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supersede: bool = False
     limits: LimitsPlan = LimitsPlan()
     shield: bool = True
+    new_signature: bool = False
+
+    def __post_init__(self) -> None:
+        if self.new_signature and self.strategy is not Strategy.INSTANT:
+            raise ValueError("new_signature needs strategy instant: no client can talk to both versions")
 
     @property
     def ladder(self) -> tuple[PlanStep, ...]:

@@ -42,7 +42,7 @@ def spec_for(
     golden = [candidate.artifact.folder / GOLDEN] + ([model / GOLDEN] if model is not None else [])
     plan, reference = candidate.plan, None
     private = plan.private or (active is not None and active[0].plan.private)
-    if active is not None and active[0].entry is not None:
+    if active is not None and active[0].entry is not None and not plan.rollout.new_signature:
         held = fleet.memory(active[0].number) or 0
         reference = Reference(active[1], active[0].entry.signature, held)
     compares = reference is not None and plan.gates.accuracy.enabled and not any(map(Path.is_dir, golden))
