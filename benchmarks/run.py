@@ -24,6 +24,7 @@ FULL = (
     ("rehearse.py", "20"),
     ("aa_rollouts.py", "20"),
     ("many_models.py", "1", "10", "25", "50"),
+    ("adapters.py", "20"),
     ("clients.py",),
 )
 QUICK = (
@@ -41,6 +42,7 @@ QUICK = (
     ("rehearse.py", "1"),
     ("aa_rollouts.py", "2"),
     ("many_models.py", "1", "10"),
+    ("adapters.py", "3"),
     ("clients.py",),
 )
 

@@ -1,4 +1,4 @@
-"""`changeover model …`: the models of a server."""
+"""`changeover model …`: the models of a server, and model files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from rich.console import Group, RenderableType
 
+from changeover.cli import model_diff
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, Control, ModelName, Output, speaks_to
@@ -15,7 +16,8 @@ from changeover.cli.status import versions_table
 
 Document = dict[str, Any]
 
-app = typer.Typer(help="The models of a server.", no_args_is_help=True)
+app = typer.Typer(help="The models of a server, and model files.", no_args_is_help=True)
+app.command()(model_diff.diff)
 
 
 @app.command("list")

@@ -56,7 +56,10 @@ def adapt(model: ModelProto, steps: Sequence[Step]) -> None:
     before, behind = [*pens[0].nodes(), *pens[1].nodes()], pens[2].nodes()
     inferred = _checked(model, (inputs, outputs), sides, [*before, *behind])
     renamed = _new_names(sides, taken, prefix)
-    change = lambda name: renamed.get(name, name)  # noqa: E731
+
+    def change(name: str) -> str:
+        return renamed.get(name, name)
+
     _rename(graph, change)
     for node in (*before, *behind):
         _rename_node(node, change)

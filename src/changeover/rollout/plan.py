@@ -143,7 +143,7 @@ def _refuse_later(value: object) -> None:
 
 def _invalid(message: str, name: str, node: yaml.Node | None) -> InvalidPlan:
     what, _, place = message.partition(" - at `")
-    path = place.rstrip("`") or "$"
+    path = place.rstrip("`").replace("[...]", "") or "$"  # a key that may be anything
     unknown = _UNKNOWN_FIELD.match(what)
     if unknown:
         line = line_of(node, path, unknown[1])
