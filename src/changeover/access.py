@@ -7,9 +7,10 @@ A token file has one token a line, `SCOPE[,SCOPE] TOKEN [NAME]`; empty lines and
 admin        u0c7Hh3S5mX2bYvQ1rK8  deploy
 infer        Zq4tW9eF7nB6dLs2pR5x  shop
 infer,admin  Jk1vC3xM8aT5yNg7wE0o
+read         Pw6rT2yU9iO4aS7dF1gH  wall-display
 ```
 
-Scopes do not include each other. Tokens are kept as SHA-256 digests only, and no sentence of this file ever repeats
+Scopes do not include each other, but that who may `admin` may also `read`. Tokens are kept as SHA-256 digests only, and no sentence of this file ever repeats
 a word of the token file. Standard library only.
 """
 
@@ -45,6 +46,8 @@ class Scope(StrEnum):
 
     OPEN = "open"
     """Of routes only: anybody may ask (health)."""
+    READ = "read"
+    """Looking at the control port."""
     INFER = "infer"
     ADMIN = "admin"
 
@@ -122,14 +125,20 @@ class Guard:
             Unauthenticated: nobody known asks, and the route is not open.
             Forbidden: the token is known and lacks the scope.
         """
-        if scope is Scope.OPEN or (certified and scope in self._certified):
+        if scope is Scope.OPEN or (certified and scope in _with_reading(self._certified)):
             return None
         token = self._known(authorization)
-        if token is not None and scope in token.scopes:
+        if token is not None and scope in _with_reading(token.scopes):
             return token.name
         if token is not None:
             raise Forbidden(f"the token {token.name!r} has the scope {_listed(token.scopes)}; this needs {scope}")
         raise Unauthenticated(self._what_to_send(scope, authorization))
+
+    def scopes(self, authorization: bytes | None, certified: bool) -> frozenset[Scope]:
+        """What a caller may do; nothing for one who is not known."""
+        token = self._known(authorization)
+        by_token = frozenset[Scope]() if token is None else _with_reading(token.scopes)
+        return by_token | _with_reading(self._certified) if certified else by_token
 
     def _known(self, authorization: bytes | None) -> Token | None:
         if self._file is None or authorization is None or authorization[:7].lower() != _SCHEME:
@@ -154,6 +163,11 @@ def guard_of(token_file: str | None, tls_client_ca: str | None) -> Guard | None:
         return None
     scopes = {Scope.INFER} if token_file is not None else {Scope.INFER, Scope.ADMIN}
     return Guard(token_file, frozenset(scopes))
+
+
+def _with_reading(scopes: frozenset[Scope]) -> frozenset[Scope]:
+    """Who may command may look."""
+    return scopes | {Scope.READ} if Scope.ADMIN in scopes else scopes
 
 
 class _TokenFile:
@@ -232,8 +246,8 @@ def _entries(text: str, source: str) -> Iterator[Entry]:
 def _problem(words: list[str]) -> str:
     """What is wrong with a line, or an empty text."""
     scopes = words[0].split(",")
-    if not {*scopes} <= {Scope.INFER, Scope.ADMIN} or len({*scopes}) < len(scopes):
-        return "the first word must be infer, admin or infer,admin"
+    if not {*scopes} <= {Scope.INFER, Scope.READ, Scope.ADMIN} or len({*scopes}) < len(scopes):
+        return "the first word must be infer, read or admin, or several with commas between"
     if len(words) not in (2, 3):
         return "two words are needed, or three with a name"
     if not LEAST_TOKEN <= len(words[1]) <= _MOST_TOKEN:

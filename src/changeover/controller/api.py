@@ -18,6 +18,7 @@ from changeover.controller.api_rollouts import RolloutApi
 from changeover.controller.asked import asked
 from changeover.controller.bodies import PushedBody
 from changeover.controller.callers import checked
+from changeover.controller.dashboard import rows as dashboard
 from changeover.controller.endpoint import Endpoint, answer
 from changeover.controller.events import stream
 from changeover.controller.service import Service
@@ -51,7 +52,7 @@ _STATUS = (
 
 def endpoints(service: Service) -> list[Endpoint]:
     """The table of the control port."""
-    api, admin = _Api(service), Scope.ADMIN
+    api, admin, read = _Api(service), Scope.ADMIN, Scope.READ
     push = Endpoint(
         "POST",
         "/v1/models/{model}/versions",
@@ -66,14 +67,14 @@ def endpoints(service: Service) -> list[Endpoint]:
     )
     model = together(openapi.MODEL, openapi.JOURNAL)
     table = [
-        Endpoint("GET", "/v1/models", admin, api.models, "All models with their versions.", errors=openapi.JOURNAL),
-        Endpoint("GET", "/v1/models/{model}", admin, api.model, "One model with its versions.", errors=model),
+        Endpoint("GET", "/v1/models", read, api.models, "All models with their versions.", errors=openapi.JOURNAL),
+        Endpoint("GET", "/v1/models/{model}", read, api.model, "One model with its versions.", errors=model),
         push,
         *RolloutApi(service).endpoints(),
         Endpoint(
             "GET",
             "/v1/rollouts/{rollout}/certificate",
-            admin,
+            read,
             api.certificate,
             "What was measured while it went on.",
             gives=Certificate,
@@ -91,6 +92,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             content=openapi.STREAM,
         ),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
+        *dashboard.endpoints(),
     ]
     return [*table, *_descriptions(table)]
 

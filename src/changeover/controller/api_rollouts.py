@@ -39,7 +39,7 @@ class RolloutApi:
 
     def endpoints(self) -> list[Endpoint]:
         """The rows, all for operators."""
-        row, admin, journal = Endpoint, Scope.ADMIN, openapi.JOURNAL
+        row, admin, read, journal = Endpoint, Scope.ADMIN, Scope.READ, openapi.JOURNAL
         steering = together(openapi.STEERING, journal)
         weighing = together(steering, openapi.BODY, {400: ("invalid_weight",)})
         of_model, of_rollout = together(openapi.MODEL, openapi.ROLLOUT, journal), together(openapi.ROLLOUT, journal)
@@ -49,17 +49,17 @@ class RolloutApi:
         latest = "The model's present or latest rollout."
         start = "Start a rollout to a version that is known; it waits for one that is under way."
         return [
-            row("GET", model, admin, self.rollout, latest, RolloutStatus, errors=of_model),
+            row("GET", model, read, self.rollout, latest, RolloutStatus, errors=of_model),
             row("POST", model, admin, self.start, start, RolloutStatus, StartBody, 202, errors=started),
             *(
                 row("POST", f"{model}/{verb}", admin, self._verb(verb), told, RolloutStatus, errors=steering)
                 for verb, told in _VERBS.items()
             ),
             row("POST", f"{model}/weight", admin, self.weight, share, RolloutStatus, ShareBody, errors=weighing),
-            row("GET", f"{model}s", admin, self.rollouts, "The newest 100, newest first.", RolloutList, errors=listed),
-            row("GET", one, admin, self.rollout_by_id, "One rollout.", RolloutStatus, errors=of_rollout),
-            row("GET", f"{one}/explain", admin, self.explain, why, Explanation, errors=of_rollout),
-            row("GET", "/v1/schema", admin, self.schema, "JSON Schema of a plan (model.yaml)."),
+            row("GET", f"{model}s", read, self.rollouts, "The newest 100, newest first.", RolloutList, errors=listed),
+            row("GET", one, read, self.rollout_by_id, "One rollout.", RolloutStatus, errors=of_rollout),
+            row("GET", f"{one}/explain", read, self.explain, why, Explanation, errors=of_rollout),
+            row("GET", "/v1/schema", read, self.schema, "JSON Schema of a plan (model.yaml)."),
         ]
 
     def _verb(self, verb: str) -> Handler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from changeover.access import Guard
+from changeover.access import Guard, Scope
 from changeover.controller.endpoint import Endpoint, Handler
 from changeover.loopback import check_local
 
@@ -26,6 +26,14 @@ def checked(endpoint: Endpoint, guard: Guard | None, certified: bool) -> Handler
             authorization = request.headers.get("authorization")
             sent = None if authorization is None else authorization.encode("latin-1")
             request.state.caller = guard.check(endpoint.scope, sent, certified)
+            request.state.scopes = guard.scopes(sent, certified)
         return await endpoint.answer(request)
 
     return answer
+
+
+def rights(request: Request) -> dict[str, object]:
+    """What its caller may do; `guarded`: there is a guard at all."""
+    scopes = getattr(request.state, "scopes", None)
+    allowed = [Scope.READ, Scope.ADMIN] if scopes is None else sorted(scopes)
+    return {"guarded": scopes is not None, "scopes": [str(scope) for scope in allowed]}

@@ -31,7 +31,7 @@ another method; what is no HTTP gets a 400 without a body of ours.
 
 `HEAD` is answered wherever `GET` is."""
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-_PATH: Final = {"model": "Name of the model.", "rollout": "Such as `r-000003`."}
+_PATH: Final = {"model": "Name of the model.", "rollout": "Such as `r-000003`.", "file": "Its name."}
 _FILE: Final = {"type": "string", "format": "binary"}
 _UPLOAD: Final[Content] = {
     BINARY: {**_FILE, "description": "The ONNX file."},
