@@ -155,6 +155,18 @@ def test_scopes_do_not_include_each_other(guard: Guard) -> None:
     guard.check(Scope.OPEN, None, False)
 
 
+def test_who_may_command_may_look(guard: Guard) -> None:
+    """The scope read is in admin, not in infer, and is no admin's."""
+    guard.check(Scope.READ, bearer(ADMIN), False)
+    with pytest.raises(Forbidden, match="'shop' has the scope infer; this needs read"):
+        guard.check(Scope.READ, bearer(INFER), False)
+    assert guard.scopes(bearer(ADMIN), False) == {Scope.READ, Scope.ADMIN}
+    assert guard.scopes(bearer(INFER), False) == {Scope.INFER}
+    assert guard.scopes(None, False) == guard.scopes(b"Basic x", False) == frozenset()
+    (read,) = parse_tokens(f"read {INFER}", "f")
+    assert read.scopes == {Scope.READ}
+
+
 def test_certificates_alone_give_all_and_beside_tokens_inference(guard: Guard) -> None:
     """With a token file an operator shows a token as well."""
     alone = guard_of(None, "ca.pem")

@@ -24,6 +24,7 @@ from tests import onnx_models
 NO_SERVICE = cast(Service, None)
 TABLE = endpoints(NO_SERVICE)
 DESCRIPTION = {"/openapi.json", "/docs"}
+DASHBOARD = {"/ui", "/ui/{file}", "/ui/vendor/{file}", "/v1/access"}
 SCALE = onnx_models.scale(2).SerializeToString()
 
 
@@ -157,23 +158,25 @@ def test_the_same_bytes_under_a_new_number_share_their_artifact(shared_server: S
 
 
 def test_every_route_is_a_row_of_the_table() -> None:
-    """Nothing else is routed, and only health and the description are open."""
+    """Nothing else is routed; only health, the description and the dashboard's files are open; looking is no admin's."""
     app = make_app(NO_SERVICE)
     routes = {(r.path, method) for r in app.routes if isinstance(r, Route) for method in r.methods or ()}
     assert len(app.routes) == len(TABLE)
     assert routes - {(e.path, "HEAD") for e in TABLE} == {(e.path, e.method) for e in TABLE}
-    assert {e.path for e in TABLE if e.scope is not Scope.ADMIN} == {"/v1/health", *DESCRIPTION}
+    assert {e.path for e in TABLE if e.scope is Scope.OPEN} == {"/v1/health", *DESCRIPTION, *DASHBOARD}
+    assert {e.method for e in TABLE if e.scope is Scope.READ} == {"GET"}
+    assert {e.method for e in TABLE if e.scope is Scope.ADMIN} == {"POST"}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
 def test_every_route_asks_for_its_scope(row: Endpoint, tmp_path: Path) -> None:
     """Before it touches the service: without a token 401, with another scope's 403, and both ports' form of errors."""
     tokens = tmp_path / "tokens"
-    tokens.write_text("infer 0123456789abcdef-infer\nadmin 0123456789abcdef-admin\n")
+    tokens.write_text("".join(f"{scope} 0123456789abcdef-{scope}\n" for scope in ("infer", "read", "admin")))
     tokens.chmod(0o600)
     app = make_app(NO_SERVICE, guard_of(str(tokens), None))
-    if row.path in DESCRIPTION:  # made of the table, without a service
-        assert ask(app, row, None)[0] == 200
+    if row.path in DESCRIPTION | DASHBOARD:  # made of the table, or of files, without a service
+        assert ask(app, row, None)[0] == (404 if "{file}" in row.path else 200)
         return
     if row.scope is Scope.OPEN:
         with pytest.raises(AttributeError, match="health"):  # it reached the service that is not there
@@ -181,8 +184,9 @@ def test_every_route_asks_for_its_scope(row: Endpoint, tmp_path: Path) -> None:
         return
     status, headers, told = ask(app, row, None)
     assert (status, told["reason"], headers[b"www-authenticate"]) == (401, "unauthenticated", b"Bearer")
-    status, _, told = ask(app, row, b"Bearer 0123456789abcdef-infer")
-    assert (status, told["reason"]) == (403, "forbidden")
+    for token in ("infer", "read") if row.scope is Scope.ADMIN else ("infer",):
+        status, _, told = ask(app, row, f"Bearer 0123456789abcdef-{token}".encode())
+        assert (status, told["reason"]) == (403, "forbidden")
     if row.path == "/v1/schema":
         assert ask(app, row, b"Bearer 0123456789abcdef-admin")[0] == 200
     elif row.takes is not None:  # looked at before the service is asked
