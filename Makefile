@@ -13,7 +13,7 @@ DURATION ?= 20m
 # How many random requests `described` makes, and `soak` at its end: some thirty a second.
 CASES ?= 50000
 
-.PHONY: help demo test check lint format bench judge-sim soak described door-proof grpc-door-proof bench-peers clean
+.PHONY: help demo test check lint format bench judge-sim soak described door-proof grpc-door-proof bench-peers screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -59,6 +59,9 @@ door-proof: $(READY) ## The HTTP/1.1 door against hostile and unlucky clients, s
 
 bench-peers: $(READY) ## Side by side with Triton, MLServer, LitServe and BentoML (12 minutes)
 	@$(BIN)/python benchmarks/peers_bench.py $(ARGS)
+
+screenshots: $(READY) ## Pictures of the dashboard into docs/images (2 minutes, needs Chromium)
+	@$(BIN)/python benchmarks/screenshots.py $(ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist bench-results

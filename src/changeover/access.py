@@ -10,8 +10,8 @@ infer,admin  Jk1vC3xM8aT5yNg7wE0o
 read         Pw6rT2yU9iO4aS7dF1gH  wall-display
 ```
 
-Scopes do not include each other, but that who may `admin` may also `read`. Tokens are kept as SHA-256 digests only, and no sentence of this file ever repeats
-a word of the token file. Standard library only.
+Scopes do not include each other, but that who may `admin` may `read` too. Tokens are kept as SHA-256 digests only, and
+no sentence of this file ever repeats a word of the token file. Standard library only.
 """
 
 from __future__ import annotations

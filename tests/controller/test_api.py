@@ -158,7 +158,7 @@ def test_the_same_bytes_under_a_new_number_share_their_artifact(shared_server: S
 
 
 def test_every_route_is_a_row_of_the_table() -> None:
-    """Nothing else is routed; only health, the description and the dashboard's files are open; looking is no admin's."""
+    """Nothing else is routed; health, the description and the dashboard's files are open, looking is no admin's."""
     app = make_app(NO_SERVICE)
     routes = {(r.path, method) for r in app.routes if isinstance(r, Route) for method in r.methods or ()}
     assert len(app.routes) == len(TABLE)

@@ -83,7 +83,7 @@ def endpoints(service: Service) -> list[Endpoint]:
         Endpoint(
             "GET",
             "/v1/events",
-            admin,
+            read,
             api.events,
             "What happens, as it happens: server-sent events without an end.",
             query=("after", "last", "model", "types"),

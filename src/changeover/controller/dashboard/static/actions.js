@@ -2,7 +2,7 @@
 
 import { act, may } from './store.js';
 import { buckets, comparing } from './course.js';
-import { clock, share, span, stepName, version } from './format.js';
+import { clock, duration, share, stepName, version } from './format.js';
 import { Dialog, html, useState } from './ui.js';
 
 const RIGHT = 'Your token may look, not act: this needs the scope admin.';
@@ -64,7 +64,7 @@ function skipped(rollout) {
 function warm(rollout) {
   const seconds = rollout.plan?.rollout?.undo_window;
   if (!rollout.from || !seconds) return 'There is no undo window: the old version is released.';
-  return `${version(rollout.from)} is kept warm for ${span(seconds * 1000)}, and can take everything back.`;
+  return `${version(rollout.from)} is kept warm for ${duration(seconds)}, and can take everything back.`;
 }
 
 const label = (verb) => verb[0].toUpperCase() + verb.slice(1);

@@ -1,6 +1,6 @@
 // A rollout's way as stations (pure): gates, the plan's steps, the undo window; what became of each, and what it lacks.
 
-import { instant, plain, share, span, stepName } from './format.js';
+import { duration, instant, plain, share, span, stepName } from './format.js';
 
 const UNDER_WAY = ['shadowing', 'progressing', 'paused'];
 export const ENDED = ['succeeded', 'rolled_back', 'failed'];
@@ -61,7 +61,7 @@ function windowNote(rollout, state) {
   if (state === 'current') return rollout.undo_until ? 'can be undone' : 'ends now';
   if (state === 'failed') return plain(rollout.reason) || 'undone';
   if (state === 'done') return 'over';
-  return seconds ? span(seconds * 1000) : '';
+  return seconds ? duration(seconds) : '';
 }
 
 /** What the step that a rollout is at still lacks. */
@@ -80,7 +80,7 @@ function wants(rollout, index) {
   const step = plan?.strategy === 'canary' ? plan.steps[index] : null;
   if (!step || index >= rollout.steps.length - 1) return '';
   const hold = step.hold ?? plan.hold;
-  return hold ? `${span(hold * 1000)} at least` : '';
+  return hold ? `${duration(hold)} at least` : '';
 }
 
 /** How a step behind ended: the word of the machine for what led out of it. */

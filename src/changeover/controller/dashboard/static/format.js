@@ -60,6 +60,12 @@ export function span(milliseconds) {
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
 }
 
+/** A duration of a plan, as short as it can be said. */
+export function duration(seconds) {
+  const parts = [[Math.floor(seconds / 3600), 'h'], [Math.floor((seconds % 3600) / 60), 'min'], [Math.round(seconds % 60), 's']];
+  return parts.filter(([number]) => number).map(([number, unit]) => `${number} ${unit}`).join(' ') || '0 s';
+}
+
 /** `4@ab12`; nothing served before a model's first version. */
 export const version = (reference) => (reference ? `${reference.version}@${reference.digest.slice(0, 4)}` : 'nothing');
 

@@ -1,8 +1,7 @@
 // What was: the events, the certificate, earlier rollouts, and the versions that are known.
 
 import { Facts } from './evidence.js';
-import { bytes, clock, count, figure, moment, ms, plain, share, span, stepName, titled, version } from './format.js';
-import { instant } from './format.js';
+import { bytes, clock, count, figure, instant, moment, ms, plain, share, span, stepName, titled, version } from './format.js';
 import { over } from './course.js';
 import { Badge, Empty, Section, Table, html } from './ui.js';
 
@@ -18,7 +17,7 @@ export function Events({ rollout, log }) {
     <${Section} title="Events" id="events-title">
       ${all.length
         ? html`<ol class="events" tabindex="0" aria-labelledby="events-title">${all.map((one) => html`<${Line} one=${one} />`)}</ol>`
-        : html`<${Empty} title="Nothing has happened yet" />`}
+        : html`<${Empty} part title="Nothing has happened yet" />`}
     <//>`;
 }
 

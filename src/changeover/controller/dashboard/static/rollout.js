@@ -2,7 +2,7 @@
 
 import { Actions } from './actions.js';
 import { buckets, over, sentence, stations } from './course.js';
-import { clock, instant, moment, part, share, span, titled, version } from './format.js';
+import { instant, moment, part, share, span, titled, version } from './format.js';
 import { Icon } from './icons.js';
 import { Badge, html } from './ui.js';
 
@@ -15,7 +15,7 @@ export function Rollout({ rollout, now, live, fixed }) {
         <div class="rollout-name">
           <h2 id="rollout-title">
             <span class="old-text">${rollout.from ? version(rollout.from) : 'First version'}</span>
-            <span class="arrow" aria-label="to"> → </span><span class="new-text">${version(rollout.to)}</span>
+            <span class="arrow"> → </span><span class="new-text">${version(rollout.to)}</span>
           </h2>
           <${Badge} word=${rollout.phase}>${titled(rollout.phase)}<//>
           <span class="muted num" title=${`since ${moment(rollout.started)}`}>${rollout.id} · ${took}</span>
@@ -67,5 +67,3 @@ export const Serving = ({ model }) => html`
   <section class="card quiet" aria-label="Serving">
     <p>${model.active ? html`Version <b>${model.active}</b> serves all traffic. No rollout yet.` : 'No version serves.'}</p>
   </section>`;
-
-export const undoLine = (rollout) => (rollout.undo_until ? `can be undone until ${clock(rollout.undo_until)}` : '');

@@ -49,7 +49,7 @@ function Lost() {
   const since = state.seen ? `What you see is from ${clock(state.seen)}.` : 'Nothing was read yet.';
   return html`
     <div class="banner" role="alert">
-      <${Icon} name="alert" /><span><b>The server does not answer.</b> ${since} It is tried again by itself.</span>
+      <${Icon} name="alert" /><span><b>${state.link.error}</b> ${since} It is tried again by itself.</span>
       <button class="button" onClick=${reconnect}>Try now</button>
     </div>`;
 }

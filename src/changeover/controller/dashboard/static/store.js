@@ -1,6 +1,7 @@
 // What the page knows. Events change it; a question to the API fills in what events do not carry. Nothing is polled.
 
 import * as api from './api.js';
+import { over } from './course.js';
 import { instant } from './format.js';
 import { append, emptySeries } from './series.js';
 import { follow } from './stream.js';
@@ -24,6 +25,7 @@ export const state = {
 
 const listeners = new Set();
 let stream = null;
+let caughtUp = false; // whether what is told now happens now
 
 export function subscribe(listener) {
   listeners.add(listener);
@@ -41,17 +43,23 @@ export const may = (scope) => !state.access?.guarded || state.access.scopes.incl
 
 export function start() {
   api.onToken(() => { changed({ failed: null }); stream.again(); });
-  stream = follow('v1/events', { open: opened, event: heard, lost });
+  stream = follow(`v1/events?last=${LOG_LENGTH}`, { open: opened, event: heard, present, lost });
 }
 
 export const reconnect = () => stream.retry();
 
-async function opened() {
+function opened() {
   changed({ link: { phase: 'live', since: Date.now(), error: '', wait: 0 } });
-  await readAll();
+}
+
+/** What was missed is told; now what events do not carry. From here on each event is news. */
+function present() {
+  caughtUp = true;
+  readAll();
 }
 
 async function lost(error, wait) {
+  caughtUp = false;
   const denied = api.refused(error);
   const phase = denied ? 'denied' : 'lost';
   changed({
@@ -148,36 +156,39 @@ export async function act(model, verb) {
 
 // -- events --------------------------------------------------------------------------------------------------------
 
-function heard(event, id) {
+function heard(event) {
   state.seen = instant(event.at) / 1000;
   if (event.type === 'sample') {
     sampled(event);
     return;
   }
+  if (event.type === 'reset') state.log = {}; // the journal has forgotten what was missed, or is another one
   const { model } = event;
-  if (model) {
-    const log = [{ ...event, id }, ...(state.log[model] ?? [])].slice(0, LOG_LENGTH);
-    changed({ log: { ...state.log, [model]: log }, ...(event.type === 'rollout' ? moved(event) : {}) });
-    refresh(model);
-  }
+  if (!model) return;
+  const log = [event, ...(state.log[model] ?? [])].slice(0, LOG_LENGTH);
+  changed({ log: { ...state.log, [model]: log }, ...(event.type === 'rollout' ? moved(event) : {}) });
+  if (caughtUp) refresh(model);
 }
 
 /** What a rollout's event says of it, shown before the rest is read. */
 function moved(event) {
   const known = state.rollouts[event.model];
   if (known?.id !== event.rollout) return {};
-  const weight = event.weight === null || event.weight === undefined ? known.weight : { set: event.weight, actual: null };
-  return { rollouts: { ...state.rollouts, [event.model]: { ...known, phase: event.phase, weight } } };
+  const told = event.weight === null || event.weight === undefined ? known.weight : { set: event.weight, actual: null };
+  const now = { ...known, phase: event.phase, weight: over(event) ? null : told };
+  return { rollouts: { ...state.rollouts, [event.model]: now } };
 }
 
 function sampled(event) {
   const rollouts = { ...state.rollouts };
+  const models = { ...state.models };
   for (const [model, sample] of Object.entries(event.models)) {
     append((state.series[model] ??= emptySeries()), event.at, sample.versions);
     state.live[model] = sample.versions;
+    if (sample.rollout && models[model]) models[model] = { ...models[model], rollout: sample.rollout };
     const known = rollouts[model];
     if (sample.rollout && known?.id === sample.rollout.id) rollouts[model] = { ...known, ...sample.rollout };
     else if (sample.rollout && model === state.viewed) refresh(model);
   }
-  changed({ rollouts });
+  changed({ rollouts, models: state.models && models });
 }

@@ -9,33 +9,34 @@ const LONGEST_WAIT_MS = 5_000;
 
 /**
  * Cut server-sent text into events (pure but for its rest).
- * Returns a function that takes a piece of text and gives the whole events in it: [{id, type, data}].
+ * Returns a function that takes a piece of text and gives the whole events in it: [{id, data}]. The comment `present`,
+ * after which follows what happens from now on, comes as {present: true}.
  */
 export function cutter() {
   let rest = '';
   return (text) => {
     const blocks = (rest + text).replaceAll('\r\n', '\n').split('\n\n');
     rest = blocks.pop();
-    return blocks.map(parsed).filter((event) => event.data !== '');
+    return blocks.map(parsed).filter((event) => event.present || event.data !== '');
   };
 }
 
 function parsed(block) {
-  const event = { id: null, type: 'message', data: '' };
+  const event = { id: null, data: '', present: block === ': present' };
   for (const line of block.split('\n')) {
     const at = line.indexOf(':');
     if (at < 1) continue; // a comment, or no field
     const value = line.slice(at + 1).replace(/^ /, '');
     if (line.startsWith('data')) event.data += (event.data && '\n') + value;
     else if (line.startsWith('id')) event.id = value;
-    else if (line.startsWith('event')) event.type = value;
   }
   return event;
 }
 
 /**
  * Follow the events until `stop()`.
- * `told.open()` when the server answers, `told.event(value, id)` for each, `told.lost(error, wait_ms)` when it is gone.
+ * `told.open()` when the server answers, `told.event(value)` for each event, `told.present()` when all that was missed is
+ * told, `told.lost(error, wait_ms)` when the server is gone.
  */
 export function follow(path, told) {
   const follower = { last: null, stopped: false, controller: null, wake: null, wait: FIRST_WAIT_MS };
@@ -84,15 +85,16 @@ async function once(path, follower, told) {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return new Error('The server ended the connection.');
+      if (done) return new Error('The server is away.');
       heard();
       for (const event of cut(value)) {
         if (event.id !== null) follower.last = event.id;
-        told.event(JSON.parse(event.data), event.id);
+        if (event.present) told.present();
+        else told.event(JSON.parse(event.data));
       }
     }
   } catch {
-    return new Error('The connection to the server is lost.');
+    return new Error('The server does not answer.');
   } finally {
     clearTimeout(silence);
     controller.abort();

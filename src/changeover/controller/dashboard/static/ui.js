@@ -34,14 +34,18 @@ export const Table = ({ label, columns, children }) => html`
     </table>
   </div>`;
 
-/** What stands where there is nothing yet. */
-export const Empty = ({ title, children }) => html`
-  <div class="empty"><p class="empty-title">${title}</p>${children && html`<div class="muted">${children}</div>`}</div>`;
+/** What stands where there is nothing yet; the heading of the page when it is all there is. */
+export const Empty = ({ title, part, children }) => html`
+  <div class="empty"><${part ? 'p' : 'h1'} class="empty-title">${title}<//>${children && html`<div class="muted">${children}</div>`}</div>`;
 
 /** A modal dialog by the browser's own means: focus stays inside, Escape closes. */
 export function Dialog({ label, onClose, children }) {
   const dialog = useRef(null);
-  useEffect(() => { dialog.current.showModal(); }, []);
+  useEffect(() => {
+    const shown = dialog.current;
+    shown.showModal();
+    return () => shown.close(); // which gives the focus back
+  }, []);
   const outside = (event) => event.target === dialog.current && onClose();
   return html`<dialog ref=${dialog} aria-labelledby=${label} onClose=${onClose} onClick=${outside}>
     <div class="dialog">${children}</div>

@@ -1,0 +1,61 @@
+"""A real browser for tests: Debian's Chromium by playwright, and axe for what people with other senses need."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.needed import needed
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+PATIENCE_MS = 30_000
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The browser; a machine without it skips the test."""
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    playwright = needed("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def opened(browser: Any, url: str, **settings: object) -> Iterator[Any]:
+    """A page in a context of its own; whatever it logs as an error is in `page.problems`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **settings)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("console", lambda line: page.problems.append(line.text) if line.type in ("error", "warning") else None)
+    try:
+        page.goto(url)
+        yield page
+    finally:
+        context.close()
+
+
+def violations(page: Any) -> list[str]:
+    """What axe has to say against a page as it is now: rule and place of each violation."""
+    axe = needed("axe_playwright_python.sync_playwright").Axe()
+    page.wait_for_timeout(0)
+    found = axe.run(page).response["violations"]
+    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+def text(page: Any, selector: str, wanted: str) -> Any:
+    """The first element of a selector that has this text, once there is one."""
+    found = page.locator(selector, has_text=wanted).first
+    found.wait_for()
+    return found
