@@ -26,6 +26,7 @@ FULL = (
     ("many_models.py", "1", "10", "25", "50"),
     ("adapters.py", "20"),
     ("clients.py",),
+    ("dashboard.py", "60"),
 )
 QUICK = (
     ("throughput.py", "1"),
@@ -44,6 +45,7 @@ QUICK = (
     ("many_models.py", "1", "10"),
     ("adapters.py", "3"),
     ("clients.py",),
+    ("dashboard.py", "6"),
 )
 
 

@@ -41,11 +41,11 @@ PICTURES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @contextmanager
-def traffic(port: int) -> Iterator[None]:
-    """Requests to all models, in processes of their own."""
+def traffic(port: int, rates: dict[str, float]) -> Iterator[None]:
+    """Requests a second to each model, in processes of their own."""
     inputs = {digits.INPUT: digits.load_samples().inputs()}
     with ExitStack() as stack:
-        for model, rate in RATES.items():
+        for model, rate in rates.items():
             spec = LoadSpec(model, inputs, port=port, rate=rate, connections=8, duration_s=900.0, binary=True)
             stack.enter_context(BenchProcess(spec))
         yield
@@ -93,7 +93,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs" / "images")
     out: Path = arguments.parse_args().out
     models = dict.fromkeys(RATES, digits.model_bytes("1"))
-    with Server(models, dict.fromkeys(RATES, PLAN)) as server, traffic(server.port):
+    with Server(models, dict.fromkeys(RATES, PLAN)) as server, traffic(server.port, RATES):
         taken(server, out)
 
 

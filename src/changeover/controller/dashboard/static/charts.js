@@ -1,7 +1,7 @@
 // Live charts: six small ones with one time axis and one cursor; the old version in grey, the new one in colour.
 
 import { figure } from './format.js';
-import { WINDOW_S, columns } from './series.js';
+import { LEAST_S, WINDOW_S, columns } from './series.js';
 import { html, useEffect, useRef, useState } from './ui.js';
 import uPlot from './vendor/uplot.js';
 
@@ -91,12 +91,12 @@ function options(chart, lines, place, marks, setHovered) {
     legend: { show: false },
     cursor: { sync: { key: cursor.key }, drag: { x: false, y: false }, points: { size: 6 }, y: false },
     scales: {
-      x: { range: (_, __, newest) => [newest - WINDOW_S, newest] },
+      x: { range: (_, first, newest) => [Math.min(newest - LEAST_S, Math.max(first, newest - WINDOW_S)), newest] },
       y: { range: (_, __, most) => [0, Math.max((most ?? 0) * 1.15, chart.least ?? 0.01)] },
     },
     axes: [
       { ...axis, grid: { show: false }, size: 22, gap: 4, splits: minutes, values: (_, ticks) => ticks.map(minute) },
-      { ...axis, grid: { stroke: colour('--line'), width: 1 }, size: 44, gap: 6, space: 36, values: (_, ticks) => ticks.map(figure) },
+      { ...axis, grid: { stroke: colour('--line'), width: 1 }, size: 44, gap: 6, space: 36, values: (_, ticks) => ticks.map(short) },
     ],
     series: [{}, ...(lines === 2 ? [line(false)] : []), line(true)],
     hooks: {
@@ -105,6 +105,8 @@ function options(chart, lines, place, marks, setHovered) {
     },
   };
 }
+
+const short = (value) => (value >= 1000 ? `${Number((value / 1000).toPrecision(3))}k` : String(Number(value.toPrecision(3))));
 
 /** Whole minutes only: five of them fit. */
 function minutes(_, __, least, most) {

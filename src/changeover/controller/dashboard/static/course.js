@@ -17,8 +17,9 @@ export function buckets(rollout) {
 
 /** Stations in order: {name, state: done | current | paused | failed | ahead, note}. */
 export function stations(rollout) {
-  const names = ['gates', ...rollout.steps, ...(hasWindow(rollout) ? ['undo window'] : [])];
-  const [at, there] = place(rollout, names.length);
+  const steps = rollout.from ? rollout.steps : rollout.steps.slice(-1); // a first version has nobody to share with
+  const names = ['gates', ...steps, ...(hasWindow(rollout) ? ['undo window'] : [])];
+  const [at, there] = place(rollout, names.length, steps.length);
   return names.map((name, position) => {
     const state = position < at ? 'done' : position === at ? there : 'ahead';
     return { name: stepName(name), state, note: note(rollout, name, position, state) };
@@ -29,11 +30,11 @@ function hasWindow(rollout) {
   return Boolean(rollout.from) && rollout.plan?.rollout?.undo_window !== 0;
 }
 
-function place(rollout, total) {
+function place(rollout, total, steps) {
   const { phase, step } = rollout;
   const sign = { paused: 'paused', failed: 'failed', rolled_back: 'failed', rolling_back: 'failed' }[phase] ?? 'current';
   if (phase === 'succeeded') return [total, 'done'];
-  if (phase === 'promoting') return [rollout.steps.length, 'current'];
+  if (phase === 'promoting') return [steps, 'current'];
   if (phase === 'watching' || rollout.history.some((one) => one.phase === 'watching')) {
     return hasWindow(rollout) ? [total - 1, sign] : [total, 'done'];
   }
@@ -115,7 +116,7 @@ export function sentence(rollout, now) {
     const left = rollout.undo_until ? span(instant(rollout.undo_until) - now) : '0 s';
     return `The new version has the traffic. The old one is kept warm for ${left} more.`;
   }
-  if (phase === 'succeeded') return 'The new version has all traffic, and the old one was released.';
+  if (phase === 'succeeded') return `The new version has all traffic${rollout.from ? ', and the old one was released' : ''}.`;
   if (phase === 'rolling_back') return 'The traffic is being given back to the version that served before.';
   if (over(rollout)) return rollout.detail ? capital(rollout.detail) : 'The version that served before has all traffic.';
   if (ruling) return `${capital(ruling.verdict)}: ${ruling.detail}.`;

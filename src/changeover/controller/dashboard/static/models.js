@@ -1,7 +1,7 @@
 // All models: what serves, what is changing, and whether anything is wrong.
 
 import { buckets } from './course.js';
-import { bytes, figure, share, stepName, titled, version } from './format.js';
+import { bytes, figure, moment, share, stepName, titled, version } from './format.js';
 import { sum } from './model.js';
 import { state } from './store.js';
 import { Badge, Empty, html, useState } from './ui.js';
@@ -26,7 +26,7 @@ export function ModelsPage() {
       <div class="scroll" tabindex="0" role="region" aria-label="Table of models">
         <table class="models">
           <thead><tr>
-            <th scope="col">Model</th><th scope="col">State</th><th scope="col">Version</th><th scope="col">Traffic</th>
+            <th scope="col">Model</th><th scope="col">State</th><th scope="col">Version</th><th scope="col">Rollout</th>
             <th scope="col" class="n">Requests/s</th><th scope="col" class="n">p99 ms</th><th scope="col" class="n">Errors/s</th>
             <th scope="col" class="n">Memory</th>
           </tr></thead>
@@ -69,7 +69,7 @@ const called = (model) => model.versions.find((one) => one.version === model.act
 
 function Traffic({ rollout }) {
   if (!rollout || !UNDER_WAY.includes(rollout.phase)) {
-    return html`<span class="muted">${rollout ? titled(rollout.phase) : ''}</span>`;
+    return html`<span class="muted num">${rollout?.ended ? `${titled(rollout.phase)} · ${moment(rollout.ended)}` : titled(rollout?.phase)}</span>`;
   }
   const fresh = buckets(rollout);
   const place = rollout.step ? stepName(rollout.step.name) : '';

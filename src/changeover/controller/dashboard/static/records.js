@@ -1,7 +1,7 @@
 // What was: the events, the certificate, earlier rollouts, and the versions that are known.
 
 import { Facts } from './evidence.js';
-import { bytes, clock, count, figure, instant, moment, ms, plain, share, span, stepName, titled, version } from './format.js';
+import { DASH, bytes, clock, count, figure, instant, moment, ms, plain, span, stepName, titled, version } from './format.js';
 import { over } from './course.js';
 import { Badge, Empty, Section, Table, html } from './ui.js';
 
@@ -22,21 +22,20 @@ export function Events({ rollout, log }) {
 }
 
 function Line({ one }) {
-  const where = [one.step && stepName(one.step), one.weight ? share(one.weight) : ''].filter(Boolean);
-  const place = one.type === 'rollout' ? [...new Set(where)].join(' · ') : '';
+  const place = one.type === 'version' ? `version ${one.version}` : one.step ? stepName(one.step) : '';
   return html`
     <li>
       <time class="num" datetime=${new Date(one.at).toISOString()}>${clock(one.at / 1000)}</time>
       <span class="what"><b>${titled(what(one))}</b>${place && html` <span class="num">${place}</span>`}
         ${why(one) && html`<span class="muted"> ${why(one)}</span>`}</span>
-      <span class="by muted">${plain(one.by ?? one.type)}</span>
+      <span class="by muted">${one.type === 'version' ? '' : plain(one.by ?? one.type)}</span>
     </li>`;
 }
 
 const what = (one) => (one.type === 'rollout' ? one.phase : one.verb ?? one.state ?? one.alert ?? one.type);
 const why = (one) => one.detail ?? one.sentence ?? (one.reason ? plain(one.reason) : '');
 
-const latency = (window) => (window ? `${figure(window.p50_ms)} / ${ms(window.p99_ms)}` : null);
+const latency = (window) => (window?.requests ? `${figure(window.p50_ms)} / ${ms(window.p99_ms)}` : null);
 
 /** What was measured while one version took over. */
 export function Certificate({ certificate, rollout }) {
@@ -68,7 +67,7 @@ export function Certificate({ certificate, rollout }) {
   return html`
     <${Section} title="Certificate" id="certificate-title" aside=${save}>
       <dl class="facts certificate">
-        ${rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => html`
+        ${rows.filter(([, value]) => value && value !== DASH).map(([name, value]) => html`
           <div><dt>${name}</dt><dd class="num">${value}</dd></div>`)}
       </dl>
     <//>`;
@@ -81,7 +80,7 @@ export function History({ model, list, shown }) {
     <${Section} title="History" id="history-title">
       <${Table} label="Rollouts of this model" columns=${columns}>
         ${list.map((one) => html`
-          <tr class=${one.id === shown ? 'here' : ''}>
+          <tr aria-current=${one.id === shown ? 'true' : null}>
             <th scope="row"><a href=${`#/models/${encodeURIComponent(model)}/rollouts/${one.id}`}>${one.id}</a></th>
             <td class="num">${one.from ? version(one.from) : '–'} → ${version(one.to)}</td>
             <td><${Badge} word=${one.phase} /></td>

@@ -1,6 +1,7 @@
 // What the charts draw: for each version of a model the samples of the last minutes, a second apart (pure but for itself).
 
 export const WINDOW_S = 300;
+export const LEAST_S = 60; // wide, so that the first samples are no wall
 const KEPT_S = 2 * WINDOW_S;
 
 export const METRICS = ['p50_ms', 'p95_ms', 'p99_ms', 'requests_per_s', 'errors_per_s', 'memory_bytes'];
