@@ -48,6 +48,7 @@ const name = encodeURIComponent;
 
 export const getAccess = (secret) => ask('GET', 'v1/access', { secret });
 export const getModels = async () => (await ask('GET', 'v1/models')).models;
+export const getAlerts = async () => (await optional(ask('GET', 'v1/alerts'), 'path_not_found'))?.alerts ?? [];
 export const getModel = (model) => ask('GET', `v1/models/${name(model)}`);
 export const getRollout = (model) => optional(ask('GET', `v1/models/${name(model)}/rollout`), 'rollout_not_found');
 export const getRollouts = async (model) => (await ask('GET', `v1/models/${name(model)}/rollouts`)).rollouts;

@@ -1,6 +1,6 @@
 // Live charts: six small ones with one time axis and one cursor; the old version in grey, the new one in colour.
 
-import { figure } from './format.js';
+import { clock, figure } from './format.js';
 import { LEAST_S, WINDOW_S, columns } from './series.js';
 import { html, useEffect, useRef, useState } from './ui.js';
 import uPlot from './vendor/uplot.js';
@@ -81,9 +81,10 @@ function options(chart, lines, place, marks, setHovered) {
   const colour = (name) => css.getPropertyValue(name).trim();
   const font = `11px ${css.getPropertyValue('--font')}`;
   const axis = { stroke: colour('--muted'), font, ticks: { show: false }, border: { show: false } };
-  const line = (fresh) => ({
-    stroke: colour(fresh ? '--accent' : '--old'), width: fresh ? 2 : 1.5, points: { show: false }, spanGaps: false,
-  });
+  const line = (fresh) => {
+    const stroke = colour(fresh ? '--accent' : '--old');
+    return { stroke, width: fresh ? 2 : 1.5, points: { show: true, size: 4, fill: stroke, width: 0, filter: alone } };
+  };
   return {
     width: place.clientWidth,
     height: HEIGHT,
@@ -95,7 +96,7 @@ function options(chart, lines, place, marks, setHovered) {
       y: { range: (_, __, most) => [0, Math.max((most ?? 0) * 1.15, chart.least ?? 0.01)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, size: 22, gap: 4, splits: minutes, values: (_, ticks) => ticks.map(minute) },
+      { ...axis, grid: { show: false }, size: 22, gap: 4, splits: times, values: (_, ticks) => ticks.map(told) },
       { ...axis, grid: { stroke: colour('--line'), width: 1 }, size: 44, gap: 6, space: 36, values: (_, ticks) => ticks.map(short) },
     ],
     series: [{}, ...(lines === 2 ? [line(false)] : []), line(true)],
@@ -108,17 +109,23 @@ function options(chart, lines, place, marks, setHovered) {
 
 const short = (value) => (value >= 1000 ? `${Number((value / 1000).toPrecision(3))}k` : String(Number(value.toPrecision(3))));
 
-/** Whole minutes only: five of them fit. */
-function minutes(_, __, least, most) {
+/** Samples without a neighbour: no line would show them. */
+function alone(plot, series) {
+  const column = plot.data[series];
+  const has = (i) => column[i] !== null && column[i] !== undefined;
+  return column.flatMap((_, i) => (has(i) && !has(i - 1) && !has(i + 1) ? [i] : []));
+}
+
+/** Whole minutes, or parts of them where there are few: up to five fit. */
+function times(_, __, least, most) {
+  const step = most - least > 150 ? 60 : most - least > 75 ? 30 : 15;
   const found = [];
-  for (let at = Math.ceil(least / 60) * 60; at <= most; at += 60) found.push(at);
+  for (let at = Math.ceil(least / step) * step; at <= most; at += step) found.push(at);
   return found;
 }
 
-function minute(at) {
-  const time = new Date(at * 1000);
-  return `${String(time.getHours()).padStart(2, '0')}:${String(time.getMinutes()).padStart(2, '0')}`;
-}
+/** Hours and minutes, and the seconds of what is no whole minute. */
+const told = (at) => (at % 60 ? clock(at) : clock(at).slice(0, 5));
 
 /** A line where the rollout moved. */
 function drawMarks(plot, marks, colour) {

@@ -39,7 +39,7 @@ function Arms({ rollout }) {
 
 function Findings({ findings }) {
   return html`
-    <${Table} label="Tests of the judge" columns=${[['Test'], ['Verdict'], ['Found', 'wide'], ['Needs', 'n']]}>
+    <${Table} label="Tests of the judge" stacked columns=${[['Test'], ['Verdict'], ['Found', 'wide'], ['Needs', 'n']]}>
       ${findings.map((one) => html`
         <tr>
           <th scope="row">${TESTS[one.test] ?? titled(one.test)}</th>

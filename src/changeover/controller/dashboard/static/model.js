@@ -1,6 +1,7 @@
 // A model's page: what serves, what is changing, why the verdict is what it is, and what was.
 
 import { getCertificate, getRolloutById } from './api.js';
+import { Alerts } from './alerts.js';
 import { Charts } from './charts.js';
 import { compared } from './course.js';
 import { Evidence, Gates } from './evidence.js';
@@ -22,6 +23,7 @@ export function ModelPage({ name, id, now }) {
   if (fixed && past.error) return html`<${Empty} title="This rollout is not known">${past.error.message}<//>`;
   return html`
     <${Title} model=${model} />
+    <${Alerts} model=${name} />
     ${rollout
       ? html`<${Rollout} rollout=${rollout} now=${now} live=${state.link.phase === 'live'} fixed=${fixed} />`
       : rollout === null && html`<${Serving} model=${model} />`}
@@ -29,9 +31,11 @@ export function ModelPage({ name, id, now }) {
     ${rollout && html`
       <div class="columns">
         <div class="column wide-column"><${Evidence} rollout=${rollout} /><${Gates} gates=${rollout.gates} /></div>
-        <div class="column"><${Events} rollout=${rollout} log=${fixed ? [] : state.log[name] ?? []} /></div>
+        <div class="column">
+          <${Events} rollout=${rollout} log=${fixed ? [] : state.log[name] ?? []} />
+          <${Certificate} certificate=${certificate} rollout=${rollout} />
+        </div>
       </div>
-      <${Certificate} certificate=${certificate} rollout=${rollout} />
       <${History} model=${name} list=${state.lists[name] ?? []} shown=${rollout.id} />`}
     <${Versions} model=${model} live=${state.live[name]} />
     <${Signature} model=${model} />`;

@@ -1,5 +1,6 @@
 // All models: what serves, what is changing, and whether anything is wrong.
 
+import { Alerts } from './alerts.js';
 import { buckets } from './course.js';
 import { bytes, figure, moment, share, stepName, titled, version } from './format.js';
 import { sum } from './model.js';
@@ -22,6 +23,7 @@ export function ModelsPage() {
         <input class="field" type="search" placeholder="Filter" aria-label="Filter models by name" value=${wanted}
           onInput=${(event) => setWanted(event.target.value)} />`}
     </header>
+    <${Alerts} />
     <section class="card list" aria-label="Models">
       <div class="scroll" tabindex="0" role="region" aria-label="Table of models">
         <table class="models">

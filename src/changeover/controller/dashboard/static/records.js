@@ -32,7 +32,7 @@ function Line({ one }) {
     </li>`;
 }
 
-const what = (one) => (one.type === 'rollout' ? one.phase : one.verb ?? one.state ?? one.alert ?? one.type);
+const what = (one) => (one.type === 'alert' ? `${one.alert} ${one.state}` : one.phase ?? one.asked ?? one.state ?? one.type);
 const why = (one) => one.detail ?? one.sentence ?? (one.reason ? plain(one.reason) : '');
 
 const latency = (window) => (window?.requests ? `${figure(window.p50_ms)} / ${ms(window.p99_ms)}` : null);
@@ -78,7 +78,7 @@ export function History({ model, list, shown }) {
   const columns = [['Rollout'], ['From → to'], ['Outcome'], ['Started'], ['Took', 'n'], ['Why', 'wide']];
   return html`
     <${Section} title="History" id="history-title">
-      <${Table} label="Rollouts of this model" columns=${columns}>
+      <${Table} label="Rollouts of this model" stacked columns=${columns}>
         ${list.map((one) => html`
           <tr aria-current=${one.id === shown ? 'true' : null}>
             <th scope="row"><a href=${`#/models/${encodeURIComponent(model)}/rollouts/${one.id}`}>${one.id}</a></th>
@@ -97,7 +97,7 @@ export function Versions({ model, live }) {
   const columns = [['Version'], ['Role'], ['State'], ['From'], ['Memory', 'n'], ['Note', 'wide']];
   return html`
     <${Section} title="Versions" id="versions-title">
-      <${Table} label="Versions of this model" columns=${columns}>
+      <${Table} label="Versions of this model" stacked columns=${columns}>
         ${model.versions.map((one) => html`
           <tr>
             <th scope="row"><span title=${one.digest}>${one.name}</span></th>

@@ -40,7 +40,7 @@ export function Split({ rollout }) {
     <div class="split">
       <div class="split-labels num">
         <span><b>${share(10_000 - fresh)}</b> <span class="muted">${rollout.from ? version(rollout.from) : ''}</span></span>
-        <span><span class="muted">${measured && `${measured} · `}${version(rollout.to)}</span> <b class="new-text">${share(fresh)}</b></span>
+        <span><span class="muted">${measured && html`<span class="measured">${measured} · </span>`}${version(rollout.to)}</span> <b class="new-text">${share(fresh)}</b></span>
       </div>
       <div class="bar" role="img" aria-label=${said}><i class="bar-new" style=${{ width: `${fresh / 100}%` }}></i></div>
     </div>`;

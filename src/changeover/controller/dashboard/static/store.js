@@ -19,6 +19,7 @@ export const state = {
   rollouts: {}, // by model: its present or latest rollout; null: it has had none
   lists: {}, // by model: its rollouts, newest first
   certificates: {}, // by rollout; null: not written yet
+  alerts: {}, // those that fire, by what they are about
   log: {}, // by model: events, newest first
   viewed: null,
 };
@@ -80,8 +81,8 @@ async function readAccess() {
 
 async function readAll() {
   try {
-    const [access, models] = await Promise.all([api.getAccess(), api.getModels()]);
-    changed({ access, models: Object.fromEntries(models.map((model) => [model.name, model])), failed: null });
+    const [access, models, alerts] = await Promise.all([api.getAccess(), api.getModels(), api.getAlerts()]);
+    changed({ access, alerts: firing(alerts), models: Object.fromEntries(models.map((model) => [model.name, model])), failed: null });
     if (state.viewed) await read(state.viewed);
   } catch (error) {
     changed({ failed: error });
@@ -124,10 +125,12 @@ async function read(model) {
     rollouts: { ...state.rollouts, [model]: rollout },
     lists: { ...state.lists, [model]: list ?? [] },
   });
-  if (rollout) await readCertificate(rollout.id);
+  const written = rollout && (over(rollout) || rollout.phase === 'watching');
+  if (written && !(rollout.id in state.certificates)) await readCertificate(rollout.id);
 }
 
-export async function readCertificate(id) {
+/** It is there some seconds after the switch, and again at the end: an event tells of both. */
+async function readCertificate(id) {
   const certificate = await gone(api.getCertificate(id));
   changed({ certificates: { ...state.certificates, [id]: certificate } });
 }
@@ -163,11 +166,26 @@ function heard(event) {
     return;
   }
   if (event.type === 'reset') state.log = {}; // the journal has forgotten what was missed, or is another one
+  if (event.type === 'alert') alarmed(event);
   const { model } = event;
   if (!model) return;
   const log = [event, ...(state.log[model] ?? [])].slice(0, LOG_LENGTH);
   changed({ log: { ...state.log, [model]: log }, ...(event.type === 'rollout' ? moved(event) : {}) });
-  if (caughtUp) refresh(model);
+  if (!caughtUp) return;
+  if (event.type === 'certificate' && model === state.viewed) readCertificate(event.rollout);
+  refresh(model);
+}
+
+function firing(alerts) {
+  const keyed = alerts.map((one) => ({ ...one, key: [one.model, one.alert, one.version].join(' ') }));
+  return Object.fromEntries(keyed.filter((one) => one.state !== 'resolved').map((one) => [one.key, one]));
+}
+
+/** One begins or ends; while what was missed is still told, what fires is not known yet. */
+function alarmed(event) {
+  const key = [event.model, event.alert, event.version].join(' ');
+  const { [key]: _, ...others } = state.alerts;
+  changed({ alerts: { ...others, ...firing([event]) } });
 }
 
 /** What a rollout's event says of it, shown before the rest is read. */

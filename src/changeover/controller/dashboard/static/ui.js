@@ -25,10 +25,10 @@ export const Section = ({ title, aside, id, children }) => html`
     ${children}
   </section>`;
 
-/** A table that scrolls by itself where it does not fit. `columns`: [name, class]. */
-export const Table = ({ label, columns, children }) => html`
+/** A table that scrolls by itself where it does not fit, or is stacked there. `columns`: [name, class]. */
+export const Table = ({ label, columns, stacked, children }) => html`
   <div class="scroll" tabindex="0" role="region" aria-label=${label}>
-    <table>
+    <table class=${stacked ? 'stacked' : ''}>
       <thead><tr>${columns.map(([name, kind]) => html`<th scope="col" class=${kind ?? ''}>${name}</th>`)}</tr></thead>
       <tbody>${children}</tbody>
     </table>
