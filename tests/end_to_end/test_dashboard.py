@@ -190,7 +190,7 @@ def test_who_may_only_look(tmp_path: Path, browser: Any) -> None:
             button = page.locator("[data-verb=abort]")
             button.focus()
             assert "needs the scope admin" in page.locator("#why-abort").inner_text()
-            button.click()
+            page.keyboard.press("Enter")
             assert page.locator("dialog").count() == 0
             enter(page, ADMIN)
             page.locator("[data-verb=abort]:not([aria-disabled])").click()

@@ -118,9 +118,10 @@ function alone(plot, series) {
 
 /** Whole minutes, or parts of them where there are few: up to five fit. */
 function times(_, __, least, most) {
-  const step = most - least > 150 ? 60 : most - least > 75 ? 30 : 15;
+  const step = most - least > 150 ? 60 : 30;
   const found = [];
-  for (let at = Math.ceil(least / step) * step; at <= most; at += step) found.push(at);
+  const edge = (most - least) * 0.06; // a text there would be cut
+  for (let at = Math.ceil((least + edge) / step) * step; at < most - edge; at += step) found.push(at);
   return found;
 }
 

@@ -47,7 +47,7 @@ function note(rollout, name, position, state) {
   if (state === 'current' || state === 'paused') return lacks(rollout.step);
   if (state === 'failed') return plain(rollout.reason) || 'taken back';
   if (state === 'done') return verdict(rollout, name);
-  return wants(rollout, position - 1);
+  return over(rollout) ? '' : wants(rollout, position - 1);
 }
 
 function gatesNote(rollout, state) {
@@ -62,7 +62,7 @@ function windowNote(rollout, state) {
   if (state === 'current') return rollout.undo_until ? 'can be undone' : 'ends now';
   if (state === 'failed') return plain(rollout.reason) || 'undone';
   if (state === 'done') return 'over';
-  return seconds ? duration(seconds) : '';
+  return seconds && !over(rollout) ? duration(seconds) : '';
 }
 
 /** What the step that a rollout is at still lacks. */

@@ -2,7 +2,7 @@
 
 import { Actions } from './actions.js';
 import { buckets, over, sentence, stations } from './course.js';
-import { instant, moment, part, share, span, titled, version } from './format.js';
+import { instant, moment, part, plain, share, span, titled, version } from './format.js';
 import { Icon } from './icons.js';
 import { Badge, html } from './ui.js';
 
@@ -25,7 +25,8 @@ export function Rollout({ rollout, now, live, fixed }) {
       <${Split} rollout=${rollout} />
       <${Track} rollout=${rollout} />
       <p class="verdict" role="status">${sentence(rollout, now)}</p>
-      ${ended && rollout.reason && html`<p class="muted">Decided ${moment(rollout.ended)}, reason <code>${rollout.reason}</code></p>`}
+      ${ended && html`<p class="muted">Decided ${moment(rollout.ended)} by ${plain(rollout.history.at(-1)?.by ?? 'plan')}${
+        rollout.reason && html`, reason <code>${rollout.reason}</code>`}</p>`}
     </section>`;
 }
 
