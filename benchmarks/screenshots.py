@@ -82,7 +82,7 @@ def taken(server: Server, out: Path) -> None:
         at_step(server, "digits", SHOWN_AT)
         time.sleep(SEEN_S)
         for name, page in pages.items():
-            page.screenshot(path=out / f"{name}.png", full_page=name == "dashboard-narrow")
+            page.screenshot(path=out / f"{name}.png")
             say(str(out / f"{name}.png"))
         browser.close()
 

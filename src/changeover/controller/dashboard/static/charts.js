@@ -26,7 +26,7 @@ export function Charts({ series, versions, marks, names }) {
   return html`
     <section class="card" aria-labelledby="charts-title">
       <header class="card-head">
-        <h2 id="charts-title">Last 5 minutes</h2>
+        <h2 id="charts-title">Traffic <small>last 5 minutes</small></h2>
         <div class="legend num">
           ${both && html`<span><i class="line old"></i>${names[versions.old] ?? versions.old}</span>`}
           <span><i class="line new"></i>${names[versions.fresh] ?? versions.fresh}</span>

@@ -71,7 +71,7 @@ export function lacks(step) {
   const words = [];
   const seconds = (step.hold_s ?? 0) - step.held_s;
   const requests = (step.min_requests ?? 0) - (step.requests ?? 0);
-  if (seconds > 0.5) words.push(`${Math.ceil(seconds)} s`);
+  if (seconds > 0.5) words.push(span(Math.ceil(seconds) * 1000));
   if (requests > 0) words.push(`${requests.toLocaleString('en-US')} requests`);
   return words.length ? `needs ${words.join(', ')}` : 'held long enough';
 }
