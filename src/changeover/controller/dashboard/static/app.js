@@ -18,7 +18,7 @@ function App() {
   const { name, id } = place();
   useEffect(() => {
     const again = () => draw((times) => times + 1);
-    const moved = () => { again(); scrollTo(0, 0); };
+    const moved = () => { again(); scrollTo(0, 0); document.getElementById('main').focus({ preventScroll: true }); };
     addEventListener('hashchange', moved);
     const stop = subscribe(again);
     return () => { removeEventListener('hashchange', moved); stop(); };

@@ -24,7 +24,8 @@ export function Rollout({ rollout, now, live, fixed }) {
       </header>
       <${Split} rollout=${rollout} />
       <${Track} rollout=${rollout} />
-      <p class="verdict" role="status">${sentence(rollout, now)}</p>
+      <p class="verdict">${sentence(rollout, now)}</p>
+      <p class="unseen" role="status">${titled(rollout.phase)}, ${share(buckets(rollout))} to the new version</p>
       ${ended && html`<p class="muted">Decided ${moment(rollout.ended)} by ${plain(rollout.history.at(-1)?.by ?? 'plan')}${
         rollout.reason && html`, reason <code>${rollout.reason}</code>`}</p>`}
     </section>`;
