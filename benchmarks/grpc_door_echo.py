@@ -20,16 +20,22 @@ import socket
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import Call
-from changeover.gateway.door.http2.fields import Status
+from changeover.gateway.door.http2.fields import Head, Status
 from changeover.gateway.door.http2.server import Http2Server
 from changeover.gateway.door.limits import Limits
 from door_lifetime import serve
 
 
-def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
-    """Serve as a gateway does: lame duck on SIGTERM, nothing lost."""
+class Echo:
+    """The application."""
 
-    def app(call: Call) -> None:
+    server: Http2Server
+
+    def admit(self, head: Head, certified: bool) -> None:
+        """Every call passes."""
+
+    def __call__(self, call: Call) -> None:
+        """Answer by method."""
         method = call.path.rpartition("/")[2]
         if method in ("Echo", "ModelInfer", "Talk"):
             call.respond((call.body,))
@@ -41,16 +47,20 @@ def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
         elif method in ("Large", "LargeTalk"):
             call.respond((memoryview(bytearray(int(bytes(call.body)))),))
         elif method == "Counts":
+            server = self.server
             told = {**dataclasses.asdict(server.counts), "in_flight": server.in_flight, "budget": server.budget_used}
             told |= {"pid": os.getpid(), "cpu": sum(resource.getrusage(resource.RUSAGE_SELF)[:2])}
             call.respond((json.dumps(told).encode(),))
         else:
             call.fail(Status.UNIMPLEMENTED, f"no such method: {call.path}")
 
-    talks = frozenset(("/echo.Echo/Talk", "/echo.Echo/LargeTalk"))
-    server = Http2Server(app, sock, Gate(limits, talks=talks), shared=shared)
 
-    serve(server, shared)
+def behind_the_door(sock: socket.socket, limits: Limits, shared: bool) -> None:
+    """Serve as a gateway does: lame duck on SIGTERM, nothing lost."""
+    app = Echo()
+    talks = frozenset(("/echo.Echo/Talk", "/echo.Echo/LargeTalk"))
+    app.server = Http2Server(app, sock, Gate(limits, talks=talks), shared=shared)
+    serve(app.server, shared)
 
 
 def main() -> None:

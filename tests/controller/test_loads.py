@@ -142,9 +142,10 @@ def test_loads_that_cannot_be(house: House) -> None:
             return f"{type(caught.value).__name__} {caught.value.reason}"
 
         assert await reason(service.loads.load("none")) == "NotFound model_not_found"
-        assert await reason(service.loads.unload("none")) == "NotFound model_not_found"
+        (sentence,) = await service.loads.unload("none")
+        assert "unknown model 'none'" in sentence
         assert await reason(service.loads.load("../up")) == "InvalidRequest invalid_name"
-        await service.loads.unload(MODEL)
+        assert await service.loads.unload(MODEL) == ()
         await service.loads.load(MODEL)
         assert await reason(service.loads.load(MODEL, Overrides(9))) == "NotFound version_not_found"
         house.put(2, MODEL_FILE + MORE)

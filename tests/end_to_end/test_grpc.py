@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,18 +12,15 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from changeover.demo import digits
-from changeover.testing import INSTANT, PATIENCE, Server, exchange, wait_for
+from changeover.testing import INSTANT, PATIENCE, Server, exchange
 from tests import onnx_models
-from tests.conftest import Serve
-from tests.end_to_end.crowd import FACTORS, in_service
-from tests.grpc_traffic import OPTIONS, GrpcTraffic, channel, method, numbers, question
+from tests.end_to_end.streams import Heard, put
+from tests.grpc_traffic import OPTIONS, channel, method, numbers, question
 from tests.needed import needed
 
 grpc = needed("grpc")
 triton = needed("tritonclient.grpc")
 triton_aio = needed("tritonclient.grpc.aio")
-
-SCALE = onnx_models.scale(FACTORS["1"]).SerializeToString()
 
 
 @pytest.fixture(scope="module")
@@ -196,27 +192,31 @@ def test_a_thousand_calls_at_once_over_one_channel(server: Server) -> None:
     asyncio.run(scenario())
 
 
-class Heard:
-    """What Triton's client heard on a stream, in the order it came."""
-
-    def __init__(self) -> None:
-        self.all: list[tuple[Any, Any]] = []
-
-    def __call__(self, result: Any, error: Any) -> None:
-        """A message of the stream."""
-        self.all.append((result, error))
-
-    def wait_for(self, count: int) -> list[tuple[Any, Any]]:
-        """The first so many."""
-        wait_for(lambda: len(self.all) >= count, f"{count} messages of the stream")
-        return self.all[:count]
+@pytest.mark.parametrize("name", ["Gzip", "Deflate"])
+def test_packed_messages_are_taken(open_channel: Any, name: str) -> None:
+    """As grpcio packs them: of one call, or of all calls of a channel."""
+    rows = 1000
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 4]}
+    raw = np.ones((rows, 4), np.float32).tobytes()
+    asked = {"model_name": "double", "inputs": [tensor], "raw_input_contents": [raw]}
+    packing = getattr(grpc.Compression, name)
+    answer, made = method(open_channel, "ModelInfer").with_call(asked, timeout=PATIENCE, compression=packing)
+    assert numbers(answer) == [2.0] * (4 * rows)
+    assert dict(made.initial_metadata()).get("changeover-epoch")
 
 
-def put(client: Any, value: float, columns: int = 4) -> list[Any]:
-    """Triton's input of one row."""
-    made = client.InferInput("x", [1, columns], "FP32")
-    made.set_data_from_numpy(np.full((1, columns), value, np.float32))
-    return [made]
+def test_health_is_watched(open_channel: Any) -> None:
+    """The first word comes at once; the call goes on until the client has enough, beside others on its channel."""
+    watching = open_channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
+    assert next(watching) == b"\x08\x01"  # SERVING
+    assert numbers(method(open_channel, "ModelInfer")(question("double", [1, 2, 3, 4]), timeout=PATIENCE)) == [
+        2,
+        4,
+        6,
+        8,
+    ]
+    assert watching.is_active()
+    assert watching.cancel()
 
 
 def test_a_stream_answers_in_order_and_survives_errors(server: Server) -> None:
@@ -253,68 +253,3 @@ def test_tritons_asyncio_client_streams(server: Server) -> None:
             assert numbers == [2.0 * number for number in range(500)]
 
     asyncio.run(scenario())
-
-
-def test_a_stream_goes_on_over_a_changeover(serve: Serve) -> None:
-    """No request of it fails, and after the switch the new version answers the same stream."""
-    server, heard = serve(), Heard()
-    server.deploy("m", SCALE, 1)
-    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
-        client.start_stream(heard)
-        server.push("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)
-        sent = 0
-
-        def switched() -> bool:
-            nonlocal sent
-            client.async_stream_infer("m", put(triton, 1.0))
-            sent += 1
-            result, error = heard.wait_for(sent)[-1]
-            assert error is None
-            return bool(result.get_response().model_version == "2")
-
-        wait_for(switched, "an answer of version 2")
-        client.stop_stream()
-    answers = [(r.get_response().model_version, float(r.as_numpy("y")[0, 0])) for r, _ in heard.all]
-    assert set(answers) == {(version, FACTORS[version]) for version in ("1", "2")}
-    assert answers == sorted(answers)
-
-
-def test_a_version_is_replaced_under_load(serve: Serve) -> None:
-    """Five changeovers: no call fails, none has another version's numbers, none is stale."""
-    server = serve()
-    server.deploy("m", SCALE, 1)
-    with GrpcTraffic(server.grpc_port, "m", FACTORS) as traffic:
-        for version in range(2, 7):
-            server.deploy("m", onnx_models.scale(FACTORS[str(version)]).SerializeToString(), version)
-            traffic.wait_for_version(str(version))
-    report = traffic.report
-    assert (report.failed, report.refused, report.wrong) == ([], 0, 0)
-    assert report.versions() == {str(version) for version in range(1, 7)}
-    assert [report.stale(str(v - 1), str(v)) for v in range(2, 7)] == [0] * 5
-
-
-def test_a_stop_loses_no_call(serve: Serve) -> None:
-    """SIGTERM under load: what was sent is answered, later ones find nobody to connect to."""
-    server = serve(gateways=2)
-    server.deploy("m", SCALE)
-    in_service(server, 2)
-    with GrpcTraffic(server.grpc_port, "m", FACTORS) as traffic:
-        assert server.stop() == 0
-        wait_for(lambda: traffic.report.refused > 0, "a call that finds nobody")
-    assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
-
-
-def test_a_killed_gateway_takes_only_what_it_held(serve: Serve) -> None:
-    """Its calls end as UNAVAILABLE, which clients try again; the channels go on with the other gateway and the next."""
-    server = serve(gateways=2)
-    server.deploy("m", SCALE)
-    first, _ = in_service(server, 2)
-    with GrpcTraffic(server.grpc_port, "m", FACTORS, channels=8) as traffic:
-        first.send_signal(signal.SIGKILL)
-        in_service(server, 2)
-        traffic.wait_for_answers(200)
-        failed = list(traffic.report.failed)
-        traffic.wait_for_answers(200)
-    assert traffic.report.failed == failed
-    assert all("UNAVAILABLE" in why for why in failed), failed
-    assert traffic.report.wrong == 0

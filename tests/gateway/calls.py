@@ -19,9 +19,9 @@ _MOST = 1 << 16
 _ERROR, _ANSWER = 0x0A, 0x12  # tags of `ModelStreamInferResponse`
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeCall:
-    """A call, and what became of it: `status` is None until it is answered."""
+    """A call, and what became of it: `status` is None until it is answered; `told` is an answer that goes on."""
 
     body: memoryview
     path: str = INFERENCE + "ModelInfer"
@@ -34,6 +34,11 @@ class FakeCall:
     message: str = ""
     fields: dict[bytes, bytes] = field(default_factory=dict)
     answer: bytes = b""
+    told: list[bytes] = field(default_factory=list)
+
+    def tell(self, body: Sequence[bytes | memoryview]) -> None:
+        """Keep a message of the answer."""
+        self.told.append(b"".join(body))
 
     def respond(self, body: Sequence[bytes | memoryview], fields: bytes = b"") -> None:
         """Keep the answer; the memory it came from is the worker's."""

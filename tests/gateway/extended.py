@@ -8,6 +8,7 @@ from weakref import finalize
 
 from changeover.access import Guard
 from changeover.gateway.common import Common
+from changeover.gateway.door.http2.fields import Refused, reason_field
 from changeover.gateway.extensions import Extensions
 from changeover.gateway.grpc import GrpcApp
 from changeover.gateway.http import HttpApp
@@ -43,6 +44,16 @@ def ask(here: Stage, method: str, path: str, guard: Guard | None = None, body: b
 
 
 def take(here: Stage, asked: FakeCall, guard: Guard | None = None) -> FakeCall:
-    """Hand a call to an application that knows nothing of others before."""
-    grpc_app(here, guard)(asked)  # type: ignore[arg-type]
+    """Hand a call to an application that knows nothing of others before, as a door does."""
+    hand(grpc_app(here, guard), asked)
     return asked
+
+
+def hand(app: GrpcApp, asked: FakeCall) -> None:
+    """Hand a call to an application as a door does: its fields first."""
+    try:
+        app.admit(asked, asked.certified)  # type: ignore[arg-type]
+    except Refused as refusal:
+        asked.fail(refusal.status, refusal.message, reason_field(refusal.reason))
+    else:
+        app(asked)  # type: ignore[arg-type]

@@ -61,6 +61,14 @@ class Request:
     status: int = 0
     head: bytes = b""
     answer: bytes = b""
+    held: int = 0
+    most_held: int = 1 << 30
+
+    def hold(self, size: int) -> bool:
+        """Count what would be the budget's."""
+        taken = self.held + size <= self.most_held
+        self.held += size * taken
+        return taken
 
     def respond(self, status: int, head: bytes, body: Sequence[bytes | memoryview], *, close: bool = False) -> None:
         """Keep the answer; the memory it came from is the worker's."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.errors import InvalidRequest, Overloaded
-from changeover.gateway.admission import Room, admit, check_time, deadline
+from changeover.gateway.admission import Room, admit, check_time, deadline, require_rows
 from changeover.protocol.oip import InferRequest
 from changeover.tensors import Datatype, Tensor, TensorSpec, from_numpy, join_bytes
 
@@ -160,3 +162,18 @@ def test_what_would_come_too_late_is_not_begun() -> None:
     with pytest.raises(Overloaded) as shed:
         check_time("m", 0.9, 1.0)
     assert shed.value.reason == "queue_delay"
+
+
+@pytest.mark.parametrize(
+    ("most", "other", "rows"),
+    [(None, None, 9), (8, None, 8), (8, (None,), 9), (4, (8,), 8), (8, (4,), 8)],
+)
+def test_as_many_rows_as_a_configuration_allows(most: int | None, other: tuple[int | None] | None, rows: int) -> None:
+    """Its own, or that of the version which answers in a candidate's place: what was allowed stays allowed."""
+    target: Any = SimpleNamespace(most_rows=most, version="1")
+    fallback: Any = None if other is None else SimpleNamespace(most_rows=other[0])
+    require_rows(rows, target, fallback)
+    if most is not None and (other is None or other[0] is not None):
+        with pytest.raises(InvalidRequest, match="max_batch_size") as refused:
+            require_rows(9, target, fallback)
+        assert refused.value.reason == "batch_too_large"

@@ -1,9 +1,14 @@
-"""Outputs in the order and form asked for."""
+"""Outputs in the form asked for, and in the model's order."""
 
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
+from changeover.gateway.delivery import delivered
+from changeover.protocol.oip import RequestedOutput
+from changeover.tensors import Datatype, Tensor
 from tests.gateway.stage import Request, entry, question, stage
 
 
@@ -55,5 +60,30 @@ def test_a_body_without_a_header_is_the_input() -> None:
             assert raw.status == 200
             assert raw.answer.endswith(b"\x00\x00\x00\x40" * 4)
             assert b"inference-header-content-length" in raw.head
+
+    asyncio.run(scenario())
+
+
+def test_outputs_come_in_the_models_order() -> None:
+    """Whatever the order they are asked for in, and no other ones."""
+    target: Any = SimpleNamespace()
+    outputs = [Tensor(name, Datatype.INT8, (1,), name.encode()) for name in "abc"]
+    asked = [RequestedOutput(name, binary=True) for name in "ca"]
+    assert [tensor.name for tensor in delivered(asked, target, outputs, None)] == ["a", "c"]
+
+
+def test_an_output_asked_for_twice_in_the_same_way_is_one() -> None:
+    """As in Triton; in two ways it is a contradiction."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            twice = here.ask(question(outputs=[{"name": "y"}, {"name": "y"}]))
+            await worker.serve_one(2.0)
+            await here.answered(twice)
+            assert [output["name"] for output in twice.json()["outputs"]] == ["y"]
+            forms = [{"name": "y", "parameters": {"binary_data": form}} for form in (True, False)]
+            wrong = here.ask(question(outputs=forms))
+            assert (wrong.status, wrong.json()["reason"]) == (400, "duplicate_output")
 
     asyncio.run(scenario())

@@ -30,7 +30,7 @@ def test_statistics_list_versions_by_number() -> None:
                 assert [(s["name"], s["version"]) for s in told] == [("m", "9"), ("m", "10")]
             (told,) = ask(here, "GET", "/v2/models/m/versions/9/stats").json()["model_stats"]
             assert told["version"] == "9"
-            assert ask(here, "GET", "/v2/models/m/versions/11/stats").status == 404
+            assert ask(here, "GET", "/v2/models/m/versions/11/stats").status == 400
             assert ask(here, "GET", "/v2/models/n/stats").json()["reason"] == "model_not_found"
 
     asyncio.run(scenario())
@@ -106,7 +106,7 @@ def test_log_settings_of_one_gateway_are_those_of_all(caplog: pytest.LogCaptureF
         ("/v2/logging", b"{", 400, "malformed_json"),
         ("/v2/logging", b" " * 65537, 413, "json_too_large"),
         ("/v2/trace/setting", b'{"trace_level": ["TENSORS"]}', 400, "setting_unsupported"),
-        ("/v2/models/n/trace/setting", b"", 404, "model_not_found"),
+        ("/v2/models/n/trace/setting", b"", 400, "model_not_found"),
         ("/v2/models/m/trace/setting", b"", 200, None),
         ("/v2/trace/setting", b'{"trace_level": ["OFF"]}', 200, None),
     ],

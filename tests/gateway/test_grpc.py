@@ -42,21 +42,7 @@ def test_every_method_has_a_scope_and_an_answer() -> None:
         handlers = {**app._handlers, **app._later}
         for path, method in METHODS.items():
             assert isinstance(method.scope, Scope), path
-            assert bool(method.what) != bool(method.sentence), path
-            assert method.what in ("", "infer", "stream", *handlers), path
-
-    in_stage(check)
-
-
-@pytest.mark.parametrize("path", [path for path, method in METHODS.items() if method.sentence])
-def test_what_is_not_here_is_told_in_a_sentence(path: str) -> None:
-    """UNIMPLEMENTED, whatever the message holds."""
-
-    def check(here: Stage) -> None:
-        asked = ask(here, FakeCall(memoryview(b"\xff"), path))
-        assert (asked.status, asked.reason) == (Status.UNIMPLEMENTED, b"method_not_served")
-        assert asked.message.startswith(path[1:])
-        assert METHODS[path].sentence in asked.message
+            assert method.what in ("infer", "stream", "watch", *handlers), path
 
     in_stage(check)
 
@@ -230,5 +216,31 @@ def test_a_certificate_is_as_good_as_a_token() -> None:
         shown.certified = True
         assert ask(here, shown, guard=guard).status is Status.OK
         assert ask(here, bare, guard=guard).status is Status.UNAUTHENTICATED
+
+    in_stage(check)
+
+
+def test_a_version_that_is_no_number_is_a_mistake() -> None:
+    """Unless it is a role's name; a number that does not serve is not found."""
+
+    def check(here: Stage) -> None:
+        told = [ask(here, inference(model_version=version)) for version in ("new", "77", "candidate", "active")]
+        assert [one.status for one in told] == [
+            Status.INVALID_ARGUMENT, Status.NOT_FOUND, Status.NOT_FOUND, None,
+        ]  # fmt: skip
+        assert told[0].reason == b"version_not_found"
+
+    in_stage(check)
+
+
+def test_statistics_and_settings_of_nobody_are_a_mistake() -> None:
+    """As Triton has it; metadata of nobody are not found."""
+
+    def check(here: Stage) -> None:
+        here.page.store(0, 1)
+        asked = [call("ModelStatistics", name="n"), call("TraceSetting", model_name="n"), call("ModelConfig", name="n")]
+        told = [ask(here, one) for one in asked]
+        assert [one.reason for one in told] == [b"model_not_found"] * 3
+        assert [one.status for one in told] == [Status.INVALID_ARGUMENT] * 2 + [Status.NOT_FOUND]
 
     in_stage(check)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
+from collections.abc import Callable
 
 import pytest
 
-from changeover.errors import InvalidRequest, NotFound, TooLarge
+from changeover.errors import InvalidRequest, NotFound, Overloaded, TooLarge
 from changeover.gateway.http_asker import HttpAsker
 from changeover.tensors import Datatype, Tensor
 from tests.gateway.stage import Request, question
@@ -32,6 +34,25 @@ def test_the_answer_has_the_form_that_was_asked_for() -> None:
         assert request.answer.endswith(bytes(8)) is binary
 
 
+@pytest.mark.parametrize(("coding", "unpack"), [(b"gzip", gzip.decompress), (b"deflate", zlib.decompress)])
+def test_an_answer_is_packed_for_who_asks_for_that_alone(coding: bytes, unpack: Callable[[bytes], bytes]) -> None:
+    """The header's length is as before; a list, which libraries send unasked, and a large answer stay as they are."""
+    outputs = [Tensor("y", Datatype.FP32, (1, 2), bytes(8))]
+
+    def answer(wanted: bytes, given: list[Tensor]) -> Request:
+        request = question(parameters={"binary_data_output": True}, headers={b"accept-encoding": wanted})
+        one = asker(request)
+        one.send(one.encode("m", "4", one.decode(), given), 9)
+        return request
+
+    packed, plain = answer(coding, outputs), answer(b"gzip, deflate", outputs)
+    assert b"content-encoding: %s\r\n" % coding in packed.head
+    assert (unpack(packed.answer), b"content-encoding" in plain.head) == (plain.answer, False)
+    assert packed.head.startswith(plain.head)
+    large = answer(coding, [Tensor("y", Datatype.FP32, (1, 70_000), bytes(280_000))])
+    assert b"content-encoding" not in large.head
+
+
 @pytest.mark.parametrize("text", [b"-1", b"x", b"1" * 11, b"999"])
 def test_a_header_length_that_is_none_is_refused(text: bytes) -> None:
     """Whatever stands there, the sentence names the body's own length."""
@@ -51,6 +72,18 @@ def test_a_packed_body_is_unpacked_and_counts_as_large_as_it_is() -> None:
     with pytest.raises(TooLarge) as refused:
         asker(Request(gzip.compress(b" " * ((4 << 20) + 1)), {b"content-encoding": b"gzip"})).decode()
     assert refused.value.reason == "json_too_large"
+
+
+def test_what_comes_out_of_a_packed_body_is_the_doors_to_hold() -> None:
+    """Once, however often it is asked for; what there is no room for is turned away."""
+    plain = question()
+    packed = Request(gzip.compress(bytes(plain.body)), {b"content-encoding": b"gzip"})
+    one = asker(packed)
+    assert one.decode().inputs[0].data == one.decode().inputs[0].data
+    assert packed.held == len(plain.body)
+    packed.held, packed.most_held = 0, len(plain.body) - 1
+    with pytest.raises(Overloaded):
+        asker(packed).decode()
 
 
 def test_only_json_has_a_limit_of_its_own() -> None:

@@ -21,7 +21,8 @@ def test_without_a_file_it_is_made_of_the_signature() -> None:
     assert (put["name"], put["data_type"], put["dims"], put["format"]) == ("x", "TYPE_FP32", [4], "FORMAT_NONE")
     assert (got["name"], got["dims"], got["label_filename"]) == ("y", [4], "")
     assert told["instance_group"][0]["count"] == 2
-    assert told["dynamic_batching"]["max_queue_delay_microseconds"] == 0
+    assert (told["instance_group"][0]["name"], "dynamic_batching" in told) == ("m", False)
+    assert told["optimization"]["input_pinned_memory"] == {"enable": True}
     assert told["version_policy"] == {"latest": {"num_versions": 1}}
 
 

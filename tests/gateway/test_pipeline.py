@@ -146,7 +146,7 @@ def test_a_refused_request_leaves_nothing_behind() -> None:
     asyncio.run(scenario())
 
 
-def test_only_the_outputs_asked_for_come_in_the_order_asked() -> None:
+def test_only_the_outputs_asked_for_come() -> None:
     """Named outputs, in JSON or binary as the request says."""
 
     async def scenario() -> None:

@@ -76,6 +76,7 @@ def test_calls_are_handed_on(what: str, body: bytes, call: tuple[Any, ...]) -> N
         (INDEX, [], (200, b"[]")),
         (LOAD, [], (200, b"")),
         (LOAD, ["a"], (200, b'{"warnings":["a"]}')),
+        (UNLOAD, ["a"], (200, b"")),
         (UNLOAD, None, (200, b"")),
         (LOAD, Conflict("x", reason="rollout_paused"), (409, b'{"error":"x","reason":"rollout_paused"}')),
     ],
@@ -85,6 +86,7 @@ def test_answers_are_as_tritons(what: str, outcome: Any, answer: tuple[int, byte
     repository, request = asked(what)
     repository.told(outcome)
     assert (request.status, request.answer) == answer
+    assert (b"changeover-warning: a\r\n" in request.head) == (what == UNLOAD and bool(outcome))
     assert request.abandoned is None
 
 

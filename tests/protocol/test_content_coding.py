@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tracemalloc
 import zlib
 
 import pytest
 
-from changeover.errors import InvalidRequest, TooLarge
+from changeover.errors import InvalidRequest, Overloaded, TooLarge
 from changeover.protocol.content_coding import unpacked
 
 BODY = bytes(range(256)) * 40
@@ -61,3 +62,27 @@ def test_no_more_is_unpacked_than_there_may_be() -> None:
         tracemalloc.stop()
     assert refused.value.reason == "too_large"
     assert len(unpacked(bomb, b"gzip", 64 << 20)) == 64 << 20, "the limit alone refused it"
+
+
+def test_every_byte_that_comes_out_was_asked_for() -> None:
+    """In pieces, so that what has no room is not unpacked to its end."""
+    body, taken = bytes(5 << 20), list[int]()
+
+    def take(size: int) -> bool:
+        taken.append(size)
+        return sum(taken) <= room
+
+    room = len(body)
+    assert bytes(unpacked(memoryview(gzip.compress(body)), b"gzip", 64 << 20, take)) == body
+    assert (sum(taken), max(taken)) == (len(body), 1 << 20)
+    room = 2 << 20
+    taken.clear()
+    with pytest.raises(Overloaded):
+        unpacked(memoryview(gzip.compress(body)), b"gzip", 64 << 20, take)
+    assert sum(taken) == 3 << 20
+
+
+def test_a_body_that_does_not_pack_comes_out_too() -> None:
+    """More goes in than one step takes, and less comes out than goes in."""
+    body = os.urandom(300_000)
+    assert bytes(unpacked(memoryview(zlib.compress(body)), b"deflate", len(body))) == body

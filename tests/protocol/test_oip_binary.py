@@ -117,6 +117,15 @@ def test_a_body_may_be_all_header() -> None:
     assert decode(memoryview(body), len(body)).inputs[0].data == b"\5"
 
 
+def test_a_binary_output_of_no_bytes_has_nothing_behind_the_header() -> None:
+    """So no length is told, as by Triton; one with bytes beside it has one."""
+    empty, full = Tensor("a", Datatype.INT8, (0, 2), b""), Tensor("b", Datatype.INT8, (1,), b"x")
+    (header,), length = encode_response("m", "1", "", [empty], [True])
+    assert (json.loads(bytes(header))["outputs"][0]["parameters"], length) == ({"binary_data_size": 0}, None)
+    chunks, length = encode_response("m", "1", "", [empty, full], [True, True])
+    assert (length, bytes(chunks[-1])) == (len(chunks[0]), b"x")
+
+
 def test_outputs_that_do_not_fit_their_shape_are_the_models_fault() -> None:
     """A worker's answer of the wrong size is no JSON, and not the caller's error."""
     for datatype in (Datatype.FP32, Datatype.BYTES):

@@ -20,6 +20,12 @@ from changeover.protocol.oip_grpc import (
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes, write_text
 from tests.protocol.grpc_requests import Request, asked, changed, given_parameters, one, placed
 
+
+def _wanting(request: Any, classes: int) -> None:
+    """Ask for `y` with so many classes."""
+    request.outputs.add(name="y").parameters["classification"].int64_param = classes
+
+
 REGION_ALONE = {"shared_memory_region": {"string_param": "r"}}
 REFUSED = [
     (one(raw=b"123"), "shape_data_mismatch"),
@@ -47,7 +53,8 @@ REFUSED = [
     (changed(lambda r: r.raw_input_contents.append(b""), one(raw=b"1234")), "binary_size_mismatch"),
     (changed(lambda r: r.inputs.add(name="z", datatype="INT8", shape=[1]), one(raw=b"1234")), "binary_size_mismatch"),
     (changed(lambda r: r.inputs.append(r.inputs[0]), one(raw=b"1234")), "duplicate_input"),
-    (changed(lambda r: [r.outputs.add(name="y") for _ in range(2)], one(raw=b"1234")), "duplicate_output"),
+    (changed(lambda r: [_wanting(r, classes) for classes in (1, 2)], one(raw=b"1234")), "duplicate_output"),
+    (changed(lambda r: _wanting(r, 0), one(raw=b"1234")), "wrong_type"),
     (one("FP8", raw=b"1"), "unknown_datatype"),
     (one("", raw=b"1"), "unknown_datatype"),
     (one(shape=(-1,), raw=b"1234"), "invalid_shape"),

@@ -177,7 +177,11 @@ _SIZE = {"binary_data_size": 8}
         (_request(_input(data=..., parameters={"binary_data_size": True})), "wrong_type", "binary_data_size"),
         (_request(_input(parameters=_SIZE)), "conflicting_data", "got both"),
         (_request(_input(), _input()), "duplicate_input", "inputs[1].name: the input 'x' is given twice"),
-        (_request(outputs=[{"name": "y"}, {"name": "y"}]), "duplicate_output", "outputs[1].name"),
+        (
+            _request(outputs=[{"name": "y"}, {"name": "y", "parameters": {"a": 1}}]),
+            "duplicate_output",
+            "outputs[1].name",
+        ),
         (_request(_input(parameters={"shared_memory_region": "r"})), "missing_field", "inputs[0]"),
         (
             _request(outputs=[{"name": "y", "parameters": {"shared_memory_region": "r"}}]),

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from changeover.errors import CallerError
-from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS
+from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS, RequestedOutput
 from changeover.protocol.oip_members import (
+    add_output,
     check_bytes_elements,
     check_content,
     check_input_once,
-    check_output_once,
     check_parameter_count,
     check_tensor_count,
     datatype_of,
@@ -21,6 +21,8 @@ from changeover.protocol.oip_members import (
     text_of,
 )
 from changeover.tensors import Datatype
+
+Y = RequestedOutput("y", False)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_names_are_read() -> None:
             "too_many_elements",
         ),
         (check_input_once, ("a", {"b"}, "x"), ("a", {"a"}, "x"), "duplicate_input"),
-        (check_output_once, ("a", {"b"}, "x"), ("a", {"a"}, "x"), "duplicate_output"),
+        (add_output, ({"y": Y}, Y, "x"), ({"y": Y}, RequestedOutput("y", True), "x"), "duplicate_output"),
         (check_content, ("x", Datatype.BOOL, (2,), b"\0\1"), ("x", Datatype.BOOL, (2,), b"\0\2"), "value_out_of_range"),
         (
             check_content,

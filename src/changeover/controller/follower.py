@@ -19,7 +19,7 @@ from changeover.records.journal import Journal
 from changeover.rollout import found
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
-from changeover.rollout.offer import Offer, plan_for
+from changeover.rollout.offer import Offer, named_versions, plan_for
 from changeover.settings import Settings
 
 _AGAIN = 5.0
@@ -123,6 +123,10 @@ class Follower:
         if await self._had_its_turn(model, version, folder):
             log.info("repository: %s/%d was removed by retention and is no news: it is left alone", model, version)
             return
+        named = named_versions(model, self._settings)
+        if named is not None and version not in named:
+            log.info("repository: %s/%d is left alone: version_policy names %s", model, version, _listed(named))
+            return
         artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
         plan = plan_for(artifact, model, self._settings)
         artifact = await asyncio.to_thread(adapted, artifact, plan.interface, self._store)
@@ -145,3 +149,7 @@ class Follower:
         """What a number stood for and is no longer there."""
         known = {record.digest for record in self._journal.versions.of(model) if record.version == version}
         return known - set(artifacts.digests(self._store))
+
+
+def _listed(versions: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sorted(versions)))

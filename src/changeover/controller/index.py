@@ -16,13 +16,13 @@ UNAVAILABLE = "UNAVAILABLE"
 _GONE = "its folder is no longer in the repository; it serves on"
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One version; `reason` says why it does not serve, or what is odd with one that does."""
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version; `reason`, if there is any, says why it does not serve, or what is odd with one that does."""
 
     name: str
     version: str
     state: str
-    reason: str
+    reason: str = ""
 
 
 def entries(

@@ -25,7 +25,7 @@ from changeover.lifecycle.source import MODEL_FILE, is_model_name, scan, version
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
-from changeover.rollout.offer import Offer, plan_for
+from changeover.rollout.offer import Offer, named_versions, plan_for
 from changeover.rollout.plan import Plan
 from changeover.rollout.unloading import unload
 from changeover.settings import Settings
@@ -90,18 +90,21 @@ class Loads:
             await self._served(self._drivers.known(model), rollout)
         return overrides.ignored
 
-    async def unload(self, model: str) -> None:
-        """Have no version serve, and give the memory back.
+    async def unload(self, model: str) -> tuple[str, ...]:
+        """Have no version serve, and give the memory back. Of what nobody knows no version serves: that is no error.
+
+        Returns:
+            Sentences on what is odd; empty when nothing is.
 
         Raises:
-            NotFound: nobody knows such a model.
             Internal: it was not done, and all is as it was.
         """
         driver = self._drivers.by_model.get(model)
         if driver is not None:
             await unload(driver)
         elif model not in await asyncio.to_thread(self._in_repository):
-            raise _unknown(model)
+            return (_unknown(model).message,)
+        return ()
 
     async def index(self, *, ready: bool) -> list[Entry]:
         """All versions of all models that are known here; with `ready` those that serve."""
@@ -143,6 +146,14 @@ class Loads:
             artifact = await asyncio.to_thread(seal.seal_parts, overrides.files, self._store)
         else:
             there = (await asyncio.to_thread(self._in_repository)).get(model, [])
+            named = named_versions(model, self._settings)
+            if named is not None and overrides.version is None:
+                there = [version for version in there if version in named]
+                if not there:
+                    raise NotFound(
+                        f"the version_policy of {model!r} names {', '.join(map(str, named))}: none of them is there",
+                        reason="version_not_found",
+                    )
             version = overrides.version or max(there, default=0)
             if version not in there:
                 return await asyncio.to_thread(self._pushed, model, overrides.version)

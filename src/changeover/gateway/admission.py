@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from changeover.errors import InvalidRequest, Overloaded
 from changeover.gateway.door.limits import Limits
 from changeover.protocol.oip import InferRequest
 from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, bytes_offsets, element_count
+
+if TYPE_CHECKING:
+    from changeover.gateway.router import Target
 
 _MAX_TIMEOUT = 3600.0
 _SMALL_QUEUE: Final = 64
@@ -144,6 +147,20 @@ def admit(
             reason="rows_mismatch",
         )
     return Admitted(data, shapes, rows, tuple([s[1:] for s in shapes]))
+
+
+def require_rows(rows: int, target: Target, other: Target | None) -> None:
+    """Let a request pass of as many rows as the version's configuration allows, or that of the one in its place.
+
+    Raises:
+        InvalidRequest: it has more (`batch_too_large`).
+    """
+    most = target.most_rows
+    if most is not None and rows > most and (other is None or (other.most_rows is not None and rows > other.most_rows)):
+        raise InvalidRequest(
+            f"the request has {rows} rows, and max_batch_size of version {target.version} is {most}",
+            reason="batch_too_large",
+        )
 
 
 def deadline(received: float, parameters: Mapping[str, object], header: bytes | None, default: float) -> float:

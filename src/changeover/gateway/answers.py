@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -75,9 +77,15 @@ def json_body(request: HttpRequest) -> dict[str, Any]:
     return body
 
 
-def json_answer(request: HttpRequest, value: object, status: int = 200) -> None:
+def json_answer(request: HttpRequest, value: object, status: int = 200, head: bytes = b"") -> None:
     """Answer with a JSON document."""
-    request.respond(status, JSON, [orjson.dumps(value)])
+    request.respond(status, JSON + head, [orjson.dumps(value)])
+
+
+def warnings(sentences: Iterable[str]) -> bytes:
+    """Field lines that name what of a request has no effect, where its answer has no place for that."""
+    printable = (re.sub(r"[^ -~]", "?", sentence) for sentence in sentences)
+    return b"".join(b"changeover-warning: %s\r\n" % sentence.encode() for sentence in printable)
 
 
 @lru_cache(256)

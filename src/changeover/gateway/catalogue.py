@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from changeover import __version__
-from changeover.errors import ModelNotReady, NotFound
+from changeover.errors import ChangeoverError, InvalidRequest, ModelNotReady, NotFound
 from changeover.gateway.models import Models
 from changeover.gateway.router import Model, Target
 from changeover.transport.control import TensorEntry
@@ -51,6 +51,11 @@ def target_of(models: Models, name: str, version: str | None) -> Target:
     if target is None:
         raise NotFound(f"model {name!r} has no version {version!r} that serves", reason="version_not_found")
     return target
+
+
+def as_mistake(error: ChangeoverError) -> ChangeoverError:
+    """What Triton says to a readiness, a statistic or a setting of nobody: that the request is wrong."""
+    return InvalidRequest(error.message, reason=error.reason) if isinstance(error, NotFound) else error
 
 
 def describe(models: Models, name: str, version: str | None) -> dict[str, Any]:

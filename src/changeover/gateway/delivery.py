@@ -40,20 +40,23 @@ def require_outputs(asked: Sequence[RequestedOutput], target: Target, regions: R
 def delivered(
     asked: Sequence[RequestedOutput], target: Target, outputs: Sequence[Tensor], regions: Regions | None
 ) -> list[Tensor]:
-    """The outputs in the order asked for.
+    """The outputs asked for, in the order in which the model has them.
 
     Raises:
         InvalidRequest: so many classes that making them would hold up all others; a place that is too small.
         Overloaded: there is no memory for what is written there.
     """
-    by_name = {tensor.name: tensor for tensor in outputs}
-    found = []
-    for output in asked:
-        tensor = by_name[output.name]
+    by_name = {output.name: output for output in asked}
+    found: list[Tensor] = []
+    for tensor in outputs:
+        output = by_name.get(tensor.name)
+        if output is None:
+            continue
         if PARAMETER in output.parameters and (count := wanted(output)):
-            tensor = classified(tensor, count, target.labels.of(output.name), by_row=target.batchable)
+            found.append(classified(tensor, count, target.labels.of(output.name), by_row=target.batchable))
         elif output.place is not None and regions is not None:
             place = regions.put(output.place, tensor.data)
-            tensor = Placed(tensor.name, tensor.datatype, tensor.shape, b"", place)
-        found.append(tensor)
+            found.append(Placed(tensor.name, tensor.datatype, tensor.shape, b"", place))
+        else:
+            found.append(tensor)
     return found

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from changeover.errors import InvalidRequest, NotFound
-from changeover.gateway.answers import json_answer, json_body
+from changeover.gateway.answers import json_answer, json_body, warnings
 from changeover.gateway.catalogue import known, target_of
 from changeover.gateway.common import Common
 from changeover.gateway.model_config import model_config
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
-from changeover.gateway.server_settings import TRACE, changed_log_settings, log_settings, require_untraced
+from changeover.gateway.server_settings import (
+    LOG,
+    TRACE,
+    changed_log_settings,
+    log_settings,
+    require_untraced,
+    unknown_settings,
+)
 from changeover.gateway.shared_memory import Regions
 from changeover.gateway.statistics import Ledgers, model_stats
 from changeover.telemetry import logs
@@ -58,7 +65,7 @@ class Extensions:
             "region_unregister": self._unregister,
             "cuda_status": lambda request, found: json_answer(request, self.cuda_status(found.region)),
             "cuda_register": lambda request, _: json_answer(request, self.cuda_register()),
-            "cuda_unregister": lambda request, _: json_answer(request, {}),
+            "cuda_unregister": lambda request, _: request.respond(200, b"", []),
         }
 
     def tell(self) -> None:
@@ -140,18 +147,20 @@ class Extensions:
         return []
 
     def _trace(self, request: HttpRequest, found: Route) -> None:
-        json_answer(request, self.trace(found.model, _changes(request)))
+        changes = _changes(request)
+        json_answer(request, self.trace(found.model, changes), head=warnings(unknown_settings(changes, TRACE)))
 
     def _logging(self, request: HttpRequest, _: Route) -> None:
-        json_answer(request, self.logging(_changes(request)))
+        changes = _changes(request)
+        json_answer(request, self.logging(changes), head=warnings(unknown_settings(changes, LOG)))
 
     def _register(self, request: HttpRequest, found: Route) -> None:
         self.regions.register(found.region, json_body(request))
-        json_answer(request, {})
+        request.respond(200, b"", [])
 
     def _unregister(self, request: HttpRequest, found: Route) -> None:
         self.regions.unregister(found.region)
-        json_answer(request, {})
+        request.respond(200, b"", [])
 
 
 def _changes(request: HttpRequest) -> Mapping[str, object]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from changeover.access import Guard, Scope
-from changeover.errors import ChangeoverError, NotFound
-from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, target_of
+from changeover.errors import CallerError, ChangeoverError, InvalidRequest, NotFound
+from changeover.gateway.catalogue import EXTENSIONS, METADATA, as_mistake, describe, target_of
 from changeover.gateway.door.http2.call import Call
-from changeover.gateway.door.http2.fields import Status, reason_field
+from changeover.gateway.door.http2.fields import Head, Refused, Status
+from changeover.gateway.door.http2.talk import Turn
 from changeover.gateway.extensions import Extensions
-from changeover.gateway.grpc_asker import GrpcAsker, StreamAsker, error_status
+from changeover.gateway.grpc_asker import GrpcAsker, StreamAsker, error_status, status_of
 from changeover.gateway.grpc_extensions import ExtensionCalls
+from changeover.gateway.grpc_health import Health
 from changeover.gateway.grpc_repository import INDEX, LOAD, UNLOAD, RepositoryCalls
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.repository import Repository
+from changeover.gateway.router import ROLES
 from changeover.protocol.oip_grpc import route_of
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
@@ -25,21 +28,21 @@ INFERENCE: Final = "inference.GRPCInferenceService"
 HEALTH: Final = "grpc.health.v1.Health"
 
 Values = dict[str, Any]
+_MISTAKEN: Final = ("statistics", "trace")
+"""What tells of no such model or version as of a mistake in the request."""
 
 
 class Method(NamedTuple):
     """A row of this port's table: what answers, and the scope it takes. There is no row without a scope.
 
     Attributes:
-        what: the handler's name; empty for a method of Triton's that is not here.
+        what: the handler's name.
         scope: what the caller must be allowed to.
-        sentence: for a method that is not here: what to do instead.
         changes: the scope of a call that brings settings to change, where it is another.
     """
 
     what: str
     scope: Scope
-    sentence: str = ""
     changes: Scope | None = None
 
 
@@ -68,11 +71,11 @@ _OF_SERVICE: Final = {
 METHODS: Final = {
     **{f"/{INFERENCE}/{name}": method for name, method in _OF_SERVICE.items()},
     f"/{HEALTH}/Check": Method("check", Scope.OPEN),
-    f"/{HEALTH}/Watch": Method("", Scope.OPEN, "health is not streamed here; ask Check again and again"),
+    f"/{HEALTH}/Watch": Method("watch", Scope.OPEN),
 }
 """By path."""
-STREAMS: Final = frozenset(path for path, method in METHODS.items() if method.what == "stream")
-"""Calls of many messages, each of which is an inference."""
+STREAMS: Final = frozenset(path for path, method in METHODS.items() if method.what in ("stream", "watch"))
+"""Calls of many messages: inferences in order, and the news of health."""
 
 
 class GrpcApp:
@@ -98,42 +101,58 @@ class GrpcApp:
         self._models = models
         self._extensions = sorted([*EXTENSIONS, *extensions.names, "model_repository"])
         self._guard = guard
+        self._health = Health(models, frozenset(("", INFERENCE, HEALTH)))
         self._handlers: dict[str, Callable[[Values], Values]] = {
             "live": self._live,
             "ready": self._ready,
             "model_ready": self._model_ready,
             "server": self._server,
             "model": self._model,
-            "check": self._check,
+            "check": self._health.check,
             **ExtensionCalls(extensions).handlers,
         }
         self._later = RepositoryCalls(repository).handlers
 
-    def __call__(self, call: Call) -> None:
-        """Take one call."""
-        method = METHODS.get(call.path)
+    def admit(self, head: Head, certified: bool) -> None:
+        """Refuse what no method takes and who may not: nothing is taken in from them."""
+        method = METHODS.get(head.path)
         if method is None:
-            _unimplemented(call, f"no such method: {call.path}")
-            return
+            raise Refused(Status.UNIMPLEMENTED, "method_not_served", f"no such method: {head.path}")
+        if self._guard is not None:
+            try:
+                self._guard.check(method.scope, head.headers.get(b"authorization"), certified)
+            except CallerError as error:
+                raise Refused(status_of(error), error.reason, error.message) from None
+
+    def look(self) -> None:
+        """Tell those who watch the server's health of what is new; called every quarter of a second."""
+        self._health.look()
+
+    def __call__(self, call: Call) -> None:
+        """Take one call that was let pass."""
+        method = METHODS[call.path]
         try:
-            if self._guard is not None:
-                self._guard.check(method.scope, call.headers.get(b"authorization"), call.certified)
             if method.what == "infer":
                 self._infer(call, GrpcAsker(call))
             elif method.what == "stream":
                 self._infer(call, StreamAsker(call))
+            elif method.what == "watch":
+                self._health.watch(cast(Turn, call))  # as every call of `STREAMS` is
             elif method.what in self._later:
                 self._later[method.what](call)
-            elif method.what:
-                self._answer(call, method)
             else:
-                _unimplemented(call, f"{call.path[1:]} is not served here: {method.sentence}")
+                self._answer(call, method)
         except ChangeoverError as error:
             error_status(call, error)
 
     def _infer(self, call: Call, asker: GrpcAsker) -> None:
         try:
             name, version = route_of(call.body)
+            if version and not version.isdecimal() and version not in ROLES:
+                raise InvalidRequest(
+                    f"model_version {version[:60]!r} is neither a number nor one of {', '.join(ROLES)}",
+                    reason="version_not_found",
+                )
         except ChangeoverError as error:
             asker.fail(error)
         else:
@@ -144,7 +163,11 @@ class GrpcApp:
         asked = decode(messages.request, call.body)
         if self._guard is not None and method.changes is not None and asked["settings"]:
             self._guard.check(method.changes, call.headers.get(b"authorization"), call.certified)
-        call.respond((encode(messages.response, self._handlers[method.what](asked)),))
+        try:
+            told = self._handlers[method.what](asked)
+        except NotFound as error:
+            raise (as_mistake(error) if method.what in _MISTAKEN else error) from None
+        call.respond((encode(messages.response, told),))
 
     def _live(self, _: Values) -> Values:
         return {"live": True}
@@ -165,13 +188,3 @@ class GrpcApp:
 
     def _model(self, asked: Values) -> Values:
         return describe(self._models, asked["name"], asked["version"] or None)
-
-    def _check(self, asked: Values) -> Values:
-        service = asked["service"]
-        if service not in ("", INFERENCE, HEALTH):
-            raise NotFound(f"no such service: {service!r}", reason="service_not_found")
-        return {"status": "SERVING" if self._models.ready else "NOT_SERVING"}
-
-
-def _unimplemented(call: Call, sentence: str) -> None:
-    call.fail(Status.UNIMPLEMENTED, sentence, reason_field("method_not_served"))

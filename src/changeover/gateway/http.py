@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 import orjson
 
 from changeover.access import Guard, Scope
-from changeover.errors import CallerError, ChangeoverError, NotFound, TooLarge
+from changeover.errors import CallerError, ChangeoverError, InvalidRequest, NotFound, TooLarge
 from changeover.gateway import openapi
 from changeover.gateway.answers import JSON, error_answer, json_answer
-from changeover.gateway.catalogue import EXTENSIONS, METADATA, describe, known, target_of
+from changeover.gateway.catalogue import EXTENSIONS, METADATA, as_mistake, describe, target_of
 from changeover.gateway.door.limits import SMALL_BODY
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.extensions import Extensions
-from changeover.gateway.http_asker import MOST_UNPACKED, HttpAsker
+from changeover.gateway.http_asker import HttpAsker
 from changeover.gateway.models import Models
 from changeover.gateway.openapi import Asked
 from changeover.gateway.pipeline import Pipeline
@@ -23,6 +23,7 @@ from changeover.gateway.repository import Repository
 from changeover.gateway.repository_http import INDEX, LOAD, UNLOAD, RepositoryCalls
 from changeover.loopback import check_local
 from changeover.openapi.page import POLICY, page
+from changeover.protocol.content_coding import MOST_UNPACKED
 
 _SMALL = f"{{}} takes no body over {SMALL_BODY} bytes, and none whose length is not told"
 _ROUTES = (
@@ -87,6 +88,8 @@ OF_A_MODEL: Final = {
     "config": Endpoint("config", Scope.INFER),
     "trace/setting": Endpoint("trace", Scope.INFER, posted=Scope.ADMIN),
     "infer": Endpoint("infer", Scope.INFER, "POST"),
+    "generate": Endpoint("generate", Scope.INFER, "POST"),
+    "generate_stream": Endpoint("generate_stream", Scope.INFER, "POST"),
 }
 """By what follows `/v2/models/M` or `/v2/models/M/versions/V`."""
 OF_A_REGION: Final = {
@@ -100,6 +103,8 @@ OF_THE_REPOSITORY: Final = {
     "unload": Endpoint(UNLOAD, Scope.ADMIN, "POST"),
 }
 """By what follows `/v2/repository/models/M`."""
+_MISTAKEN: Final = ("model_ready", "statistics", "trace")
+"""What tells of no such model or version as of a mistake in the request."""
 _HTML: Final = f"content-type: text/html; charset=utf-8\r\ncontent-security-policy: {POLICY}\r\n".encode()
 
 
@@ -200,6 +205,8 @@ class HttpApp:
             "models": self._list,
             "model": self._model,
             "model_ready": self._model_ready,
+            "generate": self._generate,
+            "generate_stream": self._generate,
             "description": self._description,
             "docs": self._docs,
             **extensions.handlers,
@@ -226,7 +233,7 @@ class HttpApp:
             try:
                 self._handlers[found.endpoint.what](request, found)
             except ChangeoverError as error:
-                error_answer(request, error)
+                error_answer(request, as_mistake(error) if found.endpoint.what in _MISTAKEN else error)
 
     def _found(self, request: HttpRequest) -> Route | None:
         """The route of a request that may take it; None when there is none, and the caller was told."""
@@ -271,11 +278,12 @@ class HttpApp:
         json_answer(request, {"models": sorted(n for n, m in self._models.by_name.items() if not m.unloaded)})
 
     def _model_ready(self, request: HttpRequest, found: Route) -> None:
-        if known(self._models, found.model).unloaded:
-            json_answer(request, {"name": found.model, "ready": False}, 400)
-            return
         ready = target_of(self._models, found.model, found.version).batcher.channel is not None
         json_answer(request, {"name": found.model, "ready": ready}, 200 if ready else 503)
+
+    def _generate(self, _: HttpRequest, found: Route) -> None:
+        describe(self._models, found.model, found.version)
+        raise InvalidRequest("no model here generates: there are no decoupled ones; use infer", reason="no_generation")
 
     def _model(self, request: HttpRequest, found: Route) -> None:
         json_answer(request, describe(self._models, found.model, found.version))

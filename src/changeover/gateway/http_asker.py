@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from changeover.errors import ChangeoverError, TooLarge
 from changeover.gateway.answers import error_answer, infer_head
 from changeover.gateway.door.request import HttpRequest
-from changeover.protocol.content_coding import unpacked
+from changeover.protocol.content_coding import CODINGS, MOST_UNPACKED, packed, unpacked
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response, with_parameters
 from changeover.protocol.oip_raw import raw_request
@@ -17,18 +17,19 @@ _JSON_LIMIT = 4 << 20
 """Bytes of JSON: parsing 4 MiB keeps all others waiting for about a quarter of a second. A gateway that is silent for
 half a second during a switch is taken for dead, so more is refused."""
 
-MOST_UNPACKED = 64 << 20
-"""Bytes of a packed body once it is unpacked, which takes up to 0.2 s; less where `body_limit` is less."""
-
 
 class HttpAsker:
     """The `Asker` of a request of the HTTP door."""
 
-    __slots__ = ("_body_limit", "_header_length", "_request", "headers", "received", "size", "timeout")
+    __slots__ = (
+        "_body", "_body_limit", "_header_length", "_request", "_unpacked", "headers", "received", "size", "timeout",
+    )  # fmt: skip
 
     def __init__(self, request: HttpRequest, body_limit: int = MOST_UNPACKED) -> None:
         self._body_limit = body_limit
         self._request = request
+        self._body = request.body
+        self._unpacked = False
         self._header_length: int | None = None
         self.headers: Mapping[bytes, bytes] = request.headers
         self.size = len(request.body)
@@ -41,10 +42,11 @@ class HttpAsker:
 
     def decode(self) -> InferRequest:
         """See `Asker`; `json_too_large` for more JSON than may keep others waiting. A packed body grows here."""
-        body = self._request.body
+        body = self._body
         coding = self.headers.get(b"content-encoding")
-        if coding is not None:
-            body = unpacked(body, coding, min(self._body_limit, MOST_UNPACKED))
+        if coding is not None and not self._unpacked:
+            body = self._body = unpacked(body, coding, min(self._body_limit, MOST_UNPACKED), self._request.hold)
+            self._unpacked = True  # who is tried elsewhere is asked again
             self.size = max(self.size, len(body))
         length = self._announced()
         if length == 0:
@@ -66,8 +68,16 @@ class HttpAsker:
         return chunks
 
     def send(self, chunks: list[Raw], epoch: int) -> None:
-        """Answer with 200."""
-        self._request.respond(200, infer_head(self._header_length, epoch), chunks)
+        """Answer with 200; packed for who asks for one coding, as Triton's clients do.
+
+        A list of codings is what many libraries send unasked: it gets the answer as it is, which is quicker.
+        """
+        head = infer_head(self._header_length, epoch)
+        coding = self.headers.get(b"accept-encoding")
+        if coding in CODINGS and (body := packed(chunks, coding)) is not None:
+            self._request.respond(200, head + b"content-encoding: %s\r\nvary: accept-encoding\r\n" % coding, [body])
+        else:
+            self._request.respond(200, head, chunks)
 
     def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
         """Answer with the error's status."""

@@ -10,6 +10,8 @@ from changeover.transport.control import LoadingEntry, TensorEntry
 
 _NOT_OURS: Final = frozenset({"reshape"})
 """Clients send the model's own shapes."""
+_PINNED: Final = {f"{side}_pinned_memory": {"enable": True} for side in ("input", "output")}
+"""What Triton says where nothing was said; it means nothing without a GPU."""
 
 
 def model_config(model: str, entry: LoadingEntry, instances: int) -> dict[str, Any]:
@@ -37,10 +39,8 @@ def model_config(model: str, entry: LoadingEntry, instances: int) -> dict[str, A
         ],
         "instance_group": [_group(model, said.get("instance_group", ()), instances)],
         "default_model_filename": "model.onnx",
-        "optimization": said.get("optimization", {}),
+        "optimization": {**_PINNED, **said.get("optimization", {})},
     }
-    if batches and not config.keys() & {"dynamic_batching", "sequence_batching", "ensemble_scheduling"}:
-        config["dynamic_batching"] = {}
     return whole(config)
 
 
@@ -58,4 +58,4 @@ def _tensor(entry: TensorEntry, said: list[Mapping[str, Any]], *, batches: bool)
 def _group(model: str, said: list[Mapping[str, Any]], instances: int) -> dict[str, Any]:
     """All instances as one group: they are threads of one worker."""
     name, kind = (said[0].get("name"), said[0].get("kind")) if said else (None, None)
-    return {"name": name or f"{model}_0", "kind": kind or "KIND_CPU", "count": instances}
+    return {"name": name or (f"{model}_0" if said else model), "kind": kind or "KIND_CPU", "count": instances}

@@ -54,6 +54,8 @@ MODEL: Final[Errors] = {
     503: ("model_not_ready",),
 }
 """Of a path with a name in it; one that is empty, or has a slash in it, makes another path."""
+MISTAKEN: Final[Errors] = {400: MODEL[404][1:], 404: MODEL[404][:1], 503: MODEL[503]}
+"""Of a path that tells of nobody as Triton does, by 400."""
 DECODING: Final[Errors] = {
     400: (
         "invalid_request", "malformed_json", "json_too_deep", "header_length_mismatch", "binary_size_mismatch",
@@ -71,6 +73,7 @@ INFER: Final = together(
             "raw_not_possible", "shared_memory_key", "shared_memory_bounds", "not_classifiable", "unknown_output",
             "unknown_content_encoding", "malformed_content_encoding", "sequence_id_missing", "sequence_id_invalid",
             "sequence_flag_invalid", "sequence_rows", "sequence_unknown", "sequence_ended", "sequence_expired",
+            "batch_too_large",
         ),
         404: ("shared_memory_unknown",),
         500: (
@@ -121,7 +124,7 @@ _INDEXED: Final = dict.fromkeys(("name", "version", "state", "reason"), _TEXT)
 _AWAY: Final = ("controller_away", "unavailable", "stopping")
 REPOSITORY: Final[Errors] = {
     400: ("invalid_name",),
-    404: ("path_not_found", "model_not_found"),
+    404: ("path_not_found",),
     409: (OTHERS,),
     500: (OTHERS,),
     503: ("not_explicit", *_AWAY, OTHERS),
@@ -131,7 +134,7 @@ REPOSITORY: Final[Errors] = {
 _SHARED: Final[Errors] = {500: ("board_damaged", "board_full"), 503: ("board_busy",)}
 """Of whatever changes what all gateways share."""
 SETTINGS: Final[Errors] = {
-    400: ("malformed_json", "wrong_type", "unknown_setting", "setting_unsupported"),
+    400: ("malformed_json", "wrong_type", "setting_unsupported"),
     413: ("json_too_large",),
     **_SHARED,
 }
@@ -139,25 +142,28 @@ _BAD_REGION: Final = ("shared_memory_name", "shared_memory_key", "shared_memory_
 _NO_REGION: Final[Errors] = {404: ("path_not_found", "shared_memory_unknown")}
 REGION: Final = together({400: ("shared_memory_unsupported",)}, _NO_REGION)
 _REGIONS: Final = json_of({"type": "array", "items": {"type": "object"}})
-_READINESS: Final = {status: json_of(bodies.ModelReady) for status in (200, 400, 503)}
-"""400: it was unloaded; 503: its worker is being replaced."""
+_READINESS: Final = {status: json_of(bodies.ModelReady) for status in (200, 503)}
+"""503: its worker is being replaced."""
+_GENERATION: Final = About(
+    "Refused: no model here generates.", {}, together(MODEL, {400: ("no_generation",)}), takes=json_of()
+)
 ABOUT: Final[dict[str, About]] = {
     "server": About("What the server is.", {200: json_of(bodies.ServerMetadata)}),
     "live": About("Whether the gateway answers.", {200: json_of(bodies.Live)}),
     "ready": About("Whether the first load is over.", {200: json_of(bodies.Ready), 503: json_of(bodies.Ready)}),
     "models": About("The models that are served.", {200: json_of(bodies.ModelNames)}),
     "model": About("Inputs and outputs, and the versions that serve.", {200: json_of(bodies.ModelMetadata)}, MODEL),
-    "model_ready": About("Whether it has a worker that can answer.", _READINESS, MODEL),
+    "model_ready": About("Whether it has a worker that can answer.", _READINESS, MISTAKEN),
     "statistics": About(
-        "Counts and nanoseconds of each version, in Triton's terms.", {200: json_of(bodies.Statistics)}, MODEL
+        "Counts and nanoseconds of each version, in Triton's terms.", {200: json_of(bodies.Statistics)}, MISTAKEN
     ),
     "all_statistics": About("The statistics of all models.", {200: json_of(bodies.Statistics)}),
     "config": About("The configuration in force, as Triton's `ModelConfig`.", {200: json_of()}, MODEL),
-    "trace": About("The trace settings; nothing is traced.", {200: json_of()}, MODEL),
+    "trace": About("The trace settings; nothing is traced.", {200: json_of()}, MISTAKEN),
     "set_trace": About(
         "Change them: what asks for tracing is refused.",
         {200: json_of()},
-        together(MODEL, SETTINGS),
+        together(MISTAKEN, SETTINGS),
         takes=json_of(),
     ),
     "logging": About("The log settings in force.", {200: json_of(bodies.LogSettings)}),
@@ -170,7 +176,7 @@ ABOUT: Final[dict[str, About]] = {
     "region_status": About("The regions of shared memory that are registered.", {200: _REGIONS}, REGION),
     "region_register": About(
         "Register a region of shared memory, for inputs and outputs.",
-        {200: json_of()},
+        {200: {}},
         together(
             REGION,
             {400: ("malformed_json", "wrong_type", *_BAD_REGION), 409: ("shared_memory_name",)},
@@ -180,13 +186,13 @@ ABOUT: Final[dict[str, About]] = {
         takes=json_of(bodies.RegionToRegister),
     ),
     "region_unregister": About(
-        "Forget it; one that is not registered is no error.", {200: json_of()}, together(REGION, _SHARED)
+        "Forget it; one that is not registered is no error.", {200: {}}, together(REGION, _SHARED)
     ),
     "cuda_status": About("Memory of a GPU cannot be shared: there is none.", {200: _REGIONS}, _NO_REGION),
     "cuda_register": About(
         "Refused: memory of a GPU cannot be shared.", {}, {400: ("cuda_shared_memory_unsupported",)}, takes=json_of()
     ),
-    "cuda_unregister": About("Nothing is registered, so nothing is to be done.", {200: json_of()}),
+    "cuda_unregister": About("Nothing is registered, so nothing is to be done.", {200: {}}),
     "repository_index": About(
         "The models and versions that are known, and their states.",
         {200: json_of({"type": "array", "items": {"type": "object", "properties": _INDEXED, "required": ["name"]}})},
@@ -198,7 +204,10 @@ ABOUT: Final[dict[str, About]] = {
         {200: json_of()},
         together(
             REPOSITORY,
-            {400: ("invalid_parameter", "invalid_config", "model_rejected", OTHERS), 404: ("version_not_found",)},
+            {
+                400: ("invalid_parameter", "invalid_config", "model_rejected", OTHERS),
+                404: ("model_not_found", "version_not_found"),
+            },
             {409: ("not_settled", "rollout_paused", OTHERS)},
         ),
         takes=json_of(bodies.LoadQuestion),
@@ -218,6 +227,8 @@ ABOUT: Final[dict[str, About]] = {
             "Inference-Header-Content-Length": "Of a binary answer: bytes of its JSON.",
         },
     ),
+    "generate": _GENERATION,
+    "generate_stream": _GENERATION,
     "description": About("This description.", {200: json_of()}),
     "docs": About("This description, as a page for people.", {200: {"text/html": _TEXT}}),
 }

@@ -16,7 +16,7 @@ from changeover.errors import (
     Internal,
     Overloaded,
 )
-from changeover.gateway.admission import Room, admit, check_time, deadline
+from changeover.gateway.admission import Room, admit, check_time, deadline, require_rows
 from changeover.gateway.asker import Asker
 from changeover.gateway.catalogue import known
 from changeover.gateway.delivery import delivered, require_outputs
@@ -127,6 +127,7 @@ class Pipeline:
             self._fetch(ticket)
         step = self._sequences.step(ticket) if ticket.model.stateful else None
         ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
+        require_rows(ticket.admitted.rows, target, ticket.fallback)
         self._check_outputs(ticket)
         ticket.asker.watch(lambda: self._abandoned(ticket))
         ticket.model.tickets += 1

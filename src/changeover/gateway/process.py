@@ -111,11 +111,11 @@ class Gateway:
         files = settings.tls_cert, settings.tls_key, settings.tls_client_ca
         app = HttpApp(self._pipeline, self._models, self._extensions, self._repository, guard)
         app.body_limit = settings.body_limit
-        calls = GrpcApp(self._pipeline, self._models, self._extensions, self._repository, guard)
+        self._calls = GrpcApp(self._pipeline, self._models, self._extensions, self._repository, guard)
         tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
         return (
             DoorServer(app, http, Gate(limits, budget), shared=shared, tls=tls),
-            Http2Server(calls, grpc, Gate(limits, budget, STREAMS), shared=shared, tls=h2),
+            Http2Server(self._calls, grpc, Gate(limits, budget, STREAMS), shared=shared, tls=h2),
         )
 
     async def run(self) -> int:
@@ -178,6 +178,7 @@ class Gateway:
             self._link.flush()
             self._reporter.report()
             self._extensions.tell()
+            self._calls.look()
 
 
 def _most_connections() -> int:

@@ -86,7 +86,7 @@ class Repository:
         return self._ask(ask, values, LOAD_SECONDS, told)
 
     def unload(self, model: str, told: Told) -> Leave:
-        """Have no version serve; the result is None, and the memory is free by then.
+        """Have no version serve; the memory is free by then, and the result is a list of sentences on what is odd.
 
         Raises:
             Unavailable: this server unloads nothing by calls (`not_explicit`).

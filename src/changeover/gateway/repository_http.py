@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from changeover.errors import ChangeoverError, InvalidRequest
-from changeover.gateway.answers import error_answer, json_answer
+from changeover.gateway.answers import error_answer, json_answer, warnings
 from changeover.gateway.door.request import HttpRequest
 from changeover.gateway.extensions import Handler
 from changeover.gateway.repository import Leave, Repository, Told
@@ -49,6 +49,8 @@ class RepositoryCalls:
             request.abandoned = None
             if isinstance(outcome, ChangeoverError):
                 error_answer(request, outcome)
+            elif outcome and what == UNLOAD:  # the answer has no body, as Triton's has none
+                request.respond(200, warnings(outcome), [])
             elif outcome:
                 json_answer(request, {"warnings": outcome} if what == LOAD else outcome)
             else:

@@ -26,6 +26,9 @@ from changeover.telemetry.tally import Ledger, Tally
 from changeover.tensors import TensorSpec
 from changeover.transport.control import LoadingEntry, RoutingTable
 
+ROLES = ("active", "candidate")
+"""Names of versions that are no numbers."""
+
 
 class Target:
     """A loading as this gateway sees it; one object however many tables name it."""
@@ -52,6 +55,8 @@ class Target:
         self.sequence = entry.sequence
         self.slab: Slab | None = None
         """Where its sequences are, to be read only; it comes with the channel."""
+        self.most_rows = entry.max_batch if (entry.config or {}).get("max_batch_size", 0) > 0 else None
+        """Of a request; as many as it has where its configuration names no batch size."""
         self.on_idle: Callable[[Target], None] | None = None
         """Set when no table in force names this loading any more; called at the last lease's end."""
 

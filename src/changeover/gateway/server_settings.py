@@ -6,7 +6,7 @@ levels count, for the gateways' log; where it goes and how its lines look is dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from changeover.errors import InvalidRequest
@@ -25,6 +25,8 @@ _LEVELS: Final = {"log_info": True, "log_warning": True, "log_error": True, "log
 _FIXED: Final = {"log_file": "", "log_format": "default"}
 _PLURAL: Final = {"log_warnings": "log_warning", "log_errors": "log_error"}
 """Names of the document by those of the server."""
+LOG: Final = (*_LEVELS, *_FIXED, *_PLURAL)
+"""Names of the log settings."""
 _MOST_VERBOSE: Final = (1 << 32) - 1
 
 
@@ -32,11 +34,11 @@ def require_untraced(asked: Mapping[str, object]) -> None:
     """Let trace settings pass that ask for what is done anyway; `null` takes a setting back.
 
     Raises:
-        InvalidRequest: `unknown_setting`, or `setting_unsupported`.
+        InvalidRequest: `setting_unsupported`.
     """
     for name, value in asked.items():
         if name not in TRACE:
-            raise _unknown(name, TRACE)
+            continue  # see `unknown_settings`
         given = [value] if isinstance(TRACE[name], list) and isinstance(value, str) else value
         if value is not None and given != TRACE[name]:
             raise InvalidRequest(
@@ -60,7 +62,7 @@ def changed_log_settings(asked: Mapping[str, object]) -> dict[str, bool | int]:
     """The changes that a client asks for.
 
     Raises:
-        InvalidRequest: `unknown_setting`, `setting_unsupported` or `wrong_type`.
+        InvalidRequest: `setting_unsupported` or `wrong_type`.
     """
     changes: dict[str, bool | int] = {}
     for given, value in asked.items():
@@ -72,7 +74,7 @@ def changed_log_settings(asked: Mapping[str, object]) -> dict[str, bool | int]:
                     reason="setting_unsupported",
                 )
         elif name not in _LEVELS:
-            raise _unknown(given, {**_LEVELS, **_FIXED})
+            pass  # see `unknown_settings`
         elif name == "log_verbose_level":
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_VERBOSE:
                 raise refusal(name, "a whole number >= 0", value)
@@ -84,5 +86,6 @@ def changed_log_settings(asked: Mapping[str, object]) -> dict[str, bool | int]:
     return changes
 
 
-def _unknown(name: str, known: Mapping[str, object]) -> InvalidRequest:
-    return InvalidRequest(f"there is no setting {name[:60]!r}; there are {', '.join(known)}", reason="unknown_setting")
+def unknown_settings(asked: Mapping[str, object], known: Collection[str]) -> list[str]:
+    """A sentence on each setting that there is not: it is passed over, as by Triton, and is likely misspelt."""
+    return [f"there is no setting {name[:60]!r}; there are {', '.join(known)}" for name in asked if name not in known]

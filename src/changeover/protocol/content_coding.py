@@ -1,28 +1,41 @@
-"""HTTP bodies that were packed by the client (RFC 9110, section 8.4). Pure."""
+"""Packed bodies of HTTP (RFC 9110, section 8.4), and messages of gRPC. Pure."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from changeover.errors import InvalidRequest, TooLarge
+from changeover.errors import InvalidRequest, Overloaded, TooLarge
+from changeover.tensors import Raw
 
 CODINGS: Final = (b"gzip", b"deflate")
+MOST_UNPACKED: Final = 64 << 20
+"""Bytes of a packed body once it is unpacked, which takes up to 0.2 s; less where `body_limit` is less."""
 _ZLIB_OR_GZIP: Final = 47
 """Either container, told by its first bytes: `deflate` is the zlib format, and old clients say one for the other."""
+_GZIP: Final = 31
+_MOST_PACKED: Final = 256 << 10
+"""Bytes that are packed: about 5 ms."""
+_STEP: Final = 64 << 10
+"""Bytes that go in at a time: what is left of them by a full piece is copied."""
+_PIECE: Final = 1 << 20
+"""Bytes that come out at a time."""
 
 
-def unpacked(body: memoryview, coding: bytes, most: int) -> memoryview:
+def unpacked(body: memoryview, coding: bytes, most: int, take: Callable[[int], bool] = lambda _: True) -> memoryview:
     """The body as it was before it was packed.
 
     Args:
         body: as it came, whole.
-        coding: of the field `content-encoding`.
+        coding: of the field `content-encoding`, or `grpc-encoding`.
         most: bytes it may have; no more than that is ever unpacked.
+        take: is asked for the bytes of each piece that has come out; false when there is no room for them.
 
     Raises:
         InvalidRequest: another coding (`unknown_content_encoding`), or not that (`malformed_content_encoding`).
         TooLarge: it has more bytes (`too_large`).
+        Overloaded: there is no room for it now.
     """
     name = coding.strip().lower()
     if name == b"identity":
@@ -33,18 +46,45 @@ def unpacked(body: memoryview, coding: bytes, most: int) -> memoryview:
             f"content-encoding {told!r} is not taken here; send gzip, deflate or the body as it is",
             reason="unknown_content_encoding",
         )
-    unpacking = zlib.decompressobj(_ZLIB_OR_GZIP)
+    found = bytearray()
     try:
-        found = unpacking.decompress(body, most + 1)
+        for piece in _pieces(body, name, most):
+            if len(found) + len(piece) > most:
+                raise TooLarge(f"the body has over {most} bytes once it is unpacked")
+            if not take(len(piece)):
+                raise Overloaded("too many bytes are in flight here to unpack the body; retry later")
+            found += piece
     except zlib.error as error:
         raise _malformed(name, str(error)) from None
-    if len(found) > most:
-        raise TooLarge(f"the body has over {most} bytes once it is unpacked")
-    if not unpacking.eof:
-        raise _malformed(name, "it ends too early")
-    if unpacking.unused_data:
+    return memoryview(found).toreadonly()
+
+
+def _pieces(body: memoryview, name: bytes, most: int) -> Iterator[bytes]:
+    """What comes out, a piece at a time and one byte more than `most` altogether."""
+    unpacking = zlib.decompressobj(_ZLIB_OR_GZIP)
+    room, at, part = most + 1, 0, memoryview(b"")
+    while not unpacking.eof and room:
+        if not part and at < len(body):
+            part, at = body[at : at + _STEP], at + _STEP
+        last = not part
+        piece = unpacking.decompress(part, min(_PIECE, room))
+        part = memoryview(unpacking.unconsumed_tail)
+        if piece:
+            room -= len(piece)
+            yield piece
+        elif last:
+            raise _malformed(name, "it ends too early")
+    if unpacking.eof and (unpacking.unused_data or at < len(body)):
         raise _malformed(name, "there is more behind its end")
-    return memoryview(found)
+
+
+def packed(chunks: Sequence[Raw], coding: bytes) -> bytes | None:
+    """A body in one of `CODINGS`; None when it is so large that packing it would keep all others waiting."""
+    if sum(map(len, chunks)) > _MOST_PACKED:
+        return None
+    packing = zlib.compressobj(1, zlib.DEFLATED, _GZIP if coding == b"gzip" else zlib.MAX_WBITS)
+    parts = [packing.compress(chunk) for chunk in chunks]
+    return b"".join((*parts, packing.flush()))
 
 
 def _malformed(name: bytes, why: str) -> InvalidRequest:

@@ -8,7 +8,8 @@ and `|` after the type of a field of which a message has one at most.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from changeover.errors import InvalidPlan
@@ -94,6 +95,7 @@ _RANGES: Final = {
     "u32": (0, (1 << 32) - 1),
     "u64": (0, (1 << 64) - 1),
 }
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
 _BOOLS: Final = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
 _DEFAULTS: Final = {"text": "", "bool": False, "real": 0.0} | dict.fromkeys(_RANGES, 0)
 _SCHEMA: Final[dict[str, dict[str, str]]] = {
@@ -102,7 +104,7 @@ _SCHEMA: Final[dict[str, dict[str, str]]] = {
 }
 
 Lines = list[tuple[str, int]]
-"""Paths of the fields that were given (`dynamic_batching.preferred_batch_size`), in order, with their lines."""
+"""Paths of the fields that were given (`dynamic_batching.preferred_batch_size`), in order, with a file's lines."""
 
 
 def triton_type(datatype: str) -> str:
@@ -122,6 +124,61 @@ def read_config(text: str | bytes, name: str = "config.pbtxt") -> tuple[dict[str
         raise InvalidPlan(f"{name} is not UTF-8 text.", reason="invalid_config") from error
     lines: Lines = []
     return _Reader(name, lines).message(parse(decoded, name), "ModelConfig", ""), lines
+
+
+def read_json(config: Mapping[str, Any]) -> tuple[dict[str, Any], Lines]:
+    """The fields that Triton's JSON gives, with the types of the table; their lines are 0.
+
+    Numbers may be texts, as protobuf's JSON spells those of 64 bits. Zeros, empty texts, lists and objects say nothing:
+    that is how Triton's own clients spell a field that is not set. A field that the table has not is in the paths only.
+
+    Raises:
+        InvalidPlan: `invalid_config`: a value is of another type than its field.
+    """
+    lines: Lines = []
+    return _json_message(config, "ModelConfig", "", lines), lines
+
+
+def _json_message(given: Any, message: str, path: str, lines: Lines) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise _misfit(path.rstrip("."), given)
+    schema, found = _SCHEMA[message], dict[str, Any]()
+    for name, value in given.items():
+        kind, where = schema.get(name, ""), f"{path}{name}"
+        chosen = bool(path) and kind.endswith("|")  # of a choice the name alone says which
+        if value in (0, "", None, False) or value == [] or (value == {} and not chosen):
+            continue
+        lines.append((where, 0))
+        if kind:
+            found[name] = _json_value(value, kind.rstrip("|"), where, lines)
+    return found
+
+
+def _json_value(value: Any, kind: str, where: str, lines: Lines) -> Any:
+    if kind.startswith("*"):
+        if not isinstance(value, list):
+            raise _misfit(where, value)
+        return [_json_value(item, kind[1:], where, lines) for item in value]
+    if kind.startswith("{"):
+        if not isinstance(value, Mapping):
+            raise _misfit(where, value)
+        of = kind.partition("}")[2]
+        return {str(key): _json_value(item, of, f"{where}.{key}", lines) for key, item in value.items()}
+    if kind in _SCHEMA:
+        return _json_message(value, kind, f"{where}.", lines)
+    if isinstance(value, str) and kind in _ENUMS:
+        found = _scalar(Word(value), kind)
+    elif isinstance(value, str) and kind in _RANGES and _NUMBER.fullmatch(value):
+        found = _scalar(int(value), kind)
+    else:
+        found = _scalar(value, kind) if isinstance(value, bool) == (kind == "bool") else None
+    if found is None:
+        raise _misfit(where, value)
+    return found
+
+
+def _misfit(where: str, value: object) -> InvalidPlan:
+    return InvalidPlan(f"config: {where} cannot be {str(value)[:100]!r}", reason="invalid_config")
 
 
 def whole(config: dict[str, Any], message: str = "ModelConfig") -> dict[str, Any]:

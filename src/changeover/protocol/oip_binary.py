@@ -110,7 +110,7 @@ def encode_response(
         binary: for each output whether it goes as raw bytes (`InferRequest.binary_flags`).
 
     Returns:
-        The chunks of the body, and the length of its JSON header; None when all of it is JSON. Raw bytes are the
+        The chunks of the body, and the length of its JSON header; None when nothing comes behind it. Raw bytes are the
         outputs' own data, not a copy. NaN and infinity in JSON become `null`, see `oip_values.json_values`.
 
     Raises:
@@ -123,9 +123,8 @@ def encode_response(
         header = _encode_mixed(model, version, outputs, binary)
     if request_id:
         header = b'{"id":' + orjson.dumps(request_id) + b"," + header[1:]
-    if not any(binary):
-        return [header], None
-    return [header, *(t.data for t, raw in zip(outputs, binary, strict=True) if raw)], len(header)
+    raws = [tensor.data for tensor, raw in zip(outputs, binary, strict=True) if raw and len(tensor.data)]
+    return [header, *raws], len(header) if raws else None
 
 
 def with_parameters(

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from changeover.errors import InvalidRequest
-from changeover.protocol.oip import MAX_BYTES_ELEMENTS, Place, RequestedOutput
+from changeover.protocol.oip import MAX_BYTES_ELEMENTS, Place, RequestedOutput, refusal
 from changeover.protocol.oip_grpc_contents import raw_data
 from changeover.protocol.oip_grpc_messages import chosen, read
 from changeover.protocol.oip_grpc_scalars import SCALARS
@@ -23,9 +23,9 @@ from changeover.protocol.oip_grpc_schema import MESSAGES, Slot, Table
 from changeover.protocol.oip_grpc_wire import LENGTH, Fields
 from changeover.protocol.oip_members import (
     NO_PARAMETERS,
+    add_output,
     check_bytes_elements,
     check_input_once,
-    check_output_once,
     check_parameter_count,
     check_tensor_count,
     datatype_of,
@@ -37,6 +37,7 @@ from changeover.protocol.oip_places import check_place, place_of
 from changeover.tensors import Datatype, Raw
 
 _BYTES = Datatype.BYTES
+_CLASSES = "classification"
 _WALKED = (Datatype.BOOL, Datatype.BYTES)
 
 
@@ -165,8 +166,9 @@ def _outputs(given: Sequence[dict[str, Any]]) -> tuple[RequestedOutput, ...] | N
         where = f"outputs[{index}]"
         name, parameters = members["name"], _parameters(members["parameters"], where)
         place = place_of(parameters, where)
-        check_output_once(name, outputs, where)
-        outputs[name] = RequestedOutput(name, place is None, parameters, place)
+        if parameters.get(_CLASSES) == 0:
+            raise refusal(f"{where}.parameters.{_CLASSES}", "one class or more", 0)
+        add_output(outputs, RequestedOutput(name, place is None, parameters, place), where)
     return tuple(outputs.values()) or None
 
 

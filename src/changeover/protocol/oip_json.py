@@ -18,9 +18,9 @@ from changeover.protocol.json_text import CUT_OUT, load
 from changeover.protocol.oip import MAX_BYTES_ELEMENTS, SHOWN, InputHead, ParsedHeader, RequestedOutput, refusal
 from changeover.protocol.oip_members import (
     NO_PARAMETERS,
+    add_output,
     check_bytes_elements,
     check_input_once,
-    check_output_once,
     check_parameter_count,
     check_tensor_count,
     datatype_of,
@@ -163,9 +163,8 @@ def _outputs(value: object, *, default: bool) -> tuple[RequestedOutput, ...] | N
     for where, members in _objects(value, _OUTPUT_MEMBERS, "outputs"):
         name, parameters = text_of(members, "name", where), _parameters(members, where)
         place = place_of(parameters, where)
-        check_output_once(name, outputs, where)
         binary = _flag(parameters, "binary_data", where, default=default)
-        outputs[name] = RequestedOutput(name, binary and place is None, parameters, place)
+        add_output(outputs, RequestedOutput(name, binary and place is None, parameters, place), where)
     return tuple(outputs.values()) or None
 
 

@@ -13,7 +13,15 @@ import numpy as np
 import simdjson
 
 from changeover.errors import InvalidRequest, TooLarge
-from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_RANK, MAX_TENSORS, describe, refusal
+from changeover.protocol.oip import (
+    MAX_BYTES_ELEMENTS,
+    MAX_PARAMETERS,
+    MAX_RANK,
+    MAX_TENSORS,
+    RequestedOutput,
+    describe,
+    refusal,
+)
 from changeover.tensors import Datatype, Raw, bytes_offsets, element_count
 
 NO_PARAMETERS: Final[Mapping[str, object]] = MappingProxyType({})
@@ -106,10 +114,10 @@ def check_input_once(name: str, seen: Container[str], where: str) -> None:
         raise InvalidRequest(message, reason="duplicate_input")
 
 
-def check_output_once(name: str, seen: Container[str], where: str) -> None:
-    """Refuse an output that was asked for already."""
-    if name in seen:
-        message = f"{where}.name: the output {describe(name)} is asked for twice"
+def add_output(outputs: dict[str, RequestedOutput], output: RequestedOutput, where: str) -> None:
+    """Take an output that is asked for; asked for again in the same way it is still one, in another way an error."""
+    if outputs.setdefault(output.name, output) != output:
+        message = f"{where}.name: the output {describe(output.name)} is asked for twice, in two ways"
         raise InvalidRequest(message, reason="duplicate_output")
 
 

@@ -50,6 +50,18 @@ def plan_for(artifact: Artifact, model: str, settings: Settings) -> Plan:
     return _parsed(plan, PLAN_FILE, config_in(folders), model)
 
 
+def named_versions(model: str, settings: Settings) -> tuple[int, ...] | None:
+    """The versions that the version policy beside a model in the repository names; None where all may serve.
+
+    Raises:
+        InvalidPlan: of the file; it cannot be read.
+    """
+    if settings.repository is None:
+        return None
+    config = config_in([Path(settings.repository) / model])
+    return None if config is None else understood(config).versions
+
+
 def config_in(folders: Iterable[Path]) -> bytes | None:
     """The text of the `config.pbtxt` in the first of these folders that has one.
 

@@ -1,4 +1,4 @@
-"""What a `config.pbtxt` means for a plan and for a signature. Pure.
+"""What a model configuration of Triton's means for a plan and for a signature, be it a file or a load's JSON. Pure.
 
 What has an equal here becomes a field of the plan, under what `model.yaml` says; what has none is named in a remark.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from changeover.errors import InvalidPlan, ModelRejected
 from changeover.lifecycle.source import CONFIG_FILE
-from changeover.protocol.model_config import Lines, read_config, triton_type
+from changeover.protocol.model_config import Lines, read_config, read_json, triton_type
 from changeover.protocol.text_format import refused
 from changeover.transport.control import Signature, TensorEntry
 
@@ -21,6 +21,7 @@ _HEEDED: Final = frozenset(
     """name platform backend max_batch_size input input.name input.data_type input.dims output output.name
     output.data_type output.dims output.label_filename instance_group instance_group.name instance_group.kind
     instance_group.count default_model_filename version_policy version_policy.latest version_policy.latest.num_versions
+    version_policy.all version_policy.specific version_policy.specific.versions
     dynamic_batching dynamic_batching.max_queue_delay_microseconds dynamic_batching.default_queue_policy
     dynamic_batching.default_queue_policy.max_queue_size parameters
     dynamic_batching.default_queue_policy.default_timeout_microseconds""".split()  # noqa: SIM905 - a table
@@ -33,17 +34,19 @@ _BOUNDS: Final = {"max_batch": 65536, "instances": 64, "intra_op_threads": 256, 
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """A file that was read.
+    """A configuration that was read.
 
     Attributes:
         config: its fields, as Triton's JSON has them.
         plan: the fields of a plan that it speaks of.
         remarks: what has no effect, a sentence each.
+        versions: which alone may serve; None for all.
     """
 
     config: dict[str, Any]
     plan: dict[str, dict[str, Any]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    versions: tuple[int, ...] | None = None
 
 
 @lru_cache(64)
@@ -55,8 +58,21 @@ def understood(text: bytes) -> Understood:
     """
     if len(text) > MOST_BYTES:
         raise InvalidPlan(f"{CONFIG_FILE} is over {MOST_BYTES >> 10} KiB.", reason="invalid_config")
-    config, lines = read_config(text, CONFIG_FILE)
-    return Understood(config, _plan(config, lines), tuple(_remarks(config, lines)))
+    return _understood(*read_config(text, CONFIG_FILE))
+
+
+def understood_json(config: Mapping[str, Any]) -> Understood:
+    """Read the JSON of a load, where what is zero or empty says nothing.
+
+    Raises:
+        InvalidPlan: `invalid_config`: the field and what is wrong with it.
+    """
+    return _understood(*read_json(config))
+
+
+def _understood(config: dict[str, Any], lines: Lines) -> Understood:
+    remarks = tuple(dict.fromkeys(_remarks(config, lines)))
+    return Understood(config, _plan(config, lines), remarks, _versions(config, lines))
 
 
 def beneath(plan: Mapping[str, dict[str, Any]], spoken: object) -> object:
@@ -123,12 +139,12 @@ def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, dict[str, Any]]:
         runtime["max_queue_delay"] = min(max(policy["default_timeout_microseconds"] * 1e-6, 0.001), 86400.0)
     threads = config.get("parameters", {}).get(_THREADS, {}).get("string_value", "0")
     if not threads.isdecimal() or len(threads) > 9:
-        raise refused(CONFIG_FILE, _line("parameters", lines), f"parameters: {_THREADS} is no number of threads")
+        raise _refused("parameters", f"{_THREADS} is no number of threads", lines)
     if int(threads):
         runtime["intra_op_threads"] = int(threads)
     for name, most in _BOUNDS.items():
         if runtime.get(name, 0) > most:
-            raise refused(CONFIG_FILE, _line(_SPOKEN[name], lines), f"{_SPOKEN[name]}: {most} is the most")
+            raise _refused(_SPOKEN[name], f"{most} is the most", lines)
     labels = {
         o["name"]: o["label_filename"] for o in config.get("output", ()) if o.get("label_filename") and "name" in o
     }
@@ -145,12 +161,32 @@ _SPOKEN: Final = {
 
 def _at_least(least: int, value: int, path: str, lines: Lines) -> int:
     if value < least:
-        raise refused(CONFIG_FILE, _line(path, lines), f"{path}: expected {least} or more, found {value}")
+        raise _refused(path, f"expected {least} or more, found {value}", lines)
     return value
 
 
-def _line(path: str, lines: Lines) -> int:
-    return next((line for found, line in lines if found == path), 1)
+def _versions(config: Mapping[str, Any], lines: Lines) -> tuple[int, ...] | None:
+    """What a version policy names."""
+    named = config.get("version_policy", {}).get("specific")
+    if named is None:
+        return None
+    versions = tuple(named.get("versions", ()))
+    if not versions or min(versions) < 1:
+        raise _refused("version_policy", "specific: expected versions of 1 or more", lines)
+    return versions
+
+
+def _refused(path: str, what: str, lines: Lines) -> InvalidPlan:
+    line = next((line for found, line in lines if found == path), 1)
+    if line:
+        return refused(CONFIG_FILE, line, f"{path}: {what}")
+    return InvalidPlan(f"config: {path}: {what}", reason="invalid_config")
+
+
+def _at(path: str, lines: Lines) -> str:
+    """Where a remark is about, in front of it: JSON has no lines."""
+    line = next((line for found, line in lines if found == path), 1)
+    return f"line {line}: " if line else ""
 
 
 def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
@@ -160,24 +196,30 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
         if path in _HEEDED or path.startswith((f"{above}.", "parameters.")):
             continue
         above = path
-        yield f"line {line}: {path} has no effect here"
+        yield f"line {line}: {path} has no effect here" if line else f"{path}: it has no effect here"
     for path, idle in (
         ("platform", config.get("platform", "onnxruntime_onnx") not in ("onnxruntime_onnx", "")),
         ("backend", config.get("backend", "onnxruntime") not in ("onnxruntime", "")),
         ("default_model_filename", config.get("default_model_filename", "model.onnx") not in ("model.onnx", "")),
-        ("version_policy", config.get("version_policy", {}).get("latest", {}).get("num_versions", 1) > 1),
+        ("version_policy", _several(config.get("version_policy", {}))),
         ("instance_group.kind", any(g.get("kind") == "KIND_GPU" for g in config.get("instance_group", ()))),
         ("parameters", bool(config.get("parameters", {}).keys() - {_THREADS})),
     ):
         if idle:
-            yield f"line {_line(path, lines)}: {_IDLE[path]}"
+            yield f"{_at(path, lines)}{_IDLE[path]}"
+
+
+def _several(policy: Mapping[str, Any]) -> bool:
+    """Whether a version policy wants more than one version to serve."""
+    versions = policy.get("specific", {}).get("versions", ())
+    return "all" in policy or policy.get("latest", {}).get("num_versions", 1) > 1 or len(versions) > 1
 
 
 _IDLE: Final = {
     "platform": "platform: model.onnx is run by ONNX Runtime all the same",
     "backend": "backend: model.onnx is run by ONNX Runtime all the same",
     "default_model_filename": "default_model_filename: the file is model.onnx",
-    "version_policy": "version_policy: one version serves, and the next one by its rollout",
+    "version_policy": "version_policy: one version serves, the highest, and the next one by its rollout",
     "instance_group.kind": "instance_group.kind: providers are chosen by runtime.providers in model.yaml",
     "parameters": f"parameters: they are shown, and have no effect, but {_THREADS}",
 }

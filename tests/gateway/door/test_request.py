@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.gateway.door.served import Served, post
+import pytest
+
+from tests.gateway.door.served import Served, post, serving
 
 
 def test_repr_is_a_sentence(door: Served) -> None:
@@ -11,3 +13,20 @@ def test_repr_is_a_sentence(door: Served) -> None:
         client.send(post(b"abc", path="/v2/x"))
         client.answer()
     assert repr(door.app.seen[0]) == "<HttpRequest POST /v2/x 3 bytes>"
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_is_made_of_a_body_is_held_until_its_answer(answered: bool) -> None:
+    """Charged to the door's budget as far as that reaches, and given back with the answer or without one."""
+    with serving(gateway_bytes=1000) as door:
+        with door.client() as client:
+            client.send(post(b"abc", path="/hold"))
+            door.until(lambda: len(door.app.held) == 1)
+            request = door.app.held[0]
+            told = door.call(lambda: [request.hold(size) for size in (990, 8, 7)])
+            assert (told, door.server.budget_used) == ([True, False, True], 1000)
+            if answered:
+                door.call(lambda: request.respond(200, b"", [b"x"]))
+                client.answer()
+        door.until(lambda: door.server.budget_used == 0)
+        assert not door.call(lambda: request.hold(1)), "nobody wants it any more"

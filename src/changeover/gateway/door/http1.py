@@ -133,6 +133,10 @@ class Http1Door(asyncio.Protocol):
         elif wire.paused:
             wire.resume()
 
+    def hold(self, size: int) -> bool:
+        """Take bytes of the budget until the request in progress is answered; returns whether they were there."""
+        return self._reading.intake.hold(size)
+
     # -- what the gate calls
 
     def expire(self) -> None:

@@ -124,6 +124,12 @@ class Intake:
         self._charged += self.wanted
         self.wanted = 0
 
+    def hold(self, size: int) -> bool:
+        """Charge more bytes for the request that was found, if they are there; they are given back with its body."""
+        taken = self._budget.take(size)
+        self._charged += size * taken
+        return taken
+
     def release(self) -> None:
         """Give the budget back what it gave: the body is no longer held."""
         if self._charged:

@@ -54,6 +54,13 @@ class HttpRequest(Wanted["Http1Door"]):
                 door.abort()
                 raise
 
+    def hold(self, size: int) -> bool:
+        """Take bytes of the gateway's budget for what is made of the body; returns whether they were there.
+
+        The door gives them back with the answer, or when the client goes away.
+        """
+        return self._door is not None and self._door.hold(size)
+
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.path} {len(self.body)} bytes>"
 

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import Call
-from changeover.gateway.door.http2.fields import Status
+from changeover.gateway.door.http2.fields import Head, Refused, Status
 from changeover.gateway.door.http2.hpack import encode
 from changeover.gateway.door.http2.server import Http2Server
+from changeover.gateway.door.http2.talk import Turn
 from changeover.gateway.door.limits import Limits
 from tests.gateway.door.running import Running
 
@@ -35,6 +36,14 @@ class Bench:
     abandoned: list[str] = field(default_factory=list)
     seen: list[Call] = field(default_factory=list)
 
+    def admit(self, head: Head, certified: bool) -> None:
+        """Take nothing in for `Private`."""
+        method = head.path.rpartition("/")[2]
+        if method == "Private" and not certified:
+            raise Refused(Status.UNAUTHENTICATED, "unauthenticated", "who are you?")
+        if method == "Raises":
+            raise ValueError("a defect")
+
     def __call__(self, call: Call) -> None:
         """Answer by method."""
         self.seen.append(call)
@@ -46,6 +55,10 @@ class Bench:
         if method == "Hold":
             call.abandoned = lambda: self.abandoned.append(call.path)
             self.held.append(call)
+        elif method == "Last":
+            call.abandoned = lambda: self.abandoned.append(call.path)
+            self.held.append(call)
+            cast(Turn, call).tell((body,))
         elif method == "Raise":
             raise ValueError("a defect")
         elif method == "Large":

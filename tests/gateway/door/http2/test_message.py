@@ -48,7 +48,8 @@ def test_a_message_in_one_piece() -> None:
         (b"\0\0", Status.INTERNAL, "truncated_message"),
         (prefix(4) + b"abc", Status.INTERNAL, "truncated_message"),
         (prefix(2) + b"abc", Status.UNIMPLEMENTED, "several_messages"),
-        (b"\1" + prefix(3)[1:] + b"abc", Status.UNIMPLEMENTED, "compressed_message"),
+        (b"\1" + prefix(3)[1:] + b"abc", Status.INTERNAL, "compressed_message"),
+        (b"\2" + prefix(3)[1:] + b"abc", Status.INTERNAL, "compressed_message"),
         (prefix(LIMIT + 1) + bytes(LIMIT + 1), Status.RESOURCE_EXHAUSTED, "too_large"),
     ],
 )
@@ -58,6 +59,23 @@ def test_what_is_no_message_is_refused(raw: bytes, status: Status, reason: str, 
     with pytest.raises(Refused) as caught:
         _take(raw, step)
     assert (caught.value.status, caught.value.reason) == (status, reason)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_packed_message_is_known_by_its_first_byte(step: int) -> None:
+    """In a coding that is known; in another it is refused as soon as its length is there."""
+    raw = b"\1" + prefix(3)[1:] + b"abc"
+    for coding in (b"gzip", b"deflate"):
+        message = Message(LIMIT, coding)
+        message.feed(raw)
+        assert message.packed
+        assert bytes(whole(raw, LIMIT, coding)) == b"abc"
+    with pytest.raises(Refused) as caught:
+        Message(LIMIT, b"br").feed(raw[:5]) if step else whole(raw, LIMIT, b"br")
+    assert (caught.value.status, caught.value.reason) == (Status.UNIMPLEMENTED, "unknown_content_encoding")
+    plain = Message(LIMIT, b"br")
+    plain.feed(prefix(3) + b"abc")
+    assert not plain.packed, "a message that is not packed is as good under any name"
 
 
 @given(st.binary(max_size=LIMIT), st.lists(st.integers(0, LIMIT + 5), max_size=8), st.integers(0, 8))

@@ -15,10 +15,7 @@ from changeover.gateway.door.http2.message import PREFIX, prefix
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.limits import Limits
-from tests.gateway.door.http2.served import ECHO, HOLD, LARGE, Served
 from tests.needed import needed
-
-from grpc_door_wire import OPENING, call  # isort: skip
 
 
 class Transport:
@@ -280,35 +277,3 @@ def test_a_client_that_wants_a_smaller_table_is_told_that_it_has_it(size: int, w
     assert [block[:1] == b"\x20" for block in blocks] == [size < 4096, *[False] * (len(blocks) - 1)]
     fields = [field for block in blocks for field in decoder.decode(block)]
     assert fields.count(("grpc-status", "0")) == 2
-
-
-def test_a_window_made_smaller_while_an_answer_waits(door2: Served) -> None:
-    """A stream's window may be below zero then; it is opened from there (RFC 9113 section 6.9.2)."""
-    opening = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 100})
-    with door2.wire(opening=opening) as wire:
-        wire.reopens = False
-        wire.send(call(1, LARGE, b"1000"))
-        while not (answer := wire.answers.get(1)) or len(answer.data) < 100:
-            wire.read()
-        wire.send(frames.settings({Setting.INITIAL_WINDOW_SIZE: 40}) + frames.window_update(1, 60))
-        wire.send(call(3, ECHO, b""))
-        wire.wait(3)
-        assert len(answer.data) == 100
-        wire.send(frames.window_update(1, 50))
-        while len(answer.data) < 150:
-            wire.read()
-        wire.send(frames.settings({Setting.INITIAL_WINDOW_SIZE: 2000}))
-        assert len(wire.wait(1).message) == 1000
-
-
-def test_answers_nobody_reads_make_further_calls_wait_and_then_shed(door2: Served) -> None:
-    """32 MiB of a connection; then its calls wait and are refused, and others are not touched."""
-    shut = frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: 0})
-    with door2.wire(opening=shut) as wire, door2.wire(opening=OPENING) as beside:
-        wire.send(b"".join(call(stream, LARGE, b"17000000") for stream in (1, 3)) + call(5, HOLD, b"x"))
-        assert wire.wait(5).status == 14
-        assert wire.answers[5].fields[b"changeover-reason"] == b"overloaded"
-        assert beside.ask(ECHO, b"x") == b"x"
-        assert door2.app.held == []
-        wire.send(frames.reset(1, 8) + call(7, ECHO, b""))
-        door2.until(lambda: door2.server.counts.requests == 4)

@@ -33,7 +33,7 @@ def test_calls_without_a_message_or_with_two(door2: Served) -> None:
         (12, b"missing_message"),
         (12, b"several_messages"),
         (13, b"truncated_message"),
-        (12, b"compressed_message"),
+        (13, b"compressed_message"),
     ]
     assert door2.app.seen == []
     assert door2.server.counts.refused == 4

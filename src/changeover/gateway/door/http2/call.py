@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from changeover.gateway.door.http2.fields import HEAD, TAIL_OK, Status, tail
+from changeover.gateway.door.http2.fields import HEAD, TAIL_OK, Head, Status, tail
 from changeover.gateway.door.wanted import Door, Wanted
 
 if TYPE_CHECKING:
@@ -70,5 +70,19 @@ class Call(Wanted[Answers]):
         return f"<Call {self.path} {len(self.body)} bytes>"
 
 
-CallApp: TypeAlias = Callable[[Call], None]
-"""Takes each call on the event loop's thread, does not raise, answers at once or later."""
+class CallApp(Protocol):
+    """Takes calls, on the event loop's thread."""
+
+    def admit(self, head: Head, certified: bool) -> None:
+        """Look at a call whose message is still to come; one that passes comes again as a whole.
+
+        Args:
+            head: its fields.
+            certified: the client has shown a certificate that was verified.
+
+        Raises:
+            Refused: its message is not to be taken in.
+        """
+
+    def __call__(self, call: Call) -> None:
+        """Answer a whole call, at once or later; does not raise."""

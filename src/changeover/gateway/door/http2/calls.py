@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import Call, CallApp
-from changeover.gateway.door.http2.fields import Status, overloaded
+from changeover.gateway.door.http2.fields import Head, Refused, Status, overloaded
 from changeover.gateway.door.http2.frames import Code
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
@@ -41,6 +41,20 @@ class Calls:
         self._streams = streams
         self._parked: deque[tuple[Stream, memoryview]] = deque()
         self.working = 0
+
+    def admit(self, head: Head, certified: bool) -> None:
+        """A call has begun; a defect of the application is told as one.
+
+        Raises:
+            Refused: its message is not to be taken in.
+        """
+        try:
+            self._app.admit(head, certified)
+        except Refused:
+            raise
+        except Exception:
+            _logger.exception("the application raised")
+            raise Refused(Status.INTERNAL, "internal", "a defect in the server") from None
 
     def take(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
         """A call is complete: to the application, or into the line behind answers the client does not read."""

@@ -7,14 +7,16 @@ allowed is never in memory.
 
 from __future__ import annotations
 
+from changeover.errors import InvalidRequest, Overloaded, TooLarge
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2 import frames
 from changeover.gateway.door.http2.fields import Refused, Status, overloaded
-from changeover.gateway.door.http2.message import Message, whole
+from changeover.gateway.door.http2.message import Message, missing, whole
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Desk, Streams
 from changeover.gateway.door.http2.talk import Talk
+from changeover.protocol.content_coding import MOST_UNPACKED, unpacked
 
 
 class Collector:
@@ -30,7 +32,16 @@ class Collector:
         self._line = f"connection {id(self):x}"  # so that connections take turns at the budget
 
     def begin(self, stream: Stream) -> None:
-        """A call of many messages has begun."""
+        """A call has begun: nothing of it is taken in before the application has let it pass."""
+        try:
+            self._desk.admit(stream.head)
+            if stream.head.path not in self._gate.talks:
+                if stream.ended:
+                    raise missing()
+                return
+        except Refused as refusal:
+            self._streams.refuse(stream, refusal)
+            return
         stream.talk = Talk(stream, self._gate, self._out, self._desk)
         self.feed(stream, b"")
 
@@ -56,7 +67,10 @@ class Collector:
             self.feed(stream, b"")
         elif message is not None:
             stream.due = self._gate.now + self._gate.limits.body_time(message.received)
-            self._grant(stream, message)
+            try:
+                self._grant(stream, message)
+            except Refused as refusal:  # of what is packed: all of it is here
+                self._streams.refuse(stream, refusal)
 
     def overdue(self, stream: Stream, now: float) -> None:
         """The client owes data, or the budget has no room: end the call, unless data is coming fast enough."""
@@ -76,12 +90,12 @@ class Collector:
         message = stream.message
         if message is None:
             if stream.ended:
-                body = whole(payload, limit)
+                body = whole(payload, limit, stream.head.coding)
                 if not body or self._gate.budget.take(len(body)):  # such as health: it never waits
                     stream.charged = len(body)
-                    self._complete(stream, body)
+                    self._complete(stream, body, bool(payload[0]))
                     return
-            message = stream.message = Message(limit)
+            message = stream.message = Message(limit, stream.head.coding)
         message.feed(payload)
         if stream.ended:
             message.end()
@@ -112,7 +126,7 @@ class Collector:
         """Take the next piece of a message; returns whether there is room for more."""
         message = stream.message
         if message is None:
-            message = stream.message = Message(self._gate.limits.body_bytes)
+            message = stream.message = Message(self._gate.limits.body_bytes, stream.head.coding)
             stream.began = self._gate.now
             stream.due = stream.began + self._gate.limits.body_seconds
         if not message.granted and message.size >= 0:
@@ -128,7 +142,7 @@ class Collector:
             message.grant()
         if message.granted and not message.wanted:
             stream.message = None
-            self._desk.take(stream, message.view())
+            self._hand_on(stream, message.view(), message.packed)
         return True
 
     def _reopen(self, stream: Stream, wanted: int) -> None:
@@ -163,13 +177,42 @@ class Collector:
         """A message that has its place: complete, or its window is opened by what is missing."""
         if stream.ended:
             stream.message = None
-            self._complete(stream, message.view())
+            self._complete(stream, message.view(), message.packed)
             return
         lack = message.lacking - stream.room
         if lack > 0:
             stream.room += lack
             self._out.write(frames.window_update(stream.id, lack))
 
-    def _complete(self, stream: Stream, body: memoryview) -> None:
+    def _complete(self, stream: Stream, body: memoryview, packed: bool) -> None:
         stream.wait_for_nothing()
-        self._desk.take(stream, body)
+        self._hand_on(stream, body, packed)
+
+    def _hand_on(self, stream: Stream, body: memoryview, packed: bool) -> None:
+        self._desk.take(stream, self._unpacked(stream, body) if packed else body)
+
+    def _unpacked(self, stream: Stream, body: memoryview) -> memoryview:
+        """What a packed message was, in place of what came; its bytes are the budget's before there are more.
+
+        Raises:
+            Refused: it is not packed so, over the limit, or there is no room for it now.
+        """
+        budget = self._gate.budget
+
+        def take(size: int) -> bool:
+            taken = budget.take(size)
+            stream.charged += size * taken
+            return taken
+
+        try:
+            found = unpacked(body, stream.head.coding, min(self._gate.limits.body_bytes, MOST_UNPACKED), take)
+        except Overloaded:
+            self._gate.counts.shed += 1
+            raise overloaded() from None
+        except TooLarge as error:
+            raise Refused(Status.RESOURCE_EXHAUSTED, error.reason, error.message) from None
+        except InvalidRequest as error:
+            raise Refused(Status.INVALID_ARGUMENT, error.reason, error.message) from None
+        stream.charged -= len(body)
+        budget.give(len(body))
+        return found

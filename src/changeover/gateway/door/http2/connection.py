@@ -17,6 +17,7 @@ from changeover.gateway.door.http2.calls import Calls
 from changeover.gateway.door.http2.calm import Calm
 from changeover.gateway.door.http2.collector import Collector
 from changeover.gateway.door.http2.control import Control
+from changeover.gateway.door.http2.fields import Head
 from changeover.gateway.door.http2.frames import Broken, Code, Frame
 from changeover.gateway.door.http2.inbound import Inbound
 from changeover.gateway.door.http2.outbound import Outbound
@@ -180,6 +181,10 @@ class Http2Door(asyncio.Protocol):
         self._transport.abort()
 
     # -- what the parts call
+
+    def admit(self, head: Head) -> None:
+        """A call has begun; raises `Refused` when its message is not to be taken in."""
+        self._calls.admit(head, self.certified)
 
     def take(self, stream: Stream, body: memoryview) -> None:
         """A call is complete."""

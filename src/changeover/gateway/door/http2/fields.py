@@ -61,6 +61,7 @@ class Head:
         headers: names and values as sent, without the pseudo-fields; repeated values joined by `, `.
         timeout: seconds the caller gives, None without a limit.
         grpc: the content type is gRPC's.
+        coding: how the messages are packed that are said to be.
         size: of the decoded fields, counted as the protocol does.
     """
 
@@ -69,6 +70,7 @@ class Head:
     headers: Mapping[bytes, bytes]
     timeout: float | None
     grpc: bool
+    coding: bytes = b"identity"
     size: int = 0
 
 
@@ -142,6 +144,7 @@ def _head(fields: list[Field]) -> Head:
         headers=headers,
         timeout=_seconds(headers.get(b"grpc-timeout")),
         grpc=content.partition(b";")[0].partition(b"+")[0] == b"application/grpc",
+        coding=headers.get(b"grpc-encoding", b"identity"),
         size=sum(map(size_of, fields)),
     )
 
@@ -174,7 +177,9 @@ def percent_encoded(message: str) -> bytes:
 
 
 _INDEXED_200: Final = b"\x88"
-HEAD: Final = _INDEXED_200 + encode([(b"content-type", b"application/grpc")])
+HEAD: Final = _INDEXED_200 + encode(
+    [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity, deflate, gzip")]
+)
 """The block every answer of a call begins with."""
 WRONG_TYPE: Final = encode([(b":status", b"415")])
 TAIL_OK: Final = tail(Status.OK)

@@ -11,7 +11,6 @@ from changeover.gateway.door.http2.calm import Calm
 from changeover.gateway.door.http2.collector import Collector
 from changeover.gateway.door.http2.fields import HeadReader, Malformed
 from changeover.gateway.door.http2.frames import Broken, Code, Frame
-from changeover.gateway.door.http2.message import missing
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Streams
@@ -178,10 +177,8 @@ class Inbound:
         if not head.grpc or head.method != b"POST":
             self._calm.idle()
             streams.turn_away(stream)
-        elif head.path in self._gate.talks:
+        else:
             self._collector.begin(stream)
-        elif end:
-            streams.refuse(stream, missing())
 
     def _unwanted(self, number: int, block: bytes, end: bool) -> None:
         """Trailers, a stream too many, or one after the final GOAWAY."""

@@ -6,19 +6,22 @@ from typing import Final
 
 from changeover.gateway.door.body import SizedBody
 from changeover.gateway.door.http2.fields import Refused, Status
+from changeover.protocol.content_coding import CODINGS
 
 PREFIX: Final = 5
+IDENTITY: Final = b"identity"
+"""The coding of messages that are not packed."""
 
 
-def whole(payload: bytes | memoryview, limit: int) -> memoryview:
-    """The message when all of it came in one frame, with the end of the stream.
+def whole(payload: bytes | memoryview, limit: int, coding: bytes = IDENTITY) -> memoryview:
+    """The message when all of it came in one frame, with the end of the stream; packed when `payload[0]` is 1.
 
     Raises:
-        Refused: it is not one whole message, or too large, or compressed.
+        Refused: it is not one whole message, or too large, or packed in a way that is not known.
     """
     if not payload:
         raise missing()
-    size = _declared(payload, limit)
+    size = _declared(payload, limit, coding)
     if size != len(payload) - PREFIX:
         raise _cut() if size > len(payload) - PREFIX else _several()
     return memoryview(bytes(payload))[PREFIX:]
@@ -29,15 +32,22 @@ class Message:
 
     What comes before there is leave to hold the whole is kept as it is; the stream's first window bounds it.
 
+    Args:
+        limit: bytes that it may have.
+        coding: of the messages that the client packs.
+
     Attributes:
         size: bytes of the message; -1 while its prefix has not come.
+        packed: it is to be unpacked.
         received: bytes of it so far, without the prefix.
     """
 
-    __slots__ = ("_early", "_have", "_limit", "_store", "size")
+    __slots__ = ("_coding", "_early", "_have", "_limit", "_store", "packed", "size")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, coding: bytes = IDENTITY) -> None:
         self._limit = limit
+        self._coding = coding
+        self.packed = False
         self._early = bytearray()
         self._have = 0  # with the prefix
         self._store: SizedBody | None = None
@@ -52,13 +62,14 @@ class Message:
         """Take the data of a frame.
 
         Raises:
-            Refused: too large, compressed, or more than one message.
+            Refused: too large, packed in a way that is not known, or more than one message.
         """
         self._have += len(payload)
         if self._store is None:
             self._early += payload
             if self.size < 0 and self._have >= PREFIX:
-                self.size = _declared(bytes(self._early[:PREFIX]), self._limit)
+                self.size = _declared(bytes(self._early[:PREFIX]), self._limit, self._coding)
+                self.packed = bool(self._early[0])
         if self.size >= 0 and self._have - PREFIX > self.size:
             raise _several()
         if self._store is not None:
@@ -111,17 +122,25 @@ def missing() -> Refused:
     return Refused(Status.UNIMPLEMENTED, "missing_message", "the call has no message")
 
 
-def _declared(payload: bytes | memoryview, limit: int) -> int:
+def _declared(payload: bytes | memoryview, limit: int, coding: bytes) -> int:
     if len(payload) < PREFIX:
         raise _cut()
     if payload[0]:
-        raise Refused(
-            Status.UNIMPLEMENTED, "compressed_message", "compressed messages are not taken here; send identity"
-        )
+        _require_known(payload[0], coding)
     size = int.from_bytes(payload[1:PREFIX], "big")
     if size > limit:
         raise Refused(Status.RESOURCE_EXHAUSTED, "too_large", f"a message of {size} bytes; {limit} are the limit")
     return size
+
+
+def _require_known(flag: int, coding: bytes) -> None:
+    """Let a packed message pass that can be unpacked; the codes are those of gRPC's text on compression."""
+    if flag != 1 or coding == IDENTITY:
+        told = "grpc-encoding does not say how" if flag == 1 else f"its first byte is {flag}, and not 0 or 1"
+        raise Refused(Status.INTERNAL, "compressed_message", f"a packed message: {told}")
+    if coding not in CODINGS:
+        told = f"grpc-encoding {coding[:60].decode('latin-1')!r} is not known here; send gzip, deflate or identity"
+        raise Refused(Status.UNIMPLEMENTED, "unknown_content_encoding", told)
 
 
 def _cut() -> Refused:

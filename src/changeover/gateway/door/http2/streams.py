@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2 import frames
-from changeover.gateway.door.http2.fields import HEAD, LIGHT_BYTES, WRONG_TYPE, Refused, reason_field, tail
+from changeover.gateway.door.http2.fields import HEAD, LIGHT_BYTES, WRONG_TYPE, Head, Refused, reason_field, tail
 from changeover.gateway.door.http2.frames import Broken, Code
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
@@ -20,6 +20,13 @@ _HEAVY_BYTES: Final = MIB
 
 class Desk(Protocol):
     """Who takes the calls: the connection."""
+
+    def admit(self, head: Head) -> None:
+        """A call has begun.
+
+        Raises:
+            Refused: it is not to be taken in.
+        """
 
     def take(self, stream: Stream, body: memoryview) -> None:
         """A call is complete."""

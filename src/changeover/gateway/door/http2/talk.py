@@ -73,12 +73,12 @@ class Talk:
         del self.early[:size]
         return part
 
-    def ask(self, calls: Calls, door: Http2Door, body: memoryview) -> Call:
+    def ask(self, calls: Calls, door: Http2Door, body: memoryview) -> Turn:
         """A message is complete: its call, with the next place in the line."""
         stream = self._stream
         place = Place(self, calls, door, stream.charged)
         stream.charged, stream.began, self.parked = 0, time.monotonic(), False
-        place.call = call = Call(place, stream, body)
+        place.call = call = Turn(place, stream, body)
         if call.timeout is not None:
             call.timeout = max(0.0, call.timeout - (call.received - self._began))
         self._line.append(place)
@@ -100,9 +100,20 @@ class Talk:
             self._say(*said)
         self.look()
 
+    def tell(self, place: Place, body: Sequence[bytes | memoryview]) -> None:
+        """A message of an answer that goes on. Nobody behind it in the line has a turn any more."""
+        if not place.lasting:
+            place.lasting = True
+            place.calls.working -= 1
+        if place is self._line[0]:
+            self._say(HEAD, body)
+            self.look()
+
     def look(self) -> None:
         """Is it over, and if not: who is waited for?"""
         stream = self._stream
+        if self._parting and not self.over and self._line and self._line[0].lasting:
+            self._end(_LEAVING)
         if not self.over and not self._line and not self.parked:
             if stream.ended and not self.early and stream.message is None:
                 self._end(TAIL_OK)
@@ -132,8 +143,8 @@ class Talk:
         for place in line:
             self._give(place)
             if place.said is None:
-                place.calls.working -= 1
-                self._gate.counts.abandoned += 1
+                place.calls.working -= not place.lasting
+                self._gate.counts.abandoned += not place.lasting
                 place.call.abandon()
 
     def _say(self, head: bytes, body: Sequence[bytes | memoryview] | None) -> None:
@@ -153,6 +164,21 @@ class Talk:
         self._gate.budget.give(charged)
 
 
+class Turn(Call):
+    """A message of a talk, which may have an answer of many messages."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Place, stream: Stream, body: memoryview) -> None:
+        super().__init__(place, stream, body)
+        self._place = place
+
+    def tell(self, body: Sequence[bytes | memoryview]) -> None:
+        """Send a message of an answer that goes on until `fail`, or the client goes away; then it does nothing."""
+        if self.open:
+            self._place.tell(body)
+
+
 class Place:
     """A message's place in the line of a talk: what a call has for its connection.
 
@@ -161,12 +187,13 @@ class Place:
         certified: the client has shown a certificate that was verified.
         calls: who counts it while the application works.
         charged: bytes of the gateway's budget taken for it.
+        lasting: its answer goes on until somebody ends it; it is no work that the connection waits for.
         said: its answer, while it waits for those before it.
     """
 
-    __slots__ = ("_door", "_talk", "call", "calls", "certified", "charged", "said")
+    __slots__ = ("_door", "_talk", "call", "calls", "certified", "charged", "lasting", "said")
 
-    call: Call
+    call: Turn
 
     def __init__(self, talk: Talk, calls: Calls, door: Http2Door, charged: int) -> None:
         self._talk = talk
@@ -174,13 +201,18 @@ class Place:
         self.certified = door.certified
         self.calls = calls
         self.charged = charged
+        self.lasting = False
         self.said: tuple[bytes, Sequence[bytes | memoryview] | None] | None = None
 
     def answer(self, stream: Stream, head: bytes, body: Sequence[bytes | memoryview] | None, end: bytes) -> None:
         """Take the message's answer."""
         del stream, end  # it goes on
-        self.calls.working -= 1
+        self.calls.working -= not self.lasting
         self._talk.settle(self, head, body)
+
+    def tell(self, body: Sequence[bytes | memoryview]) -> None:
+        """Send a message of the answer."""
+        self._talk.tell(self, body)
 
     def abort(self) -> None:
         """End the connection at once."""
