@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from changeover.controller.service import Service
+from changeover.lifecycle.source import CONFIG_FILE
 from tests.controller.service_house import MODEL_FILE, Client, House, serves
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, until
@@ -31,6 +32,26 @@ def test_poll_takes_what_is_new_and_what_is_changed(tmp_path: Path) -> None:
         assert await serves(service, MODEL, "2")
 
     house.put(1)
+    house.run(script)
+
+
+def test_a_version_policy_names_what_is_taken(tmp_path: Path) -> None:
+    """The highest of those serves; a version that it does not name is not even put on record, until it does."""
+    house = House(tmp_path, model_control="poll", poll_interval=0.2)
+
+    async def script(service: Service, _: Client) -> None:
+        await until(lambda: serves(service, MODEL, "2"))
+        house.put(1, name="other")
+        await until(lambda: "other" in service.drivers.serving())
+        assert [row["version"] for row in (await service.model(MODEL))["versions"]] == ["2"]
+        config.write_text("version_policy { specific { versions: [2, 4] } }")
+        house.put(4, MODEL_FILE + MORE * 4)
+        await until(lambda: serves(service, MODEL, "4"))
+
+    for version in (2, 3):
+        house.put(version, MODEL_FILE + MORE * version)
+    config = house.repository / MODEL / CONFIG_FILE
+    config.write_text("version_policy { specific { versions: [1, 2] } }")
     house.run(script)
 
 

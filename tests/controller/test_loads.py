@@ -10,7 +10,7 @@ import pytest
 from changeover.controller.overrides import Overrides, overrides_of
 from changeover.controller.service import Service
 from changeover.errors import ChangeoverError, Conflict, InvalidRequest, NotFound
-from changeover.lifecycle.source import PLAN_FILE
+from changeover.lifecycle.source import CONFIG_FILE, PLAN_FILE
 from changeover.testing import INSTANT
 from tests.controller.service_house import MODEL_FILE, Client, House, serves
 from tests.rollout.memory_fleet import Fate, MemoryFleet
@@ -41,6 +41,26 @@ def test_a_load_takes_the_highest_of_the_repository(house: House) -> None:
     house.put(2, MODEL_FILE + MORE)
     house.run(script)
     assert not house.fleet.broken
+
+
+def test_a_load_takes_what_the_version_policy_names(house: House) -> None:
+    """The highest of those, unless the call names another; a policy that names nothing there is told."""
+
+    async def script(service: Service, _: Client) -> None:
+        await service.loads.load(MODEL)
+        assert await serves(service, MODEL, "2")
+        await service.loads.load(MODEL, Overrides(version=3))
+        assert await serves(service, MODEL, "3")
+        config.write_text("version_policy { specific { versions: [7] } }")
+        with pytest.raises(NotFound, match="names 7") as caught:
+            await service.loads.load(MODEL)
+        assert caught.value.reason == "version_not_found"
+
+    for version in (1, 2, 3):
+        house.put(version, MODEL_FILE + MORE * version)
+    config = house.repository / MODEL / CONFIG_FILE
+    config.write_text("version_policy { specific { versions: [1, 2] } }")
+    house.run(script)
 
 
 def test_a_version_that_is_refused(house: House) -> None:

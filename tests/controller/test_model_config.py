@@ -23,11 +23,14 @@ def test_what_a_plan_can_say_counts() -> None:
             "max_batch_size": 16,
             "instance_group": [{"count": 2, "kind": "KIND_CPU"}, {"kind": "KIND_AUTO"}],
             "version_policy": {"specific": {"versions": ["2"]}},
-            "dynamic_batching": {"default_queue_policy": {"max_queue_size": 7}},
+            "dynamic_batching": {
+                "preserve_ordering": False,
+                "default_queue_policy": {"max_queue_size": 7, "default_timeout_microseconds": "250000"},
+            },
             "parameters": {"intra_op_thread_count": {"string_value": "2"}},
         },
     )
-    runtime = {"max_batch": 16, "instances": 3, "queue_limit": 7, "intra_op_threads": 2}
+    runtime = {"max_batch": 16, "instances": 3, "queue_limit": 7, "max_queue_delay": 0.25, "intra_op_threads": 2}
     assert (asked.version, asked.plan, asked.ignored) == (2, {"runtime": runtime}, ())
     assert plan_of(asked.plan).runtime.instances == 3
 
@@ -44,17 +47,20 @@ def test_what_has_no_counterpart_is_named() -> None:
             "model_warmup": [],
             "version_policy": {"latest": {"num_versions": 2}},
             "instance_group": [{"count": 1, "kind": "KIND_GPU", "gpus": [0]}],
-            "dynamic_batching": {"max_queue_delay_microseconds": "100", "preserve_ordering": False},
+            "dynamic_batching": {"max_queue_delay_microseconds": "100", "priority_levels": "2"},
             "parameters": {"other": {"string_value": "1"}},
+            "of_tomorrow": {"x": 1},
         },
     )
     assert [sentence.partition(":")[0] for sentence in asked.ignored] == [
         "input, output",
         "optimization",
+        "instance_group.gpus",
+        "dynamic_batching.priority_levels",
+        "of_tomorrow",
         "version_policy",
-        "instance_group.kind, gpus",
-        "dynamic_batching.max_queue_delay_microseconds",
-        "parameters.other",
+        "instance_group.kind",
+        "parameters",
     ]
     assert asked.plan == {"runtime": {"instances": 1}}
 
@@ -68,6 +74,7 @@ def test_what_has_no_counterpart_is_named() -> None:
         {"backend": "python"},
         {"default_model_filename": "net.onnx"},
         {"max_batch_size": -1},
+        {"max_batch_size": 70000},
         {"max_batch_size": "many"},
         {"max_batch_size": True},
         {"instance_group": {"count": 1}},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.errors import InvalidPlan
-from changeover.protocol.model_config import read_config, triton_type, whole
+from changeover.protocol.model_config import read_config, read_json, triton_type, whole
 
 TEXT = """
 name: "densenet"            # as in Triton's examples
@@ -110,3 +112,54 @@ def test_any_bytes_are_read_or_refused(text: bytes) -> None:
 def test_types_have_tritons_names() -> None:
     """BYTES is a string there."""
     assert (triton_type("BYTES"), triton_type("FP16")) == ("TYPE_STRING", "TYPE_FP16")
+
+
+def test_json_has_the_types_of_the_table() -> None:
+    """Numbers in texts, members of enumerations by name or number; what says nothing is left out."""
+    given = {
+        "name": "m",
+        "max_batch_size": "8",
+        "input": [{"name": "x", "dims": ["-1", 3], "data_type": "TYPE_FP32", "format": 0, "optional": False}],
+        "instance_group": [{"kind": 2, "count": 0, "gpus": []}],
+        "version_policy": {"all": {}},
+        "ensemble_scheduling": {},
+        "parameters": {"a": {"string_value": "b"}},
+        "of_tomorrow": 1,
+    }
+    found, lines = read_json(given)
+    assert found == {
+        "name": "m",
+        "max_batch_size": 8,
+        "input": [{"name": "x", "dims": [-1, 3], "data_type": "TYPE_FP32"}],
+        "instance_group": [{"kind": "KIND_CPU"}],
+        "version_policy": {"all": {}},
+        "parameters": {"a": {"string_value": "b"}},
+    }
+    assert ("of_tomorrow", 0) in lines
+    assert ("version_policy.all", 0) in lines
+    assert "ensemble_scheduling" not in dict(lines)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_batch_size": True},
+        {"max_batch_size": 1.5},
+        {"max_batch_size": "8x"},
+        {"max_batch_size": 1 << 31},
+        {"input": {"name": "x"}},
+        {"input": [5]},
+        {"input": [{"data_type": "FP32"}]},
+        {"instance_group": [{"kind": 9}]},
+        {"parameters": [1]},
+        {"parameters": {"a": 5}},
+        {"response_cache": {"enable": 7}},
+        {"name": 5},
+        {"version_policy": {"newest": {}}},
+    ],
+)
+def test_json_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
+    """With the field's name."""
+    with pytest.raises(InvalidPlan, match=next(iter(wrong))) as refused:
+        read_json(wrong)
+    assert refused.value.reason == "invalid_config"

@@ -8,7 +8,7 @@ import pytest
 
 from changeover.errors import InvalidPlan, ModelRejected
 from changeover.rollout.plan import parse_plan
-from changeover.rollout.triton_config import require_fitting, understood
+from changeover.rollout.triton_config import require_fitting, understood, understood_json
 from changeover.transport.control import Signature, TensorEntry
 
 SIGNATURE = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "FP32", [-1, -1])], True)
@@ -68,12 +68,47 @@ default_model_filename: "net.onnx"
 
 
 @pytest.mark.parametrize(
+    ("policy", "versions", "told"),
+    [
+        ("latest { num_versions: 1 }", None, 0),
+        ("latest { num_versions: 2 }", None, 1),
+        ("all {}", None, 1),
+        ("specific { versions: [3] }", (3,), 0),
+        ("specific { versions: [3, 1] }", (3, 1), 1),
+    ],
+)
+def test_a_version_policy_names_versions(policy: str, versions: tuple[int, ...] | None, told: int) -> None:
+    """Of several one serves, and that is told; the same in a file and in JSON."""
+    text = f"version_policy {{ {policy} }}".encode()
+    in_file = understood(text)
+    in_json = understood_json(in_file.config)
+    assert in_file.versions == in_json.versions == versions
+    assert [len(found.remarks) for found in (in_file, in_json)] == [told, told]
+
+
+def test_a_file_and_its_json_are_understood_alike() -> None:
+    """The same plan, and the same remarks but for their lines."""
+    text = b"""name: "m" max_batch_size: 8 instance_group { count: 3 kind: KIND_GPU }
+      optimization { priority: PRIORITY_MAX } 
+      dynamic_batching { priority_levels: 2 default_queue_policy { max_queue_size: 5 } }"""
+    in_file = understood(text)
+    in_json = understood_json(in_file.config)
+    assert (in_json.config, in_json.plan) == (in_file.config, in_file.plan)
+    assert [remark.partition(": ")[2].replace(" has no", ": it has no") for remark in in_file.remarks[:2]] == list(
+        in_json.remarks[:2]
+    )
+    assert len(in_file.remarks) == len(in_json.remarks) == 3
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [
         (b"\nmax_batch_size: -1", 2),
         (b"max_batch_size: 70000", 1),
         (b"name: 'x'\ninstance_group { count: 65 }", 2),
         (b"\n\nparameters { key: 'intra_op_thread_count' value { string_value: 'many' } }", 3),
+        (b"\nversion_policy { specific { } }", 2),
+        (b"\nversion_policy { specific { versions: [1, 0] } }", 2),
     ],
 )
 def test_impossible_numbers_are_refused_with_their_line(text: bytes, line: int) -> None:

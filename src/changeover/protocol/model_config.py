@@ -130,7 +130,8 @@ def read_json(config: Mapping[str, Any]) -> tuple[dict[str, Any], Lines]:
     """The fields that Triton's JSON gives, with the types of the table; their lines are 0.
 
     Numbers may be texts, as protobuf's JSON spells those of 64 bits. Zeros, empty texts, lists and objects say nothing:
-    that is how Triton's own clients spell a field that is not set. A field that the table has not is in the paths only.
+    that is how Triton's own clients spell a field that is not set. Of a section that
+    the table has not there is the path alone.
 
     Raises:
         InvalidPlan: `invalid_config`: a value is of another type than its field.
@@ -145,6 +146,8 @@ def _json_message(given: Any, message: str, path: str, lines: Lines) -> dict[str
     schema, found = _SCHEMA[message], dict[str, Any]()
     for name, value in given.items():
         kind, where = schema.get(name, ""), f"{path}{name}"
+        if path and not kind:
+            raise _misfit(where, value)
         chosen = bool(path) and kind.endswith("|")  # of a choice the name alone says which
         if value in (0, "", None, False) or value == [] or (value == {} and not chosen):
             continue
