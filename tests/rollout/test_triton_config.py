@@ -89,7 +89,7 @@ def test_a_version_policy_names_versions(policy: str, versions: tuple[int, ...] 
 def test_a_file_and_its_json_are_understood_alike() -> None:
     """The same plan, and the same remarks but for their lines."""
     text = b"""name: "m" max_batch_size: 8 instance_group { count: 3 kind: KIND_GPU }
-      optimization { priority: PRIORITY_MAX } 
+      optimization { priority: PRIORITY_MAX }
       dynamic_batching { priority_levels: 2 default_queue_policy { max_queue_size: 5 } }"""
     in_file = understood(text)
     in_json = understood_json(in_file.config)
