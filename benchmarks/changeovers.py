@@ -2,7 +2,7 @@
 
     python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN] [--gateways N] [--grpc RATE]
 
-The load is HTTP, with so many calls of gRPC a second beside it.
+The load is HTTP, with so many calls of gRPC a second beside it; the capacity is what HTTP has beside those calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float) -> N
     with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
         running = len(Household(server.process.pid, server.port).pids("gateway"))
         spec = spec_for(subject, server.port, changeovers)
-        found = capacity(spec)
+        with grpc_calls(server.grpc_port, subject.name, grpc_rate):
+            found = capacity(spec)  # of what that client leaves: it takes its part of the cores
         load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=3600.0, connections=256)
         with BenchProcess(load) as bench, grpc_calls(server.grpc_port, subject.name, grpc_rate) as calls:
             started = time.monotonic()

@@ -2,9 +2,10 @@
 
     python benchmarks/clients.py [ENVIRONMENTS]
 
-tritonclient's four clients (http, http.aio, grpc, grpc.aio) and KServe's two, each in a process of its own. A table on
-stderr, then what failed with its request and its answer; one JSON line on stdout. KServe's client gets a virtual
-environment under ENVIRONMENTS (`.venv-peers`), and is left out with the reason where that cannot be made.
+tritonclient's four clients (http, http.aio, grpc, grpc.aio), KServe's two, and the two that were generated from the
+protocol's own description (`open-inference-openapi`), each in a process of its own. A table on stderr, then what failed
+with its request and its answer; one JSON line on stdout. Others than tritonclient get virtual environments under
+ENVIRONMENTS (`.venv-peers`), and are left out with the reason where those cannot be made.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from peers.environment import Unavailable, environment
 from rig import INSTANT, Server, emit, say, verdict
 
 TRITON = ("http", "http.aio", "grpc", "grpc.aio")
-KSERVE = ("kserve rest", "kserve grpc")
-KSERVE_NEEDS = ("kserve>=0.15",)
+OTHERS = {
+    "kserve": ("kserves.py", ("kserve rest", "kserve grpc"), ("kserve>=0.15",)),
+    "oip": ("generated.py", ("oip", "oip.aio"), ("open-inference-openapi==2.0.0.1", "httpx", "pydantic")),
+}
+"""By their environment: the script, the clients, and what is installed."""
 CLIENT_WITHIN = 120.0
 CALLERS = Path(__file__).parent / "callers"
 DATATYPES = {
@@ -66,7 +70,7 @@ class Column:
 def main(environments: Path) -> None:
     """One server, one client after the other."""
     columns: list[Column] = []
-    left_out = ""
+    left_out: list[str] = []
     models = _models()
     loaded = [word for name in models for word in ("--load-model", name)]
     flags = ["--model-control", "explicit", "--shared-memory", *loaded]
@@ -74,13 +78,14 @@ def main(environments: Path) -> None:
     with Server(models, {"slow": slowly}, flags) as server:
         told = _told(server)
         columns += [_client([sys.executable, str(CALLERS / "tritons.py"), str(told), name]) for name in TRITON]
-        try:
-            python = environment(environments, "kserve", KSERVE_NEEDS).python
-        except (Unavailable, OSError, subprocess.SubprocessError) as reason:
-            left_out = f"KServe's clients are left out: {reason}"
-        else:
-            columns += [_client([str(python), str(CALLERS / "kserves.py"), str(told), name]) for name in KSERVE]
-    _report(columns, left_out)
+        for place, (script, clients, needs) in OTHERS.items():
+            try:
+                python = environment(environments, place, needs).python
+            except (Unavailable, OSError, subprocess.SubprocessError) as reason:
+                left_out.append(f"{' and '.join(clients)} are left out: {reason}")
+            else:
+                columns += [_client([str(python), str(CALLERS / script), str(told), name]) for name in clients]
+    _report(columns, "; ".join(left_out))
 
 
 def _models() -> dict[str, bytes]:

@@ -27,6 +27,7 @@ FULL = (
     ("adapters.py", "20"),
     ("clients.py",),
     ("dashboard.py", "60"),
+    ("hostile.py", "100000"),
 )
 QUICK = (
     ("throughput.py", "1"),
@@ -46,6 +47,7 @@ QUICK = (
     ("adapters.py", "3"),
     ("clients.py",),
     ("dashboard.py", "6"),
+    ("hostile.py", "2000"),
 )
 
 

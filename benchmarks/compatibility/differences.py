@@ -44,7 +44,7 @@ CHOSEN = (
         "gRPC server metadata",
     ),
     _reason(
-        "A slash at the end of `/v2` is allowed: clients that are made of the protocol's description send it",
+        "A slash at the end of `/v2` is allowed",
         _STATUS,
         "server metadata, with a slash",
     ),

@@ -47,7 +47,8 @@ def test_what_has_no_effect_is_named_with_its_line() -> None:
     text = b"""platform: "tensorrt_plan"
 sequence_batching { max_sequence_idle_microseconds: 5
   direct {} }
-model_warmup { name: "w" batch_size: 1 }
+model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { zero_data: true dims: [4] } } count: 2
+  inputs { key: "y" value { input_data_file: "y.raw" } } }
 input { name: "x" dims: [4] reshape { shape: [2, 2] } }
 instance_group { kind: KIND_GPU gpus: [0] }
 version_policy { latest { num_versions: 2 } }
@@ -57,11 +58,11 @@ default_model_filename: "net.onnx"
     remarks = understood(text).remarks
     assert [remark.partition(":")[0] + remark.partition(":")[2].partition(" has")[0] for remark in remarks[:4]] == [
         "line 2 sequence_batching",
-        "line 4 model_warmup",
-        "line 5 input.reshape",
-        "line 6 instance_group.gpus",
+        "line 5 model_warmup.inputs.y.input_data_file",
+        "line 6 input.reshape",
+        "line 7 instance_group.gpus",
     ]
-    assert [remark.partition(":")[0] for remark in remarks[4:]] == ["line 1", "line 9", "line 7", "line 6", "line 8"]
+    assert [remark.partition(":")[0] for remark in remarks[4:]] == ["line 1", "line 10", "line 8", "line 7", "line 9"]
     assert (
         understood(b'version_policy { latest { num_versions: 1 } } default_model_filename: "model.onnx"').remarks == ()
     )

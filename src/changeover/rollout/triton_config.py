@@ -193,7 +193,7 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
     """Fields without an effect, each with its line; what is inside such a field is not told again."""
     above = "\0"
     for path, line in lines:
-        if path in _HEEDED or path.startswith((f"{above}.", "parameters.")):
+        if path in _HEEDED or path.startswith((f"{above}.", "parameters.")) or _is_warmup(path):
             continue
         above = path
         yield f"line {line}: {path} has no effect here" if line else f"{path}: it has no effect here"
@@ -207,6 +207,11 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
     ):
         if idle:
             yield f"{_at(path, lines)}{_IDLE[path]}"
+
+
+def _is_warmup(path: str) -> bool:
+    """First runs with made-up inputs: every version has them, at every size in use; files of inputs are not read."""
+    return path.split(".")[0] == "model_warmup" and not path.endswith(".input_data_file")
 
 
 def _several(policy: Mapping[str, Any]) -> bool:
