@@ -1,4 +1,7 @@
-"""Random requests made of the port's description: some hundred here, and a description with a gap in it is found."""
+"""Random requests made of the port's description: 600, which fit 20 s, and a description with a gap in it is found.
+
+`benchmarks/described.py` sends 50,000.
+"""
 
 from __future__ import annotations
 
