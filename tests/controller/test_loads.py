@@ -138,7 +138,7 @@ def test_a_load_comes_with_its_files(house: House) -> None:
         (house.repository / "other" / PLAN_FILE).write_text(INSTANT)
         config = '{"max_batch_size": 4, "optimization": {"graph": {"level": 1}}}'
         asked = overrides_of("other", {"config": config, "file:5/model.onnx": MODEL_FILE})
-        assert await service.loads.load("other", asked) == ("optimization: not supported here",)
+        assert await service.loads.load("other", asked) == ("optimization: it has no effect here",)
         active = service.drivers.known("other").active
         assert active is not None
         assert (active.version, active.plan.runtime.max_batch) == (5, 4)

@@ -70,6 +70,15 @@ def test_a_batch_is_counted_for_each_of_its_requests() -> None:
     }
 
 
+def test_a_run_that_failed_is_an_execution_and_no_inference() -> None:
+    """As Triton counts it; the size of its batch has it too."""
+    runs = Runs()
+    runs.count_failed(Batch(3))
+    runs.count(Batch(3, tickets=[0]), 0.020, 10.01, 10.012)
+    told = runs.statistics(7, 20.0, 5000)
+    assert (told.executions, told.inferences, told.runs, told.sizes[3].count) == (2, 3, 1, 2)
+
+
 def test_it_travels_as_json() -> None:
     """What one gateway writes another reads."""
     assert msgspec.json.decode(msgspec.json.encode(filled()), type=Statistics) == filled()

@@ -177,6 +177,7 @@ class Batcher:
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:
         """The session raised: with company, each ticket gets a run of its own, so one's fault is its alone."""
         self._suspect = None
+        batch.count_failed(self.runs)
         together = len(batch.tickets) > 1
         for ticket in reversed(batch.tickets):
             if ticket.answered:

@@ -179,6 +179,12 @@ class Batch:
             waited += answered - ticket.asker.received
         counts.count(self, waited, answered, ended)
 
+    def count_failed(self, counts: Runs) -> None:
+        """Count a run that failed."""
+        guard = self.tickets[0].guard
+        if guard is None or not guard.copies:
+            counts.count_failed(self)
+
     def weigh(self) -> None:
         """Count the work of a run as evidence: when all who took part are evidence, and one's key counts still."""
         arms = [(ticket.tally, ticket.key) for ticket in self.tickets]

@@ -135,12 +135,7 @@ class Runs:
     def count(self, batch: Counted, waited: float, answered: float, ended: float) -> None:
         """Count a batch: its requests waited so long together, its answer came at `answered` and was out at `ended`."""
         runs, rows, wall, number = batch.runs, batch.rows, batch.wall_ns, len(batch.tickets)
-        key = rows if runs == 1 else 1
-        if key > _EXACT:
-            key = 1 << (key - 1).bit_length()
-        sums = self._sums.get(key)
-        if sums is None:
-            sums = self._sums[key] = [0] * 9
+        sums = self._at(batch)
         filling = batch.sent - batch.begun
         sums[0] += runs
         sums[1] += rows
@@ -152,6 +147,22 @@ class Runs:
         sums[7] += wall * number if runs == 1 else wall  # each waits for the whole run of its batch
         sums[8] += ended - answered
         self.last = ended
+
+    def count_failed(self, batch: Counted) -> None:
+        """Count a batch whose run failed: an execution as any other, and nobody's inference."""
+        sums = self._at(batch)
+        sums[0] += batch.runs
+        sums[4] += batch.sent - batch.begun
+
+    def _at(self, batch: Counted) -> list[float]:
+        """The sums of a batch's size."""
+        key = batch.rows if batch.runs == 1 else 1
+        if key > _EXACT:
+            key = 1 << (key - 1).bit_length()
+        sums = self._sums.get(key)
+        if sums is None:
+            sums = self._sums[key] = [0] * 9
+        return sums
 
     def statistics(self, loading: int, now: float, now_ms: int) -> Statistics:
         """What was counted; `now` and `now_ms` are the same moment on the clock of `count` and in Triton's terms."""
