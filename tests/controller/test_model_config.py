@@ -84,7 +84,7 @@ def test_what_has_no_counterpart_is_named() -> None:
         {"version_policy": [1]},
         {"dynamic_batching": True},
         {"parameters": {"intra_op_thread_count": "2"}},
-        {"parameters": {"intra_op_thread_count": {}}},
+        {"parameters": {"intra_op_thread_count": {"string_value": "many"}}},
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(config: dict[str, Any]) -> None:

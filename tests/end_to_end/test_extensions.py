@@ -23,7 +23,7 @@ max_batch_size: 4
 input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
 output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "classes.txt" } ]
 instance_group [ { count: 2 kind: KIND_CPU } ]
-model_warmup [ { name: "once" batch_size: 1 } ]
+optimization { priority: PRIORITY_MAX }
 """
 
 
@@ -93,7 +93,7 @@ def test_the_configuration_is_the_files_and_what_is_in_force(
     assert (told["max_batch_size"], told["instance_group"][0]["count"]) == (4, 2)
     assert told["input"] == made["input"]
     assert told["output"][0]["label_filename"] == "classes.txt"
-    assert "top: config.pbtxt line 8: model_warmup has no effect here" in server.log.read_text()
+    assert "top: config.pbtxt line 8: optimization has no effect here" in server.log.read_text()
 
 
 def test_a_broken_configuration_refuses_the_version(server: Server) -> None:

@@ -164,7 +164,7 @@ def test_a_load_brings_its_files(serve: Serve) -> None:
         assert client.is_model_ready("m", "7")
         body = json.dumps({"parameters": {"config": '{"optimization": {"cuda": {"graphs": true}}}'}}).encode()
         reply = exchange(server.http_port, "POST", "/v2/repository/models/m/load", body)
-        assert (reply.status, reply.json()) == (200, {"warnings": ["optimization: not supported here"]})
+        assert (reply.status, reply.json()) == (200, {"warnings": ["optimization: it has no effect here"]})
 
 
 @pytest.mark.parametrize("control", ["none", "poll"])
