@@ -105,6 +105,7 @@ class Http2Door(asyncio.Protocol):
         self._phase = _GONE
         self._gate.connections.discard(self)
         self._out.resume()
+        self._turns.stop()
         self._calls.drop()
         self._control.forget()
 

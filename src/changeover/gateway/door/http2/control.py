@@ -92,6 +92,7 @@ class Control:
     def forget(self) -> None:
         """The connection is over: let go of everybody."""
         self._handlers.clear()
+        self._in.forget()
 
     def _settings(self, frame: Frame) -> None:
         if frame.stream:

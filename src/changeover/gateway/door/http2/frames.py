@@ -115,6 +115,10 @@ class FrameReader:
         self._inbox = data
         self._at = 0
 
+    def clear(self) -> None:
+        """Let go of what was not taken."""
+        self._inbox, self._at = b"", 0
+
     def take(self, most: int) -> list[Frame]:
         """Up to `most` whole frames; fewer when the rest has not come yet.
 

@@ -69,8 +69,9 @@ class Turns:
             self._pause()
 
     def stop(self) -> None:
-        """Read no more frames; what still comes is thrown away."""
+        """Read no more frames; what is here and what still comes is thrown away."""
         self.stopped = True
+        self._frames.clear()
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
