@@ -170,7 +170,8 @@ def _bad_chunks() -> list[bytes]:
     many = b"1\r\nx\r\n" * 100
     return [
         _CHUNKED + many + b"0\r\n\r\n", _CHUNKED + many + b"z\r\n", _CHUNKED + many + b"-1\r\n",
-        _CHUNKED + many + b"fffffffffffffffff\r\n", _CHUNKED + many + b"2\r\nxxxx\r\n", _CHUNKED + b"1;" + b"e" * 20_000,
+        _CHUNKED + many + b"fffffffffffffffff\r\n", _CHUNKED + many + b"2\r\nxxxx\r\n",
+        _CHUNKED + b"1;" + b"e" * 20_000,
         _CHUNKED + many + b"7fffffffffffffff\r\n",
     ]  # fmt: skip
 
