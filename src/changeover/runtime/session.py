@@ -68,6 +68,25 @@ def load(spec: WorkerSpec) -> Loaded:
     return Loaded(session, "miss")
 
 
+def open_level(path: str, level: str, *, threads: int = 1, written: str | None = None) -> Session:
+    """A model file at a level of optimisation, on the processor, past any cache.
+
+    Args:
+        path: of the file.
+        level: `off`, `basic`, `extended`, `all`.
+        threads: of a run.
+        written: where the graph as it runs is written.
+
+    Raises:
+        ModelRejected: onnxruntime refuses the model (`load_failed`), or memory ran out (`out_of_memory`).
+    """
+    spec = WorkerSpec(0, "", "", digest="", path=path, cache="", empty="", intra_op_threads=threads)
+    options = _options(spec, level)
+    if written is not None:
+        options.optimized_model_filepath = written
+    return Session(_open(path, options, spec))
+
+
 def _options(spec: WorkerSpec, level: str) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = _LEVELS[level]
