@@ -45,6 +45,21 @@ def adder(variant: int = 0) -> ModelProto:
     return _model(nodes, [values["x"], values["h"]], [values["y"], values["hn"]])
 
 
+def picky_adder(most: int) -> ModelProto:
+    """`adder` whose run fails where `x` is above `most`: it looks into a table that ends there."""
+    shape = ("N", 1)
+    nodes = [
+        _node("Cast", "x", "place", to=7),
+        _node("Gather", "table", "place", "nought"),
+        _node("Add", "h", "x", "sum"),
+        _node("Add", "sum", "nought", "y"),
+        _node("Identity", "y", "hn"),
+    ]
+    values = {name: _value(name, Datatype.FP32, shape) for name in ("x", "h", "y", "hn")}
+    table = np.zeros(most + 1, np.float32)
+    return _model(nodes, [values["x"], values["h"]], [values["y"], values["hn"]], table=table)
+
+
 def add_sub(datatype: Datatype = Datatype.INT32) -> ModelProto:
     """`sum = a + b` and `difference = a - b`, rows free, 16 columns: Triton's simple example with rows."""
     shape = ("N", 16)

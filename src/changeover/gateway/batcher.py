@@ -24,8 +24,7 @@ from changeover.transport.control import LoadingEntry
 _MAX_ATTEMPTS = 3
 """How many workers may die with a request in hand. The last time it runs with nothing beside it."""
 _MAX_RUNS = 16
-_RUNS_NS = 2e6
-"""Runs that share a doorbell wait for one another, so together they may take about 2 ms."""
+_RUNS_NS = 2e6  # runs that share a doorbell wait for one another, so together they may take about 2 ms
 
 
 class Batcher:
@@ -289,7 +288,12 @@ class Batcher:
         if channel is not None and channel.hangs(now, most):
             channel.readable()  # the answer may have come while this process was held up
             if self.channel is channel and (seconds := channel.hangs(now, most)):
-                self.on_loss(*channel.close(), f"silent for {seconds:.1f} s with a batch in hand (runtime.run_timeout)")
+                self.give_up(f"silent for {seconds:.1f} s with a batch in hand (runtime.run_timeout)")
+
+    def give_up(self, why: str) -> None:
+        """Have the worker replaced."""
+        if self.channel is not None:
+            self.on_loss(*self.channel.close(), why)
 
     def _schedule(self) -> None:
         if not self._scheduled and self._queue and self.channel is not None:

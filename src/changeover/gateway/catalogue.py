@@ -11,7 +11,7 @@ from changeover.gateway.models import Models
 from changeover.gateway.router import Model, Target
 from changeover.transport.control import TensorEntry
 
-EXTENSIONS: Final = ["binary_tensor_data", "classification", "schedule_policy"]
+EXTENSIONS: Final = ["binary_tensor_data", "classification", "schedule_policy", "sequence"]
 """By Triton's names: what every protocol has of them."""
 METADATA: Final = {
     "name": "changeover",

@@ -61,6 +61,11 @@ class Target:
         """Set when no table in force names this loading any more; called at the last lease's end."""
 
     @property
+    def may_have_sequences(self) -> bool:
+        """Whether any may live there, as far as is seen."""
+        return self.slab is None or self.slab.live > 0
+
+    @property
     def held(self) -> int:
         """Leases of both kinds."""
         return self.leases + self.backing

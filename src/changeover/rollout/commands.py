@@ -274,7 +274,7 @@ class Commands:
 
     async def drain_and_release(self, loading: Loading) -> None:
         """Wait for the last lease, then end the worker; past the deadline its requests run on the active version."""
-        if not await self._fleet.drained(loading.number, self._drain_deadline):
+        if not await self._fleet.drained(loading.number, self._drain_deadline + loading.idle):
             log.error("%r still has leases at the drain deadline; they are run again elsewhere", loading)
         if not await self._loader.release(loading):
             log.error("the worker of %r had to be killed", loading)

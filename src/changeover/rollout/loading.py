@@ -63,6 +63,11 @@ class Loading:
         return self.artifact.digest
 
     @property
+    def idle(self) -> float:
+        """Seconds after which an unused sequence expires, 0 of a model without any; live ones hold a loading."""
+        return self.entry.sequence.idle if self.entry is not None and self.entry.sequence is not None else 0.0
+
+    @property
     def name(self) -> str:
         """`4@ab12`: the number alone does not say which bytes."""
         return f"{self.version}@{self.digest[:4]}"

@@ -84,9 +84,9 @@ class Loading:
             return Told(Status.MOVED, out.generation, moved_to=self.moved_to, body=out.pack())
         return Told(self.status, saved.generation)
 
-    def forget(self) -> Told:
-        """End it."""
-        if self.saved is None or self.status is not Status.OK:
+    def forget(self, generation: int) -> Told:
+        """End it, unless it is younger."""
+        if self.saved is None or self.status is not Status.OK or self.saved.generation >= generation:
             return Told(Status.UNKNOWN)
         self.status = Status.ENDED
         return Told(Status.OK)
@@ -126,9 +126,7 @@ def perform(
     """Do what a course wants, and tell it; False when the run failed for good."""
     loading = loadings[action.loading]
     told: Told | None
-    if action.verb is Verb.FORGET:
-        told = loading.forget()
-    elif action.verb is Verb.FETCH:
+    if action.verb is Verb.FETCH:
         told = loading.release(action.to)
     else:
         told = _put(loading, action)

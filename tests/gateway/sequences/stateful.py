@@ -87,7 +87,7 @@ class StatefulWorker:
         if ask.verb is Verb.RELEASE:
             return record.release(ask.to), 0
         if ask.verb is Verb.FORGET:
-            return record.forget(), 0
+            return record.forget(ask.generation), 0
         if ask.body and (told := record.put(ask.body, ask.generation, stays=bool(ask.flags & Flag.STAYS))) is not None:
             return told, 0
         if ask.verb is Verb.IMPORT:

@@ -101,15 +101,6 @@ def test_a_reset_begins_anew_and_says_so() -> None:
     assert not unknown.reset
 
 
-def test_a_beginning_forgets_what_lies_elsewhere() -> None:
-    """A record of the same id at another version is ended first."""
-    loadings = world()
-    begun(loadings, A, 5)
-    assert not go(Course(Wish.BEGIN, towards(B, A)), loadings, one(2))
-    assert total(loadings) == 2
-    assert loadings[A].status is Status.ENDED
-
-
 def test_a_state_that_never_arrived_is_fetched_again() -> None:
     """Its carrier died between RELEASE and IMPORT; the next step carries it on."""
     loadings = world()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from changeover.errors import ModelRunFailed
 from changeover.gateway.admission import Admitted
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.router import Target
-from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
+from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody, forget
+from changeover.gateway.sequences.line import Line
+from changeover.gateway.sequences.request import Request
 from changeover.sequences.saved import Token
 from changeover.sequences.wire import Ask, Verb
 from changeover.transport.channel import Message
@@ -34,6 +37,22 @@ class Sender:
     def lost(self, errand: Errand, *, in_hand: bool) -> None:
         """The worker died."""
         self.heard.append(("lost", in_hand))
+
+
+def test_what_is_to_be_forgotten_is_told_once_and_nobody_hears_the_answer() -> None:
+    """The message has the moment, so that what is younger stays; its lease ends with it, however it ends."""
+    entry = stateful(1, "1")
+    target = Target(entry, 1, Batcher(entry, None, None, None))  # type: ignore[arg-type]
+    line = Line(bytes(16), b"\x017")
+    before = monotonic_ns()
+    forget(target, Request(None, line, Token(1, 1)), 1)  # type: ignore[arg-type]
+    (errand,) = target.batcher._queue
+    assert isinstance(errand, Errand)
+    assert (errand.ask.verb, errand.kind, target.leases) == (Verb.FORGET, Message.RECORDS, 1)
+    assert before <= errand.ask.generation <= monotonic_ns()
+    assert errand.guard is not None
+    assert errand.guard.fails(errand, ModelRunFailed("x"))
+    assert target.leases == 0
 
 
 @pytest.mark.parametrize("runs", [True, False])

@@ -65,6 +65,7 @@ async def test_steps_add_up_and_versions_say_who_they_are() -> None:
         home.serve(1, stateful(1, "1"))
         assert [await home.ask(step(7, n, start=n == 1, end=n == 3)) for n in (1, 2, 3)] == [1, 3, 6]
         assert await home.ask(step(7, 1)) == "sequence_ended"
+        assert [len(lines) for lines in home.stage.pipeline._sequences._lines.values()] == [0]
         assert await home.ask(step("seven", 5, start=True)) == 5
 
 
@@ -122,6 +123,26 @@ async def test_a_sequence_moves_with_its_bucket_and_back() -> None:
         assert await home.ask(request) == 10
         assert request.json()["model_version"] == "1"
         assert home.workers[1].asked[-2:] == [Verb.RELEASE, Verb.STEP]
+
+
+async def test_a_beginning_has_others_forget_and_waits_for_none() -> None:
+    """A record of the same id at another version ends, also when that comes late; what began meanwhile does not."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2", "drain")
+        home.serve(1, old)
+        assert await home.ask(step(7, 5, start=True)) == 5
+        home.serve(2, new, old)
+        home.tasks[0].cancel()
+        assert await home.ask(step(7, 1, start=True)) == 1
+        assert home.stage.models.targets[1].leases == 1
+        (record,) = home.workers[1].records.values()
+        (young,) = home.workers[2].records.values()
+        assert record.status is Status.OK
+        home.start(1, home.workers[1])
+        await home.stage.until(lambda: record.status is Status.ENDED, "the old record ends")
+        assert home.workers[1].asked[-1] is Verb.FORGET
+        assert young.saved is not None
+        assert young.forget(young.saved.generation).status is Status.UNKNOWN
 
 
 async def test_with_drain_a_sequence_ends_where_it_began() -> None:

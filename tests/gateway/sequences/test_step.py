@@ -89,3 +89,20 @@ async def test_a_candidate_that_dies_with_a_step_in_hand_is_rescued() -> None:
         await home.stage.answered(request)
         assert (request.values[0], request.json()["model_version"]) == (3, "1")
         assert home.workers[2].asked == [Verb.RELEASE]
+
+
+async def test_a_candidate_that_hangs_with_a_step_is_replaced_and_the_client_served() -> None:
+    """After half of the step's time, which the active version needs too."""
+    async with house(timeout=4.0) as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        home.serve(2, old, new, weight=10_000, candidate=2, shield=True)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        hanging = home.workers[2]
+        home.tasks[1].cancel()
+        request = home.stage.ask(step(7, 2))
+        await hanging.worker.take()
+        await home.stage.until(lambda: home.stage.denounced, "the gateway wants it killed")
+        home.start(2, StatefulWorker(home.stage.connect(2), 2, hanging))
+        await home.stage.answered(request)
+        assert (request.values[0], request.json()["model_version"]) == (3, "1")

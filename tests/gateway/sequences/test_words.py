@@ -11,7 +11,7 @@ from changeover.gateway.sequences import course
 from changeover.gateway.sequences.asked import Asked
 from changeover.gateway.sequences.course import Action, Carried
 from changeover.gateway.sequences.line import Line
-from changeover.gateway.sequences.step import Request
+from changeover.gateway.sequences.request import Request
 from changeover.gateway.sequences.words import ask_of, dead, released, slab_of
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.slab import Geometry, Mark, Slab
@@ -75,4 +75,3 @@ def test_each_action_has_its_verb() -> None:
     assert (put.verb, put.flags, put.generation) == (Verb.IMPORT, Flag.STAYS, 10)
     fetch = ask_of(Action(course.Verb.FETCH, 1, 2), REQUEST, None)
     assert (fetch.verb, fetch.to, fetch.body) == (Verb.RELEASE, 2, b"")
-    assert ask_of(Action(course.Verb.FORGET, 1), REQUEST, None).verb is Verb.FORGET

@@ -54,7 +54,6 @@ class Verb(Enum):
     RUN = "run"
     FETCH = "fetch"
     PUT = "put"
-    FORGET = "forget"
     DONE = "done"  # nothing more is to be asked
     REFUSE = "refuse"
 
@@ -129,7 +128,6 @@ class Course:
         self._ways = dict(where.ways)
         self._start = wish is Wish.BEGIN
         self._seen: dict[int, Told] = {}
-        self._forgotten: set[int] = set()
         self._carried: Carried | None = None
         self._put: Carried | None = None
         self._stays = False
@@ -153,15 +151,8 @@ class Course:
         if self._refusal or self._asked > MOST:
             return Action(Verb.REFUSE, reason=self._refusal or "sequence_moving")
         if self._start:
-            return self._begin()
+            return Action(Verb.RUN, self.goal, start=True)
         return self._follow() or self._unasked() or self._nobody()
-
-    def _begin(self) -> Action:
-        """A record that lies elsewhere must never come back."""
-        for place in self._where.places:
-            if place != self.goal and place not in self._forgotten:
-                return Action(Verb.FORGET, place)
-        return Action(Verb.RUN, self.goal, start=True)
 
     def _follow(self) -> Action | None:
         """After the latest move that anybody knows of."""
@@ -208,9 +199,7 @@ class Course:
     def heard(self, action: Action, told: Told) -> None:
         """What a loading has said to the last action."""
         self._seen[action.loading] = told
-        if action.verb is Verb.FORGET:
-            self._forgotten.add(action.loading)
-        elif action.verb is Verb.FETCH:
+        if action.verb is Verb.FETCH:
             self._fetched(action, told)
         elif told.status in (Status.OK, Status.DUPLICATE):
             if self._start or self._carried is not None:
@@ -226,7 +215,6 @@ class Course:
         source = action.loading
         if self._ways.get(source) is Way.RESET:
             if told.status is Status.OK or (told.status is Status.MOVED and self._never_came(told)):
-                self._forgotten.add(source)
                 self._start = self.reset = True
         elif told.status is Status.OK:
             bound = source in self._where.binding and not self._stays
@@ -279,7 +267,6 @@ class Course:
         self._seen.clear()
         self.goal, self._stays = rescue, True
         if self._start:
-            self._forgotten.discard(place)
             return True
         self._ways[place] = Way.MOVE
         self._seen = {other: Told(Status.UNKNOWN) for other in self._where.places if other != place}

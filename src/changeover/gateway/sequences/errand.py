@@ -6,11 +6,12 @@ A client's own ticket never enters a batcher: what it takes may be several erran
 from __future__ import annotations
 
 from math import inf
-from time import monotonic
+from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Final, Protocol
 
 from changeover.gateway.admission import Admitted
 from changeover.gateway.ticket import Guard, Ticket
+from changeover.sequences.wire import Ask, Verb
 from changeover.transport.channel import Message
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from changeover.errors import ChangeoverError
     from changeover.gateway.asker import Asker
     from changeover.gateway.router import Model, Target
+    from changeover.gateway.sequences.request import Request
     from changeover.protocol.oip import InferRequest
-    from changeover.sequences.wire import Ask, Told
+    from changeover.sequences.wire import Told
     from changeover.tensors import Raw, Tensor
 
 NOTHING: Final = Admitted([], (), 1, ((-1,),))
@@ -121,3 +123,29 @@ class Errand(Ticket):
         runs = admitted is not NOTHING
         self.kind = Message.STEP if runs else Message.RECORDS
         self.guard = _RUNS if runs else _RECORDS
+
+
+class _Unheard:
+    """The sender of what nobody waits for."""
+
+    def returned(self, errand: Errand, outputs: list[Tensor]) -> None:
+        """It is done."""
+
+    def broke(self, errand: Errand, error: ChangeoverError) -> None:
+        """It cannot be done."""
+        del error
+        errand.release()
+
+    def lost(self, errand: Errand, *, in_hand: bool) -> None:
+        """The next worker does it."""
+
+
+def forget(target: Target, request: Request, epoch: int) -> None:
+    """Have a loading forget what it has of a sequence that begins anew elsewhere.
+
+    It may come late, after the sequence has begun and even moved there: what is younger than this moment stays.
+    """
+    errand = Errand(Nobody(), request.model, target, epoch)
+    ask = Ask(Verb.FORGET, request.token, request.line.key, request.line.tag, generation=monotonic_ns())
+    errand.sent_by(_Unheard(), ask, NOTHING)
+    target.batcher.put(errand)

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-MOST_IDLE: Final = 65_536
+MOST_IDLE: Final = 16_384
 """Lines kept of a model, for what they know: where the record was last."""
 
 

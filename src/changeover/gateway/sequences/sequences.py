@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from changeover.gateway.sequences.asked import asked
 from changeover.gateway.sequences.line import Line, Lines
 from changeover.gateway.sequences.refusals import one_row
-from changeover.gateway.sequences.step import Counter, Request, Step
+from changeover.gateway.sequences.request import Counter, Request
+from changeover.gateway.sequences.step import Step
 from changeover.gateway.sequences.sweep import Sweeper
 from changeover.gateway.sequences.where import Where, where
 from changeover.sequences.saved import Token
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from changeover.gateway.models import Models
     from changeover.gateway.router import Model, Target
     from changeover.gateway.ticket import Ticket
+
+_LOOK: Final = 0.1
+"""Seconds between two looks at all steps under way."""
 
 
 class Sequences:
@@ -39,6 +43,7 @@ class Sequences:
         self._number = 0
         self._lines: dict[str, Lines] = {}
         self._steps: dict[Ticket, Step] = {}
+        self._next = 0.0
         self._sweeper = Sweeper(models, self)
         models.on_unnamed = self._sweeper.hold
 
@@ -74,8 +79,12 @@ class Sequences:
             step.leave()
 
     def check(self, now: float) -> None:
-        """Move what lies where it does not belong."""
+        """Move what lies where it does not belong; find out who hangs."""
         self._sweeper.check(now)
+        if now >= self._next:
+            self._next = now + _LOOK
+            for step in list(self._steps.values()):
+                step.check(now)
 
     # -- step.House ----------------------------------------------------------------------------------------
 
@@ -97,7 +106,7 @@ class Sequences:
         if request.ticket is not None:
             self._steps.pop(request.ticket, None)
         if step.finished:
-            request.line.owner = None
+            self._lines[request.model.name].forget(request.line)
 
     # -- sweep.House ---------------------------------------------------------------------------------------
 

@@ -6,64 +6,30 @@ sweeper's, or what is left of a step whose client has gone while its state was o
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
 
 from changeover.errors import CallerError, ChangeoverError, Internal, Overloaded
 from changeover.gateway.admission import admit
 from changeover.gateway.sequences.course import Action, Course, Verb, Way, Wish
-from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
+from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody, forget
 from changeover.gateway.sequences.refusals import refusal, run_failure
 from changeover.gateway.sequences.words import ask_of, dead
-from changeover.sequences.saved import Token, unpack
+from changeover.sequences.saved import unpack
 from changeover.sequences.wire import Status, Told
 from changeover.telemetry.tally import Tally
 
 if TYPE_CHECKING:
-    from changeover.gateway.router import Model, Target
-    from changeover.gateway.sequences.asked import Asked
-    from changeover.gateway.sequences.line import Line
+    from changeover.gateway.router import Target
+    from changeover.gateway.sequences.request import House, Request
     from changeover.gateway.sequences.where import Where
-    from changeover.gateway.ticket import Ticket
     from changeover.tensors import Tensor
 
+_HANGS: Final = 1.0
+"""Seconds before which nobody is taken for hanging, however little time a client gives."""
 SETTLED: Final = 16
 """Steps after a move until what a sequence's steps take and give is evidence of the version that runs them."""
-
-
-class Counter(Protocol):
-    """Who answers clients: the pipeline."""
-
-    def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
-        """Encode and send."""
-
-    def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
-        """Send an error."""
-
-
-class House(Protocol):
-    """What all steps share: see `Sequences`."""
-
-    desk: Counter
-
-    def where(self, step: Step) -> Where:
-        """Where its sequence may be; raises as `where.where`."""
-
-    def target(self, loading: int) -> Target | None:
-        """A loading that this gateway knows."""
-
-    def over(self, step: Step) -> None:
-        """It is done."""
-
-
-class Request(NamedTuple):
-    """What a step is of: `ticket` and `asked` are None for a move."""
-
-    model: Model
-    line: Line
-    token: Token
-    ticket: Ticket | None = None
-    asked: Asked | None = None
 
 
 class Step:
@@ -84,6 +50,7 @@ class Step:
         self._action: Action
         self._errand: Errand | None = None
         self._begun = self._shielded = False
+        self._give_up = inf
 
     @property
     def finished(self) -> bool:
@@ -91,13 +58,6 @@ class Step:
         if not self._begun or self._course.owner is None:
             return self._action.verb is Verb.REFUSE if self._begun else False
         return self.request.asked is not None and self.request.asked.end
-
-    @property
-    def _wish(self) -> Wish:
-        asked = self.request.asked
-        if asked is None:
-            return Wish.MOVE
-        return Wish.BEGIN if asked.start else Wish.STEP
 
     # -- line.Waits ----------------------------------------------------------------------------------------
 
@@ -108,8 +68,17 @@ class Step:
         except ChangeoverError as error:
             self._refuse(error)
             return
-        self._course, self._begun = Course(self._wish, self._where.map), True
+        self._course, self._begun = Course(self.request.wish, self._where.map), True
+        self._forget_elsewhere()
         self._go()
+
+    def _forget_elsewhere(self) -> None:
+        """What lies of a sequence that begins anew must never come back; nobody waits for that."""
+        goal = self._course.goal
+        for place in self._where.map.places if self.request.wish is Wish.BEGIN else ():
+            target = self._house.target(place)
+            if place != goal and target is not None and not target.batcher.gone and target.may_have_sequences:
+                forget(target, self.request, self._where.epoch)
 
     def _go(self) -> None:
         """The next errand. Without its client a step does no more than to bring a state where it was going."""
@@ -134,7 +103,21 @@ class Step:
             except ChangeoverError as error:
                 self._refuse(error)
                 return
+            self._give_up = self._half(errand)
             target.batcher.put(errand)
+
+    def _half(self, errand: Errand) -> float:
+        """When a candidate has had half of the time that is left, and a second at least."""
+        if errand.admitted is NOTHING or self._ticket is None or self._rescue(errand) is None:
+            return inf
+        now = monotonic()
+        return max((now + self._ticket.deadline) / 2, now + _HANGS)
+
+    def check(self, now: float) -> None:
+        """A candidate that hangs with the step in hand is replaced, for only it can say what became of the step."""
+        if now >= self._give_up and self._errand is not None and self._errand.running:
+            self._give_up = inf
+            self._errand.target.batcher.give_up("a step of a sequence took half of its time, and over a second")
 
     def _make(self, target: Target, action: Action) -> Errand:
         """An errand with a lease.
@@ -161,13 +144,10 @@ class Step:
             self._refuse(Internal("no worker can answer; the model's last one failed", reason="worker_lost"))
             return
         told = dead(target.slab, self.request.line.key)
-        if self._action.verb is Verb.FORGET:
-            told = Told(Status.UNKNOWN)
-        elif told.status is Status.OK and self._where.map.ways.get(target.loading) is not Way.MOVE:
+        if told.status is Status.OK and self._where.map.ways.get(target.loading) is not Way.MOVE:
             self._refuse(refusal("sequence_lost", self.request.line.tag))
             return
-        else:
-            self._action = Action(Verb.FETCH, target.loading, goal)
+        self._action = Action(Verb.FETCH, target.loading, goal)
         self._hear(told)
 
     # -- errand.Sender -------------------------------------------------------------------------------------
@@ -211,8 +191,6 @@ class Step:
         action = self._action
         if errand.target.batcher.gone:
             self._ask_the_dead(errand.target)
-        elif action.verb is Verb.FORGET:
-            self._hear(Told(Status.UNKNOWN))
         elif action.verb is Verb.FETCH or isinstance(error, CallerError | Overloaded):
             self._refuse(error)
         elif self._course.failed(action, self._rescue(errand)):
@@ -231,6 +209,7 @@ class Step:
     def _saved(self, errand: Errand) -> None:
         """A failure that the client does not see; the judge does."""
         self._shielded = True
+        self._forget_elsewhere()
         self.request.model.budget.spend()
         if isinstance(errand.tally, Tally):
             errand.tally.failed(errand.key)
@@ -290,5 +269,7 @@ class Step:
         if self._begun and self._course.owner is not None:
             line.owner = self._course.owner
             line.stays = line.stays if self._course.stays is None else self._course.stays
-        self._house.over(self)
+        if self.finished:
+            line.owner = None
         line.leave(self)
+        self._house.over(self)

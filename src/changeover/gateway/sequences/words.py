@@ -14,7 +14,7 @@ from changeover.sequences.wire import Ask, Status, Told, Verb, request_digest
 
 if TYPE_CHECKING:
     from changeover.gateway.sequences.course import Action, Carried
-    from changeover.gateway.sequences.step import Request
+    from changeover.gateway.sequences.request import Request
     from changeover.gateway.ticket import Ticket
 
 _TOMBSTONES: Final = {Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
@@ -35,8 +35,6 @@ def slab_of(fd: int, loading: int) -> Slab | None:
 def ask_of(action: Action, request: Request, ticket: Ticket | None) -> Ask:
     """What the worker is told; `ticket`: the client's, where a step of it is run."""
     line, token, carried = request.line, request.token, action.carried
-    if action.verb is course.Verb.FORGET:
-        return Ask(Verb.FORGET, token, line.key, line.tag)
     if action.verb is course.Verb.FETCH:
         return Ask(Verb.RELEASE, token, line.key, line.tag, to=action.to)
     flags, digest, generation, body = Flag(0), NO_DIGEST, 0, b""
