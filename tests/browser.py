@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,10 +31,15 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, url: str, **settings: object) -> Iterator[Any]:
-    """A page in a context of its own; whatever it logs as an error is in `page.problems`."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, **settings)
+def opened(browser: Any, url: str, *, routed: Callable[[Any], None] | None = None, **settings: object) -> Iterator[Any]:
+    """A page in a context of its own, with its colours or viewport; what it logs as an error is in `page.problems`.
+
+    `routed` answers all requests instead of a server.
+    """
+    context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
     context.set_default_timeout(PATIENCE_MS)
+    if routed is not None:
+        context.route("**/*", routed)
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))

@@ -43,9 +43,7 @@ def page() -> Iterator[Any]:
         else:
             route.fulfill(status=200, content_type=asset.media, body=asset.body)
 
-    with chromium() as browser, opened(browser, "about:blank") as made:
-        made.route("**/*", fulfil)
-        made.goto(HOME)
+    with chromium() as browser, opened(browser, HOME, routed=fulfil) as made:
         yield made
 
 

@@ -93,7 +93,7 @@ function options(chart, lines, place, marks, setHovered) {
     cursor: { sync: { key: cursor.key }, drag: { x: false, y: false }, points: { size: 6 }, y: false },
     scales: {
       x: { range: (_, first, newest) => [Math.min(newest - LEAST_S, Math.max(first, newest - WINDOW_S)), newest] },
-      y: { range: (_, __, most) => [0, Math.max((most ?? 0) * 1.15, chart.least ?? 0.01)] },
+      y: { range: (_, __, most) => [0, Math.max((most ?? 0) * 1.15, chart.least ?? (most ? 0 : 1))] },
     },
     axes: [
       { ...axis, grid: { show: false }, size: 22, gap: 4, splits: times, values: (_, ticks) => ticks.map(told) },

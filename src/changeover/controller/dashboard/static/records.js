@@ -2,7 +2,6 @@
 
 import { Facts } from './evidence.js';
 import { DASH, bytes, clock, count, figure, instant, moment, ms, plain, span, stepName, titled, version } from './format.js';
-import { over } from './course.js';
 import { Badge, Empty, Section, Table, html } from './ui.js';
 
 const SHOWN = 60;
@@ -40,7 +39,7 @@ const latency = (window) => (window?.requests ? `${figure(window.p50_ms)} / ${ms
 /** What was measured while one version took over. */
 export function Certificate({ certificate, rollout }) {
   if (!certificate) {
-    const later = over(rollout) ? 'This rollout never switched any traffic for good, so there is none.'
+    const later = ['rolled_back', 'failed'].includes(rollout.phase) ? 'There is none: the new version never got all traffic.'
       : 'It is written five seconds after the switch.';
     return html`<${Section} title="Certificate" id="certificate-title"><p class="muted">${later}</p><//>`;
   }
