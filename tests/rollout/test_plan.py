@@ -174,13 +174,6 @@ def test_mistakes_are_named_with_line_and_field(text: str, message: str) -> None
     assert refusal(text) == message
 
 
-@pytest.mark.parametrize("section", ["sequence"])
-def test_later_sections_are_refused_with_a_sentence(section: str) -> None:
-    """They are words of the design, but not of this version."""
-    message = refusal(f"rollout: {{}}\n{section}: {{}}")
-    assert message == f"model.yaml line 2: {section}: section '{section}' is not part of this version."
-
-
 @pytest.mark.parametrize(
     "text",
     [

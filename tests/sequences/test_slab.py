@@ -10,8 +10,9 @@ import pytest
 
 from changeover.errors import Internal
 from changeover.sequences import wire
+from changeover.sequences.geometry import Geometry
 from changeover.sequences.saved import Flag, unpack
-from changeover.sequences.slab import Geometry, Mark, Slab
+from changeover.sequences.slab import Mark, Slab
 from changeover.transport.page import read_only, sealed_memfd
 from tests.sequences.test_saved import saved
 

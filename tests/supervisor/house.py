@@ -64,11 +64,11 @@ class Crew(House):
         self.workers.spawn({"loading": loading, "spec": {"model": "m"}})
         return self.up(loading, pid)
 
-    def up(self, loading: int, pid: int) -> Member:
+    def up(self, loading: int, pid: int, **told: object) -> Member:
         worker = self.worker(loading)
         worker.pid = pid
         self.workers.named(worker)
         size = {"slots": 2, "input_bytes": 64, "output_bytes": 64}
-        body = {"loading": loading, "state": "ready", "signature": {"batchable": True}, "channels": size}
+        body = {"loading": loading, "state": "ready", "signature": {"batchable": True}, "channels": size, **told}
         self.workers.status(worker, frame(Kind.STATUS, body))
         return worker

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 
 import pytest
 
+from changeover.errors import Internal
+from changeover.sequences.geometry import Geometry
+from changeover.sequences.slab import Slab
 from changeover.supervisor.loading import Loading
 from changeover.transport.channel import ChannelSize
 
@@ -48,3 +52,25 @@ def test_a_new_controller_is_told_all() -> None:
     assert (told["loading"], told["model"], told["pid"], told["retiring"]) == (7, "m", None, False)
     assert told["health"] == {"loading": 7, "circuit": "closed", "deaths": 0, "cause": None, "code": 0, "wait": 0.0}
     assert repr(loading()) == "<loading 7 of m>"
+
+
+def test_a_slab_is_made_once_and_goes_with_the_loading() -> None:
+    """The next worker asks for the same one; another one, or none, is no report of this loading's worker."""
+    made = loading()
+    made.hold_slab(None)
+    assert made.slab is None
+    made.hold_slab([4, 100])
+    first = made.slab
+    made.hold_slab([4, 100])
+    assert first is not None
+    assert made.slab == first
+    with pytest.raises(ValueError, match="after one of"):
+        made.hold_slab([5, 100])
+    with pytest.raises(Internal):
+        made.hold_slab(None)
+    assert Slab(first[1]).geometry.slots == 4
+    with pytest.raises(PermissionError):
+        Slab(first[1], Geometry(4, 100))
+    made.end()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(first[0])

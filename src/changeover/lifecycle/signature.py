@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from changeover.errors import ModelRejected
+from changeover.sequences.declared import Declared, resolve
 from changeover.tensors import TensorSpec
 
 
@@ -27,6 +28,20 @@ class ModelSignature:
     opset: int
     producer: str = ""
     metadata: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+def public(signature: ModelSignature, declared: Declared | None) -> ModelSignature:
+    """What clients see of a model: without the states and control inputs that its plan declares.
+
+    Raises:
+        ModelRejected: `sequence_mismatch`: what is declared does not fit the model.
+    """
+    if declared is None:
+        return signature
+    found = resolve(declared, signature.inputs, signature.outputs)
+    return replace(
+        signature, inputs=tuple(found.inputs), outputs=tuple(found.outputs), batchable=found.batchable
+    )  # fmt: skip
 
 
 def require_compatible(active: ModelSignature, candidate: ModelSignature) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from changeover.errors import ModelError, ModelRejected
 from changeover.lifecycle import artifacts, verify
-from changeover.lifecycle.signature import ModelSignature, require_compatible
+from changeover.lifecycle.signature import ModelSignature, public, require_compatible
 from changeover.prover import golden
 from changeover.prover.gates.accuracy import Accuracy, needs_active
 from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, MOST_SECONDS, Agreement
@@ -124,7 +124,7 @@ class Proving:
 
     def _structure(self) -> GateResult:
         began = time.perf_counter()
-        self._declared = verify.verify(Path(self._worker.path).parent)
+        self._declared = public(verify.verify(Path(self._worker.path).parent), self._worker.sequence)
         reference = self._spec.reference
         if reference is not None:
             require_compatible(_signature(reference), self._declared)

@@ -251,6 +251,7 @@ class Loader:
             memory_limit=runtime.memory_limit or 0,
             run_timeout=runtime.run_timeout,
             warmup_finite=loading.plan.gates.warmup.finite,
+            sequence=loading.plan.sequence,
             verify=loading.proof is None,
             signature=loading.proof.signature if loading.proof is not None else None,
         )
@@ -272,4 +273,5 @@ class Loader:
             loading.plan.private,
             labels,
             config,
+            status.sequence,
         )

@@ -18,16 +18,17 @@ import yaml
 
 from changeover.errors import InvalidPlan
 from changeover.interface.steps import Step
+from changeover.rollout import plan_sequence
 from changeover.rollout.plan_gates import GatesPlan
 from changeover.rollout.plan_quantities import quantified
 from changeover.rollout.plan_rollout import RolloutPlan
 from changeover.rollout.triton_config import beneath
 from changeover.rollout.yaml_text import line_of, read_yaml
+from changeover.sequences.declared import Declared
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
 """An execution provider of ONNX Runtime; whether it is installed shows when a worker loads."""
 
-_LATER: Final = ("sequence",)
 _UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(.*)`")
 
 
@@ -81,6 +82,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         private: requests of this model are never kept, so no recent traffic is compared.
         labels: names of label files by output, beside the version or the model.
         interface: steps from the model's own inputs and outputs to those that clients use.
+        sequence: its sequences, when requests of one client depend on one another; `None`: they do not.
     """
 
     rollout: RolloutPlan = RolloutPlan()
@@ -89,6 +91,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     private: bool = False
     labels: dict[str, str] = {}
     interface: tuple[Step, ...] = ()
+    sequence: Declared | None = None
 
     def to_json(self) -> bytes:
         """The plan with all defaults filled in, durations in seconds and sizes in bytes; `plan_of` reads it."""
@@ -128,17 +131,12 @@ def plan_of(value: object, name: str = "The plan", node: yaml.Node | None = None
         InvalidPlan: `invalid_plan`: field and what is wrong with it.
     """
     try:
-        _refuse_later(value)
-        return msgspec.convert(quantified(value), Plan)
+        plan = msgspec.convert(quantified(value), Plan)
+        if plan.sequence is not None:
+            plan_sequence.check(plan.sequence)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name, node) from error
-
-
-def _refuse_later(value: object) -> None:
-    """A sentence for what this version does not have."""
-    for section in _LATER:
-        if isinstance(value, dict) and section in value:
-            raise msgspec.ValidationError(f"section '{section}' is not part of this version - at `$.{section}`")
+    return plan
 
 
 def _invalid(message: str, name: str, node: yaml.Node | None) -> InvalidPlan:

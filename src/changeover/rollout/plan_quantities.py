@@ -25,6 +25,8 @@ QUANTITIES: Final[dict[str, Callable[[object], float]]] = {
     "gates.accuracy.min": share,
     "gates.performance.min_difference": seconds,
     "gates.resources.max_memory": share,
+    "sequence.idle": seconds,
+    "sequence.answer_limit": size_bytes,
 }
 """Fields by their path, and how their text is read."""
 

@@ -43,7 +43,8 @@ def _owner(parts: dict[str, Any], above: list[str]) -> dict[str, Any]:
 
 
 def _name_of(reference: dict[str, Any]) -> str:
-    found = reference.get("$ref") or reference["allOf"][0]["$ref"]
+    choices = reference.get("allOf") or reference.get("anyOf") or [reference]
+    found = next(choice["$ref"] for choice in choices if "$ref" in choice)
     return str(found).rpartition("/")[2]
 
 

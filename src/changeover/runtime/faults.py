@@ -19,19 +19,22 @@ import numpy as np
 from changeover.errors import ModelRunFailed
 from changeover.runtime import session
 from changeover.runtime.session import Array, Loaded, Session
+from changeover.runtime.stateless import without_sequences
 from changeover.transport.control import Fault, WorkerSpec
 
 _LONG = 3600.0
 
 
 def load(spec: WorkerSpec) -> Loaded:
-    """Load a sealed model, as `session.load` does, with the faults that the spec gives it.
+    """Load a sealed model, as `session.load` does, with the faults that the spec gives it; see `stateless`.
 
     Raises:
-        ModelRejected: as `session.load`.
+        ModelRejected: as `session.load` and `without_sequences`.
     """
     loaded = session.load(spec)
-    return Loaded(FaultySession(loaded.session, spec.faults, spec.loading), loaded.cache) if spec.faults else loaded
+    if spec.faults:
+        loaded = Loaded(FaultySession(loaded.session, spec.faults, spec.loading), loaded.cache)
+    return without_sequences(loaded, spec)
 
 
 class FaultySession(Session):

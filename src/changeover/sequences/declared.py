@@ -17,8 +17,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from changeover.errors import ModelRejected
+from changeover.sequences.geometry import MOST_BYTES, Geometry
 from changeover.sequences.saved import Extent, most_bytes
-from changeover.sequences.slab import MOST_BYTES, Geometry
 from changeover.tensors import Datatype, TensorSpec
 
 OnChangeover = Literal["carry", "map", "replay", "drain", "reset"]

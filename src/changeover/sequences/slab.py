@@ -31,19 +31,15 @@ from enum import IntEnum
 from typing import Final
 
 from changeover.errors import Internal
+from changeover.sequences.geometry import HEAD_BYTES, MAGIC, PROLOGUE, Geometry
 from changeover.sequences.saved import Flag, Saved, Summary, peek, unpack
 
-MOST_BYTES: Final = 64 << 30
-"""Of a slab; it is sparse, so memory is taken by what lives."""
-_MAGIC: Final = 0x3142414C53484343
-_PROLOGUE: Final = 4096
 _HEAD: Final = struct.Struct("<16sQQQBB")
-_HEAD_BYTES: Final = 192
-_MOST_ID: Final = _HEAD_BYTES - _HEAD.size
+_MOST_ID: Final = HEAD_BYTES - _HEAD.size
 _LENGTH: Final = struct.Struct("<Q")
 _LOOKS: Final = 100
 _KEY: Final = 16
-_HEAD_WORDS: Final = _HEAD_BYTES // 8
+_HEAD_WORDS: Final = HEAD_BYTES // 8
 _USED: Final = _KEY // 8
 """Place of the last use in a head, in words; behind it lie the loading it moved to and the mark."""
 
@@ -58,34 +54,6 @@ class Mark(IntEnum):
 
 
 _MARKS: Final = {int(mark): mark for mark in Mark}
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Slots of a slab, and the bytes that one packed `Saved` may take."""
-
-    slots: int
-    saved_bytes: int
-
-    @property
-    def half(self) -> int:
-        """Bytes of a half."""
-        return _aligned(self.saved_bytes + _LENGTH.size)
-
-    @property
-    def heads_at(self) -> int:
-        """Where the heads begin."""
-        return _aligned(_PROLOGUE + 8 * self.slots)
-
-    @property
-    def halves_at(self) -> int:
-        """Where the halves begin."""
-        return _aligned(self.heads_at + _HEAD_BYTES * self.slots)
-
-    @property
-    def total(self) -> int:
-        """Bytes of the whole memfd."""
-        return self.halves_at + 2 * self.half * self.slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +94,7 @@ class Slab:
 
     Args:
         fd: of the memfd; it may be closed afterwards.
-        geometry: given by the one writer; a slab that is new is laid out so. A reader finds it in the memory.
+        geometry: given by the one writer; a reader finds it in the memory.
 
     Raises:
         Internal: the memory is no slab, or one of another geometry (reason `slab_malformed`).
@@ -135,20 +103,19 @@ class Slab:
     def __init__(self, fd: int, geometry: Geometry | None = None) -> None:
         size = os.fstat(fd).st_size
         access = mmap.PROT_READ | (mmap.PROT_WRITE if geometry is not None else 0)
-        if size < _PROLOGUE:
+        if size < PROLOGUE:
             raise _malformed(f"{size} bytes")
         self._map = mmap.mmap(fd, size, mmap.MAP_SHARED, access)
         self._view = memoryview(self._map)
-        self._prologue = self._view[:_PROLOGUE].cast("Q")
+        self._prologue = self._view[:PROLOGUE].cast("Q")
         if geometry is not None and not self._prologue[0]:
-            self._prologue[1], self._prologue[2] = geometry.slots, geometry.saved_bytes
-            self._prologue[0] = _MAGIC
+            geometry.lay_out(fd)
         found = Geometry(self._prologue[1], self._prologue[2])
-        if self._prologue[0] != _MAGIC or found.total > size or (geometry is not None and found != geometry):
+        if self._prologue[0] != MAGIC or found.total > size or (geometry is not None and found != geometry):
             raise _malformed(f"{found} in {size} bytes")
         self.geometry = found
-        self._words = self._view[_PROLOGUE : _PROLOGUE + 8 * found.slots].cast("Q")
-        self._heads = self._view[found.heads_at : found.heads_at + _HEAD_BYTES * found.slots].cast("Q")
+        self._words = self._view[PROLOGUE : PROLOGUE + 8 * found.slots].cast("Q")
+        self._heads = self._view[found.heads_at : found.heads_at + HEAD_BYTES * found.slots].cast("Q")
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -175,7 +142,7 @@ class Slab:
     def find(self, key: bytes) -> Record | None:
         """The record of a sequence; a look at each slot, so not for every request."""
         for slot in range(self.geometry.slots):
-            at = self.geometry.heads_at + slot * _HEAD_BYTES
+            at = self.geometry.heads_at + slot * HEAD_BYTES
             if self._words[slot] and self._view[at : at + _KEY] == key:
                 record = self.record(slot)
                 if record is not None and record.key == key:
@@ -203,8 +170,8 @@ class Slab:
                 yield key, head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]
 
     def _head(self, slot: int) -> bytes:
-        at = self.geometry.heads_at + slot * _HEAD_BYTES
-        return bytes(self._view[at : at + _HEAD_BYTES])
+        at = self.geometry.heads_at + slot * HEAD_BYTES
+        return bytes(self._view[at : at + HEAD_BYTES])
 
     def _half_at(self, slot: int, half: int) -> int:
         return self.geometry.halves_at + (2 * slot + half) * self.geometry.half
@@ -229,7 +196,7 @@ class Slab:
         if len(tag) > _MOST_ID:
             raise ValueError(f"an id of {len(tag)} bytes")
         head = _HEAD.pack(key, 0, 0, 0, len(tag), 0) + tag
-        self._put(self.geometry.heads_at + slot * _HEAD_BYTES, head)
+        self._put(self.geometry.heads_at + slot * HEAD_BYTES, head)
 
     def commit(self, slot: int, data: bytes, now: int) -> None:
         """Save a step: after the last store it is there, before it nothing is.
@@ -262,6 +229,13 @@ class Slab:
         self._heads[at + 1] = moved_to
         self._heads[at + 2] = (self._words[slot] >> 1) << 8 | mark
 
+    def own(self, slot: int) -> Saved:
+        """The last committed step of a slot that is not free, its tensors as views of the half."""
+        at = self._half_at(slot, self._words[slot] & 1)
+        (length,) = _LENGTH.unpack_from(self._view, at)
+        start = at + _LENGTH.size
+        return unpack(self._view[start : start + min(length, self.geometry.saved_bytes)])
+
     def free(self, slot: int) -> None:
         """Forget a record altogether."""
         self._store(slot, 0)
@@ -286,10 +260,6 @@ def _record(slot: int, word: int, head: bytes, data: bytes) -> Record:
         mark = Mark.ENDED
     tag = head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]
     return Record(slot, key, tag, mark, moved_to if mark is Mark.RELEASED else 0, last_use, data)
-
-
-def _aligned(size: int) -> int:
-    return (size + 63) // 64 * 64
 
 
 def _malformed(what: str) -> Internal:

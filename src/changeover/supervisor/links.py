@@ -20,6 +20,7 @@ _SPEAKS: dict[Role, tuple[Kind, ...]] = {
         Kind.SPAWN,
         Kind.RETIRE,
         Kind.PROVE,
+        Kind.SLAB,
         Kind.KILL,
         Kind.SHUTDOWN,
         Kind.PREPARE,

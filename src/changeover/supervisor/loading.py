@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from changeover.sequences.geometry import Geometry, checked_geometry
 from changeover.supervisor.circuit import Circuit, State
 from changeover.supervisor.family import Member
+from changeover.transport import page
 from changeover.transport.channel import ChannelSize
 
 STATES = ("verifying", "loading", "validating", "ready", "failed")
@@ -29,6 +32,7 @@ class Loading:
         took: seconds from the first worker's start until it was ready.
         base: private bytes of the zygote when the present worker was forked from it.
         due: when the next worker is tried.
+        slab: the state of its sequences, kept as long as the loading lives: descriptors to write and to read.
     """
 
     number: int
@@ -45,6 +49,8 @@ class Loading:
     base: int = 0
     due: float = 0.0
     circuit: Circuit = field(default_factory=Circuit)
+    slab: tuple[int, int] | None = None
+    geometry: Geometry | None = None
 
     def __repr__(self) -> str:
         """`<loading 7 of mnist>`."""
@@ -59,6 +65,30 @@ class Loading:
         if state <= self.reached:
             raise ValueError(f"state {STATES[state]} after {STATES[self.reached]}")
         self.reached = state
+
+    def hold_slab(self, told: object) -> None:
+        """Make the slab that the first ready worker asks for; those after it ask for the same.
+
+        Raises:
+            Internal: it is no slab that can be made.
+            ValueError: another one than before.
+            OSError: there is no room for it.
+        """
+        if told is None and self.geometry is None:
+            return
+        geometry = checked_geometry(told)
+        if self.geometry is None:
+            fd = page.sealed_memfd("changeover-slab", geometry.total)
+            geometry.lay_out(fd)
+            self.slab, self.geometry = (fd, page.read_only(fd)), geometry
+        elif geometry != self.geometry:
+            raise ValueError(f"a slab of {geometry} after one of {self.geometry}")
+
+    def end(self) -> None:
+        """The loading is no more, and nor is the state of its sequences."""
+        for fd in self.slab or ():
+            os.close(fd)
+        self.slab = None
 
     def proven(self, size: ChannelSize, signature: object, started: float) -> None:
         """The present worker is ready; later ones need not prove again what it did."""

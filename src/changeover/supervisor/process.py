@@ -69,6 +69,7 @@ class Supervisor:
             Kind.OPEN: lambda m, f: self.workers.open(m, f.json()["loading"], f.json()["lost"]),
             Kind.STATUS: self.workers.status,
             Kind.PROVED: self.provers.proved,
+            Kind.SLAB: lambda m, f: self.workers.show(m, int(f.json()["loading"])),
             Kind.KILL: self._on_kill,
             Kind.SHUTDOWN: lambda *_: self._stop(),
         }

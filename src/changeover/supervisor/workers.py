@@ -65,7 +65,7 @@ class Workers:
         loading.retiring = True
         self._refuse_waiting(loading)
         if loading.member is None:  # it was to be replaced
-            del self.loadings[number]
+            self._forget(loading)
             body = {"role": Role.WORKER, "member": 0, "pid": None, "loading": number, "code": loading.circuit.code}
             self._tell(Kind.DIED, {**body, "restart": False, "cause": loading.circuit.cause})
             return
@@ -100,6 +100,12 @@ class Workers:
         else:
             self._connect(gateway, loading, loading.member, loading.size)
 
+    def show(self, controller: Member, number: int) -> None:
+        """The controller wants to read the state of a loading's sequences; without any it gets no descriptor."""
+        loading = self.loadings.get(number)
+        slab = loading.slab[1:] if loading is not None and loading.slab is not None else ()
+        self._family.send(controller, frame(Kind.SLAB, {"loading": number}, target=CONTROLLER, fds=slab))
+
     def named(self, member: Member) -> None:
         """A worker's pid is known: tell the controller."""
         loading = self.loadings.get(member.loading or -1)
@@ -127,6 +133,7 @@ class Workers:
         if loading is not None and loading.member is member:
             loading.reach(STATES.index(body["state"]))
             if body["state"] == "ready":
+                self._give_slab(loading, member, body.get("slab"))
                 loading.proven(channel.checked_size(body["channels"]), body["signature"], member.started)
                 if loading.circuit.cause is not None:
                     self._later(STABLE_AFTER, lambda: self._prove(loading, member))
@@ -134,6 +141,16 @@ class Workers:
             loading.status = body
         message.target, message.source = CONTROLLER, member.number
         self._family.send(self._family.one(Role.CONTROLLER), message)
+
+    def _give_slab(self, loading: Loading, member: Member, told: object) -> None:
+        """Hand the state of the loading's sequences to its worker; it comes before the first channel."""
+        try:
+            loading.hold_slab(told)
+            if loading.slab is not None:
+                self._family.send(member, frame(Kind.SLAB, {}, fds=loading.slab[:1]))
+        except OSError as error:
+            log.error("no state slab for %r can be made or handed over (%s)", loading, error.strerror)  # noqa: TRY400
+            member.kill()
 
     def died(self, member: Member, code: int) -> None:
         """A worker was reaped: replace it, or let it rest."""
@@ -154,9 +171,13 @@ class Workers:
         self._tell(Kind.DIED, {**body, "restart": restart})
         if not restart:
             self._refuse_waiting(loading)
-            del self.loadings[loading.number]
+            self._forget(loading)
             return
         self._replace(loading, cause, code)
+
+    def _forget(self, loading: Loading) -> None:
+        del self.loadings[loading.number]
+        loading.end()
 
     def _replace(self, loading: Loading, cause: Cause, code: int) -> None:
         circuit = loading.circuit
@@ -189,7 +210,7 @@ class Workers:
         if loading is None or loading.member is not None:
             return
         if loading.retiring:
-            del self.loadings[number]
+            self._forget(loading)
             return
         zygote = self._family.one(Role.ZYGOTE)
         if zygote is None or not zygote.ready:
@@ -246,10 +267,11 @@ class Workers:
             "blameless": loading.circuit.cause is Cause.KILLED,  # whatever the last worker had in hand
         }
         try:
+            to_read = loading.slab[1:] if loading.slab is not None else ()
             memory, ours, theirs = channel.create(size)
             try:
                 self._family.send(worker, frame(Kind.CHANNEL, body, fds=[memory, theirs.fileno()]))
-                self._family.send(gateway, frame(Kind.CHANNEL, body, fds=[memory, ours.fileno()]))
+                self._family.send(gateway, frame(Kind.CHANNEL, body, fds=[memory, ours.fileno(), *to_read]))
             finally:
                 os.close(memory)
                 ours.close()

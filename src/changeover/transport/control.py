@@ -199,7 +199,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """A worker's report; `state` is one of the loading states up to ready, or failed.
 
     With `ready`: the signature it really has, the channel size it wants, its measures, and of a sequence model the
-    layout of its states and bytes of the slab that it needs.
+    layout of its states and the slots and bytes of the slab that it needs.
     With `failed`: reason and detail; the worker exits after it.
     """
 
@@ -212,7 +212,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     measured: Measured = Measured()
     gates: list[GateResult] = []
     sequence: Layout | None = None
-    slab: int = 0
+    slab: list[int] | None = None
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):

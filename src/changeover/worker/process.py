@@ -17,8 +17,11 @@ from setproctitle import setproctitle
 
 from changeover.errors import ChangeoverError, Internal, ModelRejected
 from changeover.lifecycle import artifacts, verify
-from changeover.lifecycle.signature import ModelSignature
+from changeover.lifecycle.signature import ModelSignature, public
 from changeover.runtime import faults, memory, quiet, session, warmup
+from changeover.runtime.stateless import Stateless
+from changeover.sequences.slab import Slab
+from changeover.sequences.wire import ASK_BYTES, TOLD_BYTES
 from changeover.tensors import TensorSpec
 from changeover.transport import channel
 from changeover.transport.channel import ChannelSize
@@ -35,13 +38,18 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import Frame, Kind, Link
 from changeover.worker.crew import Crew
+from changeover.worker.records import Records
 from changeover.worker.runner import ChannelClosed, Runner
+from changeover.worker.step_runner import StepRunner
+from changeover.worker.steps import Steps
 
 _FREE_DIMENSION = 256
 """Elements taken for a free dimension when a slot is sized; what is larger travels in memory of its own."""
 _PATIENCE = 0.25
 """Of the time after which a run counts as hung: so long a mirrored one may starve before it runs like any other."""
 _MAX_RUNS = 16
+_EXPIRY = 1.0
+"""Seconds after which a worker that has nothing to do looks for idle sequences."""
 
 
 def preload() -> None:
@@ -105,7 +113,7 @@ class Loader:
         artifacts.verify_sealed(Path(spec.path).parents[2], spec.digest)  # a replacement too: disks change
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
-            self._declared = verify.verify(Path(spec.path).parent)
+            self._declared = public(verify.verify(Path(spec.path).parent), spec.sequence)
             self.gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
         verify_s = time.perf_counter() - started
         _report(self._link, WorkerStatus(spec.loading, "loading"))
@@ -129,10 +137,12 @@ class Loader:
             inherited_bytes=memory.inherited(),
         )
         resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        size = channels(signature, spec.max_batch, spec.instances)
+        layout = loaded.session.layout if isinstance(loaded.session, Stateless) else None
+        size = channels(signature, spec.max_batch, spec.instances, steps=layout is not None)
+        slab = [layout.slots, layout.saved_bytes] if layout is not None else None
         status = WorkerStatus(
-            spec.loading, "ready", signature=signature, channels=size, measured=measured, gates=self.gates
-        )
+            spec.loading, "ready", None, None, signature, size, measured, self.gates, layout, slab
+        )  # fmt: skip
         _report(self._link, status)
         return loaded.session
 
@@ -169,15 +179,19 @@ class _Server:
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._runners: dict[int, Runner] = {}
         self._stopping = False
+        self._finite = spec.warmup_finite
+        self._steps: Steps | None = None
 
     def run(self) -> None:
         """Until the supervisor says stop; batches that are in the slots by then are still answered."""
         while not self._stopping:
-            for fd, _ in self._epoll.poll():
+            for fd, _ in self._epoll.poll(None if self._steps is None else _EXPIRY):
                 if fd == self._link.fileno():
                     self._on_link()
                 else:
                     self._serve(fd)
+            if self._steps is not None:
+                self._steps.records.expire()
         for fd in list(self._runners):
             self._serve(fd)
         if self._crew is not None:
@@ -187,14 +201,31 @@ class _Server:
         while (message := self._link.receive()) is not None:
             if message.kind is Kind.STOP:
                 self._stopping = True
+            elif message.kind is Kind.SLAB:
+                self._steps = self._open_slab(*message.fds)
             elif message.kind is Kind.CHANNEL:
                 slots, doorbell = message.fds
                 size = ChannelSize(*message.json()["size"])
                 memory.make_room(size.total)
-                runner = Runner(self._session, socket.socket(fileno=doorbell), slots, size)
+                runner = self._runner(socket.socket(fileno=doorbell), slots, size)
                 runner.patience = self._patience
                 self._runners[doorbell] = runner
                 self._epoll.register(doorbell, select.EPOLLIN)
+
+    def _runner(self, doorbell: socket.socket, slots: int, size: ChannelSize) -> Runner:
+        if self._steps is None or not isinstance(self._session, Stateless):
+            return Runner(self._session, doorbell, slots, size)
+        return StepRunner(self._session, doorbell, slots, size, self._steps)
+
+    def _open_slab(self, fd: int) -> Steps | None:
+        """Take over the sequences of the loading, as the last worker left them."""
+        session = self._session
+        if not isinstance(session, Stateless):
+            return None
+        memory.make_room(session.layout.geometry.total)
+        slab = Slab(fd, session.layout.geometry)
+        os.close(fd)
+        return Steps(session, Records(slab, session.layout), finite=self._finite)
 
     def _serve(self, fd: int) -> None:
         """All that waits on one channel, but never past a slot's worth: others and the link come next."""
@@ -224,11 +255,14 @@ class _Server:
             runner.strike()
 
 
-def channels(signature: Signature, max_batch: int, instances: int = 1) -> Channels:
-    """Slot sizes for a model: the largest batch, or up to 16 single runs when it cannot batch."""
+def channels(signature: Signature, max_batch: int, instances: int = 1, *, steps: bool = False) -> Channels:
+    """Slot sizes for a model: the largest batch, or up to 16 single runs; with room for records of steps."""
     times = max_batch if signature.batchable else _MAX_RUNS
     inputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.inputs)
     outputs = sum(channel.aligned(_bytes(e.spec(), signature.batchable, times)) for e in signature.outputs)
+    if steps:
+        inputs += channel.aligned((times + 1) * ASK_BYTES)
+        outputs += channel.aligned((times + 1) * TOLD_BYTES)
     size = channel.channel_size(instances + channel.SPARE_SLOTS, inputs, outputs)
     return Channels(size.slots, size.input_bytes, size.output_bytes)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import json
-import mmap
 import os
 import socket
 import threading
@@ -18,9 +17,11 @@ import numpy as np
 from changeover.errors import ModelError, ModelRunFailed
 from changeover.runtime import quiet
 from changeover.runtime.session import Array, Session
+from changeover.sequences.wire import POSITION
 from changeover.tensors import Datatype, flat_bytes, join_bytes, split_bytes
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
+from changeover.worker.own import map_own, out_of_memory, room
 
 _KEPT_LAYOUTS = 256
 _AS_IT_IS = nullcontext()
@@ -130,11 +131,11 @@ class Runner:
         self._memory.hands[header.slot] = header.batch
         try:
             with quiet.lowered(self.patience) if header.kind == Message.QUIET else _AS_IT_IS:
-                self._answer(header, parts, count, _map_own(ancillary))
+                self._answer(header, parts, count, map_own(ancillary))
         except ModelError as error:
             self._fail(header, error)
         except MemoryError:
-            self._fail(header, _out_of_memory("a batch"))
+            self._fail(header, out_of_memory("a batch"))
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ChannelClosed from error
 
@@ -183,31 +184,39 @@ class Runner:
                 views[at * len(arrays) + position][...] = value
         self.sock.send(channel.pack(header, parts, len(results[0])))
 
-    def _reply_slowly(self, header: Header, results: list[list[Array]], key: tuple[Any, ...]) -> None:
-        """Work out the layout of the outputs, and keep it when it can come again."""
+    def _reply_slowly(
+        self, header: Header, results: list[list[Array]], key: tuple[Any, ...] | None = None, records: bytes = b""
+    ) -> None:
+        """Work out the layout of the outputs, and keep it under `key` if it can come again; records go behind them."""
         blobs = [[_raw(a, s.datatype) for a, s in zip(r, self._session.outputs, strict=True)] for r in results]
-        parts = self._parts(results, blobs, header.runs)
+        parts = self._parts(results, blobs, header.runs) if results else []
         need = max((p.offset + (header.runs - 1) * p.stride + p.nbytes for p in parts), default=0)
-        memory, fd = self._memory.outputs[header.slot], None
-        if need > len(memory):
-            try:
-                fd, memory = channel.own_memory(need)
-            except OSError:
-                raise _out_of_memory(f"an answer of {need} bytes") from None
+        described = parts
+        if records:
+            at, size = channel.aligned(need), len(records)
+            described = [*parts, Part(POSITION, Datatype.UINT8, (size,), at, size, channel.aligned(size))]
+            need = at + size
+        memory, fd = room(self._memory.outputs[header.slot], need)
         for run, row in enumerate(blobs):
             for part, blob in zip(parts, row, strict=True):
                 start = part.offset + run * part.stride
                 memory[start : start + part.nbytes] = blob
-        packed = channel.pack_parts(parts)
-        message = channel.pack(header, packed, len(parts))
-        if fd is not None:
-            self.sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
-            os.close(fd)
-            return
-        self.sock.send(message)
-        if all(s.datatype.itemsize for s in self._session.outputs):
+        if records:
+            memory[need - len(records) : need] = records
+        packed = channel.pack_parts(described)
+        self._ring(channel.pack(header, packed, len(described)), fd)
+        if fd is None and key is not None and all(s.datatype.itemsize for s in self._session.outputs):
             views = [_view(part, run, memory) for run in range(header.runs) for part in parts]
             _keep(self._answers, key, (views, packed))
+
+    def _ring(self, message: bytes, fd: int | None) -> None:
+        if fd is None:
+            self.sock.send(message)
+            return
+        try:
+            self.sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+        finally:
+            os.close(fd)
 
     def _parts(self, results: list[list[Array]], blobs: list[list[memoryview]], runs: int) -> list[Part]:
         parts: list[Part] = []
@@ -264,26 +273,3 @@ def _raw(value: Array, datatype: Datatype) -> memoryview:
     if datatype is Datatype.BYTES:
         return memoryview(join_bytes([str(v).encode() for v in value.reshape(-1)]))
     return flat_bytes(value)
-
-
-def _map_own(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
-    """The memory of a batch that did not fit its slot.
-
-    Raises:
-        ModelRunFailed: there is no room left to map it (`out_of_memory`).
-    """
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds = array.array("i", data)
-            try:
-                return memoryview(mmap.mmap(fds[0], os.fstat(fds[0]).st_size))
-            except OSError:
-                raise _out_of_memory("a large batch") from None
-            finally:
-                for fd in fds:
-                    os.close(fd)
-    return None
-
-
-def _out_of_memory(what: str) -> ModelRunFailed:
-    return ModelRunFailed(f"no memory for {what}; raise runtime.memory_limit", reason="out_of_memory")

@@ -1,0 +1,305 @@
+"""The records of one slab, as their only writer sees them: what a gateway's ask does to a sequence.
+
+A step is three calls: `begin` says what each ask comes to and takes the sequences in hand, the caller runs the model,
+`commit` saves a step, `end` lets go. Between them no other thread touches these sequences.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from time import monotonic_ns
+from typing import NamedTuple
+
+from changeover.errors import Internal, ModelRejected
+from changeover.sequences.declared import Layout
+from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
+from changeover.sequences.slab import Mark, Record, Slab
+from changeover.sequences.wire import Ask, Status, Told, Verb
+from changeover.tensors import Tensor
+from changeover.worker.moves import Carry, Moves
+
+_SAME = Flag.START | Flag.END
+_GONE = {Mark.RELEASED: Status.MOVED, Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
+
+
+class Step(NamedTuple):
+    """A step that is to be run.
+
+    Attributes:
+        ask: of the gateway.
+        before: the state that it starts from; None: the initial one.
+        generation: that the record has with it.
+    """
+
+    ask: Ask
+    before: Saved | None
+    generation: int
+
+
+class Records:
+    """The slab's writer.
+
+    Args:
+        slab: mapped for writing.
+        layout: of the loading's sequences.
+        moves: how states come and go.
+        clock: monotonic nanoseconds.
+    """
+
+    def __init__(
+        self, slab: Slab, layout: Layout, moves: Moves | None = None, clock: Callable[[], int] = monotonic_ns
+    ) -> None:
+        self._slab = slab
+        self._layout = layout
+        self._moves = moves or Carry(layout)
+        self._clock = clock
+        self._idle = int(layout.idle * 1e9)
+        self._slots: dict[bytes, int] = {}
+        self._live: OrderedDict[bytes, int] = OrderedDict()  # by last use
+        self._graves: OrderedDict[bytes, Mark] = OrderedDict()  # tombstones, the oldest first
+        self._in_hand: set[bytes] = set()
+        self._turn = threading.Condition()
+        self._find()
+
+    def _find(self) -> None:
+        """Take over what the last worker left."""
+        for record in sorted(self._found(), key=lambda r: r.last_use):
+            self._slots[record.key] = record.slot
+            if record.mark is Mark.LIVE:
+                self._live[record.key] = record.last_use
+            else:
+                self._graves[record.key] = record.mark
+        taken = set(self._slots.values())
+        self._free = [slot for slot in reversed(range(self._slab.geometry.slots)) if slot not in taken]
+        self._slab.count(len(self._live))
+
+    def _found(self) -> Iterator[Record]:
+        for slot in range(self._slab.geometry.slots):
+            try:
+                record = self._slab.record(slot)
+            except Internal:
+                continue  # no worker that keeps to the rules leaves this behind: the slot counts as free
+            if record is not None:
+                yield record
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def begin(self, asks: Sequence[Ask]) -> list[Step | Told]:
+        """What each ask comes to: a step to be run, or an answer. Waits until no other thread has one of them in hand.
+
+        Raises:
+            Internal: two asks for one sequence, or one that is no step.
+        """
+        keys = {ask.key for ask in asks}
+        if len(keys) != len(asks) or any(ask.verb is not Verb.STEP for ask in asks):
+            raise Internal("two steps of one sequence at once, or none", reason="channel_malformed")
+        with self._turn:
+            self._turn.wait_for(lambda: not keys & self._in_hand)
+            self._expire()
+            room = self._layout.max - len(self._live)
+            found: list[Step | Told] = []
+            for ask in asks:
+                work = self._step(ask)
+                new = isinstance(work, Step) and ask.key not in self._live
+                if new and room <= 0:
+                    work = Told(Status.FULL)
+                room -= new
+                found.append(work)
+            self._in_hand |= keys
+        return found
+
+    def _step(self, ask: Ask) -> Step | Told:
+        slot = self._slots.get(ask.key)
+        saved = self._slab.own(slot) if slot is not None else None
+        if saved is not None and _again(ask, saved):
+            return _told(Status.DUPLICATE, saved, saved.pack())
+        if ask.flags & Flag.START:
+            return Step(ask, None, max(saved.generation + 1 if saved else 0, self._clock()))
+        if ask.body and (saved is None or ask.generation > saved.generation):
+            taken = self._taken(ask)
+            if isinstance(taken, Told):
+                return taken
+            if _again(ask, taken):
+                return self._import(ask, taken, Status.DUPLICATE)
+            return Step(ask, taken, taken.generation)
+        if saved is None or slot is None:
+            return Told(Status.UNKNOWN)
+        if ask.key not in self._live:
+            return self._gone(ask.key, slot, saved)
+        return Step(ask, saved, saved.generation)
+
+    def commit(self, step: Step, states: Sequence[Tensor], answer: Sequence[Tensor], given: Sequence[Tensor]) -> Told:
+        """Save a step that was run. Its sequence is in hand.
+
+        Args:
+            step: from `begin`.
+            states: after it.
+            answer: public outputs.
+            given: public inputs.
+        """
+        ask, before = step.ask, step.before
+        stays = before.flags & Flag.STAYS if before is not None else Flag(0)
+        kept = (*(before.inputs if before is not None else ()), tuple(given))[-self._layout.replay :]
+        saved = Saved(
+            ask.token, ask.digest, ask.flags & _SAME | stays, step.generation,
+            before.since + 1 if before is not None else 1, before.steps + 1 if before is not None else 1,
+            tuple(states), tuple(answer), kept if self._layout.replay else (),
+        )  # fmt: skip
+        return self._save(ask, saved)
+
+    def end(self, asks: Iterable[Ask]) -> None:
+        """Let go of sequences that `begin` took in hand."""
+        with self._turn:
+            self._in_hand.difference_update(ask.key for ask in asks)
+            self._turn.notify_all()
+
+    # -- records alone -------------------------------------------------------------------------------------
+
+    def answer(self, ask: Ask) -> Told:
+        """Do what needs no run: RELEASE, IMPORT, FORGET.
+
+        Raises:
+            Internal: it is a step.
+        """
+        acts = {Verb.RELEASE: self._release, Verb.IMPORT: self._take_over, Verb.FORGET: self._forget}
+        act = acts.get(ask.verb)
+        if act is None:
+            raise Internal("a step among records", reason="channel_malformed")
+        with self._turn:
+            self._turn.wait_for(lambda: ask.key not in self._in_hand)
+            self._expire()
+            return act(ask)
+
+    def _release(self, ask: Ask) -> Told:
+        slot = self._slots.get(ask.key)
+        if slot is None:
+            return Told(Status.UNKNOWN)
+        saved = self._slab.own(slot)
+        if ask.key not in self._live:
+            return self._gone(ask.key, slot, saved)
+        body = self._handed(saved, ask.to)
+        if isinstance(body, bytes):
+            self._bury(ask.key, Mark.RELEASED, ask.to)
+            return _told(Status.OK, saved, body)._replace(generation=saved.generation + 1)
+        return body
+
+    def _handed(self, saved: Saved, to: int) -> bytes | Told:
+        try:
+            return self._moves.hand(replace(saved, generation=saved.generation + 1), to).pack()
+        except ModelRejected as error:
+            return Told(Status.BAD_STATE, body=error.message.encode())
+
+    def _gone(self, key: bytes, slot: int, saved: Saved) -> Told:
+        """What is said of a tombstone; a released one gives its state out again."""
+        mark = self._graves[key]
+        if mark is not Mark.RELEASED:
+            return _told(_GONE[mark], saved)
+        record = self._slab.record(slot)
+        to = record.moved_to if record is not None else 0
+        body = self._handed(saved, to)
+        if not isinstance(body, bytes):
+            return body
+        return _told(Status.MOVED, saved, body)._replace(generation=saved.generation + 1, moved_to=to)
+
+    def _take_over(self, ask: Ask) -> Told:
+        slot = self._slots.get(ask.key)
+        if slot is not None:
+            saved = self._slab.own(slot)
+            if saved.generation >= ask.generation:
+                return _told(Status.OK, saved)
+        taken = self._taken(ask)
+        return taken if isinstance(taken, Told) else self._import(ask, taken, Status.OK)
+
+    def _taken(self, ask: Ask) -> Saved | Told:
+        """A body as this version has it, or why it cannot."""
+        try:
+            came = unpack(ask.body)
+            states = self._moves.take(came, back=bool(came.flags & ~(_SAME | Flag.STAYS)))
+        except (ModelRejected, Internal) as error:
+            return Told(Status.BAD_STATE, body=error.message.encode())
+        flags = came.flags & _SAME | ask.flags & Flag.STAYS
+        inputs = came.inputs[-self._layout.replay :] if self._layout.replay else ()
+        return replace(came, flags=flags, generation=ask.generation, since=0, states=states, inputs=inputs)
+
+    def _import(self, ask: Ask, saved: Saved, status: Status) -> Told:
+        if ask.key not in self._live and len(self._live) >= self._layout.max:
+            return Told(Status.FULL)
+        told = self._save(ask, saved)
+        body = saved.pack() if status is Status.DUPLICATE else b""
+        return told._replace(status=status, body=body) if told.status is Status.OK else told
+
+    def _forget(self, ask: Ask) -> Told:
+        slot = self._slots.get(ask.key)
+        if slot is None:
+            return Told(Status.UNKNOWN)
+        if ask.key in self._live or self._graves[ask.key] is Mark.RELEASED:
+            self._bury(ask.key, Mark.ENDED)
+        return _told(Status.OK, self._slab.own(slot))
+
+    # -- slots ---------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Bury the sequences that nobody has used for `idle` seconds."""
+        with self._turn:
+            self._expire()
+
+    def _expire(self) -> None:
+        before = self._clock() - self._idle
+        late = []
+        for key, used in self._live.items():
+            if used >= before:
+                break
+            if key not in self._in_hand:
+                late.append(key)
+        for key in late:
+            self._bury(key, Mark.EXPIRED)
+
+    def _save(self, ask: Ask, saved: Saved) -> Told:
+        data, now = saved.pack(), self._clock()
+        if len(data) > self._slab.geometry.saved_bytes:
+            return Told(Status.TOO_LARGE)
+        with self._turn:
+            slot = self._slots.get(ask.key)
+            if slot is None:
+                slot = self._slots[ask.key] = self._room()
+                self._slab.claim(slot, ask.key, ask.tag)
+            self._graves.pop(ask.key, None)
+            self._live.pop(ask.key, None)
+            self._live[ask.key] = now
+            self._slab.commit(slot, data, now)
+            if saved.ended:
+                del self._live[ask.key]
+                self._graves[ask.key] = Mark.ENDED
+            self._slab.count(len(self._live))
+        return _told(Status.OK, saved)
+
+    def _room(self) -> int:
+        """A slot that is free, or that of the tombstone which is missed least."""
+        if self._free:
+            return self._free.pop()
+        given_up = next((k for k, m in self._graves.items() if m is not Mark.RELEASED and k not in self._in_hand), None)
+        key = given_up or next(k for k in self._graves if k not in self._in_hand)
+        del self._graves[key]
+        return self._slots.pop(key)
+
+    def _bury(self, key: bytes, mark: Mark, to: int = 0) -> None:
+        """Make a tombstone of a record."""
+        self._slab.mark(self._slots[key], mark, to)
+        self._live.pop(key, None)
+        self._graves.pop(key, None)
+        self._graves[key] = mark
+        self._slab.count(len(self._live))
+
+
+def _again(ask: Ask, saved: Saved) -> bool:
+    """Whether this is the step that was committed last: by its token, or by the client's own id."""
+    if ask.token == saved.token and ask.token != Token():
+        return True
+    return ask.digest != NO_DIGEST and ask.digest == saved.digest and ask.flags & _SAME == saved.flags & _SAME
+
+
+def _told(status: Status, saved: Saved, body: bytes = b"") -> Told:
+    return Told(status, saved.generation, saved.since, saved.steps, body=body)
