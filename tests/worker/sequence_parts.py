@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +93,25 @@ class Failed(Exception):
     """The worker answered with a failure."""
 
 
+class Died(Exception):
+    """The worker is dead."""
+
+
 class Gateway:
     """The other end of a channel to a worker that keeps its sequences in `slab`."""
 
     def __init__(
-        self, session: Stateless, slab: int, kind: type[Slab] = Slab, *, finite: bool = True, **clock: Any
+        self, session: Stateless, slab: int, kind: type[Slab] = Slab, *, finite: bool = True, forked: bool = False
     ) -> None:
         fd, self.sock, worker = channel.create(SIZE)
         self.memory = ChannelMemory(os.dup(fd), SIZE)
         self.slab = kind(slab, session.layout.geometry)
-        self.records = Records(self.slab, session.layout, **clock)
+        self.records = Records(self.slab, session.layout)
         self.runner = StepRunner(session, worker, fd, SIZE, Steps(session, self.records, finite=finite))
         self.outputs = session.outputs
         self.batch = 0
+        self.pid = self._fork() if forked else 0
+        self.on_sent: Callable[[], None] = lambda: None
 
     def step(self, asks: Sequence[Ask], *inputs: Array, runs: int = 1) -> tuple[list[Array], list[Told]]:
         """Steps of several sequences in one message; the outputs of each run put together."""
@@ -132,6 +139,28 @@ class Gateway:
         """Both ends."""
         self.sock.close()
         self.runner.sock.close()
+        if self.pid:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process that runs the steps, wherever it is."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+
+    def _fork(self) -> int:
+        """Have the steps run by a process of their own, which can be killed."""
+        pid = os.fork()
+        if pid:
+            self.runner.sock.close()
+            return pid
+        try:
+            self.sock.close()
+            self.runner.sock.setblocking(True)
+            while self.runner.serve_one():
+                pass
+        finally:
+            os._exit(0)
 
     def _put(self, at: int, data: bytes) -> None:
         self.memory.inputs[0][at : at + len(data)] = data
@@ -144,11 +173,17 @@ class Gateway:
         parts = [*parts, Part(POSITION, Datatype.UINT8, (len(data),), at, len(data), channel.aligned(len(data)))]
         self.batch += 1
         self.sock.send(channel.pack(Header(kind, 0, self.batch, runs), channel.pack_parts(parts), len(parts)))
-        assert self.runner.serve_one()
+        self.on_sent()
+        assert self.pid or self.runner.serve_one()
         return self._receive(runs)
 
     def _receive(self, runs: int) -> tuple[list[Array], list[Told]]:
-        data, fds, _, _ = self.sock.recvmsg(channel.MAX_MESSAGE, channel.ANCILLARY)
+        try:
+            data, fds, _, _ = self.sock.recvmsg(channel.MAX_MESSAGE, channel.ANCILLARY)
+        except ConnectionResetError:
+            raise Died from None
+        if not data:
+            raise Died
         header, body, count = channel.unpack(data)
         if header.kind == Message.FAILED:
             raise Failed(json.loads(body)["reason"])

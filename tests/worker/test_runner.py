@@ -240,7 +240,7 @@ def test_a_large_batch_that_finds_no_room_is_a_failure_of_the_run(
 
     here = gateway(onnx_models.identity(Datatype.FP32, [-1]))
     large = np.zeros(4096, np.float32)
-    for place in ("changeover.worker.runner.mmap.mmap", "changeover.transport.channel.own_memory"):
+    for place in ("changeover.worker.own.mmap.mmap", "changeover.transport.channel.own_memory"):
         fd, memory = channel.own_memory(large.nbytes)
         memory[: large.nbytes] = large.tobytes()
         with monkeypatch.context() as patched:

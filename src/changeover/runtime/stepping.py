@@ -109,7 +109,8 @@ def _initial(said: StateDeclared, state: StateLayout, folder: Path) -> Array:
 
 def _read(path: Path, datatype: np.dtype[Any]) -> Array:
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False).astype(datatype, casting="same_kind")
+        loaded: Array = np.load(path, allow_pickle=False)
+        return loaded.astype(datatype, casting="same_kind")
     return np.fromfile(path, datatype)
 
 

@@ -20,6 +20,8 @@ NO_DIGEST: Final = bytes(16)
 """The digest of a request without an id."""
 _MAGIC: Final = 0x31535343
 _HEAD: Final = struct.Struct("<IHHQQ16sQQQHHHH")
+HEAD_BYTES: Final = _HEAD.size
+"""Of a packed step before its tensors: token, digest and counts."""
 _TENSOR: Final = struct.Struct("<HBBQ")
 _MOST_DIMS: Final = 16
 _TYPES: Final = {int(d): d for d in Datatype}

@@ -111,13 +111,14 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         kind: slow: a run takes `factor` times its processor time, and at least `seconds` more; error: it raises; nan:
             its floating-point outputs are NaN; labels: its outputs are moved along by one class; leak: it keeps `bytes`
-            for ever; crash: the worker dies by SIGSEGV; hang: the run never ends.
+            for ever; crash: the worker dies by SIGSEGV; hang: the run never ends. Of a sequence model, without the
+            other fields: torn: steps are written over one another; deaf: what is released goes on.
         after: runs of the worker (warm-up and gates included) that are well before.
         rate: share of the later runs that go wrong.
         when: path of a file; without it no run goes wrong. Empty: always.
     """
 
-    kind: FaultKind
+    kind: FaultKind | Literal["torn", "deaf"]
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
     rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     factor: Annotated[float, msgspec.Meta(gt=1)] = 3.0

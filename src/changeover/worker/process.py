@@ -20,7 +20,6 @@ from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, public
 from changeover.runtime import faults, memory, quiet, session, warmup
 from changeover.runtime.stateless import Stateless
-from changeover.sequences.slab import Slab
 from changeover.sequences.wire import ASK_BYTES, TOLD_BYTES
 from changeover.tensors import TensorSpec
 from changeover.transport import channel
@@ -37,8 +36,8 @@ from changeover.transport.control import (
     encode,
 )
 from changeover.transport.link import Frame, Kind, Link
+from changeover.worker import broken
 from changeover.worker.crew import Crew
-from changeover.worker.records import Records
 from changeover.worker.runner import ChannelClosed, Runner
 from changeover.worker.step_runner import StepRunner
 from changeover.worker.steps import Steps
@@ -179,7 +178,7 @@ class _Server:
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._runners: dict[int, Runner] = {}
         self._stopping = False
-        self._finite = spec.warmup_finite
+        self._finite, self._faults = spec.warmup_finite, spec.faults
         self._steps: Steps | None = None
 
     def run(self) -> None:
@@ -223,9 +222,9 @@ class _Server:
         if not isinstance(session, Stateless):
             return None
         memory.make_room(session.layout.geometry.total)
-        slab = Slab(fd, session.layout.geometry)
+        records = broken.records(fd, session.layout, self._faults)
         os.close(fd)
-        return Steps(session, Records(slab, session.layout), finite=self._finite)
+        return Steps(session, records, finite=self._finite)
 
     def _serve(self, fd: int) -> None:
         """All that waits on one channel, but never past a slot's worth: others and the link come next."""
