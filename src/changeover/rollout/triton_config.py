@@ -14,6 +14,7 @@ from changeover.errors import InvalidPlan, ModelRejected
 from changeover.lifecycle.source import CONFIG_FILE
 from changeover.protocol.model_config import Lines, read_config, read_json, triton_type
 from changeover.protocol.text_format import refused
+from changeover.rollout import triton_sequence
 from changeover.transport.control import Signature, TensorEntry
 
 MOST_BYTES: Final = 64 << 10
@@ -148,7 +149,17 @@ def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, dict[str, Any]]:
     labels = {
         o["name"]: o["label_filename"] for o in config.get("output", ()) if o.get("label_filename") and "name" in o
     }
-    return {section: fields for section, fields in (("runtime", runtime), ("labels", labels)) if fields}
+    sequence = _sequence(config["sequence_batching"], lines) if "sequence_batching" in config else {}
+    sections = {"runtime": runtime, "labels": labels, "sequence": sequence}
+    return {section: fields for section, fields in sections.items() if fields}
+
+
+def _sequence(batching: Mapping[str, Any], lines: Lines) -> dict[str, Any]:
+    if not triton_sequence.speaks(batching):
+        return {}
+    return triton_sequence.section(
+        batching, lambda path, sentence: _refused(path, sentence, lines)
+    )
 
 
 _SPOKEN: Final = {
@@ -191,9 +202,11 @@ def _at(path: str, lines: Lines) -> str:
 
 def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
     """Fields without an effect, each with its line; what is inside such a field is not told again."""
+    speaks = triton_sequence.speaks(config.get("sequence_batching", {}))
+    heeded = _HEEDED | triton_sequence.HEEDED if speaks else _HEEDED
     above = "\0"
     for path, line in lines:
-        if path in _HEEDED or path.startswith((f"{above}.", "parameters.")) or _is_warmup(path):
+        if path in heeded or path.startswith((f"{above}.", "parameters.")) or _is_warmup(path):
             continue
         above = path
         yield f"line {line}: {path} has no effect here" if line else f"{path}: it has no effect here"
