@@ -117,6 +117,8 @@ def test_a_released_sequence_says_where_it_went(world: World) -> None:
     step = world.step(ask("a", 3))
     assert [t.status for t in (first, again, step)] == [Status.OK, Status.MOVED, Status.MOVED]
     assert first.body == again.body
+    assert unpack(again.body).answer[0].numpy()[0] == 2
+    assert not step.body
     assert first.generation == again.generation == unpack(first.body).generation
     assert step.moved_to == again.moved_to == 9
     assert world.records.answer(verb(Verb.RELEASE, "nobody", to=9)).status is Status.UNKNOWN

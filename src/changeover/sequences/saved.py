@@ -24,6 +24,7 @@ HEAD_BYTES: Final = _HEAD.size
 """Of a packed step before its tensors: token, digest and counts."""
 _TENSOR: Final = struct.Struct("<HBBQ")
 _MOST_DIMS: Final = 16
+_DIMS: Final = [struct.Struct(f"<{ndim}Q") for ndim in range(_MOST_DIMS + 1)]
 _TYPES: Final = {int(d): d for d in Datatype}
 
 
@@ -40,6 +41,9 @@ class Flag(IntFlag):
     START = 1
     END = 2
     STAYS = 4
+
+
+_FLAGS: Final = {number: Flag(number) for number in range(8)}
 
 
 class Summary(NamedTuple):
@@ -87,7 +91,7 @@ class Saved:
 
     def pack(self) -> bytes:
         """As bytes; `unpack` reads them."""
-        lists = (self.states, self.answer, *self.inputs)
+        lists = (self.states, *self.inputs, self.answer)
         width = len(self.inputs[0]) if self.inputs else 0
         head = _HEAD.pack(
             _MAGIC, self.flags, 0, *self.token, self.digest, self.generation, self.since, self.steps,
@@ -96,24 +100,27 @@ class Saved:
         return b"".join([head, *(piece for tensors in lists for tensor in tensors for piece in _pieces(tensor))])
 
 
-def unpack(data: bytes | memoryview) -> Saved:
+def unpack(data: bytes | memoryview, *, answer: bool = True) -> Saved:
     """What was packed; its tensors are views of `data`.
+
+    Args:
+        data: that `pack` made.
+        answer: false leaves the answer out, which a next step does not need.
 
     Raises:
         Internal: these are no such bytes (reason `state_malformed`).
     """
     summary = peek(data)
-    *_, states, answer, inputs, width = _HEAD.unpack_from(data)
+    *_, states, answers, inputs, width = _HEAD.unpack_from(data)
     reader = _Reader(memoryview(data), _HEAD.size)
-    saved = Saved(
-        *summary,
-        tuple(reader.tensor() for _ in range(states)),
-        tuple(reader.tensor() for _ in range(answer)),
-        tuple(tuple(reader.tensor() for _ in range(width)) for _ in range(inputs)),
-    )
+    after = tuple([reader.tensor() for _ in range(states)])
+    kept = tuple([tuple([reader.tensor() for _ in range(width)]) for _ in range(inputs)])
+    if not answer:
+        return Saved(*summary, after, (), kept)
+    answered = tuple([reader.tensor() for _ in range(answers)])
     if reader.at != len(data):
         raise _malformed("bytes after the last tensor")
-    return saved
+    return Saved(*summary, after, answered, kept)
 
 
 def peek(data: bytes | memoryview) -> Summary:
@@ -126,9 +133,9 @@ def peek(data: bytes | memoryview) -> Summary:
         magic, flags, _, gateway, number, digest, generation, since, steps, *_ = _HEAD.unpack_from(data)
     except struct.error:
         raise _malformed("shorter than its header") from None
-    if magic != _MAGIC or flags > Flag.START | Flag.END | Flag.STAYS:
+    if magic != _MAGIC or flags not in _FLAGS:
         raise _malformed("unknown header")
-    return Summary(Token(gateway, number), digest, Flag(flags), generation, since, steps)
+    return Summary(Token(gateway, number), digest, _FLAGS[flags], generation, since, steps)
 
 
 class Extent(NamedTuple):
@@ -152,7 +159,7 @@ def most_bytes(states: Sequence[Extent], answer: Sequence[Extent], inputs: Seque
 
 def _pieces(tensor: Tensor) -> tuple[bytes | memoryview, ...]:
     name = tensor.name.encode()
-    dims = struct.pack(f"<{len(tensor.shape)}Q", *tensor.shape)
+    dims = _DIMS[len(tensor.shape)].pack(*tensor.shape)
     head = _TENSOR.pack(len(name), tensor.datatype, len(tensor.shape), len(tensor.data))
     return head, dims, name, tensor.data
 
@@ -177,7 +184,7 @@ class _Reader:
         datatype = _TYPES.get(code)
         if datatype is None or ndim > _MOST_DIMS:
             raise _malformed("a tensor of no known type or with too many dimensions")
-        shape = struct.unpack(f"<{ndim}Q", self._take(8 * ndim))
+        shape = _DIMS[ndim].unpack(self._take(8 * ndim))
         try:
             name = bytes(self._take(named)).decode()
         except UnicodeDecodeError:

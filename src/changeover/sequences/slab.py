@@ -229,12 +229,12 @@ class Slab:
         self._heads[at + 1] = moved_to
         self._heads[at + 2] = (self._words[slot] >> 1) << 8 | mark
 
-    def own(self, slot: int) -> Saved:
-        """The last committed step of a slot that is not free, its tensors as views of the half."""
+    def own(self, slot: int, *, answer: bool = True) -> Saved:
+        """The last committed step of a slot that is not free, its tensors as views of the half; see `unpack`."""
         at = self._half_at(slot, self._words[slot] & 1)
         (length,) = _LENGTH.unpack_from(self._view, at)
         start = at + _LENGTH.size
-        return unpack(self._view[start : start + min(length, self.geometry.saved_bytes)])
+        return unpack(self._view[start : start + min(length, self.geometry.saved_bytes)], answer=answer)
 
     def free(self, slot: int) -> None:
         """Forget a record altogether."""

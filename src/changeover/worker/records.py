@@ -113,9 +113,9 @@ class Records:
 
     def _step(self, ask: Ask) -> Step | Told:
         slot = self._slots.get(ask.key)
-        saved = self._slab.own(slot) if slot is not None else None
-        if saved is not None and _again(ask, saved):
-            return _told(Status.DUPLICATE, saved, saved.pack())
+        saved = self._slab.own(slot, answer=False) if slot is not None else None
+        if saved is not None and slot is not None and _again(ask, saved):
+            return _told(Status.DUPLICATE, saved, self._slab.own(slot).pack())
         if ask.flags & Flag.START:
             return Step(ask, None, max(saved.generation + 1 if saved else 0, self._clock()))
         if ask.body and (saved is None or ask.generation > saved.generation):
@@ -128,7 +128,7 @@ class Records:
         if saved is None or slot is None:
             return Told(Status.UNKNOWN)
         if ask.key not in self._live:
-            return self._gone(ask.key, slot, saved)
+            return self._gone(ask.key, slot, saved, out=False)
         return Step(ask, saved, saved.generation)
 
     def commit(self, step: Step, states: Sequence[Tensor], answer: Sequence[Tensor], given: Sequence[Tensor]) -> Told:
@@ -179,7 +179,7 @@ class Records:
             return Told(Status.UNKNOWN)
         saved = self._slab.own(slot)
         if ask.key not in self._live:
-            return self._gone(ask.key, slot, saved)
+            return self._gone(ask.key, slot, saved, out=True)
         body = self._handed(saved, ask.to)
         if isinstance(body, bytes):
             self._bury(ask.key, Mark.RELEASED, ask.to)
@@ -192,17 +192,17 @@ class Records:
         except ModelRejected as error:
             return Told(Status.BAD_STATE, body=error.message.encode())
 
-    def _gone(self, key: bytes, slot: int, saved: Saved) -> Told:
-        """What is said of a tombstone; a released one gives its state out again."""
-        mark = self._graves[key]
-        if mark is not Mark.RELEASED:
-            return _told(_GONE[mark], saved)
+    def _gone(self, key: bytes, slot: int, saved: Saved, *, out: bool) -> Told:
+        """What is said of a tombstone; with `out` a released one gives its state out again."""
+        told = _told(_GONE[self._graves[key]], saved)
+        if told.status is not Status.MOVED:
+            return told
         record = self._slab.record(slot)
         to = record.moved_to if record is not None else 0
-        body = self._handed(saved, to)
-        if not isinstance(body, bytes):
+        body = self._handed(saved, to) if out else b""
+        if isinstance(body, Told):
             return body
-        return _told(Status.MOVED, saved, body)._replace(generation=saved.generation + 1, moved_to=to)
+        return told._replace(generation=saved.generation + 1, moved_to=to, body=body)
 
     def _take_over(self, ask: Ask) -> Told:
         slot = self._slots.get(ask.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,11 +90,10 @@ class Steps:
         wall, cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
         told = [one if isinstance(one, Told) else Told(Status.NOT_FINITE) for one in begun]
         answers: list[list[Array] | None] = [None] * len(begun)
-        for group in done:
-            for row, answer, states in group:
-                told[row.at] = self._committed(row, answer, states)
-                if told[row.at].status is Status.OK:
-                    answers[row.at] = answer
+        for row, answer, states in itertools.chain.from_iterable(done):
+            told[row.at] = self._committed(row, answer, states)
+            if told[row.at].status is Status.OK:
+                answers[row.at] = answer
         return Ran(self._results(answers, runs), told, wall, cpu)
 
     def _before(self, step: Step) -> States:
@@ -111,7 +111,7 @@ class Steps:
         return list(groups.values())
 
     def _together(self, group: list[_Row]) -> list[tuple[_Row, list[Array], States]]:
-        """One run; each row's answer and its next states. Nothing is committed yet."""
+        """One run; answer and next states of each row that may be committed: one that is not finite may not."""
         session = self._session
         first = group[0].feeds
         public = first if len(group) == 1 else {n: np.concatenate([row.feeds[n] for row in group]) for n in first}
@@ -121,17 +121,20 @@ class Steps:
         cut = [answer] if len(group) == 1 else [[a[at : at + 1] for a in answer] for at in range(len(group))]
         if any(len(array) != len(group) for array in answer) and len(group) > 1:
             raise ModelRunFailed("the outputs have another number of rows than the inputs", reason="output_undeclared")
-        return list(zip(group, cut, session.scattered(states, len(group)), strict=True))
+        rows = zip(group, cut, session.scattered(states, len(group)), strict=True)
+        if not self._finite or all(_finite(array) for array in (*answer, *states.values())):
+            return list(rows)
+        return [row for row in rows if all(_finite(array) for array in (*row[1], *row[2].values()))]
 
     def _committed(self, row: _Row, answer: list[Array], states: States) -> Told:
         for state in self._layouts:
             _require_shape(state, states[state.input])
-        if any(states[s.input].size > s.most for s in self._layouts):
-            return Told(Status.TOO_LARGE)
-        if self._finite and not all(_finite(array) for array in (*answer, *states.values())):
-            return Told(Status.NOT_FINITE)
-        after = [from_numpy(s.name, states[s.name], s.datatype) for s in self._specs]
-        given = _tensors(self._session.inputs, [row.feeds[s.name] for s in self._session.inputs])
+            if states[state.input].size > state.most:
+                return Told(Status.TOO_LARGE)
+        after = _tensors(self._specs, [states[spec.name] for spec in self._specs])
+        given: list[Tensor] = []
+        if self._session.layout.replay:
+            given = _tensors(self._session.inputs, [row.feeds[spec.name] for spec in self._session.inputs])
         return self.records.commit(row.step, after, _tensors(self._session.outputs, answer), given)
 
     def _results(self, answers: list[list[Array] | None], runs: int) -> list[list[Array]]:
