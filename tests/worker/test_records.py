@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from changeover.sequences.saved import Extent, Flag, Saved, most_bytes, unpack
 from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb
 from changeover.tensors import from_numpy
+from changeover.testing import wait_for
 from changeover.worker.records import Records, Step
 from tests.worker.sequence_parts import ask, memory
 
@@ -277,3 +279,23 @@ def test_a_slot_with_nonsense_counts_as_free() -> None:
     assert world.step(ask("a", 2)).status is Status.UNKNOWN
     assert world.step(ask("a", 3, Flag.START)).status is Status.OK
     assert isinstance(unpack(world.slab.find(ask("a", 1).key).data), Saved)  # type: ignore[union-attr]
+
+
+def test_two_runners_take_a_sequence_in_turn(world: World) -> None:
+    """The second waits until the first has let go, and then goes on from its step; others do not wait."""
+    order: list[str] = []
+    (held,) = world.records.begin([ask("a", 3)])
+
+    def other() -> None:
+        order.append(f"second {world.step(ask('a', 4)).body.decode()}")
+
+    second = threading.Thread(target=other)
+    second.start()
+    wait_for(lambda: world.records._turn._waiters, "the second waits")  # type: ignore[attr-defined]
+    assert world.step(ask("b", 1, Flag.START)).status is Status.OK
+    assert isinstance(held, Step)
+    state = from_numpy("h", np.full(2, 10, np.float32))
+    order.append(f"first {world.records.commit(held, [state], [], []).status.name}")
+    world.records.end([ask("a", 3)])
+    second.join()
+    assert order == ["first OK", "second 11"]

@@ -150,9 +150,13 @@ class Slab:
         return None
 
     def records(self) -> Iterator[Record]:
-        """All that are not free, tombstones too."""
+        """All that are not free, tombstones too; what makes no sense, or changes too fast, is left out."""
         for slot in range(self.geometry.slots):
-            if self._words[slot] and (record := self.record(slot)) is not None:
+            try:
+                record = self.record(slot) if self._words[slot] else None
+            except Internal:
+                continue
+            if record is not None:
                 yield record
 
     def live_keys(self) -> Iterator[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from time import monotonic_ns
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from changeover.errors import Internal, ModelRejected
 from changeover.sequences.declared import Layout
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
-from changeover.sequences.slab import Mark, Record, Slab
+from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb
 from changeover.tensors import Tensor
 from changeover.worker.moves import Carry, Moves
@@ -65,8 +65,8 @@ class Records:
         self._find()
 
     def _find(self) -> None:
-        """Take over what the last worker left."""
-        for record in sorted(self._found(), key=lambda r: r.last_use):
+        """Take over what the last worker left; a slot that makes no sense counts as free."""
+        for record in sorted(self._slab.records(), key=lambda r: r.last_use):
             self._slots[record.key] = record.slot
             if record.mark is Mark.LIVE:
                 self._live[record.key] = record.last_use
@@ -75,15 +75,6 @@ class Records:
         taken = set(self._slots.values())
         self._free = [slot for slot in reversed(range(self._slab.geometry.slots)) if slot not in taken]
         self._slab.count(len(self._live))
-
-    def _found(self) -> Iterator[Record]:
-        for slot in range(self._slab.geometry.slots):
-            try:
-                record = self._slab.record(slot)
-            except Internal:
-                continue  # no worker that keeps to the rules leaves this behind: the slot counts as free
-            if record is not None:
-                yield record
 
     # -- steps ---------------------------------------------------------------------------------------------
 
