@@ -66,6 +66,22 @@ def running_sum() -> onnx.ModelProto:
     )
 
 
+def remembering() -> onnx.ModelProto:
+    """`y` = the sum of all rows that the sequence has sent; its state grows by one row a step."""
+    node, value = onnx_models._node, onnx_models._value
+    grown = ("N", "past", 4)
+    return onnx_models._model(
+        [
+            node("Unsqueeze", "x", "one", "x1"),
+            node("Concat", "h", "x1", "hn", axis=1),
+            node("ReduceSum", "hn", "one", "y", keepdims=0),
+        ],
+        [value("x", Datatype.FP32, ("N", 4)), value("h", Datatype.FP32, grown)],
+        [value("y", Datatype.FP32, ("N", 4)), value("hn", Datatype.FP32, ("N", "present", 4))],
+        one=np.array([1], np.int64),
+    )
+
+
 def load(folder: Path, model: onnx.ModelProto, declared: Declared) -> Stateless:
     """The session of a sequence model."""
     path = folder / "model.onnx"

@@ -14,7 +14,7 @@ from changeover.runtime.stateless import Stateless
 from changeover.sequences.declared import Controls, Declared, Initial, StateDeclared
 from changeover.sequences.saved import Flag, unpack
 from changeover.sequences.wire import Status
-from tests.worker.sequence_parts import SUM, Failed, Gateway, ask, load, memory, running_sum
+from tests.worker.sequence_parts import SUM, Failed, Gateway, ask, load, memory, remembering, running_sum
 
 
 @pytest.fixture
@@ -147,4 +147,22 @@ def test_the_last_inputs_are_kept_for_a_replay(tmp_path: Path) -> None:
     record = gateway.slab.find(ask("a", 1).key)
     assert record is not None
     assert [step[0].numpy()[0, 0] for step in record.saved.inputs] == [3, 4]
+    gateway.close()
+
+
+def test_states_that_grow_go_together_by_their_size(tmp_path: Path) -> None:
+    """Sequences of different lengths in one message, until one of them has no room left."""
+    session = load(tmp_path, remembering(), Declared((StateDeclared("h", "hn", max=3),)))
+    gateway = Gateway(session, memory(session.layout.geometry))
+    gateway.step([ask("a", 1, Flag.START)], np.full((1, 4), 1, np.float32))
+    gateway.step([ask("a", 2)], np.full((1, 4), 2, np.float32))
+    asks = [ask("b", 3, Flag.START), ask("a", 4), ask("c", 5, Flag.START)]
+    (y,), told = gateway.step(asks, np.array([[10.0], [20.0], [30.0]], np.float32).repeat(4, 1))
+    assert y[:, 0].tolist() == [10, 23, 30]
+    (y,), told = gateway.step([ask("a", 6), ask("b", 7)], np.ones((2, 4), np.float32))
+    assert [one.status for one in told] == [Status.TOO_LARGE, Status.OK]
+    assert y[:, 0].tolist() == [0, 11]
+    record = gateway.slab.find(ask("a", 1).key)
+    assert record is not None
+    assert record.saved.states[0].shape == (1, 3, 4)
     gateway.close()
