@@ -18,7 +18,8 @@ def properties(schema: dict[str, Any], path: str) -> dict[str, Any]:
     found = schema
     for name in path.split("."):
         found = found["properties"][name]
-        reference = found.get("$ref") or (found["allOf"][0]["$ref"] if "allOf" in found else None)
+        choices = found.get("allOf") or found.get("anyOf") or [found]
+        reference = next((choice["$ref"] for choice in choices if "$ref" in choice), None)
         if reference:
             found = schema["$defs"][reference.rpartition("/")[2]]
     return found
@@ -28,7 +29,7 @@ def test_it_is_json_and_names_every_section() -> None:
     """Of draft 2020-12; a field that nobody knows is refused by it too."""
     schema = json.loads(json.dumps(plan_schema()))
     assert schema["$schema"].endswith("2020-12/schema")
-    assert set(schema["properties"]) == {"rollout", "runtime", "gates", "private", "labels", "interface"}
+    assert set(schema["properties"]) == {"rollout", "runtime", "gates", "private", "labels", "interface", "sequence"}
     assert schema["additionalProperties"] is False
 
 
