@@ -157,9 +157,7 @@ def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, dict[str, Any]]:
 def _sequence(batching: Mapping[str, Any], lines: Lines) -> dict[str, Any]:
     if not triton_sequence.speaks(batching):
         return {}
-    return triton_sequence.section(
-        batching, lambda path, sentence: _refused(path, sentence, lines)
-    )
+    return triton_sequence.section(batching, lambda path, sentence: _refused(path, sentence, lines))
 
 
 _SPOKEN: Final = {
