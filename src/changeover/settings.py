@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from changeover.errors import InvalidRequest
 from changeover.loopback import is_loopback
@@ -17,6 +18,8 @@ from changeover.loopback import is_loopback
 MIB = 1 << 20
 AUTO = "auto"
 MODEL_CONTROL = ("none", "explicit", "poll")
+WEBHOOK_FORMATS = ("json", "alertmanager")
+LOG_FORMATS = ("text", "json")
 _CORES_A_GATEWAY = 3
 
 
@@ -48,11 +51,19 @@ class Settings:
         keep_versions: versions of a model whose sealed files are kept beside what is in use.
         cache_limit: most bytes of optimised graphs kept for later loads.
         verbose: log level `debug` instead of `info`.
+        log_format: of log lines: `text`, or `json` for an object a line.
         token_file: who may do what (`changeover.access`); None asks nobody for a token.
         tls_cert: PEM file of the server's certificate chain; with `tls_key` all ports speak TLS.
         tls_client_ca: PEM file of the CA whose client certificates the control port demands.
         insecure: tokens may travel in the clear beyond loopback.
         shared_memory: clients may register shared memory of this machine and have inputs and outputs there.
+        alert_latency: how much slower than the other version, and than its own past, a version may be; 0 for no alert.
+        alert_errors: share of requests that may fail.
+        alert_memory: share of the control group's, or the machine's, memory that may be in use.
+        alert_stuck: seconds that a rollout may stand where nobody has to decide, beyond its step's own.
+        alert_anomaly: robust z-score above which latency or errors are an anomaly.
+        alert_webhook: address that alerts are sent to; None for none.
+        alert_webhook_format: `json`, or `alertmanager` for its API v2.
         faults: JSON file that makes versions go wrong on purpose (`changeover.controller.faults`), for rehearsals.
     """
 
@@ -77,12 +88,20 @@ class Settings:
     keep_versions: int = 5
     cache_limit: int = 2048 * MIB
     verbose: bool = False
+    log_format: str = "text"
     token_file: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     tls_client_ca: str | None = None
     insecure: bool = False
     shared_memory: bool = False
+    alert_latency: float = 0.5
+    alert_errors: float = 0.001
+    alert_memory: float = 0.8
+    alert_stuck: float = 1800.0
+    alert_anomaly: float = 6.0
+    alert_webhook: str | None = None
+    alert_webhook_format: str = "json"
     faults: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,6 +187,7 @@ def _checked(settings: Settings) -> Settings:
         if getattr(settings, name) < 0:
             raise InvalidRequest(f"setting {name}: give 0 or more", reason="invalid_setting")
     _check_model_control(settings)
+    _check_alerts(settings)
     _check_access(settings)
     return settings
 
@@ -185,6 +205,33 @@ def _check_model_control(settings: Settings) -> None:
         )
     if not settings.poll_interval > 0:
         raise InvalidRequest("setting poll_interval: give more than 0 seconds", reason="invalid_setting")
+
+
+def _check_alerts(settings: Settings) -> None:
+    for name in ("alert_latency", "alert_errors", "alert_memory", "alert_stuck", "alert_anomaly"):
+        if not getattr(settings, name) >= 0:
+            raise InvalidRequest(f"setting {name}: give 0 or more; 0 for no such alert", reason="invalid_setting")
+    for name, known in (("alert_webhook_format", WEBHOOK_FORMATS), ("log_format", LOG_FORMATS)):
+        if getattr(settings, name) not in known:
+            raise InvalidRequest(
+                f"setting {name}: {getattr(settings, name)!r} is none of {', '.join(known)}", reason="invalid_setting"
+            )
+    if settings.alert_webhook is not None and not _is_address(settings.alert_webhook):
+        raise InvalidRequest(
+            "setting alert_webhook: give an address such as https://hooks.example.org/changeover",
+            reason="invalid_setting",
+        )
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an http or https URL in plain ASCII, without a space or a name and password."""
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    return plain and named and parts.scheme in ("http", "https") and parts.username is None
 
 
 def _check_access(settings: Settings) -> None:

@@ -9,9 +9,11 @@ from typing import cast
 import pytest
 
 from changeover.controller import heartbeat
+from changeover.controller.alarms.watch import Watch
 from changeover.controller.events.feed import Feed
 from changeover.controller.fleet import Fleet
 from changeover.records.journal import Journal
+from changeover.settings import Settings
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import until
 
@@ -24,7 +26,9 @@ def test_samples_are_made_for_those_who_listen(tmp_path: Path, monkeypatch: pyte
 
     async def script(journal: Journal) -> None:
         feed = Feed(journal)
-        beating = asyncio.create_task(heartbeat.beat(feed, {}, cast(Fleet, fleet), journal))
+        watch = Watch(Settings(alert_memory=0), journal, cast(Fleet, fleet))
+        heart = heartbeat.Heartbeat(feed, watch, cast(Fleet, fleet), journal)
+        beating = asyncio.create_task(heart.run({}))
         await until(lambda: len(ticks) > 3)
         assert feed.sample is None
         feed.sampled = 1

@@ -284,3 +284,26 @@ def test_every_error_has_a_code(error: ChangeoverError, status: Status) -> None:
     again = status is Status.UNAVAILABLE
     assert asked.fields.get(b"retry-after") == (b"7" if again else None)
     assert asked.fields.get(b"grpc-retry-pushback-ms") == (b"7000" if again else None)
+
+
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_the_trace_of_a_call_comes_back() -> None:
+    """In the metadata of good answers and errors; what is none does not."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(3, entry(7, "1"))
+            for sent, passed in ((TRACE, TRACE), (b"nonsense", None)):
+                good, bad = inference(), inference(model="nobody")
+                good.headers[b"traceparent"] = bad.headers[b"traceparent"] = sent
+                ask(here, good)
+                ask(here, bad)
+                await worker.serve_one(2.0)
+                await answered(here, good, bad)
+                assert good.fields.get(b"traceparent") == bad.fields.get(b"traceparent") == passed
+                assert good.status is Status.OK
+                assert bad.status is Status.NOT_FOUND
+
+    asyncio.run(scenario())

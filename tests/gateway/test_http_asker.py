@@ -119,3 +119,21 @@ def test_an_error_has_its_status_and_reason() -> None:
     asker(request).fail(NotFound("not here", reason="unknown_output"), 5)
     assert (request.status, request.json()) == (404, {"error": "not here", "reason": "unknown_output"})
     assert b"changeover-epoch: 5\r\n" in request.head
+
+
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("sent", [TRACE, b"00-nonsense", None])
+def test_the_trace_of_a_request_comes_back(sent: bytes | None) -> None:
+    """In good answers and in errors; what is none does not."""
+    headers = {} if sent is None else {b"traceparent": sent}
+    for fails in (False, True):
+        request = question(headers=headers)
+        one = asker(request)
+        if fails:
+            one.fail(NotFound("nobody"), 9)
+        else:
+            one.send(one.encode("m", "4", one.decode(), []), 9)
+        assert (b"traceparent: " + TRACE + b"\r\n" in request.head) is (sent == TRACE)
+        assert (b"traceparent" in request.head) is (sent == TRACE)

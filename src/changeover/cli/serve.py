@@ -52,6 +52,12 @@ class Flags:
         float | None, typer.Option(metavar="S", help="With poll: seconds between two looks at most (default 5).")
     ] = None
     verbose: Annotated[bool | None, typer.Option("--verbose", help="Log more.")] = None
+    log_format: Annotated[
+        str | None, typer.Option(metavar="text|json", help="Form of the log's lines (default text).")
+    ] = None
+    alert_webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send alerts there, as JSON or as alert_webhook_format says.")
+    ] = None
     token_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Who may do what: SCOPE[,SCOPE] TOKEN [NAME] a line.")
     ] = None

@@ -16,7 +16,7 @@ from changeover.access import Guard, Scope
 from changeover.controller import openapi
 from changeover.controller.api_rollouts import RolloutApi
 from changeover.controller.asked import asked
-from changeover.controller.bodies import PushedBody
+from changeover.controller.bodies import AlertList, PushedBody
 from changeover.controller.callers import checked
 from changeover.controller.dashboard import rows as dashboard
 from changeover.controller.endpoint import Endpoint, answer
@@ -91,6 +91,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             errors=together(openapi.EVENTS, openapi.JOURNAL),
             content=openapi.STREAM,
         ),
+        Endpoint("GET", "/v1/alerts", admin, api.alerts, "The alerts that fire now.", AlertList),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
         *dashboard.endpoints(),
     ]
@@ -163,6 +164,10 @@ class _Api:
     async def events(self, request: Request) -> Response:
         """The feed, to one listener."""
         return await stream.events(self._service.feed, request)
+
+    async def alerts(self, _: Request) -> Response:
+        """What fires."""
+        return answer({"alerts": self._service.watch.firing()})
 
     async def health(self, _: Request) -> Response:
         return answer(self._service.health())

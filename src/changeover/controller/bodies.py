@@ -173,3 +173,25 @@ class PushedBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     version: str
     digest: str
     rollout: str | None = None
+
+
+class AlertBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An alert. `value` and `limit` are in the unit that `detail` tells; `since` is RFC 3339, UTC."""
+
+    alert: str
+    state: str
+    severity: str
+    model: str | None
+    version: str | None
+    rollout: str | None
+    value: float | None
+    limit: float | None
+    baseline: float | None
+    since: str
+    detail: str
+
+
+class AlertList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Those that fire, the oldest first."""
+
+    alerts: list[AlertBody]

@@ -12,6 +12,7 @@ from changeover.errors import InvalidRequest, NotFound
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.settings import Settings
+from changeover.telemetry import logs
 
 log = logging.getLogger("changeover.controller")
 
@@ -51,7 +52,8 @@ class Drivers:
             driver = Driver(model, word, self._fleet, self._journal, self._term, self._settings)
             driver.on_end = self.on_end
             self.by_model[model] = driver
-            self.tasks.create_task(driver.run())
+            with logs.about(model=model):
+                self.tasks.create_task(driver.run())
         return driver
 
     def known(self, model: str) -> Driver:

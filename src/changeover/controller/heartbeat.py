@@ -1,4 +1,4 @@
-"""Once a second: what the gateways told becomes a beat, and those who listen get a sample."""
+"""Once a second: what the gateways told becomes a beat, the alarms look at it, and those who listen get a sample."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from time import monotonic
 
+from changeover.controller.alarms.watch import Watch
 from changeover.controller.events.feed import Feed
 from changeover.controller.events.sample import sample
 from changeover.controller.fleet import Fleet
@@ -15,13 +16,28 @@ from changeover.rollout.driver import Driver
 TICK = 1.0
 
 
-async def beat(feed: Feed, drivers: Mapping[str, Driver], fleet: Fleet, journal: Journal) -> None:
-    """Go on as long as the controller lives."""
-    last = monotonic()
-    while True:
-        await asyncio.sleep(TICK - (monotonic() - last) % TICK)
-        now = monotonic()
-        fleet.observatory.pulse.tick(now - last)
-        last = now
-        if feed.sampled:
-            feed.show(await sample(drivers, fleet, journal))
+class Heartbeat:
+    """Of one controller.
+
+    Args:
+        feed: gets the samples.
+        watch: looks at each second.
+    """
+
+    def __init__(self, feed: Feed, watch: Watch, fleet: Fleet, journal: Journal) -> None:
+        self._feed = feed
+        self._watch = watch
+        self._fleet = fleet
+        self._journal = journal
+
+    async def run(self, drivers: Mapping[str, Driver]) -> None:
+        """Go on as long as the controller lives."""
+        last = monotonic()
+        while True:
+            await asyncio.sleep(TICK - (monotonic() - last) % TICK)
+            now = monotonic()
+            self._fleet.observatory.pulse.tick(now - last)
+            last = now
+            await self._watch.look(drivers)
+            if self._feed.sampled:
+                self._feed.show(await sample(drivers, self._fleet, self._journal))

@@ -49,7 +49,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings(**welcome.json()["settings"])
     give_way(min(os.nice(0) + _NICE, 19))  # sealing, hashing and answering operators must not be felt by clients
-    logs.configure(verbose=settings.verbose)
+    logs.configure(verbose=settings.verbose, form=settings.log_format, process="controller")
     setproctitle("changeover: controller")
     page = RoutePage(welcome.fds[1], writable=True)
     try:

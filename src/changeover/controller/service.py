@@ -10,12 +10,14 @@ from typing import IO, Any
 import msgspec
 
 from changeover.controller import rollout_view, views
+from changeover.controller.alarms.watch import Watch
+from changeover.controller.alarms.webhook import Webhook
 from changeover.controller.drivers import Drivers
 from changeover.controller.events.chronicle import Chronicle
 from changeover.controller.events.feed import Feed
 from changeover.controller.fleet import Fleet
 from changeover.controller.follower import Follower
-from changeover.controller.heartbeat import beat
+from changeover.controller.heartbeat import Heartbeat
 from changeover.controller.loads import Loads
 from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
@@ -41,6 +43,7 @@ class Service:
         self.drivers = Drivers(settings, journal, fleet, term)
         self.feed = Feed(journal)
         self.chronicle = Chronicle(journal)
+        self.watch = Watch(settings, journal, fleet)
         self._settings = settings
         self._journal = journal
         self._fleet = fleet
@@ -65,7 +68,10 @@ class Service:
             await asyncio.to_thread(self._sweeper.leftovers)
             await self.drivers.recover(await asyncio.to_thread(self._journal.versions.models))
             self.taken_over.set()
-            tasks.create_task(beat(self.feed, self.drivers.by_model, self._fleet, self._journal))
+            heart = Heartbeat(self.feed, self.watch, self._fleet, self._journal)
+            tasks.create_task(heart.run(self.drivers.by_model))
+            if (webhook := self._webhook()) is not None:
+                tasks.create_task(webhook.run())
             await self.drivers.idle()
             tasks.create_task(self._sweeper.run())
             if self._follows():
@@ -74,6 +80,14 @@ class Service:
             if self._settings.explicit and not self._opened:
                 await self.loads.at_start()
             await self._open_for_business()
+
+    def _webhook(self) -> Webhook | None:
+        settings = self._settings
+        if settings.alert_webhook is None:
+            return None
+        source = f"{settings.scheme}://{settings.host}:{settings.control_port}"
+        form, firing = settings.alert_webhook_format, self.watch.firing
+        return Webhook(settings.alert_webhook, form, source, self.feed, self._journal, firing)
 
     def _follows(self) -> bool:
         """Whether the repository is looked at; with `none` only by the first controller of a server."""

@@ -23,6 +23,7 @@ from changeover.errors import (
     Unavailable,
 )
 from changeover.gateway.door.request import HttpRequest
+from changeover.protocol.trace_context import passed_on
 
 JSON: Final = b"content-type: application/json\r\n"
 _MOST_SETTINGS: Final = 64 << 10
@@ -47,8 +48,10 @@ def status_of(error: ChangeoverError) -> int:
     return 400 if error.fault == "caller" else 500
 
 
-def error_answer(request: HttpRequest, error: ChangeoverError, epoch: int | None = None) -> None:
-    """Answer with `{"error": …, "reason": …}`; 503 says when to come again."""
+def error_answer(
+    request: HttpRequest, error: ChangeoverError, epoch: int | None = None, trace: bytes | None = None
+) -> None:
+    """Answer with `{"error": …, "reason": …}`; 503 says when to come again, `trace` is the request's `traceparent`."""
     head = JSON
     if epoch is not None:
         head += b"changeover-epoch: %d\r\n" % epoch
@@ -56,6 +59,8 @@ def error_answer(request: HttpRequest, error: ChangeoverError, epoch: int | None
         head += b"retry-after: %d\r\n" % error.retry_after
     elif isinstance(error, Unauthenticated):
         head += b"www-authenticate: Bearer\r\n"
+    if trace is not None:
+        head += traced(trace)
     request.respond(status_of(error), head, [orjson.dumps({"error": error.message, "reason": error.reason})])
 
 
@@ -86,6 +91,12 @@ def warnings(sentences: Iterable[str]) -> bytes:
     """Field lines that name what of a request has no effect, where its answer has no place for that."""
     printable = (re.sub(r"[^ -~]", "?", sentence) for sentence in sentences)
     return b"".join(b"changeover-warning: %s\r\n" % sentence.encode() for sentence in printable)
+
+
+def traced(trace: bytes) -> bytes:
+    """The field line that passes a request's `traceparent` on; none for what is none."""
+    passed = passed_on(trace)
+    return b"" if passed is None else b"traceparent: %b\r\n" % passed
 
 
 @lru_cache(256)

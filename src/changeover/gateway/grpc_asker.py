@@ -24,6 +24,7 @@ from changeover.gateway.door.http2.hpack import encode
 from changeover.protocol import oip_grpc
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_grpc_messages import as_parameters
+from changeover.protocol.trace_context import NAME, passed_on
 from changeover.tensors import Raw, Tensor
 
 _STATUS: Final = (
@@ -67,11 +68,13 @@ class GrpcAsker:
 
     def send(self, chunks: list[Raw], epoch: int) -> None:
         """Answer with OK."""
-        self._call.respond(chunks, epoch_field(epoch))
+        trace = self.headers.get(NAME)
+        fields = epoch_field(epoch)
+        self._call.respond(chunks, fields if trace is None else fields + traced_field(trace))
 
     def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
         """Answer with the error's code."""
-        error_status(self._call, error, epoch)
+        error_status(self._call, error, epoch, self.headers.get(NAME))
 
 
 class StreamAsker(GrpcAsker):
@@ -116,14 +119,22 @@ def status_of(error: ChangeoverError) -> Status:
     return Status.INVALID_ARGUMENT if error.fault == "caller" else Status.INTERNAL
 
 
-def error_status(call: Call, error: ChangeoverError, epoch: int | None = None) -> None:
+def error_status(call: Call, error: ChangeoverError, epoch: int | None = None, trace: bytes | None = None) -> None:
     """Answer with the code and the sentence; metadata hold the reason, and when to come again."""
     fields = reason_field(error.reason)
     if epoch is not None:
         fields += epoch_field(epoch)
     if isinstance(error, Overloaded | ModelNotReady):
         fields += _retry_fields(error.retry_after)
+    if trace is not None:
+        fields += traced_field(trace)
     call.fail(status_of(error), error.message, fields)
+
+
+def traced_field(trace: bytes) -> bytes:
+    """Metadata that pass a request's `traceparent` on; none for what is none."""
+    passed = passed_on(trace)
+    return b"" if passed is None else encode([(NAME, passed)])
 
 
 @lru_cache(256)

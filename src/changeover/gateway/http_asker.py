@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from changeover.errors import ChangeoverError, TooLarge
-from changeover.gateway.answers import error_answer, infer_head
+from changeover.gateway.answers import error_answer, infer_head, traced
 from changeover.gateway.door.request import HttpRequest
 from changeover.protocol.content_coding import CODINGS, MOST_UNPACKED, packed, unpacked
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response, with_parameters
 from changeover.protocol.oip_raw import raw_request
+from changeover.protocol.trace_context import NAME
 from changeover.tensors import Raw, Tensor
 
 _JSON_LIMIT = 4 << 20
@@ -73,6 +74,9 @@ class HttpAsker:
         A list of codings is what many libraries send unasked: it gets the answer as it is, which is quicker.
         """
         head = infer_head(self._header_length, epoch)
+        trace = self.headers.get(NAME)
+        if trace is not None:
+            head += traced(trace)
         coding = self.headers.get(b"accept-encoding")
         if coding in CODINGS and (body := packed(chunks, coding)) is not None:
             self._request.respond(200, head + b"content-encoding: %s\r\nvary: accept-encoding\r\n" % coding, [body])
@@ -81,7 +85,7 @@ class HttpAsker:
 
     def fail(self, error: ChangeoverError, epoch: int | None = None) -> None:
         """Answer with the error's status."""
-        error_answer(self._request, error, epoch)
+        error_answer(self._request, error, epoch, self.headers.get(NAME))
 
     def _announced(self) -> int | None:
         """Bytes of JSON in front of the binary tensors; None where there are none."""

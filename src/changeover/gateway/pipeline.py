@@ -20,6 +20,7 @@ from changeover.gateway.admission import Room, admit, check_time, deadline, requ
 from changeover.gateway.asker import Asker
 from changeover.gateway.catalogue import known
 from changeover.gateway.delivery import delivered, require_outputs
+from changeover.gateway.failures import FAILURES
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
 from changeover.gateway.sequences.sequences import Sequences
@@ -197,6 +198,7 @@ class Pipeline:
         if error.fault != "caller":
             ticket.target.counter.failed += 1
             ticket.target.counter.failed_seconds += monotonic() - ticket.asker.received
+            FAILURES.tell(ticket, error)
             if ticket.tally is not None and not isinstance(error, Overloaded):
                 ticket.tally.failed(ticket.key)
         ticket.asker.fail(error, ticket.epoch)

@@ -58,7 +58,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's signal is the supervisor's to hear
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     settings = Settings(**welcome.json()["settings"])
-    logs.configure(verbose=settings.verbose)
+    logs.configure(verbose=settings.verbose, form=settings.log_format, process="gateway")
     setproctitle("changeover: gateway")
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # requests leave no cycles behind; looking for some costs 7 % of the time

@@ -8,6 +8,7 @@ noun:
 - `epochs`: routing tables, intended and decided
 - `rollouts`: phases and certificates
 - `events`: what happened, in order
+- `alarms`: those that fire
 
 Every method is synchronous and durable when it returns; it takes a fraction of a millisecond on a healthy
 disk and may block for long on a sick one, so the caller chooses the thread. All writing methods raise
@@ -22,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from changeover.errors import ChangeoverError, Internal
+from changeover.records.alarms import AlarmRecords
 from changeover.records.database import Database, corrupt
 from changeover.records.epochs import Epochs
 from changeover.records.events import Events
@@ -41,6 +43,7 @@ class Journal:
         epochs: routing tables, intended and decided.
         rollouts: phases and certificates.
         events: what happened.
+        alarms: those that fire.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,6 +63,7 @@ class Journal:
         self.loadings = Loadings(self._database, self.events)
         self.epochs = Epochs(self._database, mark)
         self.rollouts = Rollouts(self._database, self.events)
+        self.alarms = AlarmRecords(self._database, self.events)
         try:
             self._require_whole(mark)
         except ChangeoverError:

@@ -77,5 +77,13 @@ _FIRST: Final = (
     )""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_ALARMS: Final = (
+    """CREATE TABLE alarms (
+        key TEXT PRIMARY KEY,
+        model TEXT,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _ALARMS)
 """Step i leads from `user_version` i to i + 1."""

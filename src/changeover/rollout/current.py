@@ -15,6 +15,7 @@ from changeover.rollout.offer import Offer
 from changeover.rollout.plan_rollout import PlanStep
 from changeover.rollout.receipt import Receipt
 from changeover.rollout.tables import Share, Watch
+from changeover.telemetry import logs
 from changeover.telemetry.evidence import Window
 from changeover.transport.control import BUCKETS, RoutingTable
 
@@ -92,6 +93,10 @@ class Current:
     totals: Totals = field(default_factory=Totals)
     memory: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """What its driver logs from now on is about it."""
+        logs.mark(rollout=self.id, version=str(self.offer.version))
 
     @property
     def steps(self) -> tuple[PlanStep, ...]:

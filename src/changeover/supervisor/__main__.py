@@ -17,7 +17,7 @@ from changeover.telemetry import logs
 def main() -> int:
     """Serve; the exit code is 0 after a clean stop, 2 when the server cannot start."""
     settings = Settings(**json.loads(sys.argv[1]))
-    logs.configure(verbose=settings.verbose)
+    logs.configure(verbose=settings.verbose, form=settings.log_format, process="supervisor")
     try:
         return run(settings)
     except ChangeoverError as error:

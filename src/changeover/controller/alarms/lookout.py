@@ -1,0 +1,202 @@
+"""The lookout: what of the models, the machine and the rollouts is looked at once a second, as conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from changeover.controller.alarms.condition import Condition, Key
+from changeover.controller.alarms.latency import slower, slower_than
+from changeover.controller.alarms.past import SLICE, Past, Slice, slice_of
+from changeover.controller.fleet import Fleet
+from changeover.controller.pulse import Beat, sum_of
+from changeover.rollout.driver import Driver
+from changeover.rollout.loading import Loading
+from changeover.rollout.machine import Phase
+from changeover.runtime import machine
+from changeover.settings import Settings
+
+_BURN: Final = (5, 60)
+"""Seconds over which the share of errors is looked at: what breaks, and what smoulders."""
+_LEAST_FAILURES: Final = 3
+_BACK_S: Final = 60.0
+"""A way back takes a second; one that takes so long is stuck, whatever the setting says."""
+
+
+class Lookout:
+    """Remembers what was normal.
+
+    Args:
+        settings: thresholds; 0 turns one off.
+        fleet: its pulse is what is looked at.
+    """
+
+    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._past: dict[int, Past] = {}  # by loading
+        self._models: dict[str, Past] = {}
+        self._scores: dict[str, tuple[float | None, float | None]] = {}
+        self._looks = 0
+
+    def look(self, drivers: Mapping[str, Driver], firing: Mapping[Key, float | None]) -> list[Condition]:
+        """Everything, once.
+
+        Args:
+            drivers: of all models.
+            firing: alarms that fire, each with what was normal when it began.
+        """
+        self._looks += 1
+        found = [*self._memory()]
+        for driver in drivers.values():
+            found += self._of_model(driver, firing)
+        if self._looks % SLICE == 0:
+            self._remember(drivers)
+        return found
+
+    # -- the machine ---------------------------------------------------------------------------------------
+
+    def _memory(self) -> Iterator[Condition]:
+        part = self._settings.alert_memory
+        if not part:
+            return
+        told = machine.memory()
+        taken = 1 - told.free / told.total
+        whose = "control group's" if told.of == "cgroup" else "machine's"
+        detail = f"{taken:.1%} of the {whose} {told.total:,} bytes are in use; {part:.0%} are allowed"
+        yield Condition(Key("memory"), taken > part, round(taken, 4), part, detail)
+
+    # -- a model -------------------------------------------------------------------------------------------
+
+    def _of_model(self, driver: Driver, firing: Mapping[Key, float | None]) -> Iterator[Condition]:
+        for loading in list(driver.loader.live.values()):
+            if driver.role(loading) != "none":
+                yield from self._of_version(driver, loading, firing)
+        if self._settings.alert_latency:
+            yield from self._pair(driver)
+        if self._settings.alert_anomaly:
+            yield from self._anomalies(driver.model)
+        yield from self._stuck(driver)
+
+    def _of_version(self, driver: Driver, loading: Loading, firing: Mapping[Key, float | None]) -> Iterator[Condition]:
+        name, beats = str(loading.version), self._beats(loading)
+        rollout = _rollout_of(driver, loading)
+        if self._settings.alert_errors:
+            yield self._errors(Key("errors", driver.model, name), beats, rollout)
+        if self._settings.alert_latency:
+            key = Key("latency_over_past", driver.model, name)
+            yield self._over_past(key, loading, beats, firing.get(key))
+        worker = self._fleet.workers.get(loading.number)
+        health = worker.health[0] if worker is not None and worker.health is not None else None
+        looping = health is not None and health.circuit != "closed"
+        detail = f"the worker of version {loading.name} " + (
+            f"died {health.deaths} times in a row" if health and looping else "is well"
+        )
+        yield Condition(Key("worker_crash_loop", driver.model, name), looping, detail=detail, rollout=rollout)
+
+    def _errors(self, key: Key, beats: list[Beat], rollout: str | None) -> Condition:
+        """What breaks is seen within seconds, what smoulders within a minute."""
+        limit, seen = self._settings.alert_errors, []
+        for seconds in _BURN:
+            asked = sum(beat.asked for beat in beats[-seconds:])
+            failures = sum(beat.failures for beat in beats[-seconds:])
+            if asked:
+                over = failures >= _LEAST_FAILURES and failures / asked > limit
+                detail = f"{failures:,} of {asked:,} requests failed in the last {seconds} s ({failures / asked:.2%})"
+                seen.append((over, failures / asked, f"{detail}; {limit:.2%} are allowed"))
+        if not seen:
+            return Condition(key, None)
+        over, share, detail = next((one for one in seen if one[0]), seen[-1])
+        return Condition(key, over, round(share, 6), limit, detail, rollout)
+
+    def _over_past(self, key: Key, loading: Loading, beats: list[Beat], began: float | None) -> Condition:
+        past = self._past.get(loading.number)
+        normal = began if began is not None else past.p95_s if past else None
+        if normal is None:
+            return Condition(key, None)
+        part = self._settings.alert_latency
+        bad, value, limit = slower_than(beats, normal, part)
+        detail = f"p95 of version {loading.name} is {_ms(value)}, and was {_ms(normal)} ({part:.0%} more is allowed)"
+        return Condition(key, bad, round(value, 6), round(limit, 6), detail, baseline=normal)
+
+    def _pair(self, driver: Driver) -> Iterator[Condition]:
+        """The newer version beside the one that everything can go back to, while both have traffic."""
+        newer, older = driver.candidate or driver.active, driver.active if driver.candidate else driver.standby
+        if newer is None or older is None:
+            return
+        part = self._settings.alert_latency
+        bad, value, limit = slower(self._beats(newer), self._beats(older), part)
+        detail = f"p95 of version {newer.name} is {_ms(value)}; beside {older.name} {_ms(limit)} are allowed"
+        key = Key("latency_over_other", driver.model, str(newer.version))
+        yield Condition(key, bad, round(value, 6), round(limit, 6), detail, _rollout_of(driver, newer))
+
+    def _stuck(self, driver: Driver) -> Iterator[Condition]:
+        current, after = driver.current, self._settings.alert_stuck
+        if not after or current is None or not current.history:
+            return
+        rollout = current.rollout
+        if rollout.phase.terminal or rollout.phase is Phase.WATCHING:
+            return
+        patience = min(after, _BACK_S) if rollout.phase is Phase.ROLLING_BACK else after
+        if rollout.phase.compares:
+            patience += current.step.hold or 0.0
+        stands = (datetime.now(UTC) - datetime.fromisoformat(current.history[-1]["at"])).total_seconds()
+        by_hand = rollout.held or rollout.course.manual
+        bad = stands > patience and (rollout.phase is Phase.ROLLING_BACK or not by_hand)
+        where = f"{rollout.phase} {rollout.step or ''}".rstrip()
+        detail = f"rollout {current.id} to version {rollout.target} has been {where} for {stands:.0f} s"
+        key = Key("rollout_stuck", driver.model, rollout.target)
+        yield Condition(key, bad, round(stands, 1), patience, detail, current.id)
+
+    # -- the past ------------------------------------------------------------------------------------------
+
+    def _anomalies(self, model: str) -> Iterator[Condition]:
+        limit = self._settings.alert_anomaly
+        scores = self._scores.get(model, (None, None))
+        for alert, score in zip(("latency_anomaly", "errors_anomaly"), scores, strict=True):
+            what = "p95" if alert == "latency_anomaly" else "share of errors"
+            told = f"the {what} of the last {SLICE} s lies {score or 0:.1f} deviations above the last hour's median"
+            bad = None if score is None else score > limit
+            yield Condition(Key(alert, model), bad, None if score is None else round(score, 2), limit, told)
+
+    def _remember(self, drivers: Mapping[str, Driver]) -> None:
+        """Ten seconds are over: judged by what was before them, then a part of it."""
+        live: set[int] = set()
+        for name, driver in drivers.items():
+            beats = []
+            for number in driver.loader.live:
+                live.add(number)
+                beat = self._fleet.observatory.pulse.last(number, SLICE)
+                beats.append(beat)
+                _add(self._past.setdefault(number, Past()), slice_of(beat))
+            self._score(name, slice_of(sum_of(beats)))
+        self._past = {number: past for number, past in self._past.items() if number in live}
+        self._models = {name: past for name, past in self._models.items() if name in drivers}
+        self._scores = {name: scores for name, scores in self._scores.items() if name in drivers}
+
+    def _score(self, model: str, new: Slice | None) -> None:
+        past = self._models.setdefault(model, Past())
+        if new is None:
+            self._scores[model] = None, None
+            return
+        self._scores[model] = past.latency_score(new), past.error_score(new)
+        past.add(new)
+
+    def _beats(self, loading: Loading) -> list[Beat]:
+        return list(self._fleet.observatory.pulse.recent.get(loading.number, ()))
+
+
+def _add(past: Past, new: Slice | None) -> None:
+    if new is not None:
+        past.add(new)
+
+
+def _rollout_of(driver: Driver, loading: Loading) -> str | None:
+    current = driver.current
+    return current.id if current is not None and current.candidate is loading else None
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.{1 if seconds < 0.1 else 0}f} ms" if math.isfinite(seconds) else "-"

@@ -1,0 +1,82 @@
+"""The watch: looks once a second, keeps what fires on record, and says it in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from changeover.controller.alarms.alarms import Alarm, Alarms, read
+from changeover.controller.alarms.lookout import Lookout
+from changeover.controller.fleet import Fleet
+from changeover.errors import ChangeoverError
+from changeover.records.journal import Journal
+from changeover.rollout.driver import Driver
+from changeover.settings import Settings
+
+log = logging.getLogger("changeover.alerts")
+
+
+class Watch:
+    """Over everything.
+
+    A change is on record before it is told to anybody. While the journal cannot be written changes wait, in order; the
+    log has them at once.
+    """
+
+    def __init__(self, settings: Settings, journal: Journal, fleet: Fleet) -> None:
+        self._journal = journal
+        self._lookout = Lookout(settings, fleet)
+        self._alarms: Alarms | None = None
+        self._waiting: list[Alarm] = []
+
+    async def look(self, drivers: Mapping[str, Driver]) -> None:
+        """Once more."""
+        try:
+            alarms = self._alarms = self._alarms or Alarms(await asyncio.to_thread(self._on_record))
+        except ChangeoverError as error:
+            log.error("the alarms on record cannot be read: %s", error.message)  # noqa: TRY400
+            return
+        firing = {key: alarm.seen.baseline for key, alarm in alarms.firing.items()}
+        for change in alarms.look(self._lookout.look(drivers, firing)):
+            _say(change)
+            self._waiting.append(change)
+        if self._waiting:
+            await self._record()
+
+    def firing(self) -> list[dict[str, Any]]:
+        """Those that fire, for the API."""
+        alarms = self._alarms.firing.values() if self._alarms else ()
+        return [{"model": alarm.key.model, **alarm.body()} for alarm in sorted(alarms, key=lambda a: a.since)]
+
+    async def _record(self) -> None:
+        waiting = list(self._waiting)
+        try:
+            await asyncio.to_thread(self._write, waiting)
+        except ChangeoverError as error:
+            log.error("%d alerts are not on record yet: %s", len(waiting), error.message)  # noqa: TRY400
+        else:
+            del self._waiting[: len(waiting)]
+
+    # -- in a thread ---------------------------------------------------------------------------------------
+
+    def _on_record(self) -> list[Alarm]:
+        found = []
+        for model, body in self._journal.alarms.firing():
+            try:
+                found.append(read(model, body))
+            except KeyError:  # of another release
+                log.warning("an alarm on record is unknown here: %s", body.get("alert"))
+        return found
+
+    def _write(self, changes: list[Alarm]) -> None:
+        with self._journal.together():
+            for alarm in changes:
+                self._journal.alarms.record(str(alarm.key), alarm.key.model, alarm.body())
+
+
+def _say(alarm: Alarm) -> None:
+    about = {"model": alarm.key.model, "version": alarm.key.version, "rollout": alarm.seen.rollout}
+    level = logging.ERROR if alarm.state == "firing" else logging.INFO
+    log.log(level, "%s %s: %s", alarm.state, alarm.key, alarm.seen.detail, extra=about)

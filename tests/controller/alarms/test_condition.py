@@ -1,0 +1,17 @@
+"""The rules of the alarms."""
+
+from __future__ import annotations
+
+from changeover.controller.alarms.condition import RULES, Key
+
+
+def test_the_three_thresholds_fire_in_time() -> None:
+    """A look a second, after the second itself and a report's delay: at most four seconds for each."""
+    for alert in ("latency_over_other", "latency_over_past", "errors", "memory"):
+        assert 1 + RULES[alert].hold <= 4
+        assert RULES[alert].clear > RULES[alert].hold
+
+
+def test_a_key_says_which() -> None:
+    """Alert, model and version, as far as there are any."""
+    assert (str(Key("errors", "m", "4")), str(Key("memory"))) == ("errors/m/4", "memory")

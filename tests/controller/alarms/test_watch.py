@@ -1,0 +1,89 @@
+"""The watch: what fires is on record before anybody is told, and a sick journal loses none of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from changeover.controller.alarms import lookout
+from changeover.controller.alarms.watch import Watch
+from changeover.controller.fleet import Fleet
+from changeover.records.journal import Journal
+from changeover.runtime.machine import Memory
+from changeover.settings import Settings
+from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.stage import ScriptedJournal
+
+
+def looks(watch: Watch, number: int) -> None:
+    """So many, of a machine without models."""
+
+    async def script() -> None:
+        for _ in range(number):
+            await watch.look({})
+
+    asyncio.run(script())
+
+
+def of(journal: Journal) -> Watch:
+    """A watch of the next controller."""
+    return Watch(Settings(), journal, cast(Fleet, MemoryFleet()))
+
+
+def full(monkeypatch: pytest.MonkeyPatch, *, yes: bool = True) -> None:
+    """The machine's memory is nearly all taken, or not."""
+    monkeypatch.setattr(lookout.machine, "memory", lambda: Memory(100, 5 if yes else 50, "host"))
+
+
+def test_an_alarm_is_told_once_over_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Firing under one controller and resolved under the third: two events, two lines, whoever asks meanwhile."""
+    caplog.set_level(logging.INFO, "changeover.alerts")
+    full(monkeypatch)
+    with Journal(tmp_path / "journal.db") as journal:
+        first = of(journal)
+        looks(first, 5)
+        assert [alarm["alert"] for alarm in first.firing()] == ["memory"]
+    with Journal(tmp_path / "journal.db") as journal:
+        second = of(journal)
+        assert second.firing() == []
+        looks(second, 5)
+        assert [alarm["since"] for alarm in second.firing()] == [first.firing()[0]["since"]]
+    full(monkeypatch, yes=False)
+    with Journal(tmp_path / "journal.db") as journal:
+        third = of(journal)
+        looks(third, 30)
+        assert (third.firing(), journal.alarms.firing()) == ([], [])
+        assert [event.body["state"] for event in journal.events.after()] == ["firing", "resolved"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+def test_a_full_disk_delays_the_record_and_not_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is written when that is possible again, once."""
+    full(monkeypatch)
+    with ScriptedJournal(tmp_path / "journal.db") as journal:
+        watch = of(journal)
+        journal.fail()
+        looks(watch, 10)
+        assert journal.events.last() == 0
+        assert "firing memory: 95.0% of the machine's" in caplog.text
+        journal.heal()
+        looks(watch, 2)
+        assert [event.body["state"] for event in journal.events.after()] == ["firing"]
+
+
+def test_an_alarm_of_another_release_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be known when that ends."""
+    full(monkeypatch, yes=False)
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.alarms.record("strange", None, {"alert": "strange", "state": "firing"})
+        watch = of(journal)
+        looks(watch, 1)
+        assert watch.firing() == []
