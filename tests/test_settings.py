@@ -56,6 +56,8 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"alert_latency": "nan"}, "invalid_setting"),
         ({"alert_webhook_format": "xml"}, "invalid_setting"),
         ({"alert_webhook": "hooks.example.org"}, "invalid_setting"),
+        ({"otlp_endpoint": "collector:4317"}, "invalid_setting"),
+        ({"trace_share": 1.5}, "invalid_setting"),
         ({"alert_webhook": "ftp://hooks.example.org"}, "invalid_setting"),
         ({"alert_webhook": "http://"}, "invalid_setting"),
         ({"alert_webhook": "http://h:x/"}, "invalid_setting"),

@@ -20,6 +20,10 @@ AUTO = "auto"
 MODEL_CONTROL = ("none", "explicit", "poll")
 WEBHOOK_FORMATS = ("json", "alertmanager")
 LOG_FORMATS = ("text", "json")
+_ADDRESSES = {
+    "alert_webhook": "https://hooks.example.org/changeover",
+    "otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
+}
 _CORES_A_GATEWAY = 3
 
 
@@ -64,6 +68,8 @@ class Settings:
         alert_anomaly: robust z-score above which latency or errors are an anomaly.
         alert_webhook: address that alerts are sent to; None for none.
         alert_webhook_format: `json`, or `alertmanager` for its API v2.
+        otlp_endpoint: address of an OpenTelemetry collector (OTLP over HTTP) that traces are sent to; None for none.
+        trace_share: of the requests without a trace of their own, the part that is traced.
         faults: JSON file that makes versions go wrong on purpose (`changeover.controller.faults`), for rehearsals.
     """
 
@@ -102,6 +108,8 @@ class Settings:
     alert_anomaly: float = 6.0
     alert_webhook: str | None = None
     alert_webhook_format: str = "json"
+    otlp_endpoint: str | None = None
+    trace_share: float = 0.01
     faults: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -216,11 +224,12 @@ def _check_alerts(settings: Settings) -> None:
             raise InvalidRequest(
                 f"setting {name}: {getattr(settings, name)!r} is none of {', '.join(known)}", reason="invalid_setting"
             )
-    if settings.alert_webhook is not None and not _is_address(settings.alert_webhook):
-        raise InvalidRequest(
-            "setting alert_webhook: give an address such as https://hooks.example.org/changeover",
-            reason="invalid_setting",
-        )
+    if not 0 <= settings.trace_share <= 1:
+        raise InvalidRequest("setting trace_share: give 0 to 1", reason="invalid_setting")
+    for name, example in _ADDRESSES.items():
+        address = getattr(settings, name)
+        if address is not None and not _is_address(address):
+            raise InvalidRequest(f"setting {name}: give an address such as {example}", reason="invalid_setting")
 
 
 def _is_address(text: str) -> bool:

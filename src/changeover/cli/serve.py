@@ -58,6 +58,9 @@ class Flags:
     alert_webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="Send alerts there, as JSON or as alert_webhook_format says.")
     ] = None
+    otlp_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send traces there by OTLP over HTTP (needs the extra otel).")
+    ] = None
     token_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Who may do what: SCOPE[,SCOPE] TOKEN [NAME] a line.")
     ] = None
@@ -142,14 +145,21 @@ def _check_files(settings: Settings) -> None:
     """Read once what gateways and controller will read, so that a mistake is told before anything starts.
 
     Raises:
-        InvalidRequest: the token file, certificate, key, client CA or file of faults cannot be used.
+        InvalidRequest: the token file, certificate, key, client CA or file of faults cannot be used, or a package is
+            missing.
     """
+    from importlib.util import find_spec
+
     from changeover.access import read_tokens
     from changeover.controller.faults import read_faults
     from changeover.tls import context_of
 
     if settings.token_file is not None:
         read_tokens(settings.token_file)
+    if settings.otlp_endpoint is not None and find_spec("opentelemetry") is None:
+        raise InvalidRequest(
+            "setting otlp_endpoint: traces need `pip install changeover[otel]`", reason="invalid_setting"
+        )
     read_faults(settings.faults)
     context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=True)
 

@@ -20,6 +20,7 @@ from changeover.gateway.reservoir import Shelf
 from changeover.gateway.router import Model, Table, Target
 from changeover.gateway.sequences.words import slab_of
 from changeover.gateway.ticket import Desk
+from changeover.telemetry.statistics import Runs
 from changeover.telemetry.tally import ONLY
 from changeover.transport.channel import ChannelSize
 from changeover.transport.control import (
@@ -57,6 +58,9 @@ class Models:
         page, store: the mapped route page and table store.
         send: sends a frame to the supervisor.
     """
+
+    counting: type[Runs] = Runs
+    """What counts the runs of a loading."""
 
     def __init__(self, page: RoutePage, store: TableStore, send: Callable[[Frame], None]) -> None:
         self.by_name: dict[str, Model] = {}
@@ -152,6 +156,7 @@ class Models:
         target = self.targets.get(entry.loading)
         if target is None:
             batcher = Batcher(entry, self._desk, self._open, self._denounce)
+            batcher.runs = self.counting()
             target = self.targets[entry.loading] = Target(entry, word, batcher)
             target.ledger.place = self.place
             self._open(entry.loading)

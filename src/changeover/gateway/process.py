@@ -31,11 +31,11 @@ from changeover.gateway.extensions import Extensions
 from changeover.gateway.grpc import STREAMS, GrpcApp
 from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
-from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.reporter import Reporter
 from changeover.gateway.repository import Repository
 from changeover.gateway.reservoir import on_sample
 from changeover.gateway.shared_memory import Regions
+from changeover.gateway.tracing import Tracer, pipeline
 from changeover.settings import Settings
 from changeover.telemetry import logs
 from changeover.tls import context_of
@@ -67,7 +67,9 @@ def main() -> None:
     except InvalidRequest as error:
         log.critical("%s; trying again", error.message)  # its files were well when the server started
         sys.exit(1)
-    sys.exit(1 if uvloop.run(gateway.run()) else 0)
+    cut = uvloop.run(gateway.run())
+    gateway.close()
+    sys.exit(1 if cut else 0)
 
 
 class Gateway:
@@ -82,7 +84,8 @@ class Gateway:
         common = Common(Board(board))
         regions = Regions(common, settings.body_limit, enabled=settings.shared_memory)
         room = Room(settings.queue_limit, settings.max_queue_delay)
-        self._pipeline = Pipeline(self._models, room, settings.default_timeout, regions)
+        self._tracer = _tracer(settings)
+        self._pipeline = pipeline(self._models, room, settings.default_timeout, regions, self._tracer)
         self._models.serve_with(self._pipeline)
         self._extensions = Extensions(self._models, common, regions, welcome.json()["index"], verbose=settings.verbose)
         self._reporter = Reporter(self._models, self._send)
@@ -138,6 +141,11 @@ class Gateway:
                 task.cancel()
         return cut
 
+    def close(self) -> None:
+        """The last spans go out, if there are any."""
+        if self._tracer is not None:
+            self._tracer.close()
+
     async def _join(self) -> None:
         """Tables in force and later ones, their channels, and only then the first connection (DESIGN §5.5)."""
         waiting = self._models.join()
@@ -179,6 +187,15 @@ class Gateway:
             self._reporter.report()
             self._extensions.tell()
             self._calls.look()
+
+
+def _tracer(settings: Settings) -> Tracer | None:
+    """None where no traces are wanted: nothing of OpenTelemetry is imported then."""
+    if settings.otlp_endpoint is None:
+        return None
+    from changeover.gateway.otel import OtelTracer
+
+    return OtelTracer(settings.otlp_endpoint, settings.trace_share)
 
 
 def _most_connections() -> int:

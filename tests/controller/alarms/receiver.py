@@ -56,6 +56,12 @@ class Receiver:
             thread.start()
 
     def _serve(self, connection: socket.socket, mood: str) -> None:
+        try:
+            self._answer(connection, mood)
+        except OSError:
+            pass  # the client is gone, as it should be
+
+    def _answer(self, connection: socket.socket, mood: str) -> None:
         with connection, connection.makefile("rb") as stream:
             if mood == "refuse":
                 return

@@ -196,7 +196,7 @@ def test_an_anomaly(tmp_path: Path) -> None:
 
     async def script(scene: Scene) -> None:
         latency, errors = f"latency_anomaly/{MODEL}", f"errors_anomaly/{MODEL}"
-        for _ in range(310):
+        for _ in range(311):
             scene.second(old=(50, 0.010))
             told = scene.look()
         assert (told[latency].bad, told[errors].bad) == (False, False)

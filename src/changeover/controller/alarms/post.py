@@ -54,8 +54,9 @@ async def _exchange(url: str, body: bytes) -> int:
         )
         writer.write(head.encode("ascii") + body)
         await writer.drain()
-        while (line := await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 1"):
-            await reader.readuntil(b"\r\n\r\n")
+        while (line := await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 1"):  # such as 100 Continue
+            while await reader.readuntil(b"\r\n") != b"\r\n":
+                pass
         version, status = line.split(maxsplit=2)[:2]
         if not version.startswith(b"HTTP/1."):
             raise ValueError("its answer is no HTTP")
