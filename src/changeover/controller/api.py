@@ -91,7 +91,9 @@ def endpoints(service: Service) -> list[Endpoint]:
             errors=together(openapi.EVENTS, openapi.JOURNAL),
             content=openapi.STREAM,
         ),
-        Endpoint("GET", "/v1/alerts", admin, api.alerts, "The alerts that fire now.", AlertList),
+        Endpoint(
+            "GET", "/v1/alerts", admin, api.alerts, "The alerts that fire now.", AlertList, errors=openapi.JOURNAL
+        ),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
         *dashboard.endpoints(),
     ]
@@ -167,7 +169,7 @@ class _Api:
 
     async def alerts(self, _: Request) -> Response:
         """What fires."""
-        return answer({"alerts": self._service.watch.firing()})
+        return answer({"alerts": await self._service.watch.firing()})
 
     async def health(self, _: Request) -> Response:
         return answer(self._service.health())

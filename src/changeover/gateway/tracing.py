@@ -23,7 +23,8 @@ from changeover.protocol.trace_context import NAME, TraceParent, parsed
 from changeover.telemetry.statistics import Runs
 from changeover.tensors import Raw, Tensor
 
-Values = Mapping[str, "str | int | float | bool"]
+Value = str | int | float | bool
+Values = Mapping[str, Value]
 GONE: Final = "client_gone"
 
 
@@ -96,7 +97,7 @@ class TracedAsker:
         self._over = False
         self._parts: list[tuple[str, float, float, Values]] = []
         self._ready = inner.received
-        self._values: dict[str, str | int | float | bool] = {}
+        self._values: dict[str, Value] = {}
         # What is passed on, in the answer and the log, names this span as the parent.
         self.headers: Mapping[bytes, bytes] = {**inner.headers, NAME: str(span.context).encode()}
         inner.headers = self.headers
@@ -155,7 +156,7 @@ class TracedAsker:
 
     def ran(self, batch: Batch, version: str, answered: float) -> None:
         """A version has run it; one that another answered for is told too, as long as the answer is not out."""
-        values = {"changeover.version": version, "rows": batch.rows, "requests": len(batch.tickets)}
+        values: dict[str, Value] = {"changeover.version": version, "rows": batch.rows, "requests": len(batch.tickets)}
         self._parts += [
             ("queue", self._ready, batch.begun, {"changeover.version": version}),
             ("batch", batch.begun, batch.sent, values),

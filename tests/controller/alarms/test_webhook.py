@@ -39,17 +39,22 @@ def alert(number: int, state: str = "firing") -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(journal: Journal, url: str, form: str = "json", firing: Any = list) -> AsyncIterator[None]:
+async def running(journal: Journal, url: str, form: str = "json", firing: Any = None) -> AsyncIterator[None]:
     """A feed and a webhook, as one controller has them."""
     feed = Feed(journal)
-    hook = Webhook(url, form, "http://127.0.0.1:8002", feed, journal, firing)
+    hook = Webhook(url, form, "http://127.0.0.1:8002", feed, journal, firing or none)
     tasks = [asyncio.create_task(feed.run()), asyncio.create_task(hook.run())]
-    await until(lambda: any(task.done() for task in tasks) or journal.alarms.told is not None)
+    await until(lambda: any(task.done() for task in tasks) or feed._begun.is_set())
     yield
     assert not any(task.done() for task in tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def none() -> list[dict[str, Any]]:
+    """Nothing fires."""
+    return []
 
 
 def values(receiver: Receiver) -> list[Any]:
@@ -146,10 +151,12 @@ def test_alerts_that_are_kept_no_more_are_missed_in_the_log(journal: Journal, ca
 def test_alertmanager_is_reminded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """It forgets what it does not hear of; a receiver of our own form is not."""
     monkeypatch.setattr(module, "_REPEAT", 0.05)
-    firing = [{"model": "m", **alert(1)}]
+
+    async def firing() -> list[dict[str, Any]]:
+        return [{"model": "m", **alert(1)}]
 
     async def script(receiver: Receiver, form: str, enough: int) -> None:
-        async with running(journal, receiver.url, form, lambda: firing):
+        async with running(journal, receiver.url, form, firing):
             journal.alarms.record("errors/a", "m", alert(1))
             await until(lambda: len(receiver.got) >= enough)
             await asyncio.sleep(0.2)

@@ -34,7 +34,7 @@ class Watch:
     async def look(self, drivers: Mapping[str, Driver]) -> None:
         """Once more."""
         try:
-            alarms = self._alarms = self._alarms or Alarms(await asyncio.to_thread(self._on_record))
+            alarms = await self._known()
         except ChangeoverError as error:
             log.error("the alarms on record cannot be read: %s", error.message)  # noqa: TRY400
             return
@@ -45,10 +45,21 @@ class Watch:
         if self._waiting:
             await self._record()
 
-    def firing(self) -> list[dict[str, Any]]:
-        """Those that fire, for the API."""
-        alarms = self._alarms.firing.values() if self._alarms else ()
+    async def firing(self) -> list[dict[str, Any]]:
+        """Those that fire, for the API.
+
+        Raises:
+            ChangeoverError: this controller has not looked yet, and the journal cannot be read.
+        """
+        alarms = (await self._known()).firing.values()
         return [{"model": alarm.key.model, **alarm.body()} for alarm in sorted(alarms, key=lambda a: a.since)]
+
+    async def _known(self) -> Alarms:
+        """All that fire; at first those on record."""
+        if self._alarms is None:
+            found = await asyncio.to_thread(self._on_record)
+            self._alarms = self._alarms or Alarms(found)
+        return self._alarms
 
     async def _record(self) -> None:
         waiting = list(self._waiting)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -29,6 +29,9 @@ _REPEAT: Final = 60.0
 log = logging.getLogger("changeover.alerts")
 
 
+Firing = Callable[[], Awaitable[list[dict[str, Any]]]]
+
+
 class Webhook:
     """Tells one address.
 
@@ -39,9 +42,7 @@ class Webhook:
         firing: gives those that fire, for Alertmanager.
     """
 
-    def __init__(
-        self, url: str, form: str, source: str, feed: Feed, journal: Journal, firing: Callable[[], list[dict[str, Any]]]
-    ) -> None:
+    def __init__(self, url: str, form: str, source: str, feed: Feed, journal: Journal, firing: Firing) -> None:
         self._url = url
         self._host = urlsplit(url).netloc.rpartition("@")[2]  # the rest may be a secret
         self._form = form
@@ -89,7 +90,7 @@ class Webhook:
         return [notice.alertmanagers(alerts, self._source)] if alerts else []
 
     async def _repeat(self) -> None:
-        if self._form == "alertmanager" and (firing := self._firing()):
+        if self._form == "alertmanager" and (firing := await self._firing()):
             try:
                 await post(self._url, notice.alertmanagers(firing, self._source), PATIENCE)
             except NotTaken as error:
