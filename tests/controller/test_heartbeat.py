@@ -40,3 +40,28 @@ def test_samples_are_made_for_those_who_listen(tmp_path: Path, monkeypatch: pyte
 
     with Journal(tmp_path / "journal.db") as journal:
         asyncio.run(script(journal))
+
+
+def test_a_defect_of_the_alarms_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is in the log with its traceback, and beats go on."""
+    monkeypatch.setattr(heartbeat, "TICK", 0.01)
+    fleet, looks = MemoryFleet(), []
+
+    async def broken(_: object) -> None:
+        looks.append(1)
+        raise ZeroDivisionError
+
+    async def script(journal: Journal) -> None:
+        watch = Watch(Settings(), journal, cast(Fleet, fleet))
+        monkeypatch.setattr(watch, "look", broken)
+        heart = heartbeat.Heartbeat(Feed(journal), watch, cast(Fleet, fleet), journal)
+        beating = asyncio.create_task(heart.run({}))
+        await until(lambda: len(looks) > 2)
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        asyncio.run(script(journal))
+    assert "ZeroDivisionError" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from time import monotonic
 
@@ -14,6 +15,7 @@ from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 
 TICK = 1.0
+log = logging.getLogger("changeover.alerts")
 
 
 class Heartbeat:
@@ -38,6 +40,9 @@ class Heartbeat:
             now = monotonic()
             self._fleet.observatory.pulse.tick(now - last)
             last = now
-            await self._watch.look(drivers)
+            try:
+                await self._watch.look(drivers)
+            except Exception:  # noqa: BLE001 - a defect of the alarms is no reason to end the control plane
+                log.exception("the alarms could not look")
             if self._feed.sampled:
                 self._feed.show(await sample(drivers, self._fleet, self._journal))

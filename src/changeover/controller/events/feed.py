@@ -81,12 +81,14 @@ class Feed:
             loop.call_soon_threadsafe(self._added.set)
 
         self._journal.events.heard = heard
-        self._last = await asyncio.to_thread(self._journal.events.last)
-        self._begun.set()
+        self._added.set()
         while True:
             await self._added.wait()
             self._added.clear()
             try:
+                if not self._begun.is_set():
+                    self._last = await asyncio.to_thread(self._journal.events.last)
+                    self._begun.set()
                 await self._read()
             except ChangeoverError as error:
                 log.error("events cannot be read: %s", error.message)  # noqa: TRY400
