@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from changeover.records import events
 from changeover.records.journal import Journal
 
 
@@ -43,3 +46,16 @@ def test_who_listens_hears_of_each(tmp_path: Path) -> None:
             journal.events.add("e")
         journal.events.prune(2)
         assert (len(heard), journal.events.first()) == (3, 2)
+
+
+def test_the_oldest_make_room_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come between two sweeps."""
+    monkeypatch.setattr(events, "KEPT", 20)
+    monkeypatch.setattr(events, "_ROUND", 10)
+    with Journal(tmp_path / "journal.db") as journal:
+        journal._database._connection.execute("PRAGMA synchronous=OFF")
+        most = 0
+        for _ in range(100):
+            journal.events.add("e")
+            most = max(most, len(journal.events.after()))
+        assert (most, journal.events.last()) == (29, 100)

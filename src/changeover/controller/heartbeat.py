@@ -42,7 +42,7 @@ class Heartbeat:
             last = now
             try:
                 await self._watch.look(drivers)
-            except Exception:  # noqa: BLE001 - a defect of the alarms is no reason to end the control plane
+            except Exception:  # a defect of the alarms is no reason to end the control plane
                 log.exception("the alarms could not look")
             if self._feed.sampled:
                 self._feed.show(await sample(drivers, self._fleet, self._journal))

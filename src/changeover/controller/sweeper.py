@@ -21,6 +21,7 @@ import msgspec
 
 from changeover.errors import ChangeoverError
 from changeover.lifecycle import artifacts, cached, retention
+from changeover.records.events import KEPT
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import Fleet
@@ -34,7 +35,7 @@ _MOST_WAITS = 24
 """Pauses without a calm moment, two minutes of them: where rollouts follow one another at once, any has to do."""
 _BUSY = (Phase.PENDING, Phase.VALIDATING, Phase.PROMOTING, Phase.ROLLING_BACK)
 _LOWEST = 19
-_EVENTS = 10_000
+_EVENTS = KEPT
 """The newest of the journal's events that are kept."""
 T = TypeVar("T")
 log = logging.getLogger("changeover.controller")

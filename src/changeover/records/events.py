@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
 from changeover.clock import utc_now
 from changeover.records.database import Database
+
+
+KEPT: Final = 10_000
+"""The newest events that are kept, and up to `_ROUND` more."""
+_ROUND: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,14 @@ class Events:
         self.heard: Callable[[], None] = lambda: None
 
     def add(self, kind: str, model: str | None = None, body: Mapping[str, object] | None = None) -> Event:
-        """Append an event."""
+        """Append an event; now and then the oldest ones make room."""
         now, kept = utc_now(), dict(body or {})
         number = self._database.insert(
             "INSERT INTO events (time, kind, model, body) VALUES (?, ?, ?, ?)",
             (now, kind, model, msgspec.json.encode(kept)),
         )
+        if number % _ROUND == 0:
+            self.prune(KEPT)
         self.heard()
         return Event(number, now, kind, model, kept)
 
