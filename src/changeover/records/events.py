@@ -11,7 +11,6 @@ import msgspec
 from changeover.clock import utc_now
 from changeover.records.database import Database
 
-
 KEPT: Final = 10_000
 """The newest events that are kept, and up to `_ROUND` more."""
 _ROUND: Final = 1000
