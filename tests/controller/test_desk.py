@@ -85,6 +85,9 @@ def test_a_model_is_loaded_shown_and_unloaded(house: House) -> None:
         body = json.dumps({"parameters": {"file:4/model.onnx": base64.b64encode(MODEL_FILE).decode()}}).encode()
         assert await gateway.ask(Ask("load", MODEL, body=len(body)), body) == []
         assert service.drivers.serving() == [MODEL]
+        operators = lambda: [(e.model, e.body["asked"]) for e in house.journal.events.after() if e.kind == "operator"]  # noqa: E731
+        asked = [(MODEL, "load"), (MODEL, "unload"), ("none", "unload"), (MODEL, "load")]
+        await until(lambda: operators() == asked)
         assert not task.done()
         task.cancel()
 

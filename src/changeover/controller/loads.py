@@ -44,6 +44,9 @@ class Loads:
 
     Args:
         arriving: while it is entered no sealed version is removed.
+
+    Attributes:
+        noted: hears what is asked for: the verb, and the model.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Loads:
         *,
         arriving: Callable[[], AbstractAsyncContextManager[object]],
     ) -> None:
+        self.noted: Callable[[str, str], None] = lambda _verb, _model: None
         self._settings = settings
         self._journal = journal
         self._drivers = drivers
@@ -85,6 +89,7 @@ class Loads:
             InvalidRequest: no name for a model; or the version was refused, with the reason of that.
             Conflict: its folder is being written (`not_settled`), or the rollout waits for people (`rollout_paused`).
         """
+        self.noted("load", model)
         rollout = await self._begin(model, overrides)
         if rollout is not None:
             await self._served(self._drivers.known(model), rollout)
@@ -99,6 +104,7 @@ class Loads:
         Raises:
             Internal: it was not done, and all is as it was.
         """
+        self.noted("unload", model)
         driver = self._drivers.by_model.get(model)
         if driver is not None:
             await unload(driver)

@@ -56,6 +56,7 @@ class Service:
             settings, journal, known=self.drivers.known, made=self.drivers.made, arriving=self._sweeper.arriving
         )
         self.loads = Loads(settings, journal, self.drivers, arriving=self._sweeper.arriving)
+        self.loads.noted = self._noted
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
 
@@ -80,6 +81,11 @@ class Service:
             if self._settings.explicit and not self._opened:
                 await self.loads.at_start()
             await self._open_for_business()
+
+    def _noted(self, verb: str, model: str) -> None:
+        """What the data port asks for; nobody has a name there."""
+        told = {"asked": verb, "by": None, "refused": None, "detail": None}
+        self.chronicle.note("operator", model, told)
 
     def _webhook(self) -> Webhook | None:
         settings = self._settings
