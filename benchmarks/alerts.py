@@ -158,12 +158,23 @@ def main(events: int) -> None:
                 errs_2.touch()
                 told("errors", "0.1 %", time.time(), heard, hooked)
                 errs_2.unlink()
-                began = time.time()
-                taken = np.ones(int(0.06 * machine.memory().total), np.uint8)
+                taken, began = fill(share)
                 told("memory", f"{share:.1%} ({used:.1%} in use)", began, heard, hooked)
                 del taken
                 delivered(server, heard, events)
                 traffic.close()
+
+
+def fill(share: float) -> tuple[list[Any], float]:
+    """Take memory until a share of it, and some more, is in use; with the moment at which it was crossed."""
+    taken, began, more = [], 0.0, 0
+    while more < 40:
+        taken.append(np.ones(16 << 20, np.uint8))
+        told = machine.memory()
+        over = 1 - told.free / told.total > share
+        began = began or (time.time() if over else 0.0)
+        more += over
+    return taken, began
 
 
 def delivered(server: Server, heard: Heard, events: int) -> None:

@@ -2,7 +2,7 @@
 
 A version is slower when its 95th percentile is over a limit: when more than a twentieth of its answers took longer than
 that. How many more must be seen for it to be no accident follows from the binomial distribution, whatever the latency's
-own looks like; the reference's percentile is taken at the upper end of what its number of answers leaves open.
+own looks like; a limit that was estimated from few answers itself makes it more (the test of two proportions).
 """
 
 from __future__ import annotations
@@ -38,18 +38,26 @@ def enough(*series: Sequence[Beat]) -> tuple[Beat, ...] | None:
     return None
 
 
-def is_over(latency: Mapping[int, int], limit_s: float) -> bool:
-    """Whether more than a twentieth of these answers took longer, and by more than chance."""
-    total = sum(latency.values())
-    above = sum(count for number, count in latency.items() if bucket_middle(number) > limit_s)
-    return above > total * (1 - SHARE) + _SURE * math.sqrt(total * SHARE * (1 - SHARE))
+def above(latency: Mapping[int, int], limit_s: float) -> int:
+    """How many of these answers took longer."""
+    return sum(count for number, count in latency.items() if bucket_middle(number) > limit_s)
 
 
-def upper(latency: Mapping[int, int]) -> float:
-    """The most that the 95th percentile may be, by so many answers."""
+def is_over(latency: Mapping[int, int], limit_s: float, reference: int | None = None) -> bool:
+    """Whether more than a twentieth of these answers took longer, and by more than chance.
+
+    Args:
+        latency: by bucket.
+        limit_s: seconds.
+        reference: how many answers the limit was estimated from; None where it is known.
+    """
     total = sum(latency.values())
-    share = SHARE + _SURE * math.sqrt(SHARE * (1 - SHARE) / total)
-    return percentile(latency, min(share, 1.0)) or 0.0
+    share = above(latency, limit_s) / total
+    least = 1 - SHARE
+    if reference is None:
+        return share - least > _SURE * math.sqrt(least * SHARE / total)
+    pooled = (share * total + least * reference) / (total + reference)
+    return share - least > _SURE * math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / reference))
 
 
 def slower(beats: Sequence[Beat], others: Sequence[Beat], part: float) -> tuple[bool | None, float, float]:
@@ -62,9 +70,9 @@ def slower(beats: Sequence[Beat], others: Sequence[Beat], part: float) -> tuple[
     if found is None:
         return None, 0.0, 0.0
     mine, other = (beat.latency for beat in found)
-    reference = percentile(other, SHARE) or 0.0
-    bad = is_over(mine, limit_over(upper(other), part))
-    return bad, percentile(mine, SHARE) or 0.0, limit_over(reference, part)
+    limit = limit_over(percentile(other, SHARE) or 0.0, part)
+    bad = is_over(mine, limit, sum(other.values()))
+    return bad, percentile(mine, SHARE) or 0.0, limit
 
 
 def slower_than(beats: Sequence[Beat], past_s: float, part: float) -> tuple[bool | None, float, float]:
