@@ -21,8 +21,8 @@ def chromium() -> Iterator[Any]:
     """The browser; a machine without it skips the test."""
     if shutil.which(CHROMIUM) is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    playwright = needed("playwright.sync_api")
-    with playwright.sync_playwright() as started:
+    needed("playwright")
+    with needed("playwright.sync_api").sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         try:
             yield browser
@@ -59,6 +59,7 @@ def _complaint(line: Any) -> list[str]:
 
 def violations(page: Any) -> list[str]:
     """What axe has to say against a page as it is now: rule and place of each violation."""
+    needed("axe_playwright_python")
     axe = needed("axe_playwright_python.sync_playwright").Axe()
     found = axe.run(page).response["violations"]
     return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
