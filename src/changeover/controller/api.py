@@ -91,9 +91,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             errors=together(openapi.EVENTS, openapi.JOURNAL),
             content=openapi.STREAM,
         ),
-        Endpoint(
-            "GET", "/v1/alerts", admin, api.alerts, "The alerts that fire now.", AlertList, errors=openapi.JOURNAL
-        ),
+        Endpoint("GET", "/v1/alerts", read, api.alerts, "The alerts that fire now.", AlertList, errors=openapi.JOURNAL),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
         *dashboard.endpoints(),
     ]
