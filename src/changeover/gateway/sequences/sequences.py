@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from changeover.gateway.sequences.asked import asked
@@ -94,7 +93,7 @@ class Sequences:
         ticket, told = request.ticket, request.asked
         pinned = ticket.pinned if ticket is not None else None
         begins = told is not None and told.start
-        return where(request.model, self._held(request.model), request.line, pinned, begins=begins)
+        return where(request.model, self._sweeper.held(request.model.word), request.line, pinned, begins=begins)
 
     def target(self, loading: int) -> Target | None:
         """A loading that this gateway knows."""
@@ -128,11 +127,6 @@ class Sequences:
         if lines is None:
             lines = self._lines[model.name] = Lines()
         return lines.of(key, tag)
-
-    def _held(self, model: Model) -> Iterable[Target]:
-        table = model.table
-        named = table.targets if table is not None else {}
-        return [t for t in self._models.targets.values() if t.word == model.word and t.loading not in named]
 
     def _token(self) -> Token:
         self._number += 1

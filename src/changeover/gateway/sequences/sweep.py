@@ -56,6 +56,12 @@ class Sweeper:
         self._sweeps: dict[int, _Sweep] = {}
         self._next = 0.0
 
+    def held(self, word: int) -> list[Target]:
+        """Loadings of a model that no table names and that have live sequences; mostly none."""
+        if not self._sweeps:
+            return []
+        return [s.target for s in self._sweeps.values() if s.held and s.target.word == word]
+
     def hold(self, target: Target) -> None:
         """No table names it any more. It stays, as if a request were there, while sequences live in it."""
         if target.sequence is None or target.slab is None or not target.slab.live:
@@ -80,7 +86,7 @@ class Sweeper:
         table = model.table
         if table is None:
             return
-        for target in [t for t in self._models.targets.values() if t.word == model.word]:
+        for target in {*table.targets.values(), *self.held(model.word)}:
             sweep = self._sweeps.get(target.loading)
             if target.loading in table.carrying or target.slab is None or not target.slab.live:
                 if sweep is not None:
