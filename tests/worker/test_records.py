@@ -241,6 +241,17 @@ def test_a_forgotten_sequence_has_ended(world: World) -> None:
     assert world.mark() is Mark.ENDED
 
 
+def test_what_is_younger_than_the_word_to_forget_it_stays(world: World) -> None:
+    """The word may come late, after the sequence has begun anew; without a generation it is for any."""
+    record = world.slab.find(verb(Verb.FORGET).key)
+    assert record is not None
+    generation = record.summary.generation
+    assert world.records.answer(verb(Verb.FORGET)._replace(generation=generation)).status is Status.UNKNOWN
+    assert world.mark() is Mark.LIVE
+    assert world.records.answer(verb(Verb.FORGET)._replace(generation=generation + 1)).status is Status.OK
+    assert world.mark() is Mark.ENDED
+
+
 def test_the_next_worker_knows_all_of_it(world: World) -> None:
     """Live, released and ended records, and how many live."""
     for name in "bc":

@@ -13,7 +13,7 @@ Of a STEP every row has its place in the outputs; the rows of those that did not
   generation. A step in hand ends first. OK; MOVED: released before, the same body again; UNKNOWN, ENDED, EXPIRED.
 * **IMPORT** takes a released `Saved` over without a step: OK (also when its own record is as young or younger),
   FULL, TOO_LARGE, BAD_STATE.
-* **FORGET** ends the sequence without a step: OK, UNKNOWN.
+* **FORGET** ends the sequence without a step, unless it is of the generation given or younger: OK, UNKNOWN.
 
 A record is copied out of the slot before it is read. Standard library only.
 """
@@ -81,7 +81,7 @@ class Ask(NamedTuple):
         tag: `sequence_tag` of the id.
         flags: START, END; STAYS with a body: the shield has moved it.
         digest: of the request's id (`request_digest`).
-        generation: of a body; 0 without one.
+        generation: of a body; of FORGET, one from which on nothing is forgotten; else 0.
         to: of RELEASE, the loading that it goes to.
         body: a packed `Saved` to be taken over, or nothing.
     """

@@ -224,7 +224,7 @@ class Records:
 
     def _forget(self, ask: Ask) -> Told:
         slot = self._slots.get(ask.key)
-        if slot is None:
+        if slot is None or 0 < ask.generation <= self._slab.own(slot, answer=False).generation:
             return Told(Status.UNKNOWN)
         if ask.key in self._live or self._graves[ask.key] is Mark.RELEASED:
             self._bury(ask.key, Mark.ENDED)
