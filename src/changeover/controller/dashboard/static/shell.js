@@ -46,7 +46,8 @@ const Link = () => html`
 /** What is seen is old: since when, and that it is tried again. */
 function Lost() {
   if (state.link.phase !== 'lost') return null;
-  const since = state.seen ? `What you see is from ${clock(state.seen)}.` : 'Nothing was read yet.';
+  const seen = state.seen ? `What you see is from ${clock(state.seen)}.` : 'What you see may be old.';
+  const since = state.models ? seen : 'Nothing was read yet.';
   return html`
     <div class="banner" role="alert">
       <${Icon} name="alert" /><span><b>${state.link.error}</b> ${since} It is tried again by itself.</span>
