@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from changeover.telemetry.evidence import KEY_CAP, Arm, Pairs, Window
-from changeover.telemetry.observations import BUCKETS
+from changeover.telemetry.observations import BUCKETS, PER_DOUBLING, edge
 
 Array = npt.NDArray[Any]
 CLASSES = np.array([1, 2, 4, 8, 16, 32])
-SCALE = 32 / np.log(2)
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _tail(traffic: Traffic, rollouts: int, random: np.random.Generator) -> Array
 
 
 def _bucket(seconds: Array) -> Array:
-    return np.clip((np.log(np.maximum(seconds, 1e-6) * 1e6) * SCALE).astype(np.int64), 0, BUCKETS - 1)
+    return np.clip((np.log2(np.maximum(seconds, edge(0)) / edge(0)) * PER_DOUBLING).astype(np.int64), 0, BUCKETS - 1)
 
 
 def windows(

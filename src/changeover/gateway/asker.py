@@ -14,6 +14,7 @@ class Asker(Protocol):
     """One request of a client, read by its door, and the way to answer it.
 
     Attributes:
+        protocol: `HTTP` or `GRPC` of `telemetry.observations`.
         headers: names in lower case and values as sent; `changeover-version`, `-key` and `-timeout` mean the same
             in every protocol.
         size: bytes of the request's body.
@@ -21,6 +22,7 @@ class Asker(Protocol):
         timeout: seconds from then on after which the protocol itself ends the request; None when it has no such word.
     """
 
+    protocol: str
     headers: Mapping[bytes, bytes]
     size: int
     received: float

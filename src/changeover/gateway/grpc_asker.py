@@ -25,6 +25,7 @@ from changeover.protocol import oip_grpc
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_grpc_messages import as_parameters
 from changeover.protocol.trace_context import NAME, passed_on
+from changeover.telemetry.observations import GRPC
 from changeover.tensors import Raw, Tensor
 
 _STATUS: Final = (
@@ -45,6 +46,7 @@ large is `RESOURCE_EXHAUSTED`, as a message over the limit is in every gRPC serv
 class GrpcAsker:
     """The `Asker` of a call of the gRPC port."""
 
+    protocol = GRPC
     __slots__ = ("_call", "headers", "received", "size", "timeout")
 
     def __init__(self, call: Call) -> None:

@@ -12,6 +12,7 @@ from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response, with_parameters
 from changeover.protocol.oip_raw import raw_request
 from changeover.protocol.trace_context import NAME
+from changeover.telemetry.observations import HTTP
 from changeover.tensors import Raw, Tensor
 
 _JSON_LIMIT = 4 << 20
@@ -22,6 +23,7 @@ half a second during a switch is taken for dead, so more is refused."""
 class HttpAsker:
     """The `Asker` of a request of the HTTP door."""
 
+    protocol = HTTP
     __slots__ = (
         "_body", "_body_limit", "_header_length", "_request", "_unpacked", "headers", "received", "size", "timeout",
     )  # fmt: skip

@@ -28,7 +28,7 @@ from changeover.gateway.shared_memory import Regions, not_enabled
 from changeover.gateway.shield import Shield, good
 from changeover.gateway.ticket import Ticket, gone
 from changeover.protocol.oip_raw import raw_input
-from changeover.telemetry.observations import bucket
+from changeover.telemetry.observations import GONE, Counter, bucket
 from changeover.tensors import Tensor
 
 _TICK = 0.01
@@ -49,6 +49,8 @@ class Pipeline:
         self._room = room
         self._default_timeout = default_timeout
         self._regions = regions
+        self.unrouted = Counter()
+        """Errors of requests that came to no model: names that clients think up would be labels without end."""
         self._live: set[Ticket] = set()
         self._shield = Shield(self)
         self._sequences = Sequences(self, models)
@@ -70,6 +72,8 @@ class Pipeline:
                 ticket.release()  # one that is in is answered at its deadline at the latest, and ends its lease there
             if not isinstance(error, ChangeoverError):
                 raise  # a defect: the door logs and answers it
+            counter = self.unrouted if ticket is None else ticket.target.counter
+            counter.erred(asker.protocol, error.reason, error.fault)
             asker.fail(error)
 
     def _ticket(self, asker: Asker, name: str, version: str | None) -> Ticket:
@@ -110,7 +114,7 @@ class Pipeline:
                 check_time(model.name, ahead, ticket.deadline - monotonic())
         except Overloaded as error:
             if ticket.fallback is None or error.reason != "queue_delay":
-                target.counter.shed += 1
+                target.counter.refused(asker.protocol)
                 raise
             self._shield.step_aside(ticket)
             self._admit(ticket)
@@ -182,7 +186,7 @@ class Pipeline:
                 recent.offer(ticket)
         self._done(ticket)
         ticket.asker.send(chunks, ticket.epoch)
-        latency = target.counter.answered(monotonic() - ticket.asker.received)
+        latency = target.counter.answered(monotonic() - ticket.asker.received, ticket.asker.protocol)
         if ticket.tally is not None and good(ticket, whole):
             ticket.tally.answered(latency, ticket.key)
         elif ticket.tally is not None:
@@ -195,6 +199,7 @@ class Pipeline:
         if ticket.guard is not None and ticket.guard.fails(ticket, error):
             return
         self._done(ticket)
+        ticket.target.counter.erred(ticket.asker.protocol, error.reason, error.fault)
         if error.fault != "caller":
             ticket.target.counter.failed += 1
             ticket.target.counter.failed_seconds += monotonic() - ticket.asker.received
@@ -279,6 +284,7 @@ class Pipeline:
     def _abandoned(self, ticket: Ticket) -> None:
         """The client went away: its rows leave the queue; a running batch goes on without it."""
         self._done(ticket)
+        ticket.target.counter.erred(ticket.asker.protocol, *GONE)
         if ticket.tally is not None:
             ticket.tally.left(bucket(monotonic() - ticket.asker.received), ticket.key)
         self._leave(ticket)

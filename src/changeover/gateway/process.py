@@ -88,7 +88,7 @@ class Gateway:
         self._pipeline = pipeline(self._models, room, settings.default_timeout, regions, self._tracer)
         self._models.serve_with(self._pipeline)
         self._extensions = Extensions(self._models, common, regions, welcome.json()["index"], verbose=settings.verbose)
-        self._reporter = Reporter(self._models, self._send)
+        self._reporter = Reporter(self._models, self._send, self._pipeline.unrouted)
         self._models.on_report = self._reporter.report
         self._repository = Repository(self._send, explicit=settings.explicit)
         self._doors = self._open_doors(socket.socket(fileno=http), socket.socket(fileno=grpc))

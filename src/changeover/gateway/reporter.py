@@ -7,15 +7,15 @@ from time import monotonic_ns
 
 from changeover.gateway.models import Models
 from changeover.gateway.router import Target
-from changeover.telemetry.observations import sparse
+from changeover.telemetry.observations import Counter, sparse
 from changeover.telemetry.pairing import PairCount
 from changeover.telemetry.tally import Tally
 from changeover.transport.control import encode
 from changeover.transport.link import CONTROLLER, Frame, Kind
-from changeover.transport.reports import Observations, Observed, Paired, Tallied
+from changeover.transport.reports import Observations, Observed, OverGrpc, Paired, Tallied
 
-_IN_A_FRAME = 8
-"""Histograms in one report: so many full ones fit a frame of the link."""
+_IN_A_FRAME = 4
+"""Loadings in one report: so many fit a frame of the link, each with full histograms of two protocols."""
 
 
 class Reporter:
@@ -24,11 +24,14 @@ class Reporter:
     Args:
         models: what it serves.
         send: sends a frame to the supervisor.
+        unrouted: counts errors of requests that came to no model.
     """
 
-    def __init__(self, models: Models, send: Callable[[Frame], None]) -> None:
+    def __init__(self, models: Models, send: Callable[[Frame], None], unrouted: Counter | None = None) -> None:
         self._models = models
         self._send = send
+        self._unrouted = unrouted or Counter()
+        self._lost = 0
         self._told: dict[int, tuple[int, ...]] = {}
 
     def report(self, word: int | None = None) -> None:
@@ -45,6 +48,10 @@ class Reporter:
         now = monotonic_ns()
         for at in range(0, len(changed), _IN_A_FRAME):
             self._tell(Observations(now, [self._observed(t) for t in changed[at : at + _IN_A_FRAME]]))
+        lost = sum(self._unrouted.errors.values())
+        if lost != self._lost:
+            self._lost = lost
+            self._tell(Observations(now, [], unrouted=_errors(self._unrouted)))
         for tally in tallies:
             self._tell(Observations(now, [], [_tallied(tally)]))
         for model in self._models.by_name.values():
@@ -64,7 +71,7 @@ class Reporter:
         self._send(Frame(Kind.OBSERVED, encode(report), target=CONTROLLER))
 
     def _observed(self, target: Target) -> Observed:
-        counter, batcher = target.counter, target.batcher
+        counter, batcher, grpc = target.counter, target.batcher, target.counter.grpc
         return Observed(
             target.loading,
             self._models.name_of(target.word),
@@ -75,15 +82,27 @@ class Reporter:
             counter.shielded,
             batcher.busy_ns,
             batcher.instances,
+            counter.seconds,
+            None if grpc is None else OverGrpc(sparse(grpc.counts), grpc.seconds, grpc.shed),
+            _errors(counter),
+            target.leases,
+            batcher.runs.ran(),
         )
 
     def _is_news(self, target: Target) -> bool:
         counter = target.counter
-        counts = (counter.requests, counter.failed, counter.shed, counter.shielded, target.batcher.busy_ns)
+        counts = (
+            counter.requests, counter.shed, counter.shielded, target.batcher.busy_ns, target.leases,
+            sum(counter.errors.values()),
+        )  # fmt: skip
         if self._told.get(target.loading) == counts:
             return False
         self._told[target.loading] = counts
         return True
+
+
+def _errors(counter: Counter) -> list[tuple[str, str, str, int]]:
+    return [(*key, count) for key, count in counter.errors.items()]
 
 
 def _paired(pairs: PairCount) -> Paired:

@@ -1,30 +1,55 @@
 """Counting requests and their latency, cheaply: one histogram a loading, read as differences.
 
-Buckets are logarithmic, 32 to a doubling (2.2 % wide), from 1 µs to about 70 minutes; a percentile read from
-them is within 1.1 % of the true value. Counts only grow, so a report may be lost or repeated.
+Buckets are logarithmic, 32 to a doubling (2.2 % wide), from 2^-20 s (1 µs) to 2^12 s (68 minutes); a percentile read from
+them is within 1.1 % of the true value. They are the buckets of Prometheus's native histograms of schema 5, so they are
+exposed as they are. Counts only grow, so a report may be lost or repeated.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
-_PER_DOUBLING = 32
-_DOUBLINGS = 32
-BUCKETS = _PER_DOUBLING * _DOUBLINGS
-_SCALE = _PER_DOUBLING / math.log(2)
+PER_DOUBLING: Final = 32
+LOWEST: Final = -20
+"""Power of two, in seconds, at the lower edge of the first bucket."""
+_DOUBLINGS: Final = 32
+BUCKETS: Final = PER_DOUBLING * _DOUBLINGS
+_FLOOR: Final = 2.0**LOWEST
+_OFFSET: Final = -LOWEST * PER_DOUBLING
+HTTP: Final = "http"
+GRPC: Final = "grpc"
+GONE: Final = ("client_gone", "caller")
+"""Stands in the place of an error's reason and fault where the client went away before its answer."""
 
 
 def bucket(seconds: float) -> int:
     """The bucket of a latency."""
-    if seconds <= 1e-6:
+    if seconds <= _FLOOR:
         return 0
-    return min(int(math.log(seconds * 1e6) * _SCALE), BUCKETS - 1)
+    return min(int(math.log2(seconds) * PER_DOUBLING + _OFFSET), BUCKETS - 1)
+
+
+def edge(number: float) -> float:
+    """Seconds at the lower edge of a bucket."""
+    return float(2.0 ** ((number - _OFFSET) / PER_DOUBLING))
 
 
 def bucket_middle(number: int) -> float:
     """Seconds in the (geometric) middle of a bucket."""
-    return 1e-6 * math.exp((number + 0.5) / _SCALE)
+    return edge(number + 0.5)
+
+
+class Part:
+    """Those of a counter's requests that came over gRPC: what is left came over HTTP."""
+
+    __slots__ = ("counts", "seconds", "shed")
+
+    def __init__(self) -> None:
+        self.shed = 0
+        self.seconds = 0.0
+        self.counts = [0] * BUCKETS
 
 
 class Counter:
@@ -34,9 +59,14 @@ class Counter:
         requests: answered well; `failed` were not, `shed` were not taken.
         shielded: answered well by the active version, after this one had failed.
         seconds, failed_seconds: from the first byte to the answer, of all that were answered well, or failed.
+        grpc: of them, those that came over gRPC; None when none did.
+        errors: answers that were errors, what was shed included, by protocol, reason and fault; `GONE` for clients
+            that did not wait.
     """
 
-    __slots__ = ("counts", "failed", "failed_seconds", "requests", "seconds", "shed", "shielded")
+    __slots__ = (
+        "counts", "errors", "failed", "failed_seconds", "grpc", "requests", "seconds", "shed", "shielded",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.requests = 0
@@ -46,14 +76,35 @@ class Counter:
         self.seconds = 0.0
         self.failed_seconds = 0.0
         self.counts = [0] * BUCKETS
+        self.grpc: Part | None = None
+        self.errors: dict[tuple[str, str, str], int] = {}
 
-    def answered(self, seconds: float) -> int:
+    def answered(self, seconds: float, protocol: str = HTTP) -> int:
         """A request was answered well; returns the bucket of its latency."""
         self.requests += 1
         self.seconds += seconds
         number = bucket(seconds)
         self.counts[number] += 1
+        if protocol is GRPC:
+            part = self.grpc or self._over_grpc()
+            part.seconds += seconds
+            part.counts[number] += 1
         return number
+
+    def refused(self, protocol: str) -> None:
+        """A request was shed."""
+        self.shed += 1
+        if protocol is GRPC:
+            (self.grpc or self._over_grpc()).shed += 1
+
+    def erred(self, protocol: str, reason: str, fault: str) -> None:
+        """A request was answered with an error, whosever fault it was."""
+        key = protocol, reason, fault
+        self.errors[key] = self.errors.get(key, 0) + 1
+
+    def _over_grpc(self) -> Part:
+        self.grpc = Part()
+        return self.grpc
 
     def sparse(self) -> dict[int, int]:
         """The histogram without its empty buckets."""

@@ -119,6 +119,25 @@ class Statistics(msgspec.Struct, array_like=True):
         }
 
 
+class Ran(msgspec.Struct, frozen=True, array_like=True):
+    """The same without each batch size, in seconds, for the gateway's reports.
+
+    Attributes:
+        executions, inferences, requests: as in `Statistics` (there `runs` are the last).
+        queue to output: seconds of these requests together.
+        sizes: executions by rows, rounded up to a power of two.
+    """
+
+    executions: int = 0
+    inferences: int = 0
+    requests: int = 0
+    queue: float = 0.0
+    input: float = 0.0
+    infer: float = 0.0
+    output: float = 0.0
+    sizes: dict[int, int] = {}
+
+
 class Runs:
     """Counts the runs of one loading in one gateway: a few sums a batch; the statistics are made when asked for.
 
@@ -177,6 +196,17 @@ class Runs:
             total.output_ns += int(wrote * 1e9)
             total.sizes[key] = Size(int(runs), int(filled * 1e9), int(wall), int(wrote * 1e9))
         return total
+
+    def ran(self) -> Ran:
+        """What was counted, in short."""
+        sizes: dict[int, int] = {}
+        for key, sums in self._sums.items():
+            size = 1 << (key - 1).bit_length()
+            sizes[size] = sizes.get(size, 0) + int(sums[0])
+        columns = [*map(sum, zip(*self._sums.values(), strict=True))] or [0.0] * 9
+        runs, rows, number, waited, _, filled, _, wall, wrote = columns
+        queue = max(waited - wall * 1e-9 - filled, 0.0)
+        return Ran(int(runs), int(rows), int(number), queue, filled, wall * 1e-9, wrote, sizes)
 
 
 _SUMS = tuple(f for f in Statistics.__struct_fields__ if f not in ("loading", "last_ms", "sizes"))

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from changeover.telemetry.statistics import Ran
+
+
+class OverGrpc(msgspec.Struct, frozen=True):
+    """What of a loading's requests came over gRPC; the rest came over HTTP."""
+
+    latency: dict[int, int]
+    seconds: float
+    shed: int
+
 
 class Observed(msgspec.Struct, frozen=True):
     """Gateway to controller, cumulative since the gateway started.
@@ -12,6 +22,10 @@ class Observed(msgspec.Struct, frozen=True):
         latency: sparse: bucket number -> count (see telemetry.observations).
         shielded: answered well by the active version, after this one had failed.
         busy_ns: time of all runs of this gateway's batches; `instances`: how many run at once.
+        seconds: of all that were answered well.
+        errors: answers that were errors: protocol, reason, fault, how many.
+        in_flight: requests without an answer now.
+        ran: its runs.
     """
 
     loading: int
@@ -23,6 +37,11 @@ class Observed(msgspec.Struct, frozen=True):
     shielded: int = 0
     busy_ns: int = 0
     instances: int = 1
+    seconds: float = 0.0
+    grpc: OverGrpc | None = None
+    errors: list[tuple[str, str, str, int]] = []
+    in_flight: int = 0
+    ran: Ran = Ran()
 
 
 class Tallied(msgspec.Struct, frozen=True):
@@ -58,9 +77,10 @@ class Paired(msgspec.Struct, frozen=True):
 
 
 class Observations(msgspec.Struct, frozen=True):
-    """One report of a gateway; `at_ns` is CLOCK_MONOTONIC."""
+    """One report of a gateway; `at_ns` is CLOCK_MONOTONIC, `unrouted` errors of requests that came to no model."""
 
     at_ns: int
     loadings: list[Observed]
     tallies: list[Tallied] = []
     pairs: list[Paired] = []
+    unrouted: list[tuple[str, str, str, int]] = []

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from changeover.rollout.judge.histograms import Histogram, edge, place_above, tails
-from changeover.telemetry.observations import BUCKETS, bucket
+from changeover.rollout.judge.histograms import Histogram, place_above, tails
+from changeover.telemetry.observations import BUCKETS, bucket, edge
 
 SECONDS = st.floats(2e-6, 4000.0)
 

@@ -9,22 +9,18 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from changeover.telemetry.observations import BUCKETS
+from changeover.telemetry.observations import BUCKETS, PER_DOUBLING, edge
 
-SCALE: Final = 32 / math.log(2)
+SCALE: Final = PER_DOUBLING / math.log(2)
 """Buckets to a factor of e."""
+_LOWEST: Final = edge(0)
 _EXACT: Final = 1e-9
 """A value this near to a bucket's edge, in buckets, stands on it."""
 
 
-def edge(place: int) -> float:
-    """Seconds at the lower edge of a bucket."""
-    return 1e-6 * math.exp(place / SCALE)
-
-
 def place_above(seconds: float) -> int:
     """The first bucket that holds nothing below a value."""
-    return max(0, math.ceil(math.log(max(seconds, 1e-6) * 1e6) * SCALE - _EXACT))
+    return max(0, math.ceil(math.log2(max(seconds, _LOWEST) / _LOWEST) * PER_DOUBLING - _EXACT))
 
 
 def tails(counts: Mapping[int, int], places: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

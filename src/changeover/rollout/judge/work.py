@@ -45,8 +45,9 @@ from changeover.rollout.judge.betting import (
     lowest_rejected,
 )
 from changeover.rollout.judge.findings import Finding, Verdict
-from changeover.rollout.judge.histograms import SCALE, Histogram, edge, place_above, tails
+from changeover.rollout.judge.histograms import SCALE, Histogram, place_above, tails
 from changeover.telemetry.evidence import Window
+from changeover.telemetry.observations import edge
 
 RATIOS: Final = np.array([0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0])
 """Ratios of the quantiles that are excluded, or not, one by one."""

@@ -1,0 +1,202 @@
+"""What the gateways have counted in all, by loading and the role that it had meanwhile.
+
+Reports are cumulative for each gateway's life, so hearing one costs a reference: what a role has counted is the last
+report that came while the loading had it, less the last one before. Sums are made when somebody reads. What a gateway
+counted after its last report is lost with it: a quarter of a second at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from changeover.telemetry.statistics import Ran
+from changeover.transport.reports import Observations, Observed, OverGrpc
+
+Key = tuple[int, str]
+"""A loading, and a role."""
+Errors = dict[tuple[str, str, str], int]
+"""Counts by protocol, reason and fault."""
+_NO_GRPC: Final = OverGrpc({}, 0.0, 0)
+
+
+@dataclass(slots=True)
+class Way:
+    """One protocol's requests that were answered well; how many were shed."""
+
+    latency: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    shed: int = 0
+
+    def add(self, latency: dict[int, int], seconds: float, shed: int, sign: int = 1) -> None:
+        """Count more, or less."""
+        self.seconds += sign * seconds
+        self.shed += sign * shed
+        mine = self.latency
+        for number, count in latency.items():
+            mine[number] = mine.get(number, 0) + sign * count
+
+
+@dataclass(slots=True)
+class Total:
+    """What a loading has done in one role."""
+
+    http: Way = field(default_factory=Way)
+    grpc: Way = field(default_factory=Way)
+    errors: Errors = field(default_factory=dict)
+    shielded: int = 0
+    runs: list[float] = field(default_factory=lambda: [0.0] * 7)
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def add(self, seen: Observed, sign: int = 1) -> None:
+        """Count a report, or with -1 take one away."""
+        grpc = seen.grpc or _NO_GRPC
+        self.grpc.add(grpc.latency, grpc.seconds, grpc.shed, sign)
+        self.http.add(seen.latency, seen.seconds - grpc.seconds, seen.shed - grpc.shed, sign)
+        if grpc.latency:
+            self.http.add(grpc.latency, 0.0, 0, -sign)
+        self.shielded += sign * seen.shielded
+        _count(self.errors, (((p, r, f), n) for p, r, f, n in seen.errors), sign)
+        self.runs = [mine + sign * more for mine, more in zip(self.runs, _columns(seen.ran), strict=True)]
+        _count(self.sizes, seen.ran.sizes.items(), sign)
+
+    def include(self, other: Total) -> None:
+        """Count what another has counted too."""
+        self.http.add(other.http.latency, other.http.seconds, other.http.shed)
+        self.grpc.add(other.grpc.latency, other.grpc.seconds, other.grpc.shed)
+        self.shielded += other.shielded
+        _count(self.errors, other.errors.items())
+        self.runs = [mine + more for mine, more in zip(self.runs, other.runs, strict=True)]
+        _count(self.sizes, other.sizes.items())
+
+    def span(self, span: Span) -> None:
+        """Count what one gateway has told."""
+        self.add(span.last)
+        if span.zero is not None:
+            self.add(span.zero, -1)
+
+
+def _count(counts: dict[Any, int], more: Iterable[tuple[Any, int]], sign: int = 1) -> None:
+    for key, count in more:
+        counts[key] = counts.get(key, 0) + sign * count
+
+
+def _columns(ran: Ran) -> tuple[float, ...]:
+    return ran.executions, ran.inferences, ran.requests, ran.queue, ran.input, ran.infer, ran.output
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one gateway has told of a loading while it had this role."""
+
+    role: str
+    zero: Observed | None
+    last: Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """All of one moment, to be summed anywhere: nothing in it changes any more.
+
+    Attributes:
+        flying: requests without an answer, by loading.
+        mirrored: copies that were answered, by loading.
+        unrouted: errors of requests that came to no model.
+    """
+
+    spans: dict[Key, list[Span]]
+    past: dict[Key, Total]
+    flying: dict[int, int]
+    mirrored: dict[int, int]
+    unrouted: Errors
+
+    def roles(self) -> dict[int, list[str]]:
+        """The roles that each loading has had requests in."""
+        found: dict[int, list[str]] = {}
+        for loading, role in {**self.spans, **self.past}:
+            found.setdefault(loading, []).append(role)
+        return found
+
+    def total(self, key: Key) -> Total:
+        """The sum of what a loading has done in a role."""
+        made = Total()
+        if key in self.past:
+            made.include(self.past[key])
+        for span in self.spans.get(key, ()):
+            made.span(span)
+        return made
+
+
+class Totals:
+    """Takes reports in.
+
+    Attributes:
+        role_of: the role of a loading of a model now.
+    """
+
+    def __init__(self) -> None:
+        self.role_of: Callable[[str, int], str] = lambda _model, _loading: "none"
+        self._spans: dict[tuple[int, int], list[Span]] = {}  # by gateway and loading, the present role last
+        self._past: dict[Key, Total] = {}  # of gateways that are dead
+        self._pairs: dict[tuple[int, int, int], tuple[int, int]] = {}  # zero and last by gateway, loading, epoch
+        self._lost: dict[int, Errors] = {}  # unrouted ones by gateway
+        self._lost_before: Errors = {}
+        self._old: frozenset[int] = frozenset()
+
+    def inherit(self, gateways: Iterable[int]) -> None:
+        """These lived before this controller: what they tell first of a loading is its zero."""
+        self._old = frozenset(gateways)
+
+    def record(self, gateway: int, report: Observations) -> None:
+        """Take in a report; repeating one changes nothing."""
+        for seen in report.loadings:
+            self._hear(gateway, seen)
+        for pairs in report.pairs:
+            key, copies = (gateway, pairs.loading, pairs.epoch), pairs.compared + pairs.failures
+            zero = self._pairs[key][0] if key in self._pairs else copies if gateway in self._old else 0
+            self._pairs[key] = zero, copies
+        if report.unrouted:
+            self._lost[gateway] = {(protocol, reason, fault): n for protocol, reason, fault, n in report.unrouted}
+
+    def _hear(self, gateway: int, seen: Observed) -> None:
+        spans = self._spans.get((gateway, seen.loading))
+        role = self.role_of(seen.model, seen.loading)
+        if spans is None:
+            self._spans[gateway, seen.loading] = [Span(role, seen if gateway in self._old else None, seen)]
+        elif role in (spans[-1].role, "none"):  # what drains is still what it was
+            spans[-1] = Span(spans[-1].role, spans[-1].zero, seen)
+        else:
+            spans.append(Span(role, spans[-1].last, seen))
+
+    def gateway_died(self, gateway: int) -> None:
+        """What it told stays counted; nothing of it is in flight."""
+        for key in [key for key in self._spans if key[0] == gateway]:
+            for span in self._spans.pop(key):
+                total = Total()
+                total.include(self._past.get((key[1], span.role), total))
+                total.span(span)
+                self._past[key[1], span.role] = total
+        _count(self._lost_before, self._lost.pop(gateway, {}).items())
+
+    def forget(self, loading: int) -> None:
+        """A loading was released: its series end."""
+        self._spans = {key: spans for key, spans in self._spans.items() if key[1] != loading}
+        self._past = {key: total for key, total in self._past.items() if key[0] != loading}
+        self._pairs = {key: pairs for key, pairs in self._pairs.items() if key[1] != loading}
+
+    def read(self) -> Read:
+        """What is known now; cheap, to be summed elsewhere."""
+        spans: dict[Key, list[Span]] = {}
+        flying: dict[int, int] = {}
+        mirrored: dict[int, int] = {}
+        for (_, loading), known in self._spans.items():
+            for span in known:
+                spans.setdefault((loading, span.role), []).append(span)
+            flying[loading] = flying.get(loading, 0) + known[-1].last.in_flight
+        for (_, loading, _), (zero, last) in self._pairs.items():
+            mirrored[loading] = mirrored.get(loading, 0) + last - zero
+        unrouted = dict(self._lost_before)
+        for told in self._lost.values():
+            _count(unrouted, told.items())
+        return Read(spans, dict(self._past), flying, mirrored, unrouted)
