@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from changeover.controller.point import Point
-from changeover.transport.reports import Observed
+from changeover.controller.point import Point, Spread
+from changeover.transport.reports import Observed, OverGrpc
 
 
 def test_what_is_packed_can_be_read() -> None:
@@ -12,3 +12,16 @@ def test_what_is_packed_can_be_read() -> None:
     point = Point.of(7, Observed(1, "m", 5, 1, 2, latency))
     assert (point.at_ns, point.seen.requests, point.latency) == (7, 5, latency)
     assert len(point.buckets) + len(point.counts) == 20
+
+
+def test_what_came_over_grpc_is_packed_too() -> None:
+    """With its seconds, and how many were shed; nothing where nothing came."""
+    part = OverGrpc({5: 2}, 0.5, 3)
+    assert Point.of(7, Observed(1, "m", 5, 1, 2, {3: 1, 5: 2}, grpc=part)).grpc == part
+    assert Point.of(7, Observed(1, "m", 5, 1, 2, {3: 1})).grpc == OverGrpc({}, 0.0, 0)
+
+
+def test_what_lies_between_two_reports_is_their_difference() -> None:
+    """All of the later one where there is no earlier."""
+    one, two = (Point.of(at, Observed(1, "m", 5, 1, 2, latency)) for at, latency in ((1, {3: 1}), (2, {3: 1, 4: 6})))
+    assert (Spread(one, two).latency(), Spread(None, two).latency()) == ({4: 6}, {3: 1, 4: 6})

@@ -92,6 +92,14 @@ def endpoints(service: Service) -> list[Endpoint]:
             content=openapi.STREAM,
         ),
         Endpoint("GET", "/v1/alerts", read, api.alerts, "The alerts that fire now.", AlertList, errors=openapi.JOURNAL),
+        Endpoint(
+            "GET",
+            "/metrics",
+            admin,
+            api.metrics,
+            "Metrics for Prometheus: text, OpenMetrics or protobuf, as `Accept` asks for.",
+            content=openapi.METRICS,
+        ),
         Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
         *dashboard.endpoints(),
     ]
@@ -168,6 +176,10 @@ class _Api:
     async def alerts(self, _: Request) -> Response:
         """What fires."""
         return answer({"alerts": await self._service.watch.firing()})
+
+    async def metrics(self, request: Request) -> Response:
+        form, body = await self._service.scrape.answer(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": form})
 
     async def health(self, _: Request) -> Response:
         return answer(self._service.health())

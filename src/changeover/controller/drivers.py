@@ -37,6 +37,7 @@ class Drivers:
         self._words = words.in_use(fleet)
         fleet.on_status = lambda status: self._tell(lambda driver: driver.loader.on_status(status))
         fleet.on_health = lambda health: self._tell(lambda driver: driver.on_news(health))
+        fleet.observatory.totals.role_of = self._role
         fleet.on_death = lambda death: self._tell(lambda driver: driver.on_news(death))
 
     def made(self, model: str) -> Driver:
@@ -97,6 +98,11 @@ class Drivers:
     def serving(self) -> list[str]:
         """Models that have an active version, sorted."""
         return sorted(model for model, driver in self.by_model.items() if driver.active)
+
+    def _role(self, model: str, loading: int) -> str:
+        driver = self.by_model.get(model)
+        live = driver.loader.live.get(loading) if driver is not None else None
+        return driver.role(live) if driver is not None and live is not None else "none"
 
     def _tell(self, tell: Callable[[Driver], None]) -> None:
         for driver in self.by_model.values():

@@ -82,6 +82,7 @@ class WorkerState:
         except msgspec.ValidationError:
             status = None
         made = cls(known["loading"], known["model"], known["pid"], known["member"], status)
+        made.incarnations = 1
         if "health" in known:
             made.health = msgspec.convert(known["health"], WorkerHealth), monotonic_ns()
         return made

@@ -9,7 +9,8 @@ from time import monotonic_ns
 import msgspec
 
 from changeover.controller.evidence import Evidence
-from changeover.controller.point import Point
+from changeover.controller.metrics.totals import Totals
+from changeover.controller.point import Point, Spread
 from changeover.controller.pulse import Pulse
 from changeover.controller.series import Series, Thinning
 from changeover.records.certificate import Requests, Window
@@ -28,11 +29,13 @@ class Observatory:
     Attributes:
         evidence: of the rollouts' steps.
         pulse: what was new in each second.
+        totals: all that was counted, for `/metrics`.
     """
 
     def __init__(self) -> None:
         self.evidence = Evidence()
         self.pulse = Pulse()
+        self.totals = Totals()
         self._series: dict[tuple[int, int], Series[Point]] = {}
         self._dead: set[int] = set()  # gateways
         self._ended: set[int] = set()  # loadings
@@ -50,6 +53,7 @@ class Observatory:
         self._inherited = set(product(members, loadings))
         self.evidence.inherit(members, loadings)
         self.pulse.inherit(members, loadings)
+        self.totals.inherit(members)
 
     def record(self, gateway: int, report: Observations) -> None:
         """Take in a report; repeating one changes nothing."""
@@ -62,6 +66,8 @@ class Observatory:
             point = Point.of(report.at_ns, seen)
             series.add(point)
             self.pulse.record(gateway, point)
+            self.totals.record(gateway, point)
+        self.totals.hear(gateway, report)
         self.evidence.record(gateway, monotonic_ns(), report)
         if report.at_ns > self._swept_ns + _KEPT.coarse_ns:
             self._swept_ns = report.at_ns
@@ -71,12 +77,14 @@ class Observatory:
         """Its last report still counts; it is dropped when no window reaches back to it any more."""
         self._dead.add(gateway)
         self.pulse.gateway_died(gateway)
+        self.totals.gateway_died(gateway)
 
     def forget(self, loading: int) -> None:
         """A loading was released: the same. An idle one that lives on keeps its last report as the zero of the next."""
         self._ended.add(loading)
         self.evidence.forget(loading)
         self.pulse.forget(loading)
+        self.totals.forget(loading)
 
     def _sweep(self, now_ns: int) -> None:
         """Thin what has ended, for no report will do it; drop what is too old to matter."""
@@ -89,6 +97,14 @@ class Observatory:
                 del self._series[key]
         self._dead &= {gateway for gateway, _ in self._series}
         self._ended &= {loading for _, loading in self._series}
+
+    def recent(self, since_ns: int) -> dict[int, list[Spread]]:
+        """What was told of each loading since a time (CLOCK_MONOTONIC), of three minutes at most; not of idle ones."""
+        found: dict[int, list[Spread]] = {}
+        for (_, loading), series in self._series.items():
+            if series.last.at_ns > since_ns:
+                found.setdefault(loading, []).append(Spread(series.before(since_ns), series.last))
+        return found
 
     def window(self, model: str, start_ns: int, end_ns: int) -> Window:
         """Requests of a model that were answered between two times (to the nearest report, 0.25 s)."""

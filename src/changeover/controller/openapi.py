@@ -48,6 +48,11 @@ _QUERY: Final[Mapping[str, tuple[str, Schema]]] = {
     "types": ("Only events of these types, with commas between them.", {"type": "string"}),
 }
 _HEADERS: Final[Mapping[str, tuple[str, Schema]]] = {"last-event-id": ("As `after`, and before it.", _EVENT)}
+METRICS: Final[Content] = {
+    "text/plain": {"type": "string"},
+    "application/openmetrics-text": {"type": "string"},
+    "application/vnd.google.protobuf": _FILE,
+}
 PAGE: Final[Content] = {"text/html": {"type": "string"}}
 STREAM: Final[Content] = {"text/event-stream": {"type": "string"}}
 

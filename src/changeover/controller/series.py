@@ -62,6 +62,10 @@ class Series(Generic[T]):
         while len(self.old) > 1 and self.old[1].at_ns < now_ns - self._kept.kept_ns:
             self.old.popleft()
 
+    def before(self, time_ns: int) -> T | None:
+        """The last report that is not younger."""
+        return next((p for p in chain(reversed(self.recent), reversed(self.old)) if p.at_ns <= time_ns), None)
+
     def between(self, start_ns: int, end_ns: int) -> tuple[T | None, T | None]:
         """The last reports before the start and before the end."""
         before = after = None

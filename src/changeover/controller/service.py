@@ -19,6 +19,8 @@ from changeover.controller.fleet import Fleet
 from changeover.controller.follower import Follower
 from changeover.controller.heartbeat import Heartbeat
 from changeover.controller.loads import Loads
+from changeover.controller.metrics.scrape import Scrape
+from changeover.controller.metrics.snapshot import Snapshot, taken
 from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import InvalidRequest, NotFound
@@ -57,6 +59,7 @@ class Service:
         )
         self.loads = Loads(settings, journal, self.drivers, arriving=self._sweeper.arriving)
         self.loads.noted = self._noted
+        self.scrape = Scrape(self._moment)
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
 
@@ -172,6 +175,10 @@ class Service:
                 reason="certificate_not_ready",
             )
         return msgspec.to_builtins(found.certificate)
+
+    def _moment(self, recent_ns: int) -> Snapshot:
+        ready, drivers = bool(self._fleet.page.words[SERVER_WORD]), self.drivers.by_model.values()
+        return taken(drivers, self._fleet, ready=ready, term=self._term, recent_ns=recent_ns)
 
     def health(self) -> dict[str, Any]:
         """Whether the control plane is well."""

@@ -34,7 +34,8 @@ def protobuf(families: Iterable[Family]) -> bytes:
 
 def _family(family: Family) -> bytes:
     counts = family.kind == "counter"
-    parts = [write_bytes(1, f"{family.name}{'_total' if counts else ''}".encode()), write_bytes(2, family.about.encode())]
+    name = f"{family.name}_total" if counts else family.name
+    parts = [write_bytes(1, name.encode()), write_bytes(2, family.about.encode())]
     if _TYPES[family.kind]:
         parts.append(b"\x18" + write_varint(_TYPES[family.kind]))
     place = _FIELDS[family.kind]

@@ -1,14 +1,14 @@
 """Counting requests and their latency, cheaply: one histogram a loading, read as differences.
 
-Buckets are logarithmic, 32 to a doubling (2.2 % wide), from 2^-20 s (1 µs) to 2^12 s (68 minutes); a percentile read from
-them is within 1.1 % of the true value. They are the buckets of Prometheus's native histograms of schema 5, so they are
-exposed as they are. Counts only grow, so a report may be lost or repeated.
+Buckets are logarithmic, 32 to a doubling (2.2 % wide), from 2^-20 s (1 µs) to 2^12 s (68 minutes); a percentile
+read from them is within 1.1 % of the true value. They are the buckets of Prometheus's native histograms of schema 5, so
+they are exposed as they are. Counts only grow, so a report may be lost or repeated.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 PER_DOUBLING: Final = 32
@@ -141,3 +141,14 @@ def percentile(histogram: Mapping[int, int], share: float) -> float | None:
         if need <= 0:
             return bucket_middle(number)
     return bucket_middle(BUCKETS - 1)
+
+
+def quantiles(histogram: Mapping[int, int], shares: Sequence[float]) -> list[float]:
+    """`percentile` for several rising shares of one histogram, which has counts."""
+    total, reached = sum(histogram.values()), 0
+    found: list[float] = []
+    for number in sorted(histogram):
+        reached += histogram[number]
+        while len(found) < len(shares) and reached >= max(1, math.ceil(total * shares[len(found)])):
+            found.append(bucket_middle(number))
+    return found
