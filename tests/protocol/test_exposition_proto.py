@@ -35,10 +35,10 @@ def family() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="m.proto", package="m", syntax="proto2")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
-        for place, kind in (field.split() for field in fields.split(", ")):
+        for place, told in (field.split() for field in fields.split(", ")):
             label, number = place.split("=")
-            entry = message.field.add(name=label, number=int(number), label=3 if kind.endswith("*") else 1)
-            kind = kind.rstrip("*")
+            entry = message.field.add(name=label, number=int(number), label=3 if told.endswith("*") else 1)
+            kind = told.rstrip("*")
             if kind in _KINDS:
                 entry.type = _KINDS[kind]
             else:

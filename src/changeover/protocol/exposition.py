@@ -31,16 +31,17 @@ _HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 class Labels:
     """Names and values of a series, written once for all the series that have them."""
 
-    __slots__ = ("encoded", "pairs", "text")
+    __slots__ = ("braced", "encoded", "pairs", "text")
 
     def __init__(self, **pairs: str) -> None:
         self.pairs = tuple(pairs.items())
         self.text = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in self.pairs)
+        self.braced = f"{{{self.text}}}" if pairs else ""
         self.encoded: bytes | None = None
         """Of the protobuf form, once it was asked for."""
 
     def __repr__(self) -> str:
-        return f"{{{self.text}}}"
+        return self.braced
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +116,19 @@ def text(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
         if openmetrics and family.unit:
             lines.append(f"# UNIT {name} {family.unit}")
         full = f"{name}_total" if counts else name
-        lines += [f"{full}{{{labels.text}}} {value!r}" for labels, value in family.values]
+        lines += [f"{full}{labels.braced} {value!r}" for labels, value in family.values]
         for labels, value in family.distributions:
-            _spread(lines, name, labels.text, value)
+            _spread(lines, name, labels, value)
     if openmetrics:
         lines.append("# EOF")
     lines.append("")
     return "\n".join(lines).encode()
 
 
-def _spread(lines: list[str], name: str, labels: str, value: Distribution) -> None:
+def _spread(lines: list[str], name: str, labels: Labels, value: Distribution) -> None:
     if value.cumulative:
-        start = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+        start = f"{name}_bucket{{{labels.text}," if labels.text else f"{name}_bucket{{"
         lines += [f'{start}le="{edge!r}"}} {count}' for edge, count in value.cumulative]
         lines.append(f'{start}le="+Inf"}} {value.count}')
-    lines.append(f"{name}_sum{{{labels}}} {value.total!r}")
-    lines.append(f"{name}_count{{{labels}}} {value.count}")
+    lines.append(f"{name}_sum{labels.braced} {value.total!r}")
+    lines.append(f"{name}_count{labels.braced} {value.count}")

@@ -203,7 +203,7 @@ class Runs:
         for key, sums in self._sums.items():
             size = 1 << (key - 1).bit_length()
             sizes[size] = sizes.get(size, 0) + int(sums[0])
-        columns = [*map(sum, zip(*self._sums.values(), strict=True))] or [0.0] * 9
+        columns = [*map(sum, zip(*self._sums.values(), strict=True))] or [0] * 9
         runs, rows, number, waited, _, filled, _, wall, wrote = columns
         queue = max(waited - wall * 1e-9 - filled, 0.0)
         return Ran(int(runs), int(rows), int(number), queue, filled, wall * 1e-9, wrote, sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from changeover.controller.metrics.totals import Total, Totals
+from changeover.controller.point import Point
 from changeover.telemetry.observations import GRPC, HTTP, Counter
 from changeover.telemetry.statistics import Ran
 from changeover.transport.reports import Observations, Observed, OverGrpc, Paired
@@ -32,7 +33,7 @@ class Gateway:
             errors=[(*key, count) for key, count in counter.errors.items()], in_flight=in_flight,
             ran=Ran(self.runs, self.runs, self.runs, sizes={1: self.runs}),
         )  # fmt: skip
-        self._totals.record(self.number, Observations(0, [seen]))
+        self._totals.record(self.number, Point.of(0, seen))
 
 
 def counted(total: Total) -> tuple[int, int, int]:
@@ -110,7 +111,7 @@ def test_a_released_loading_leaves_nothing() -> None:
     Gateway(1, totals).tell(http=1)
     Gateway(2, totals).tell(http=1)
     totals.gateway_died(2)
-    totals.record(1, Observations(0, [], [], [Paired(1, 5, 3, 0, 1, 9, {})]))
+    totals.hear(1, Observations(0, [], [], [Paired(1, 5, 3, 0, 1, 9, {})]))
     assert totals.read().mirrored == {1: 4}
     totals.forget(1)
     read = totals.read()
@@ -121,6 +122,6 @@ def test_errors_without_a_model_add_up() -> None:
     """Over gateways, the dead included."""
     totals = a_house()
     for gateway in (1, 2):
-        totals.record(gateway, Observations(0, [], unrouted=[(HTTP, "model_not_found", "caller", 3)]))
+        totals.hear(gateway, Observations(0, [], unrouted=[(HTTP, "model_not_found", "caller", 3)]))
     totals.gateway_died(1)
     assert totals.read().unrouted == {(HTTP, "model_not_found", "caller"): 6}

@@ -17,7 +17,7 @@ from changeover.controller.metrics.names import empty
 from changeover.controller.metrics.processes import Process
 from changeover.controller.metrics.snapshot import RolloutFacts, Snapshot, VersionFacts
 from changeover.controller.metrics.totals import Total, Way
-from changeover.controller.observatory import Spread
+from changeover.controller.point import Spread
 from changeover.protocol.exposition import Distribution, Family, Labels
 from changeover.runtime.machine import Memory
 from changeover.telemetry.observations import GRPC, HTTP, LOWEST, PER_DOUBLING, quantiles
@@ -48,7 +48,8 @@ def families(moment: Snapshot, machine: Machine) -> Iterable[Family]:
         _facts(of, labels, version, machine)
         counted = {role: moment.counted.total((version.loading, role)) for role in roles.get(version.loading, ())}
         for role, total in ({version.role: Total()} | counted).items():
-            _traffic(of, version, role, total)
+            if role == version.role or total.any:
+                _traffic(of, version, role, total)
         _recent(of, version, moment.recent.get(version.loading, ()))
         in_flight = moment.counted.flying.get(version.loading, 0)
         of["requests_in_flight"].add(Labels(model=version.model, version=version.version, role=version.role), in_flight)

@@ -41,9 +41,10 @@ class Scrape:
         form = exposition.negotiated(accept)
         async with self._turn:
             moment = self._taken(monotonic_ns() - round(RECENT * 1e9))
-            return form, await asyncio.to_thread(self._written, moment, form)
+            return form, await asyncio.to_thread(self.written, moment, form)
 
-    def _written(self, moment: Snapshot, form: str) -> bytes:
+    def written(self, moment: Snapshot, form: str) -> bytes:
+        """The body; reads the kernel's files, so not on the event loop."""
         found = families(moment, self._machine(moment))
         if form == PROTOBUF:
             return protobuf(found)

@@ -11,7 +11,7 @@ from datetime import datetime
 from changeover.controller.fleet import Fleet
 from changeover.controller.members import WorkerState
 from changeover.controller.metrics.totals import Read
-from changeover.controller.observatory import Spread
+from changeover.controller.point import Spread
 from changeover.controller.rollout_view import steps_of
 from changeover.rollout.current import Current
 from changeover.rollout.driver import Driver

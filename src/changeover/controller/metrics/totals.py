@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from changeover.controller.point import Point
 from changeover.telemetry.statistics import Ran
-from changeover.transport.reports import Observations, Observed, OverGrpc
+from changeover.transport.reports import Observations
 
 Key = tuple[int, str]
 """A loading, and a role."""
 Errors = dict[tuple[str, str, str], int]
 """Counts by protocol, reason and fault."""
-_NO_GRPC: Final = OverGrpc({}, 0.0, 0)
 
 
 @dataclass(slots=True)
@@ -49,11 +49,16 @@ class Total:
     runs: list[float] = field(default_factory=lambda: [0.0] * 7)
     sizes: dict[int, int] = field(default_factory=dict)
 
-    def add(self, seen: Observed, sign: int = 1) -> None:
+    @property
+    def any(self) -> bool:
+        """Whether anything was counted."""
+        return any(self.http.latency.values()) or any(self.errors.values()) or self.shielded > 0 or self.runs[0] > 0
+
+    def add(self, point: Point, sign: int = 1) -> None:
         """Count a report, or with -1 take one away."""
-        grpc = seen.grpc or _NO_GRPC
+        seen, grpc = point.seen, point.grpc
         self.grpc.add(grpc.latency, grpc.seconds, grpc.shed, sign)
-        self.http.add(seen.latency, seen.seconds - grpc.seconds, seen.shed - grpc.shed, sign)
+        self.http.add(point.latency, seen.seconds - grpc.seconds, seen.shed - grpc.shed, sign)
         if grpc.latency:
             self.http.add(grpc.latency, 0.0, 0, -sign)
         self.shielded += sign * seen.shielded
@@ -91,8 +96,8 @@ class Span:
     """What one gateway has told of a loading while it had this role."""
 
     role: str
-    zero: Observed | None
-    last: Observed
+    zero: Point | None
+    last: Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +153,8 @@ class Totals:
         """These lived before this controller: what they tell first of a loading is its zero."""
         self._old = frozenset(gateways)
 
-    def record(self, gateway: int, report: Observations) -> None:
-        """Take in a report; repeating one changes nothing."""
-        for seen in report.loadings:
-            self._hear(gateway, seen)
+    def hear(self, gateway: int, report: Observations) -> None:
+        """Take in what a report says beside the loadings' counts."""
         for pairs in report.pairs:
             key, copies = (gateway, pairs.loading, pairs.epoch), pairs.compared + pairs.failures
             zero = self._pairs[key][0] if key in self._pairs else copies if gateway in self._old else 0
@@ -159,15 +162,17 @@ class Totals:
         if report.unrouted:
             self._lost[gateway] = {(protocol, reason, fault): n for protocol, reason, fault, n in report.unrouted}
 
-    def _hear(self, gateway: int, seen: Observed) -> None:
-        spans = self._spans.get((gateway, seen.loading))
-        role = self.role_of(seen.model, seen.loading)
+    def record(self, gateway: int, told: Point) -> None:
+        """Take in a gateway's report on one loading; repeating one changes nothing."""
+        key = gateway, told.seen.loading
+        spans = self._spans.get(key)
+        role = self.role_of(told.seen.model, told.seen.loading)
         if spans is None:
-            self._spans[gateway, seen.loading] = [Span(role, seen if gateway in self._old else None, seen)]
+            self._spans[key] = [Span(role, told if gateway in self._old else None, told)]
         elif role in (spans[-1].role, "none"):  # what drains is still what it was
-            spans[-1] = Span(spans[-1].role, spans[-1].zero, seen)
+            spans[-1] = Span(spans[-1].role, spans[-1].zero, told)
         else:
-            spans.append(Span(role, spans[-1].last, seen))
+            spans.append(Span(role, spans[-1].last, told))
 
     def gateway_died(self, gateway: int) -> None:
         """What it told stays counted; nothing of it is in flight."""
@@ -193,7 +198,7 @@ class Totals:
         for (_, loading), known in self._spans.items():
             for span in known:
                 spans.setdefault((loading, span.role), []).append(span)
-            flying[loading] = flying.get(loading, 0) + known[-1].last.in_flight
+            flying[loading] = flying.get(loading, 0) + known[-1].last.seen.in_flight
         for (_, loading, _), (zero, last) in self._pairs.items():
             mirrored[loading] = mirrored.get(loading, 0) + last - zero
         unrouted = dict(self._lost_before)
