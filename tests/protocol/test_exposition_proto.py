@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.internal.decoder import _DecodeVarint32
@@ -84,7 +85,9 @@ def test_every_kind_is_read_back(family: Any) -> None:
 def test_native_buckets_hold_the_same_counts(family: Any, counts: dict[int, int]) -> None:
     """Spans and deltas, undone as Prometheus does, give each bucket's upper edge and count."""
     made = Family("d", "histogram", "D.")
-    made.spread(Labels(), Distribution(sum(counts.values()), 1.0, (), counts))
+    dense = np.zeros(BUCKETS, np.int64)
+    dense[list(counts)] = list(counts.values())
+    made.spread(Labels(), Distribution(sum(counts.values()), 1.0, (), dense))
     ((metric,),) = [f.metric for f in read(family, protobuf([made]))]
     told = metric.histogram
     assert (told.schema, told.zero_count) == (5, 0)

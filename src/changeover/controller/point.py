@@ -6,11 +6,14 @@ from array import array
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from changeover.telemetry.observations import difference
 from changeover.transport.reports import Observed, OverGrpc
 
 _NO_GRPC = OverGrpc({}, 0.0, 0)
+Counts = npt.NDArray[np.int64]
+"""A histogram by bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,15 @@ class Point:
         buckets, counts, seconds, shed = self.over_grpc
         return OverGrpc(_read(buckets, counts), seconds, shed)
 
+    def count(self, counts: Counts, sign: int = 1) -> None:
+        """Add the histogram to counts by bucket, or take it away."""
+        _count(counts, self.buckets, self.counts, sign)
+
+    def count_grpc(self, counts: Counts, sign: int = 1) -> None:
+        """The same of what came over gRPC."""
+        if self.over_grpc is not None:
+            _count(counts, *self.over_grpc[:2], sign)
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -58,9 +70,15 @@ class Spread:
     before: Point | None
     after: Point
 
-    def latency(self) -> dict[int, int]:
-        """What was counted between them."""
-        return difference(self.after.latency, self.before.latency if self.before else {})
+    def count(self, counts: Counts) -> None:
+        """Add what was counted between them to counts by bucket."""
+        self.after.count(counts)
+        if self.before is not None:
+            self.before.count(counts, -1)
+
+
+def _count(total: Counts, buckets: bytes, counts: bytes, sign: int) -> None:
+    total[np.frombuffer(buckets, np.uint16)] += sign * np.frombuffer(counts, np.int64)
 
 
 def _packed(histogram: dict[int, int]) -> tuple[bytes, bytes]:

@@ -6,9 +6,13 @@ with two versions each, against 0.02 s. It is the oracle of the tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 
@@ -44,6 +48,16 @@ class Labels:
         return self.braced
 
 
+def labels(**pairs: str) -> Labels:
+    """Labels as they were made for an earlier series or scrape."""
+    return _labels(tuple(pairs.items()))
+
+
+@lru_cache(1 << 16)
+def _labels(pairs: tuple[tuple[str, str], ...]) -> Labels:
+    return Labels(**dict(pairs))
+
+
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """A histogram's value, or a summary's without `cumulative`.
@@ -58,7 +72,7 @@ class Distribution:
     count: int
     total: float
     cumulative: tuple[tuple[float, int], ...] = ()
-    native: Mapping[int, int] | None = None
+    native: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +139,15 @@ def text(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
     return "\n".join(lines).encode()
 
 
+@lru_cache(256)
+def _upto(edge: float) -> str:
+    return f'le="{edge!r}"}}'
+
+
 def _spread(lines: list[str], name: str, labels: Labels, value: Distribution) -> None:
     if value.cumulative:
         start = f"{name}_bucket{{{labels.text}," if labels.text else f"{name}_bucket{{"
-        lines += [f'{start}le="{edge!r}"}} {count}' for edge, count in value.cumulative]
+        lines += [f"{start}{_upto(edge)} {count}" for edge, count in value.cumulative]
         lines.append(f'{start}le="+Inf"}} {value.count}')
     lines.append(f"{name}_sum{labels.braced} {value.total!r}")
     lines.append(f"{name}_count{labels.braced} {value.count}")

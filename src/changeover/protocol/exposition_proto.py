@@ -7,11 +7,14 @@ any window is within 1.1 % of the true one. Pure.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from changeover.protocol.exposition import Distribution, Family, Labels
-from changeover.protocol.oip_grpc_wire import write_bytes, write_varint
+from changeover.protocol.oip_grpc_wire import LENGTH, write_bytes, write_varint
 
 _TYPES: Final = {"counter": 0, "gauge": 1, "summary": 2, "histogram": 4}
 _FIELDS: Final = {"gauge": 2, "counter": 3, "summary": 4, "histogram": 7}
@@ -19,6 +22,7 @@ _DOUBLE: Final = struct.Struct("<d")
 _SCHEMA: Final = 5
 _SHIFT: Final = 639
 """Bucket `n` of ours ends at 2^((n - 639) / 32) seconds, which is bucket `n - 639` of schema 5."""
+_SMALL: Final = tuple(map(write_varint, range(1 << 12)))
 _ZERO: Final = 2.0**-21
 """Seconds below which nothing is counted: the first bucket ends above."""
 
@@ -39,11 +43,13 @@ def _family(family: Family) -> bytes:
     if _TYPES[family.kind]:
         parts.append(b"\x18" + write_varint(_TYPES[family.kind]))
     place = _FIELDS[family.kind]
+    start = write_varint(place << 3 | LENGTH) + b"\x09\x09"  # nine bytes: the tag of a double, and the double
     for labels, value in family.values:
-        parts.append(write_bytes(4, _labels(labels) + write_bytes(place, b"\x09" + _DOUBLE.pack(value))))
+        told = _labels(labels) + start + _DOUBLE.pack(value)
+        parts.append(b"\x22" + _varint(len(told)) + told)
     for labels, spread in family.distributions:
-        told = _summary(spread) if family.kind == "summary" else _histogram(spread)
-        parts.append(write_bytes(4, _labels(labels) + write_bytes(place, told)))
+        inner = _summary(spread) if family.kind == "summary" else _histogram(spread)
+        parts.append(write_bytes(4, _labels(labels) + write_bytes(place, inner)))
     if family.unit:
         parts.append(write_bytes(5, family.unit.encode()))
     return b"".join(parts)
@@ -65,28 +71,30 @@ def _histogram(value: Distribution) -> bytes:
     parts = [_summary(value)]
     if value.native is None:
         edges = [*value.cumulative, (float("inf"), value.count)]
-        parts += [write_bytes(3, b"\x08" + write_varint(n) + b"\x11" + _DOUBLE.pack(edge)) for edge, n in edges]
+        buckets = [b"\x08" + _varint(n) + b"\x11" + _DOUBLE.pack(edge) for edge, n in edges]
+        parts += [b"\x1a" + _varint(len(bucket)) + bucket for bucket in buckets]
     else:
         parts += [b"\x28" + write_varint(_zigzag(_SCHEMA)), b"\x31" + _DOUBLE.pack(_ZERO), *_native(value.native)]
     return b"".join(parts)
 
 
-def _native(counts: Mapping[int, int]) -> list[bytes]:
+def _native(counts: npt.NDArray[np.int64]) -> list[bytes]:
     """Spans of buckets that follow one another, and each count as the difference from the one before."""
-    spans: list[list[int]] = []
-    deltas: list[bytes] = []
-    following, before = None, 0
-    for number in sorted(counts):
-        if number != following:
-            spans.append([number - (following if following is not None else _SHIFT), 0])
-        spans[-1][1] += 1
-        following = number + 1
-        deltas.append(write_varint(_zigzag(counts[number] - before)))
-        before = counts[number]
-    if not spans:
+    places = np.flatnonzero(counts)
+    if not len(places):
         return [write_bytes(12, b"\x08\x00\x10\x00")]  # an empty span says that it is a native histogram
-    told = [write_bytes(12, b"\x08" + write_varint(_zigzag(gap)) + b"\x10" + write_varint(n)) for gap, n in spans]
-    return [*told, write_bytes(13, b"".join(deltas))]
+    told: list[bytes] = []
+    following = _SHIFT
+    for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+        first, length = int(run[0]), len(run)
+        told.append(write_bytes(12, b"\x08" + _varint(_zigzag(first - following)) + b"\x10" + _varint(length)))
+        following = first + length
+    deltas = np.diff(counts[places], prepend=0)
+    return [*told, write_bytes(13, b"".join(map(_varint, ((deltas << 1) ^ (deltas >> 63)).tolist())))]
+
+
+def _varint(number: int) -> bytes:
+    return _SMALL[number] if number < len(_SMALL) else write_varint(number)
 
 
 def _zigzag(value: int) -> int:

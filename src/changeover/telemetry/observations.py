@@ -8,7 +8,7 @@ they are exposed as they are. Counts only grow, so a report may be lost or repea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 PER_DOUBLING: Final = 32
@@ -141,14 +141,3 @@ def percentile(histogram: Mapping[int, int], share: float) -> float | None:
         if need <= 0:
             return bucket_middle(number)
     return bucket_middle(BUCKETS - 1)
-
-
-def quantiles(histogram: Mapping[int, int], shares: Sequence[float]) -> list[float]:
-    """`percentile` for several rising shares of one histogram, which has counts."""
-    total, reached = sum(histogram.values()), 0
-    found: list[float] = []
-    for number in sorted(histogram):
-        reached += histogram[number]
-        while len(found) < len(shares) and reached >= max(1, math.ceil(total * shares[len(found)])):
-            found.append(bucket_middle(number))
-    return found

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from changeover.controller.point import Point
+import numpy as np
+
+from changeover.controller.point import Counts, Point
+from changeover.telemetry.observations import BUCKETS
 from changeover.telemetry.statistics import Ran
 from changeover.transport.reports import Observations
 
@@ -25,17 +28,20 @@ Errors = dict[tuple[str, str, str], int]
 class Way:
     """One protocol's requests that were answered well; how many were shed."""
 
-    latency: dict[int, int] = field(default_factory=dict)
+    latency: Counts = field(default_factory=lambda: np.zeros(BUCKETS, np.int64))
     seconds: float = 0.0
     shed: int = 0
 
-    def add(self, latency: dict[int, int], seconds: float, shed: int, sign: int = 1) -> None:
-        """Count more, or less."""
-        self.seconds += sign * seconds
-        self.shed += sign * shed
-        mine = self.latency
-        for number, count in latency.items():
-            mine[number] = mine.get(number, 0) + sign * count
+    @property
+    def answered(self) -> int:
+        """How many."""
+        return int(self.latency.sum())
+
+    def include(self, other: Way) -> None:
+        """Count what another has counted too."""
+        self.latency += other.latency
+        self.seconds += other.seconds
+        self.shed += other.shed
 
 
 @dataclass(slots=True)
@@ -52,15 +58,20 @@ class Total:
     @property
     def any(self) -> bool:
         """Whether anything was counted."""
-        return any(self.http.latency.values()) or any(self.errors.values()) or self.shielded > 0 or self.runs[0] > 0
+        return any((self.http.answered, self.grpc.answered, *self.errors.values(), self.shielded, self.runs[0]))
 
     def add(self, point: Point, sign: int = 1) -> None:
         """Count a report, or with -1 take one away."""
-        seen, grpc = point.seen, point.grpc
-        self.grpc.add(grpc.latency, grpc.seconds, grpc.shed, sign)
-        self.http.add(point.latency, seen.seconds - grpc.seconds, seen.shed - grpc.shed, sign)
-        if grpc.latency:
-            self.http.add(grpc.latency, 0.0, 0, -sign)
+        seen, http, grpc = point.seen, self.http, self.grpc
+        point.count(http.latency, sign)
+        http.seconds += sign * seen.seconds
+        http.shed += sign * seen.shed
+        if point.over_grpc is not None:
+            point.count_grpc(grpc.latency, sign)
+            point.count_grpc(http.latency, -sign)
+            for way, side in ((grpc, sign), (http, -sign)):
+                way.seconds += side * point.over_grpc[2]
+                way.shed += side * point.over_grpc[3]
         self.shielded += sign * seen.shielded
         _count(self.errors, (((p, r, f), n) for p, r, f, n in seen.errors), sign)
         self.runs = [mine + sign * more for mine, more in zip(self.runs, _columns(seen.ran), strict=True)]
@@ -68,8 +79,8 @@ class Total:
 
     def include(self, other: Total) -> None:
         """Count what another has counted too."""
-        self.http.add(other.http.latency, other.http.seconds, other.http.shed)
-        self.grpc.add(other.grpc.latency, other.grpc.seconds, other.grpc.shed)
+        self.http.include(other.http)
+        self.grpc.include(other.grpc)
         self.shielded += other.shielded
         _count(self.errors, other.errors.items())
         self.runs = [mine + more for mine, more in zip(self.runs, other.runs, strict=True)]
