@@ -6,16 +6,21 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from changeover.cli.status import versions_table
+from changeover.cli.status import models_table, versions_table
 
 
 def shown(worker: dict[str, Any] | None) -> str:
     """The table of one version with this worker."""
-    version = {"name": "1@ab12", "role": "active", "state": "ready", "worker": worker}
+    version: dict[str, Any] = {"name": "1@ab12", "role": "active", "state": "ready", "worker": worker}
+    return printed(versions_table([version]))
+
+
+def printed(made: RenderableType) -> str:
+    """Its words."""
     screen = StringIO()
-    Console(width=200, file=screen).print(versions_table([version]))
+    Console(width=200, file=screen).print(made)
     return " ".join(screen.getvalue().split())
 
 
@@ -38,6 +43,18 @@ def test_a_crash_loop_says_so(circuit: str, pid: int | None, words: str) -> None
         "next_try": 7.5 if circuit == "open" else None,
     }
     assert words in shown(worker)
+
+
+def test_what_lives_has_its_traffic() -> None:
+    """Rate, p99 and errors of the last seconds, of each version and of a model's active one; dashes for the others."""
+    told = {"requests_per_s": 1234.5, "errors_per_s": 0.25, "p99_ms": 10.125}
+    here = {"name": "2@ab12", "role": "active", "state": "ready", "worker": None, "traffic": told}
+    gone = {"name": "1@cd34", "role": "none", "state": "released", "worker": None, "traffic": None}
+    words = printed(versions_table([here, gone]))
+    assert "2@ab12 active ready - - 1,234.5 10.12 0.25" in words
+    assert "1@cd34 none released - - - - -" in words
+    model = {"name": "m", "state": "ready", "active": "2", "candidate": None, "standby": None, "epoch": 7}
+    assert "m ready 2 - - 7 1,234.5 10.12 0.25 -" in printed(models_table([model | {"versions": [gone, here]}]))
 
 
 @pytest.mark.parametrize(

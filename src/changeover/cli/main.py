@@ -22,6 +22,7 @@ from changeover.cli import (
     schema,
     serve,
     status,
+    top,
     undo,
 )
 from changeover.cli.exits import Exit, Usage, code_of
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(push.push)
 app.command()(status.status)
+app.command()(top.top)
 app.command()(events.events)
 app.add_typer(rollout.app, name="rollout")
 app.command()(undo.undo)

@@ -49,14 +49,15 @@ def _warn(models: list[Document]) -> None:
 
 
 def models_table(models: list[Document]) -> RenderableType:
-    """Return one line a model."""
+    """Return one line a model; rate, latency and errors are its active version's."""
     if not models:
         return "no models yet: add NAME/1/model.onnx to the repository, or `changeover push NAME FILE`"
-    made = table("model", "state", "active", "candidate", "standby", "epoch", "rollout")
+    made = table("model", "state", "active", "candidate", "standby", "epoch", "req/s", "p99 ms", "errors/s", "rollout")
     for model in models:
         versions = [str(model[role] or "-") for role in ("active", "candidate", "standby")]
         phase = model["rollout"]["phase"] if model.get("rollout") else "-"
-        made.add_row(model["name"], model["state"], *versions, str(model["epoch"]), phase)
+        serving = next((v for v in model.get("versions", []) if v["role"] == "active"), {})
+        made.add_row(model["name"], model["state"], *versions, str(model["epoch"]), *_traffic(serving), phase)
     return made
 
 
@@ -77,15 +78,22 @@ def model_table(model: Document) -> RenderableType:
 
 def versions_table(versions: list[Document]) -> RenderableType:
     """Return one line a version."""
-    made = table("version", "role", "state", "worker", "memory", "why")
+    made = table("version", "role", "state", "worker", "memory", "req/s", "p99 ms", "errors/s", "why")
     for version in versions:
         worker = version.get("worker") or {}
         why = version.get("detail") or version.get("reason") or _fate(worker)
-        pid = str(worker.get("pid") or "-")
-        made.add_row(
-            version["name"], version["role"], version["state"], pid, size(worker.get("rss_bytes") or None), why
-        )
+        pid, memory = str(worker.get("pid") or "-"), size(worker.get("rss_bytes") or None)
+        made.add_row(version["name"], version["role"], version["state"], pid, memory, *_traffic(version), why)
     return made
+
+
+def _traffic(version: Document) -> tuple[str, str, str]:
+    """Rate, latency and errors of the last seconds; of one that lives."""
+    told = version.get("traffic")
+    if told is None:
+        return "-", "-", "-"
+    p99 = "-" if told["p99_ms"] is None else f"{told['p99_ms']:.2f}"
+    return f"{told['requests_per_s']:,.1f}", p99, f"{told['errors_per_s']:,.2f}"
 
 
 def _fate(worker: Document) -> str:

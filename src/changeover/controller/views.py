@@ -10,6 +10,7 @@ import msgspec
 import psutil
 
 from changeover.controller import rollout_view
+from changeover.controller.events import sample
 from changeover.controller.fleet import Fleet
 from changeover.records.journal import Journal
 from changeover.records.loadings import LoadingRecord
@@ -89,6 +90,7 @@ def _versions(driver: Driver, known: Recorded, fleet: Fleet) -> list[dict[str, A
                 "reason": last.reason if last and not live else None,
                 "detail": last.detail if last and not live else None,
                 "worker": _worker(live, fleet) if live else None,
+                "traffic": sample.traffic(live, fleet) if live else None,
                 "faults": [fault.kind for fault in fleet.faults.of(driver.model, str(record.version))],
             }
         )

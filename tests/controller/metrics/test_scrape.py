@@ -78,5 +78,9 @@ def test_a_server_tells_what_its_clients_did(serve: Callable[..., Server]) -> No
     assert found["changeover_version_weight_ratio['1', 'm']"] == 1
     assert found["changeover_worker_resident_memory_bytes['1', 'm']"] > 1e6
     here.deploy("m", onnx_models.scale(3).SerializeToString())
-    wait_for(lambda: not [name for name in scraped(here) if "'1'," in name and "'m'" in name], "the end of version 1")
+    old = "changeover_request_duration_seconds_count['1', 'active', 'http', 'm']"
+    assert old in found
+    wait_for(lambda: old not in scraped(here), "the end of version 1")
+    left = [name for name in scraped(here) if "'1', 'm'" in name or "'1', 'active'" in name]
+    assert not left
     assert scraped(here)["changeover_version_weight_ratio['2', 'm']"] == 1

@@ -67,11 +67,16 @@ def version(loading: Loading, driver: Driver, fleet: Fleet) -> dict[str, Any]:
     return {
         "role": driver.role(loading),
         "loading": str(loading.state),
-        **figures(fleet.observatory.pulse.last(loading.number, _SMOOTH)),
-        "in_flight": fleet.observatory.pulse.in_flight(loading.number),
+        **traffic(loading, fleet),
         "memory_bytes": fleet.memory(loading.number),
         "weight": weight_of(table, loading.number) if table else 0,
     }
+
+
+def traffic(loading: Loading, fleet: Fleet) -> dict[str, Any]:
+    """What it answers now."""
+    pulse = fleet.observatory.pulse
+    return {**figures(pulse.last(loading.number, _SMOOTH)), "in_flight": pulse.in_flight(loading.number)}
 
 
 def figures(beat: Beat) -> dict[str, Any]:
