@@ -41,7 +41,7 @@ def page(report: Report) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 <main>
 <h1>{title}</h1>
 <p class="summary">{html.escape(report.summary)}</p>
@@ -98,7 +98,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --back: #fdfdfc; --ink: #22252a; --soft: #6b7078; --edge: #e3e3e0; --good: #1f7a4d;
   --bad: #b3261e; --line-1: #2563ae; --line-2: #c2570c; --line-3: #2f855a; --line-4: #8a4fb0; --line-5: #8c6d1f;
   --line-6: #5d6b78; }

@@ -18,6 +18,7 @@ from changeover.cli import (
     model,
     push,
     rehearse,
+    report,
     rollout,
     schema,
     serve,
@@ -50,6 +51,7 @@ app.command()(undo.undo)
 app.command()(rehearse.rehearse)
 rollout.app.command()(rehearse.rehearse)
 app.command()(certificate.certificate)
+app.command()(report.report)
 app.add_typer(model.app, name="model")
 app.command()(schema.schema)
 app.command()(bench.bench)
