@@ -16,6 +16,7 @@ import pytest
 from changeover.controller import views
 from changeover.controller.faults import Faults
 from changeover.controller.fleet import Fleet, WorkerState
+from changeover.controller.observatory import Observatory
 from changeover.lifecycle import artifacts
 from changeover.rollout.driver import Driver
 from changeover.transport.control import Fault, WorkerHealth
@@ -38,7 +39,7 @@ def shown_while(tmp_path: Path, fleet: MemoryFleet, offered: list[tuple[int, flo
     def processes() -> Fleet:
         workers = {n: WorkerState(n, MODEL, pid=os.getpid(), incarnations=2) for n in fleet.alive}
         faults = Faults({(MODEL, "2"): (Fault("slow"), Fault("error"))})
-        return cast(Fleet, SimpleNamespace(workers=workers, faults=faults))
+        return cast(Fleet, SimpleNamespace(workers=workers, faults=faults, observatory=Observatory()))
 
     async def whole(driver: Driver) -> None:
         for version, window in offered:
@@ -75,6 +76,7 @@ def test_a_model_in_its_undo_window(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert rows[0]["name"] == f"2@{rows[0]['digest'][:4]}"
         assert (rows[0]["worker"]["pid"], rows[0]["worker"]["incarnation"]) == (os.getpid(), 2)
         assert rows[0]["worker"]["rss_bytes"] > 1 << 20
+        assert (rows[0]["traffic"]["requests_per_s"], rows[0]["traffic"]["p99_ms"]) == (0.0, None)
         assert [r["faults"] for r in rows] == [["slow", "error"], []]
         rollout = told["rollout"]
         assert (rollout["from"]["version"], rollout["to"]["version"], rollout["phase"]) == ("1", "2", "watching")

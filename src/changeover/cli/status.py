@@ -56,7 +56,7 @@ def models_table(models: list[Document]) -> RenderableType:
     for model in models:
         versions = [str(model[role] or "-") for role in ("active", "candidate", "standby")]
         phase = model["rollout"]["phase"] if model.get("rollout") else "-"
-        serving = next((v for v in model.get("versions", []) if v["role"] == "active"), {})
+        serving: Document = next((v for v in model.get("versions", []) if v["role"] == "active"), {})
         made.add_row(model["name"], model["state"], *versions, str(model["epoch"]), *_traffic(serving), phase)
     return made
 

@@ -174,10 +174,8 @@ class Batch:
         guard = self.tickets[0].guard
         if guard is not None and guard.copies:
             return
-        waited = 0.0
-        for ticket in self.tickets:
-            waited += answered - ticket.asker.received
-        counts.count(self, waited, answered, ended)
+        received = sum([ticket.asker.received for ticket in self.tickets])
+        counts.count(self, answered * len(self.tickets) - received, answered, ended)
 
     def count_failed(self, counts: Runs) -> None:
         """Count a run that failed."""
@@ -187,10 +185,10 @@ class Batch:
 
     def weigh(self) -> None:
         """Count the work of a run as evidence: when all who took part are evidence, and one's key counts still."""
-        arms = [(ticket.tally, ticket.key) for ticket in self.tickets]
-        first = arms[0][0]
-        if first is None or any(tally is None for tally, _ in arms):
+        tallies = [ticket.tally for ticket in self.tickets]
+        first = tallies[0]
+        if first is None or None in tallies:
             return
-        if any(key is None or not first.saturated(key) for _, key in arms):
+        if any(ticket.key is None or not first.saturated(ticket.key) for ticket in self.tickets):
             rows = self.rows if self.runs == 1 else 1
             first.worked(rows, bucket(self.cpu_ns / self.runs * 1e-9))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from changeover.protocol.oip import InferRequest
     from changeover.sequences.wire import Told
     from changeover.tensors import Raw, Tensor
+    from changeover.sequences.wire import Ask, Told
+    from changeover.telemetry.observations import HTTP
+from changeover.tensors import Raw, Tensor
 
 NOTHING: Final = Admitted([], (), 1, ((-1,),))
 """What a message without a run brings; its key is no request's, so it never shares a batch with one."""
@@ -33,6 +36,7 @@ class Nobody:
     """The asker of what no client has asked for."""
 
     def __init__(self) -> None:
+        self.protocol = HTTP
         self.headers: Mapping[bytes, bytes] = {}
         self.size = 0
         self.received = monotonic()
