@@ -26,9 +26,9 @@ def test_every_limit_stands_at_the_same_place() -> None:
         intervals(
             "x",
             [
-                Interval("a", 0.0, 0.0005, 0.001, "", True),
-                Interval("b", 0.6, 0.8, 0.5, "", False),
-                Interval("c", -1.0, 99.0, 0.5, "", False),
+                Interval("a", 0.0, 0.0005, 0.001, "", "--good"),
+                Interval("b", 0.6, 0.8, 0.5, "", "--bad"),
+                Interval("c", -1.0, 99.0, 0.5, "", "--bad"),
             ],
         )
     )

@@ -117,7 +117,8 @@ class _Drawing:
         unit, divisor = ("min", 60.0) if self._until > 300 else ("s", 1.0)
         for second in ticks(0, self._until / divisor, 10):
             x = self._x(second * divisor)
-            parts.append(f'<text class="axis" x="{x}" y="{foot + 24}" text-anchor="middle">{second:g} {unit}</text>')
+            anchor = "end" if x > _WIDTH - 2 * _RIGHT else "middle"
+            parts.append(f'<text class="axis" x="{x}" y="{foot + 24}" text-anchor="{anchor}">{second:g} {unit}</text>')
         return parts
 
     def marks(self) -> list[str]:

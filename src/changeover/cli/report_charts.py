@@ -23,14 +23,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What a test has found: between `low` and `high`, and what is allowed."""
+    """What a test has found: between `low` and `high`, and what is allowed; `colour` is one of the page's."""
 
     label: str
     low: float
     high: float
     limit: float
     text: str
-    good: bool
+    colour: str
 
 
 def bars(title: str, values: Sequence[Bar]) -> str:
@@ -53,10 +53,9 @@ def intervals(title: str, values: Sequence[Interval]) -> str:
     for row, found in enumerate(values):
         y, scale = row * _ROW, (line - _LABEL) / found.limit if found.limit > 0 else 0.0
         left, right = (min(_LABEL + max(end, 0.0) * scale, _LABEL + _room()) for end in (found.low, found.high))
-        colour = "--good" if found.good else "--bad"
         rect = f'<rect x="{left:.1f}" y="{y + 5}" width="{max(right - left, 3):.1f}" height="{_BAR}" rx="2"'
         parts.append(_label(found.label, y))
-        parts.append(f'{rect} style="fill: var({colour})"><title>{html.escape(found.text)}</title></rect>')
+        parts.append(f'{rect} style="fill: var({found.colour})"><title>{html.escape(found.text)}</title></rect>')
         parts.append(_value(found.text, y, _LABEL + _room() + 8))
     foot = len(values) * _ROW
     parts.append(f'<line class="kill" x1="{line:.1f}" x2="{line:.1f}" y1="0" y2="{foot}"/>')

@@ -25,6 +25,7 @@ _TESTS: Final = {
     "guard": "latency guard",
     "utilisation": "utilisation",
 }
+_COLOURS: Final = {"failed": "--bad", "clear": "--good", "passed": "--good"}
 _WHEN: Final = ("before", "during", "after")
 _MORE: Final = """
 .verdict { display: inline-block; font-weight: 600; padding: .1rem .6rem; border: 1px solid; border-radius: .3rem; }
@@ -158,7 +159,7 @@ def _findings(rollout: Document) -> str:
             f["high"],
             f["limit"],
             f"{f['low']:.3g} to {f['high']:.3g}, limit {f['limit']:.3g}",
-            f["verdict"] != "failed",
+            _COLOURS.get(f["verdict"], "--soft"),
         )
         for f in found
         if None not in (f.get("low"), f.get("high")) and (f.get("limit") or 0) > 0
