@@ -95,7 +95,7 @@ def endpoints(service: Service) -> list[Endpoint]:
         Endpoint(
             "GET",
             "/metrics",
-            admin,
+            read,
             api.metrics,
             "Metrics for Prometheus: text, OpenMetrics or protobuf, as `Accept` asks for.",
             content=openapi.METRICS,

@@ -10,12 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from time import monotonic
 
-from changeover.errors import (
-    ChangeoverError,
-    DeadlineExceeded,
-    Internal,
-    Overloaded,
-)
+from changeover.errors import ChangeoverError, DeadlineExceeded, Internal, Overloaded
 from changeover.gateway.admission import Room, admit, check_time, deadline, require_rows
 from changeover.gateway.asker import Asker
 from changeover.gateway.catalogue import known

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from changeover.gateway.admission import Admitted
 from changeover.gateway.ticket import Guard, Ticket
 from changeover.sequences.wire import Ask, Verb
+from changeover.telemetry.observations import HTTP
 from changeover.transport.channel import Message
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from changeover.protocol.oip import InferRequest
     from changeover.sequences.wire import Told
     from changeover.tensors import Raw, Tensor
-    from changeover.sequences.wire import Ask, Told
-    from changeover.telemetry.observations import HTTP
-from changeover.tensors import Raw, Tensor
 
 NOTHING: Final = Admitted([], (), 1, ((-1,),))
 """What a message without a run brings; its key is no request's, so it never shares a batch with one."""
