@@ -89,7 +89,18 @@ class TracedRuns(Runs):
 class TracedAsker:
     """A client's `Asker`, and what becomes of its request."""
 
-    __slots__ = ("_inner", "_over", "_parts", "_ready", "_span", "_values", "headers", "received", "timeout")
+    __slots__ = (
+        "_inner",
+        "_over",
+        "_parts",
+        "_ready",
+        "_span",
+        "_values",
+        "headers",
+        "protocol",
+        "received",
+        "timeout",
+    )
 
     def __init__(self, inner: Asker, span: Span) -> None:
         self._inner = inner
@@ -101,6 +112,7 @@ class TracedAsker:
         # What is passed on, in the answer and the log, names this span as the parent.
         self.headers: Mapping[bytes, bytes] = {**inner.headers, NAME: str(span.context).encode()}
         inner.headers = self.headers
+        self.protocol = inner.protocol
         self.received = inner.received
         self.timeout = inner.timeout
 
