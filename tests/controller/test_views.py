@@ -94,7 +94,7 @@ def test_a_crash_loop_is_shown(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert driver.active is not None
         number = driver.active.number
         worker = WorkerState(number, MODEL, health=(told, monotonic_ns() - 8_000_000_000))
-        processes = cast(Fleet, SimpleNamespace(workers={number: worker}, faults=Faults()))
+        processes = cast(Fleet, SimpleNamespace(workers={number: worker}, faults=Faults(), observatory=Observatory()))
         seen = views.model(driver, known(driver), processes)
         assert seen["state"] == "crash_loop"
         row = seen["versions"][0]["worker"]
