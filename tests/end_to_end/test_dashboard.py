@@ -142,6 +142,20 @@ def test_nothing_is_polled(server: Server, browser: Any) -> None:
         assert heard(page)[0] > samples
 
 
+def test_foreign_script_does_not_run(server: Server, browser: Any) -> None:
+    """The policy stops one that got into the page, as a script and as an attribute; a style in a text too."""
+    add = "(text) => { const one = document.createElement('div'); document.body.append(one); one.innerHTML = text; }"
+    script = "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hurt = 1'}))"
+    with opened(browser, url(server)) as page:
+        text(page, ".models", "m")
+        page.evaluate(script)
+        page.evaluate(add, "<img src=x onerror='window.hurt = 2'><p id=p style='color: red'>p</p>")
+        wait_for(lambda: page.wait_for_timeout(20) or len(page.problems) >= 3, "the browser's complaints")
+        assert all("Content Security Policy" in one for one in page.problems), page.problems
+        assert page.evaluate("window.hurt") is None
+        assert page.evaluate("getComputedStyle(document.getElementById('p')).color") != "rgb(255, 0, 0)"
+
+
 def heard(page: Any) -> tuple[int, int]:
     """How many samples and which journalled event the page has heard last."""
     state = "({state}) => [state.series.m?.times.length ?? 0, state.log.m?.[0]?.id ?? 0]"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from changeover.controller.dashboard.files import assets
-from tests.browser import chromium, opened
+from tests.browser import chromium, opened, violations
 
 HOME = "http://dashboard.test"
 STREAM = 'retry: 1000\n\nid: 7\ndata: {"a":\ndata: 1}\n\n: present\n\n: keep-alive\r\n\r\ndata: "b"\n\n'
@@ -45,6 +45,14 @@ def page() -> Iterator[Any]:
 
     with chromium() as browser, opened(browser, HOME, routed=fulfil) as made:
         yield made
+
+
+def test_axe_finds_what_is_wrong(page: Any) -> None:
+    """The judge of all pages is awake: a picture without a text, and pale words."""
+    page.evaluate("document.body.innerHTML = '<main><h1>h</h1><img src=x><p style=\"color:#ddd\">pale</p></main>'")
+    found = " ".join(violations(page))
+    assert "image-alt" in found
+    assert "color-contrast" in found
 
 
 def told(page: Any, module: str, expression: str, given: object = None) -> Any:
