@@ -27,6 +27,13 @@ optimization { priority: PRIORITY_MAX }
 """
 
 
+RESHAPED = """
+max_batch_size: 4
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 2, 2 ] reshape { shape: [ 4 ] } } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 4, 1 ] reshape { shape: [ 4 ] } } ]
+"""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two gateways; `double` is `y = 2 x`."""
@@ -37,6 +44,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         (folder / "classes.txt").write_text("apple\npear\nplum\nquince\n")
         made.deploy("double", onnx_models.scale(2).SerializeToString())
         made.deploy("top", onnx_models.scale(2).SerializeToString())
+        (made.repository / "reshaped").mkdir()
+        (made.repository / "reshaped" / "config.pbtxt").write_text(RESHAPED)
+        made.deploy("reshaped", onnx_models.scale(2).SerializeToString())
         yield made
 
 
@@ -76,11 +86,27 @@ def test_statistics_are_of_all_gateways(server: Server, client: triton.Inference
         assert after["inference_stats"][part]["count"] == requests
         assert after["inference_stats"][part]["ns"] > 0
     everything = client.get_inference_statistics()["model_stats"]
-    assert [(s["name"], s["version"]) for s in everything] == [("double", "1"), ("top", "1")]
+    assert [(s["name"], s["version"]) for s in everything] == [
+        ("double", "1"), ("reshaped", "1"), ("top", "1"),
+    ]  # fmt: skip
     with pytest.raises(InferenceServerException, match="unknown model"):
         client.get_inference_statistics("nobody")
     with pytest.raises(InferenceServerException, match="no version"):
         client.get_inference_statistics("double", "9")
+
+
+def test_a_reshape_is_what_clients_see(server: Server, client: triton.InferenceServerClient) -> None:
+    """They send and get the `dims` of the file, and are told of them; more rows than its batch takes are refused."""
+    told = client.get_model_metadata("reshaped")
+    assert (told["inputs"][0]["shape"], told["outputs"][0]["shape"]) == ([-1, 2, 2], [-1, 4, 1])
+    put = triton.InferInput("x", [3, 2, 2], "FP32")
+    put.set_data_from_numpy(np.arange(12, dtype=np.float32).reshape(3, 2, 2))
+    answer = client.infer("reshaped", [put]).as_numpy("y")
+    assert np.array_equal(answer, 2 * np.arange(12, dtype=np.float32).reshape(3, 4, 1))
+    shown = client.get_model_config("reshaped")["input"][0]
+    assert (shown["dims"], shown["reshape"]) == ([2, 2], {"shape": [4]})
+    with pytest.raises(InferenceServerException, match="max_batch_size"):
+        client.infer("top", row(5))
 
 
 def test_the_configuration_is_the_files_and_what_is_in_force(

@@ -36,6 +36,27 @@ def test_what_has_an_equal_here_becomes_the_plan() -> None:
     assert over.labels == {"y": "classes.txt", "z": "other.txt"}
 
 
+@pytest.mark.parametrize(
+    ("batch", "tensor", "shape"),
+    [
+        (4, "dims: [2, 2] reshape { shape: [4] }", [-1, 2, 2]),
+        (4, "dims: [1] reshape { }", [-1, 1]),
+        (0, "dims: [-1, 2] reshape { shape: [2, -1] }", [-1, 2]),
+        (0, "dims: [2, 2] reshape { shape: [4] }", [2, 2]),
+        (4, "dims: [-1] reshape { shape: [-1, 1] }", None),
+        (4, "dims: [4]", None),
+    ],
+)
+def test_a_reshaped_tensor_is_a_step_of_the_interface(batch: int, tensor: str, shape: list[int] | None) -> None:
+    """The shape that clients send; where more is free than a step can say it is told. `model.yaml`'s steps win."""
+    found = understood(f'max_batch_size: {batch} input {{ name: "x" {tensor} }}'.encode())
+    assert found.plan.get("interface") == (None if shape is None else [{"reshape": {"x": shape}}])
+    assert len(found.remarks) == (shape is None and "reshape" in tensor)
+    own = parse_plan("interface: [{cast: {x: FP64}}]", config=found.plan).interface
+    assert (len(own), own[0].reshape) == (1, None)
+    assert len(parse_plan("", config=found.plan).interface) == (shape is not None)
+
+
 def test_a_model_without_batches_has_one_row_in_each() -> None:
     """`max_batch_size: 0` puts nothing together; no file says nothing at all."""
     assert parse_plan("", config=understood(b"max_batch_size: 0").plan).runtime.max_batch == 1
@@ -49,20 +70,21 @@ sequence_batching { max_sequence_idle_microseconds: 5
   direct {} }
 model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { zero_data: true dims: [4] } } count: 2
   inputs { key: "y" value { input_data_file: "y.raw" } } }
-input { name: "x" dims: [4] reshape { shape: [2, 2] } }
+input { name: "x" dims: [-1, 4] reshape { shape: [-1, 2, -1] } }
 instance_group { kind: KIND_GPU gpus: [0] }
 version_policy { latest { num_versions: 2 } }
 parameters { key: "own" value { string_value: "1" } }
 default_model_filename: "net.onnx"
 """
     remarks = understood(text).remarks
-    assert [remark.partition(":")[0] + remark.partition(":")[2].partition(" has")[0] for remark in remarks[:4]] == [
+    assert [remark.partition(":")[0] + remark.partition(":")[2].partition(" has")[0] for remark in remarks[:3]] == [
         "line 2 sequence_batching",
         "line 5 model_warmup.inputs.y.input_data_file",
-        "line 6 input.reshape",
         "line 7 instance_group.gpus",
     ]
-    assert [remark.partition(":")[0] for remark in remarks[4:]] == ["line 1", "line 10", "line 8", "line 7", "line 9"]
+    assert [remark.partition(":")[0] for remark in remarks[3:]] == [
+        "line 1", "line 10", "line 8", "line 6", "line 7", "line 9",
+    ]  # fmt: skip
     assert (
         understood(b'version_policy { latest { num_versions: 1 } } default_model_filename: "model.onnx"').remarks == ()
     )
@@ -132,7 +154,7 @@ def test_a_file_without_end_is_refused() -> None:
         ({"output": [{"name": "y", "data_type": "TYPE_INT8"}]}, "TYPE_INT8, and the model's is TYPE_FP32"),
         ({"max_batch_size": 4, "input": [{"name": "x", "dims": [5]}]}, r"dims \[5\]"),
         ({"max_batch_size": 0, "input": [{"name": "x", "dims": [4]}]}, r"dims \[4\]"),
-        ({"max_batch_size": 4, "input": [{"name": "x", "dims": [4], "reshape": {"shape": [2, 2]}}]}, "dims"),
+        ({"max_batch_size": 4, "input": [{"name": "x", "dims": [2, 2], "reshape": {"shape": [4]}}]}, "dims"),
     ],
 )
 def test_a_configuration_of_another_model_is_refused(config: dict[str, Any], what: str) -> None:
@@ -149,11 +171,12 @@ def test_a_configuration_of_another_model_is_refused(config: dict[str, Any], wha
         {"max_batch_size": 4, "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [4]}]},
         {"max_batch_size": 4, "output": [{"name": "y", "dims": [1000]}]},
         {"input": [{"name": "x", "dims": [-1, 4]}]},
-        {"max_batch_size": 4, "input": [{"name": "x", "dims": [2, 2], "reshape": {"shape": [4]}}]},
+        {"max_batch_size": 4, "input": [{"name": "x", "dims": [4], "reshape": {"shape": [2, 2]}}]},
+        {"max_batch_size": 4, "input": [{"name": "x", "dims": [-1, 2], "reshape": {"shape": [-1]}}]},
     ],
 )
 def test_a_configuration_that_fits_passes(config: dict[str, Any]) -> None:
-    """With the batch's dimension left out where `max_batch_size` says so, and reshaped as the model takes it."""
+    """With the batch's dimension left out where `max_batch_size` says so, and as clients see it."""
     require_fitting(config, SIGNATURE)
     with pytest.raises(ModelRejected, match="not free"):
         require_fitting({"max_batch_size": 1}, Signature(SIGNATURE.inputs, SIGNATURE.outputs, False))

@@ -11,6 +11,7 @@ from changeover.lifecycle.source import MODEL_FILE
 from changeover.rollout.triton_config import understood_json
 
 _RUNTIMES: Final = ("onnxruntime", "onnxruntime_onnx")
+_OF_TENSORS: Final = ("labels", "interface")
 _DECLARED: Final = "input, output: they are as the model itself declares them"
 
 
@@ -47,4 +48,5 @@ def plan_of_config(model: str, config: Mapping[str, Any]) -> Asked:
                 f"config: {name} cannot be {said[name][:100]!r} in a load of {model!r}", reason="invalid_config"
             )
     declared = (_DECLARED,) if said.keys() & {"input", "output"} else ()
-    return Asked(max(found.versions) if found.versions else None, found.plan, (*declared, *found.remarks))
+    plan = {section: fields for section, fields in found.plan.items() if section not in _OF_TENSORS}
+    return Asked(max(found.versions) if found.versions else None, plan, (*declared, *found.remarks))

@@ -8,8 +8,6 @@ from typing import Any, Final
 from changeover.protocol.model_config import triton_type, whole
 from changeover.transport.control import LoadingEntry, TensorEntry
 
-_NOT_OURS: Final = frozenset({"reshape"})
-"""Clients send the model's own shapes."""
 _PINNED: Final = {f"{side}_pinned_memory": {"enable": True} for side in ("input", "output")}
 """What Triton says where nothing was said; it means nothing without a GPU."""
 
@@ -48,7 +46,7 @@ def _tensor(entry: TensorEntry, said: list[Mapping[str, Any]], *, batches: bool)
     """One input or output; without the first dimension when that is the batch."""
     more = next((tensor for tensor in said if tensor.get("name") == entry.name), {})
     dims = entry.shape[1:] if batches else list(entry.shape)
-    tensor = {field: value for field, value in more.items() if field not in _NOT_OURS}
+    tensor = {field: value for field, value in more.items() if field != "reshape" or more.get("dims") == dims}
     tensor |= {"name": entry.name, "data_type": triton_type(entry.datatype), "dims": dims or [1]}
     if not dims:
         tensor["reshape"] = {"shape": []}

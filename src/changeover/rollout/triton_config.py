@@ -19,8 +19,9 @@ from changeover.transport.control import Signature, TensorEntry
 
 MOST_BYTES: Final = 64 << 10
 _HEEDED: Final = frozenset(
-    """name platform backend max_batch_size input input.name input.data_type input.dims output output.name
-    output.data_type output.dims output.label_filename instance_group instance_group.name instance_group.kind
+    """name platform backend max_batch_size input input.name input.data_type input.dims input.reshape
+    input.reshape.shape output output.name output.data_type output.dims output.reshape output.reshape.shape
+    output.label_filename instance_group instance_group.name instance_group.kind
     instance_group.count default_model_filename version_policy version_policy.latest version_policy.latest.num_versions
     version_policy.all version_policy.specific version_policy.specific.versions
     dynamic_batching dynamic_batching.max_queue_delay_microseconds dynamic_batching.default_queue_policy
@@ -45,7 +46,7 @@ class Understood:
     """
 
     config: dict[str, Any]
-    plan: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     versions: tuple[int, ...] | None = None
 
@@ -76,14 +77,19 @@ def _understood(config: dict[str, Any], lines: Lines) -> Understood:
     return Understood(config, _plan(config, lines), remarks, _versions(config, lines))
 
 
-def beneath(plan: Mapping[str, dict[str, Any]], spoken: object) -> object:
-    """What `model.yaml` says, over the fields of a `config.pbtxt`; what is no plan is given back as it is."""
+def beneath(plan: Mapping[str, Any], spoken: object) -> object:
+    """What `model.yaml` says, over the fields of a `config.pbtxt`; what is no plan is given back as it is.
+
+    A list is the file's as a whole, where `model.yaml` has none.
+    """
     if not isinstance(spoken, dict):
         return spoken
     merged = dict(spoken)
     for section, fields in plan.items():
         said = merged.get(section)
-        if said is None or isinstance(said, dict):
+        if isinstance(fields, list):
+            merged.setdefault(section, fields)
+        elif said is None or isinstance(said, dict):
             merged[section] = {**fields, **(said or {})}
     return merged
 
@@ -110,8 +116,8 @@ def _require_tensor(what: str, tensor: Mapping[str, Any], entry: TensorEntry, *,
     datatype = tensor.get("data_type", "TYPE_INVALID")
     if datatype not in ("TYPE_INVALID", triton_type(entry.datatype)):
         raise _mismatch(f"{what} is {datatype}, and the model's is {triton_type(entry.datatype)}")
-    reshaped = tensor.get("reshape")
-    dims = tensor.get("dims") if reshaped is None else reshaped.get("shape", [])
+    given = _is_reshaped(tensor, batched=batched) or "reshape" not in tensor
+    dims = tensor.get("dims") if given else tensor["reshape"].get("shape", [])
     if dims is None:
         return
     told = [-1, *dims] if batched else list(dims)
@@ -125,7 +131,28 @@ def _mismatch(what: str) -> ModelRejected:
     return ModelRejected(f"{CONFIG_FILE}: {what}.", reason="config_mismatch")
 
 
-def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, dict[str, Any]]:
+def _is_reshaped(tensor: Mapping[str, Any], *, batched: bool) -> bool:
+    """Whether clients send or get `dims` where the model has another shape: one dimension may be free, or the batch."""
+    reshaped, dims = tensor.get("reshape"), tensor.get("dims", ())
+    if reshaped is None or "name" not in tensor:
+        return False
+    free = [list(shape).count(-1) for shape in (dims, reshaped.get("shape", ()))]
+    return free == [0, 0] or (free == [1, 1] and not batched)
+
+
+def _interface(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a plan that make the clients' shapes."""
+    batched = config.get("max_batch_size", 0) > 0
+    tensors = (*config.get("input", ()), *config.get("output", ()))
+    shapes = {
+        tensor["name"]: [-1, *tensor.get("dims", ())] if batched else list(tensor.get("dims", ()))
+        for tensor in tensors
+        if _is_reshaped(tensor, batched=batched)
+    }
+    return [{"reshape": shapes}] if shapes else []
+
+
+def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, Any]:
     runtime: dict[str, Any] = {}
     if "max_batch_size" in config:
         runtime["max_batch"] = max(_at_least(0, config["max_batch_size"], "max_batch_size", lines), 1)
@@ -150,7 +177,8 @@ def _plan(config: Mapping[str, Any], lines: Lines) -> dict[str, dict[str, Any]]:
         o["name"]: o["label_filename"] for o in config.get("output", ()) if o.get("label_filename") and "name" in o
     }
     sequence = _sequence(config["sequence_batching"], lines) if "sequence_batching" in config else {}
-    sections = {"runtime": runtime, "labels": labels, "sequence": sequence}
+    interface = _interface(config)
+    sections: dict[str, Any] = {"runtime": runtime, "labels": labels, "sequence": sequence, "interface": interface}
     return {section: fields for section, fields in sections.items() if fields}
 
 
@@ -213,6 +241,8 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
         ("backend", config.get("backend", "onnxruntime") not in ("onnxruntime", "")),
         ("default_model_filename", config.get("default_model_filename", "model.onnx") not in ("model.onnx", "")),
         ("version_policy", _several(config.get("version_policy", {}))),
+        ("input.reshape", _keeps_shape(config, "input")),
+        ("output.reshape", _keeps_shape(config, "output")),
         ("instance_group.kind", any(g.get("kind") == "KIND_GPU" for g in config.get("instance_group", ()))),
         ("parameters", bool(config.get("parameters", {}).keys() - {_THREADS})),
     ):
@@ -223,6 +253,12 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
 def _is_warmup(path: str) -> bool:
     """First runs with made-up inputs: every version has them, at every size in use; files of inputs are not read."""
     return path.split(".")[0] == "model_warmup" and not path.endswith(".input_data_file")
+
+
+def _keeps_shape(config: Mapping[str, Any], kind: str) -> bool:
+    """Whether a tensor is to be reshaped, and is not."""
+    batched = config.get("max_batch_size", 0) > 0
+    return any("reshape" in t and not _is_reshaped(t, batched=batched) for t in config.get(kind, ()))
 
 
 def _several(policy: Mapping[str, Any]) -> bool:
@@ -236,6 +272,8 @@ _IDLE: Final = {
     "backend": "backend: model.onnx is run by ONNX Runtime all the same",
     "default_model_filename": "default_model_filename: the file is model.onnx",
     "version_policy": "version_policy: one version serves, the highest, and the next one by its rollout",
+    "input.reshape": "input.reshape: it has no effect where more than one dimension is free",
+    "output.reshape": "output.reshape: it has no effect where more than one dimension is free",
     "instance_group.kind": "instance_group.kind: providers are chosen by runtime.providers in model.yaml",
     "parameters": f"parameters: they are shown, and have no effect, but {_THREADS}",
 }
