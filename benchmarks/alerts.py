@@ -130,11 +130,11 @@ def main(events: int) -> None:
     """A server, and each thing that goes wrong in turn."""
     with tempfile.TemporaryDirectory() as text:
         folder, heard, hooked = Path(text), Heard(), Heard()
-        slow_1, slow_2, errs_2 = (folder / name for name in ("slow_1", "slow_2", "errs_2"))
+        slow_1, slow_2, errs_1 = (folder / name for name in ("slow_1", "slow_2", "errs_1"))
         faults = folder / "faults.json"
         slow = {"kind": "slow", "factor": 2, "seconds": 0.004}
-        second = [{**slow, "when": str(slow_2)}, {"kind": "error", "rate": 0.05, "when": str(errs_2)}]
-        faults.write_text(json.dumps({"models": {MODEL: {"1": {**slow, "when": str(slow_1)}, "2": second}}}))
+        first = [{**slow, "when": str(slow_1)}, {"kind": "error", "rate": 0.05, "when": str(errs_1)}]
+        faults.write_text(json.dumps({"models": {MODEL: {"1": first, "2": {**slow, "when": str(slow_2)}}}}))
         used = 1 - machine.memory().free / machine.memory().total
         share = round(used + 0.03, 3)
         settings = folder / "changeover.yaml"
@@ -149,15 +149,15 @@ def main(events: int) -> None:
                 slow_1.touch()
                 told("latency_over_past", "+50 %", time.time(), heard, hooked)
                 slow_1.unlink()
+                errs_1.touch()
+                told("errors", "0.1 %", time.time(), heard, hooked)
+                errs_1.unlink()
                 server.push(MODEL, 2, onnx_models.scale(3).SerializeToString(), CANARY)
                 heard.first(lambda e: e["type"] == "rollout" and e["phase"] == "progressing", 0.0)
                 time.sleep(12)
                 slow_2.touch()
                 told("latency_over_other", "+50 %", time.time(), heard, hooked)
                 slow_2.unlink()
-                errs_2.touch()
-                told("errors", "0.1 %", time.time(), heard, hooked)
-                errs_2.unlink()
                 taken, began = fill(share)
                 told("memory", f"{share:.1%} ({used:.1%} in use)", began, heard, hooked)
                 del taken
