@@ -88,4 +88,13 @@ def test_some_seconds_together() -> None:
     assert (last.seconds, last.requests, last.failed, last.latency) == (3.0, 30, 3, {500: 30})
     assert last == sum_of(list(pulse.recent[1])[-3:])
     assert [bool(beat.latency) for beat in pulse.recent[1]] == [False] * (KEPT - DETAILED) + [True] * DETAILED
-    assert pulse.in_flight(1) == 0
+
+
+def test_what_is_in_flight_is_that_of_all_gateways() -> None:
+    """As they told last; nothing of a loading that nobody tells of."""
+    pulse = Pulse()
+    for gateway in (1, 2):
+        pulse.record(gateway, Point.of(S, Observed(1, "m", 0, 0, 0, {}, in_flight=3)))
+    pulse.record(2, Point.of(2 * S, Observed(1, "m", 3, 0, 0, {500: 3}, in_flight=1)))
+    pulse.tick(1.0)
+    assert (pulse.in_flight(1), pulse.in_flight(2)) == (4, 0)

@@ -149,7 +149,7 @@ class Pulse:
             self._dead.clear()
         self._in_flight.clear()
         for (_, loading), source in self._sources.items():
-            waiting = getattr(source.told.seen, "in_flight", 0)
+            waiting = source.told.seen.in_flight
             self._in_flight[loading] = self._in_flight.get(loading, 0) + waiting
         for loading in {*self.recent, *found}:
             kept = self.recent.setdefault(loading, deque(maxlen=KEPT))

@@ -22,7 +22,7 @@ LONGEST: Final = 10
 LEAST_S: Final = 0.001
 """A difference that is no alarm, however small the model."""
 _SURE: Final = 2.33
-"""Standard deviations: one in a hundred is further off by chance; an alarm needs three such seconds in a row."""
+"""Standard deviations: one in a hundred is further off by chance; an alarm needs two or three such seconds in a row."""
 
 
 def limit_over(reference_s: float, part: float) -> float:
