@@ -27,6 +27,10 @@ FULL = (
     ("many_models.py", "1", "10", "25", "50"),
     ("adapters.py", "20"),
     ("clients.py",),
+    ("observation.py",),
+    ("quantiles.py",),
+    ("scrape.py", "10"),
+    ("metrics_counts.py", "5"),
     ("dashboard.py", "60"),
     ("hostile.py", "100000"),
 )
@@ -48,6 +52,10 @@ QUICK = (
     ("many_models.py", "1", "10"),
     ("adapters.py", "3"),
     ("clients.py",),
+    ("observation.py",),
+    ("quantiles.py",),
+    ("scrape.py", "1"),
+    ("metrics_counts.py", "1"),
     ("dashboard.py", "6"),
     ("hostile.py", "2000"),
 )

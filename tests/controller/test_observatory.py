@@ -5,10 +5,11 @@ from __future__ import annotations
 import tracemalloc
 from time import monotonic_ns
 
+import numpy as np
 import pytest
 
 from changeover.controller.observatory import Observatory
-from changeover.telemetry.observations import Counter
+from changeover.telemetry.observations import BUCKETS, Counter, bucket
 from changeover.transport.reports import Observations, Observed
 
 SECOND = 10**9
@@ -237,3 +238,19 @@ def test_utilisation_falls_when_nothing_is_told(start: int) -> None:
     assert observatory.busy(1, start, start + 2 * SECOND) == pytest.approx(0.0625)
     assert observatory.busy(1, start + SECOND, start + 2 * SECOND) == 0.0
     assert observatory.busy(1, 0, start + 100 * SECOND) == 0.0
+
+
+def test_the_last_seconds_are_those_of_the_busy(start: int) -> None:
+    """What each gateway counted in them; a loading that told nothing since is left out."""
+    observatory = Observatory()
+    one, two, idle = (Gateway(n, observatory, loading) for n, loading in ((1, 7), (2, 7), (3, 8)))
+    idle.report(start, 0.1)
+    one.report(start, 0.1)
+    for gateway in (one, two):
+        gateway.report(start + 20 * SECOND, 0.2, 0.2)
+    found = observatory.recent(start + SECOND)
+    assert found.keys() == {7}
+    counts = np.zeros(BUCKETS, np.int64)
+    for spread in found[7]:
+        spread.count(counts)
+    assert (int(counts.sum()), int(counts[bucket(0.2)])) == (4, 4)

@@ -45,3 +45,12 @@ def test_the_last_report_stays() -> None:
     series = filled(1)
     series.thin(10**6)
     assert series.last == Point(1)
+
+
+def test_the_last_report_before_a_moment_is_found_among_the_thinned_ones_too() -> None:
+    """None where all are younger."""
+    series = filled(*range(200))
+    assert series.before(195) == Point(195)
+    old = series.old[1].at_ns
+    assert series.before(old) == Point(old)
+    assert filled(5).before(4) is None

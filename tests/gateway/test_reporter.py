@@ -97,3 +97,32 @@ def test_both_arms_are_told_at_one_time() -> None:
                 task.cancel()
 
     asyncio.run(scenario())
+
+
+def test_errors_are_told_with_their_reasons() -> None:
+    """The caller's too, and those of requests that came to no model; each once."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            reporter = Reporter(here.models, here.told.append, here.pipeline.unrouted)
+            wrong, failing = here.ask(question(outputs=[{"name": "w"}])), here.ask(question())
+            nobody = here.ask(question(headers={b"changeover-version": b"9"}))
+            header, _ = await worker.take()
+            here.told.clear()
+            reporter.report()
+            told = read(here.told)
+            assert [seen.in_flight for report in told for seen in report.loadings] == [1]
+            worker.refuse(header)
+            await here.answered(wrong, failing, nobody)
+            reporter.report()
+            (seen,) = [seen for report in read(here.told) for seen in report.loadings]
+            faults = {(protocol, fault): count for protocol, _, fault, count in seen.errors}
+            assert faults == {("http", "caller"): 1, ("http", "model"): 1}
+            assert seen.in_flight == 0
+            unrouted = [error for report in told for error in report.unrouted]
+            assert unrouted == [("http", "version_not_found", "caller", 1)]
+            reporter.report()
+            assert not read(here.told)
+
+    asyncio.run(scenario())

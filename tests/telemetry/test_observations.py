@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from changeover.telemetry.observations import (
     BUCKETS,
+    GONE,
+    GRPC,
+    HTTP,
+    PER_DOUBLING,
     Counter,
     bucket,
     bucket_middle,
     difference,
+    edge,
     merged,
     percentile,
 )
@@ -63,3 +68,39 @@ def test_the_difference_of_two_reports_is_what_came_between(first: list[float], 
     assert sum(between.values()) == len(second)
     assert merged([earlier, between]) == later
     assert counter.requests == len(first) + len(second)
+
+
+def test_edges_are_powers_of_two() -> None:
+    """From 2^-20 s on, 32 buckets to a doubling, as in Prometheus' native histograms of schema 5."""
+    assert (edge(0), edge(BUCKETS)) == (2.0**-20, 2.0**12)
+    for power in range(-19, 12):
+        number = (power + 20) * PER_DOUBLING
+        assert edge(number) == 2.0**power
+        assert bucket(2.0**power) == number
+        assert bucket(2.0**power * 0.999) == number - 1
+
+
+def test_what_came_over_grpc_is_told_apart() -> None:
+    """It is in the whole too; nothing is kept where nothing came."""
+    counter = Counter()
+    counter.answered(0.5, HTTP)
+    counter.refused(HTTP)
+    assert counter.grpc is None
+    counter.answered(0.25, GRPC)
+    counter.refused(GRPC)
+    assert counter.grpc is not None
+    assert (counter.requests, counter.shed, counter.seconds) == (2, 2, 0.75)
+    assert (sum(counter.grpc.counts), counter.grpc.shed, counter.grpc.seconds) == (1, 1, 0.25)
+
+
+def test_errors_are_counted_by_what_they_were() -> None:
+    """By protocol, reason and fault."""
+    counter = Counter()
+    for protocol in (HTTP, GRPC, GRPC):
+        counter.erred(protocol, "run_failed", "model")
+    counter.erred(HTTP, *GONE)
+    assert counter.errors == {
+        (HTTP, "run_failed", "model"): 1,
+        (GRPC, "run_failed", "model"): 2,
+        (HTTP, "client_gone", "caller"): 1,
+    }

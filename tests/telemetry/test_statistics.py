@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from changeover.telemetry.statistics import Runs, Size, Statistics
+from changeover.telemetry.statistics import Ran, Runs, Size, Statistics
 
 
 def filled() -> Statistics:
@@ -101,3 +101,17 @@ def test_the_answer_has_tritons_fields() -> None:
     assert told["inference_stats"]["cache_hit"] == {"count": 0, "ns": 0}
     assert [b["batch_size"] for b in told["batch_stats"]] == [2, 4]
     assert told["batch_stats"][0]["compute_input"] == {"count": 1, "ns": 10}
+
+
+def test_the_short_form_is_that_of_the_long_one() -> None:
+    """The same sums in seconds, batch sizes rounded up to powers of two; nothing yet is nothing."""
+    runs = Runs()
+    assert runs.ran() == Ran()
+    for rows in (1, 3, 4, 5):
+        runs.count(Batch(rows, tickets=[0] * rows, sent=10.5), 8.0, 11.0, 11.25)
+    long, short = runs.statistics(7, 12.0, 12_000), runs.ran()
+    assert (short.executions, short.inferences, short.requests) == (long.executions, long.inferences, long.runs)
+    for found, known in ((short.queue, long.queue_ns), (short.input, long.input_ns), (short.infer, long.infer_ns)):
+        assert found == pytest.approx(known * 1e-9)
+    assert short.output == pytest.approx(1.0)
+    assert short.sizes == {1: 1, 4: 2, 8: 1}
