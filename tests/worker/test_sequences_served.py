@@ -18,7 +18,7 @@ from tests.conftest import Serve
 from tests.worker.sequence_parts import running_sum
 from tests.worker.test_slab_life import PLAN
 
-KILLS = 8
+KILLS = 5
 
 
 def step(server: Server, identity: int | str, value: float, **more: Any) -> float:
