@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -61,6 +62,15 @@ def _list_table(models: list[Document]) -> RenderableType:
     return made
 
 
+def _options(section: Document, above: str) -> Iterator[tuple[str, str]]:
+    """Every option of the version that serves, those of its session too."""
+    for name, value in section.items():
+        if isinstance(value, dict) and not above.endswith("session."):
+            yield from _options(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _inspect_table(model: Document) -> RenderableType:
     tensors = table("tensor", "name", "datatype", "shape")
     for kind, key in (("input", "inputs"), ("output", "outputs")):
@@ -70,4 +80,5 @@ def _inspect_table(model: Document) -> RenderableType:
     for version in model["versions"]:
         digests.add_row(version["name"], version["digest"])
     head = pairs([("model", model["name"]), ("state", model["state"]), ("epoch", model["epoch"])])
-    return Group(head, "", tensors, "", versions_table(model["versions"]), "", digests)
+    options = pairs(_options(model.get("runtime") or {}, "runtime."))
+    return Group(head, "", tensors, "", options, "", versions_table(model["versions"]), "", digests)

@@ -55,6 +55,7 @@ def model(driver: Driver, known: Recorded, fleet: Fleet) -> dict[str, Any]:
         "versions": _versions(driver, known, fleet),
         "inputs": msgspec.to_builtins(signature.inputs) if signature else [],
         "outputs": msgspec.to_builtins(signature.outputs) if signature else [],
+        "runtime": msgspec.to_builtins(active.plan.runtime) if active else None,
         "rollout": msgspec.to_builtins(rollout_view.summary(known.rollout, driver)) if known.rollout else None,
     }
 

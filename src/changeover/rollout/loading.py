@@ -250,6 +250,7 @@ class Loader:
             max_batch=runtime.max_batch,
             memory_limit=runtime.memory_limit or 0,
             run_timeout=runtime.run_timeout,
+            session=runtime.session,
             warmup_finite=loading.plan.gates.warmup.finite,
             sequence=loading.plan.sequence,
             verify=loading.proof is None,

@@ -26,6 +26,7 @@ from changeover.rollout.plan_rollout import RolloutPlan
 from changeover.rollout.triton_config import beneath
 from changeover.rollout.yaml_text import line_of, read_yaml
 from changeover.sequences.declared import Declared
+from changeover.transport.session_options import DEFAULTS, SessionOptions
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
 """An execution provider of ONNX Runtime; whether it is installed shows when a worker loads."""
@@ -55,6 +56,7 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         run_timeout: seconds after which a run counts as hung and its worker is killed.
         queue_limit: requests waiting or running in one gateway before more are shed; `None`: the server's setting.
         max_queue_delay: longest expected wait, seconds, before requests are shed; `None`: the server's setting.
+        session: options of ONNX Runtime's session and of its runs.
     """
 
     instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
@@ -66,6 +68,10 @@ class RuntimePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_timeout: Annotated[float, msgspec.Meta(ge=0.001, le=86400)] = 30.0
     queue_limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     max_queue_delay: Annotated[float, msgspec.Meta(ge=0.001, le=86400)] | None = None
+    session: SessionOptions = DEFAULTS
+
+    def __post_init__(self) -> None:
+        self.session.check(self.providers, self.intra_op_threads)
 
     @property
     def digest(self) -> str:

@@ -29,6 +29,7 @@ _LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_MODES = {"sequential": ort.ExecutionMode.ORT_SEQUENTIAL, "parallel": ort.ExecutionMode.ORT_PARALLEL}
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _FATAL = 4
 _MEMORY_WORDS = ("bad_alloc", "Failed to allocate memory", "bad allocation", "Cannot allocate memory")
@@ -49,21 +50,21 @@ def load(spec: WorkerSpec) -> Loaded:
         ModelRejected: onnxruntime refuses the model (`load_failed`), or memory ran out (`out_of_memory`).
     """
     if spec.optimization == "off":
-        return Loaded(Session(_open(spec.path, _options(spec, "off"), spec)), "off")
-    parts = (spec.digest, ort.__version__, ",".join(spec.providers), spec.optimization)
+        return Loaded(_opened(spec.path, _options(spec, "off"), spec), "off")
+    parts = (spec.digest, ort.__version__, ",".join(spec.providers), spec.optimization, *_more(spec))
     entry = cache.entry(spec.cache, *parts)
     if entry.usable():
         try:
-            return Loaded(Session(_open(str(entry.path), _options(spec, "off"), spec)), "hit")
+            return Loaded(_opened(str(entry.path), _options(spec, "off"), spec), "hit")
         except ModelRejected:
             pass  # onnxruntime does not take back every graph that it wrote: the source counts
     options = _options(spec, spec.optimization)
     options.optimized_model_filepath = str(entry.fresh)
     try:
-        session = Session(_open(spec.path, options, spec))
+        session = _opened(spec.path, options, spec)
     except ModelRejected:
         entry.discard()  # the graph may be too large to write (over 2 GiB), or the disk full
-        return Loaded(Session(_open(spec.path, _options(spec, spec.optimization), spec)), "off")
+        return Loaded(_opened(spec.path, _options(spec, spec.optimization), spec), "off")
     entry.publish()
     return Loaded(session, "miss")
 
@@ -84,23 +85,65 @@ def open_level(path: str, level: str, *, threads: int = 1, written: str | None =
     options = _options(spec, level)
     if written is not None:
         options.optimized_model_filepath = written
-    return Session(_open(path, options, spec))
+    return _opened(path, options, spec)
+
+
+def _more(spec: WorkerSpec) -> tuple[str, ...]:
+    """Of what else an optimised graph depends on; nothing where the options are the defaults."""
+    return (spec.session.key,) if spec.session.key else ()
 
 
 def _options(spec: WorkerSpec, level: str) -> ort.SessionOptions:
-    options = ort.SessionOptions()
+    options, given = ort.SessionOptions(), spec.session
     options.graph_optimization_level = _LEVELS[level]
     options.intra_op_num_threads = spec.intra_op_threads
-    options.inter_op_num_threads = 1
+    options.inter_op_num_threads = given.inter_op_threads
     options.log_severity_level = _FATAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.enable_cpu_mem_arena = given.arena
+    options.enable_mem_pattern = given.memory_pattern
+    options.enable_mem_reuse = given.memory_reuse
+    options.execution_mode = _MODES[given.execution]
+    options.use_deterministic_compute = given.deterministic
+    for name, size in given.free_dimensions.items():
+        options.add_free_dimension_override_by_name(name, size)
+    for name, value in (*_entries(spec).items(), *given.config.items()):
+        options.add_session_config_entry(name, value)
     return options
 
 
+def _entries(spec: WorkerSpec) -> dict[str, str]:
+    """Config entries that have options of their own. A prover runs on one thread, which nobody pins."""
+    given = spec.session
+    entries = {
+        "session.intra_op.allow_spinning": str(int(given.spinning)),
+        "session.inter_op.allow_spinning": str(int(given.spinning)),
+        "session.disable_prepacking": str(int(not given.prepacking)),
+        "session.set_denormal_as_zero": str(int(given.denormal_as_zero)),
+        "session.load_model_format": "ONNX",
+    }
+    if given.affinities and spec.intra_op_threads > 1:
+        entries["session.intra_op_thread_affinities"] = given.affinities
+    return entries
+
+
+def _run_options(spec: WorkerSpec) -> ort.RunOptions | None:
+    """Of every run; None for the defaults."""
+    if not spec.session.run_config:
+        return None
+    options = ort.RunOptions()
+    for name, value in spec.session.run_config.items():
+        options.add_run_config_entry(name, value)
+    return options
+
+
+def _opened(path: str, options: ort.SessionOptions, spec: WorkerSpec) -> Session:
+    return Session(_open(path, options, spec), _run_options(spec))
+
+
 def _open(path: str, options: ort.SessionOptions, spec: WorkerSpec) -> ort.InferenceSession:
+    chosen = [(name, dict(spec.session.provider_options.get(name, {}))) for name in spec.providers]
     try:
-        return ort.InferenceSession(path, options, providers=list(spec.providers))
+        return ort.InferenceSession(path, options, providers=chosen)
     except MemoryError:
         raise ModelRejected("out of memory while loading; raise runtime.memory_limit", reason="out_of_memory") from None
     except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one
@@ -114,10 +157,14 @@ class Session:
     """A loaded model. `run` takes and gives arrays in the order of the signature.
 
     BF16 travels as uint16 (numpy has no bfloat16), BYTES as object arrays of `str`.
+
+    Args:
+        options: of every run.
     """
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, options: ort.RunOptions | None = None) -> None:
         self._session = session
+        self._options = options
         self._run = session._sess.run  # noqa: SLF001 - the public `run` checks names again on each call, 3 µs
         self.inputs = [_spec(arg) for arg in session.get_inputs()]
         self.outputs = [_spec(arg) for arg in session.get_outputs()]
@@ -139,7 +186,7 @@ class Session:
         try:
             if self._bf16:
                 return self._run_values(feeds)
-            outputs: list[Array] = self._run(self._output_names, feeds, None)
+            outputs: list[Array] = self._run(self._output_names, feeds, self._options)
         except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one
             message = str(error).strip() or type(error).__name__
             memory = isinstance(error, MemoryError) or any(word in message for word in _MEMORY_WORDS)
@@ -155,7 +202,7 @@ class Session:
                 values[spec.name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
             else:
                 values[spec.name] = ort.OrtValue.ortvalue_from_numpy(array)
-        results = self._session.run_with_ort_values(self._output_names, values)
+        results = self._session.run_with_ort_values(self._output_names, values, self._options)
         return [_array(value, spec) for value, spec in zip(results, self.outputs, strict=True)]
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from changeover.sequences.declared import Declared, Layout
 from changeover.tensors import Datatype, TensorSpec
+from changeover.transport.session_options import DEFAULTS, SessionOptions
 
 BUCKETS = 10_000
 
@@ -138,7 +139,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
         instances: runner threads.
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
-        faults: none but in rehearsals.
+        faults: none but in rehearsals; session: options of ONNX Runtime's session and of its runs.
         run_timeout: seconds after which the gateways take a run for hung.
         sequence: what the plan declares of the model's sequences.
     """
@@ -163,6 +164,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
     run_timeout: float = 30.0
     sequence: Declared | None = None
+    session: SessionOptions = DEFAULTS
 
 
 class Measured(msgspec.Struct, frozen=True):

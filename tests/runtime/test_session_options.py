@@ -1,0 +1,87 @@
+"""Options of a plan arrive in ONNX Runtime's session and in its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from changeover.errors import ModelRejected, ModelRunFailed
+from changeover.runtime import session
+from changeover.transport.control import WorkerSpec
+from changeover.transport.session_options import SessionOptions
+from tests import onnx_models
+
+ROWS = [np.ones((2, 4), np.float32)]
+
+
+def spec(folder: Path, *, threads: int = 1, **options: Any) -> WorkerSpec:
+    """A model that doubles, with these options."""
+    path = folder / "model.onnx"
+    path.write_bytes(onnx_models.scale(2).SerializeToString())
+    (folder / "cache").mkdir(exist_ok=True)
+    return WorkerSpec(
+        1, "m", "1", digest="d", path=str(path), cache=str(folder / "cache"), empty="", intra_op_threads=threads,
+        session=SessionOptions(**options),
+    )  # fmt: skip
+
+
+def chosen(made: WorkerSpec) -> Any:
+    """The options that ONNX Runtime's session says it has."""
+    return session.load(made).session._session.get_session_options()
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("arena", "enable_cpu_mem_arena"), ("memory_pattern", "enable_mem_pattern"), ("memory_reuse", "enable_mem_reuse")],
+)
+def test_switches_are_set(tmp_path: Path, option: str, name: str) -> None:
+    """Each on by default, and off when the plan says so; the model answers the same."""
+    assert getattr(chosen(spec(tmp_path)), name)
+    off = spec(tmp_path, **{option: False})
+    assert not getattr(chosen(off), name)
+    np.testing.assert_array_equal(session.load(off).session.run(ROWS)[0], ROWS[0] * 2)
+
+
+def test_entries_by_name(tmp_path: Path) -> None:
+    """Those with an option of their own, and those by their name."""
+    made = chosen(spec(tmp_path, spinning=True, prepacking=False, config={"session.disable_quant_qdq": "1"}))
+    names = ("session.intra_op.allow_spinning", "session.disable_prepacking", "session.disable_quant_qdq")
+    assert [made.get_session_config_entry(name) for name in names] == ["1", "1", "1"]
+    assert chosen(spec(tmp_path)).get_session_config_entry(names[0]) == "0"
+
+
+def test_threads_of_a_plan(tmp_path: Path) -> None:
+    """Operators beside each other, and pinned threads; a prover, which has one thread, pins none."""
+    made = chosen(spec(tmp_path, threads=2, execution="parallel", inter_op_threads=2, affinities="1"))
+    assert made.inter_op_num_threads == 2
+    assert made.get_session_config_entry("session.intra_op_thread_affinities") == "1"
+    assert session.load(spec(tmp_path, affinities="1")).session.run(ROWS)
+
+
+def test_free_dimensions_get_a_size(tmp_path: Path) -> None:
+    """A free dimension by its name; the graph is another one, and another entry of the cache."""
+    assert session.load(spec(tmp_path)).cache == "miss"
+    fixed = session.load(spec(tmp_path, free_dimensions={"N": 2}))
+    assert (fixed.cache, fixed.session.inputs[0].shape) == ("miss", (2, 4))
+    again = session.load(spec(tmp_path, free_dimensions={"N": 2}))
+    assert (again.cache, again.session.inputs[0].shape) == ("hit", (2, 4))
+    assert session.load(spec(tmp_path)).session.inputs[0].shape == (-1, 4)
+
+
+def test_entries_of_a_run(tmp_path: Path) -> None:
+    """They go with every run: one that ONNX Runtime refuses fails it."""
+    shrinking = {"memory.enable_memory_arena_shrinkage": "cpu:0"}
+    assert session.load(spec(tmp_path, run_config=shrinking)).session.run(ROWS)
+    wrong = session.load(spec(tmp_path, run_config={"memory.enable_memory_arena_shrinkage": "moon:0"})).session
+    with pytest.raises(ModelRunFailed, match="moon"):
+        wrong.run(ROWS)
+
+
+def test_what_onnxruntime_refuses(tmp_path: Path) -> None:
+    """More pins than threads is its own refusal, in our words."""
+    with pytest.raises(ModelRejected) as caught:
+        session.load(spec(tmp_path, threads=2, affinities="1;1;1"))
+    assert caught.value.reason == "load_failed"
