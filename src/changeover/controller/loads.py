@@ -26,7 +26,6 @@ from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer, named_versions, plan_for
-from changeover.rollout.plan import Plan
 from changeover.rollout.unloading import unload
 from changeover.settings import Settings
 
@@ -133,9 +132,12 @@ class Loads:
             )
         self._drivers.check_place(model)
         async with self._arriving():
-            version, artifact = await self._sealed(model, overrides)
+            version, artifact, source = await self._sealed(model, overrides)
             plan = merged(plan_for(artifact, model, self._settings), overrides.plan)
-            offer = Offer(version, await asyncio.to_thread(self._adapted, model, version, artifact, plan), plan, "load")
+            offer = Offer(
+                version, await asyncio.to_thread(adapted, artifact, plan.interface, self._store), plan, "load"
+            )
+            await asyncio.to_thread(self._journal.versions.add, model, version, offer.artifact.digest, source)
             driver = self._drivers.made(model)
             await driver.taken_over.wait()
             current, active = driver.current, driver.active
@@ -145,8 +147,8 @@ class Loads:
                 return None
             return await driver.offer(offer)
 
-    async def _sealed(self, model: str, overrides: Overrides) -> tuple[int, Artifact]:
-        """What is to serve, sealed and on record."""
+    async def _sealed(self, model: str, overrides: Overrides) -> tuple[int, Artifact, str]:
+        """What is to serve, sealed, and where it came from."""
         if overrides.files:
             version, source = overrides.version or 1, "load"
             artifact = await asyncio.to_thread(seal.seal_parts, overrides.files, self._store)
@@ -162,17 +164,9 @@ class Loads:
                     )
             version = overrides.version or max(there, default=0)
             if version not in there:
-                return await asyncio.to_thread(self._pushed, model, overrides.version)
+                return *await asyncio.to_thread(self._pushed, model, overrides.version), "push"
             artifact, source = await self._from_folder(model, version), "repository"
-        await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, source)
-        return version, artifact
-
-    def _adapted(self, model: str, version: int, artifact: Artifact, plan: Plan) -> Artifact:
-        """The version as the plan wants it, which is then known under its number."""
-        made = adapted(artifact, plan.interface, self._store)
-        if made.digest != artifact.digest:
-            self._journal.versions.add(model, version, made.digest, "load")
-        return made
+        return version, artifact, source
 
     async def _from_folder(self, model: str, version: int) -> Artifact:
         folder = version_folder(self._folder or Path(), model, version)
