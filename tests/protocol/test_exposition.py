@@ -8,7 +8,17 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from changeover.protocol.exposition import OPENMETRICS, PROTOBUF, TEXT, Distribution, Family, Labels, negotiated, text
+from changeover.protocol.exposition import (
+    OPENMETRICS,
+    PROTOBUF,
+    TEXT,
+    Distribution,
+    Family,
+    LabelBook,
+    Labels,
+    negotiated,
+    text,
+)
 
 PROMETHEUS_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
 PROMETHEUS_2 += "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -67,3 +77,17 @@ def test_the_oracle_reads_what_was_written(form: str) -> None:
 def test_a_reader_gets_the_form_it_wants_most(accept: str, form: str) -> None:
     """By the quality values of `Accept`; without any that is known, the text format."""
     assert negotiated(accept) == form
+
+
+def test_labels_of_what_is_gone_are_forgotten() -> None:
+    """Those of the last scrape are used again, older ones are made anew."""
+    book = LabelBook()
+    first = book(model="m", version="1")
+    assert book(model="m", version="1") is first
+    book.turn()
+    assert book(model="m", version="1") is first
+    book.turn()
+    book.turn()
+    again = book(model="m", version="1")
+    assert again is not first
+    assert again.text == first.text

@@ -31,7 +31,10 @@ _MORE: Final = """
 .verdict { display: inline-block; font-weight: 600; padding: .1rem .6rem; border: 1px solid; border-radius: .3rem; }
 .good { color: var(--good); } .bad { color: var(--bad); } .open { color: var(--soft); }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
+td .good, td .bad, td .open { white-space: nowrap; }
 .wide { overflow-x: auto; }
+.wide svg, .wide table:not(.pairs) { min-width: 38rem; }
+.pairs td { overflow-wrap: anywhere; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 @media print { main { max-width: none; padding: 0; } section { break-inside: avoid; } }
 """
@@ -246,7 +249,7 @@ def _cells(row: Sequence[str]) -> Iterator[str]:
 def _pairs(rows: Iterable[tuple[str, object]]) -> str:
     told = [(name, value) for name, value in rows if value is not None]
     body = "".join(f"<tr><th>{html.escape(n)}</th><td>{html.escape(str(v))}</td></tr>" for n, v in told)
-    return f"<table><tbody>{body}</tbody></table>"
+    return f'<table class="pairs"><tbody>{body}</tbody></table>'
 
 
 def _of(part: int | None, whole: int | None) -> str:

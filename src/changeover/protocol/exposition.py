@@ -48,14 +48,24 @@ class Labels:
         return self.braced
 
 
-def labels(**pairs: str) -> Labels:
-    """Labels as they were made for an earlier series or scrape."""
-    return _labels(tuple(pairs.items()))
+class LabelBook:
+    """Makes labels, and gives those again that it made since the last turn but one: what is gone takes no memory."""
 
+    def __init__(self) -> None:
+        self._now: dict[tuple[tuple[str, str], ...], Labels] = {}
+        self._before = self._now
 
-@lru_cache(1 << 16)
-def _labels(pairs: tuple[tuple[str, str], ...]) -> Labels:
-    return Labels(**dict(pairs))
+    def turn(self) -> None:
+        """Another scrape begins."""
+        self._before, self._now = self._now, {}
+
+    def __call__(self, **pairs: str) -> Labels:
+        """The labels with these names and values."""
+        key = tuple(pairs.items())
+        made = self._now.get(key)
+        if made is None:
+            made = self._now[key] = self._before.get(key) or Labels(**pairs)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from changeover.controller.metrics.processes import Process
 from changeover.controller.metrics.snapshot import RolloutFacts, Snapshot, VersionFacts
 from changeover.controller.metrics.totals import Total, Way
 from changeover.controller.point import Spread
-from changeover.protocol.exposition import Distribution, Family, Labels, labels
+from changeover.protocol.exposition import Distribution, Family, LabelBook, Labels
 from changeover.runtime.machine import Memory
 from changeover.telemetry.observations import BUCKETS, GRPC, HTTP, LOWEST, PER_DOUBLING, bucket_middle
 
+labels: Final = LabelBook()
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 _EDGES: Final = tuple((2.0**power, power - LOWEST - 1) for power in range(-12, 6))
 """Powers of two, in seconds, of the classic buckets: 0.24 ms to 32 s. They are edges of ours, so counts are exact."""
@@ -43,6 +44,7 @@ class Machine:
 
 def families(moment: Snapshot, machine: Machine) -> Iterable[Family]:
     """All of them, in a fixed order."""
+    labels.turn()
     of = empty()
     roles = moment.counted.roles()
     for version in moment.versions:
