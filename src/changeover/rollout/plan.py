@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import yaml
-from msgspec.structs import replace
 
 from changeover.errors import InvalidPlan
 from changeover.interface.steps import Step
@@ -141,7 +140,6 @@ def plan_of(value: object, name: str = "The plan", node: yaml.Node | None = None
         plan = msgspec.convert(quantified(value), Plan)
         if plan.sequence is not None:
             plan_sequence.check(plan.sequence)
-            plan = replace(plan, rollout=replace(plan.rollout, steps=plan_sequence.climbed(plan.rollout.steps)))
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name, node) from error
     return plan

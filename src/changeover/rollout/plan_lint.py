@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from changeover.rollout.lint_sequence import of_sequence
 from changeover.rollout.plan import Plan
 from changeover.rollout.plan_rollout import PlanStep, RolloutPlan, Strategy
+from changeover.rollout.remark import Remark
 from changeover.transport.control import BUCKETS
 
+__all__ = ["OBSERVATION", "Remark", "lint"]
 OBSERVATION: Final = 3.0
 """Seconds of requests that the judge wants to see before a step is clear: a candidate that fails shows in so many."""
 _PROOF: Final = 5_000
 """Clean requests that the proof of an error rate below 0.1 % takes at least."""
 _BUSY: Final = 1_000.0
 """Requests a second that are taken for possible when nobody says how many there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """One remark.
-
-    Attributes:
-        path: of the field, as `yaml_text.line_of` reads it: `$.rollout.steps[2]`.
-        sentence: what happens with this plan.
-    """
-
-    path: str
-    sentence: str
 
 
 def lint(plan: Plan, rate: float | None = None) -> list[Remark]:
@@ -45,6 +34,8 @@ def lint(plan: Plan, rate: float | None = None) -> list[Remark]:
         remarks += [*_of_ladder(rollout), *_of_steps(rollout, rate)]
     elif rollout.prove:
         remarks.append(Remark("$.rollout.prove", f"nothing is proved with strategy {rollout.strategy}"))
+    if plan.sequence is not None:
+        remarks += of_sequence(plan.sequence, rollout)
     return sorted(remarks, key=lambda remark: remark.path)
 
 

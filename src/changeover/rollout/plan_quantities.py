@@ -19,6 +19,7 @@ QUANTITIES: Final[dict[str, Callable[[object], float]]] = {
     "rollout.limits.error_rate": share,
     "rollout.limits.memory": share,
     "rollout.limits.disagreement": share,
+    "rollout.limits.state_divergence": share,
     "runtime.run_timeout": seconds,
     "runtime.max_queue_delay": seconds,
     "runtime.memory_limit": size_bytes,

@@ -73,12 +73,15 @@ class LimitsPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         error_rate: failures over the active version's, as a share of the requests.
         memory: share of what its worker may take.
         disagreement: share of the compared answers that differ.
+        state_divergence: how far answers and states of a sequence may differ once it was moved, as a share of the
+            largest value; this one is asked by the gate `state`, before the rollout.
     """
 
     latency_increase: Annotated[float, msgspec.Meta(gt=0)] = 0.5
     error_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.001
     memory: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
     disagreement: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.01
+    state_divergence: Annotated[float, msgspec.Meta(gt=0)] = 0.0001
 
 
 _LADDER: Final = (

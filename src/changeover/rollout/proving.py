@@ -44,7 +44,7 @@ def spec_for(
     private = plan.private or (active is not None and active[0].plan.private)
     if active is not None and active[0].entry is not None and not plan.rollout.new_signature:
         held = fleet.memory(active[0].number) or 0
-        reference = Reference(active[1], active[0].entry.signature, held)
+        reference = Reference(active[1], active[0].entry.signature, held, active[0].entry.sequence)
     compares = reference is not None and plan.gates.accuracy.enabled and not any(map(Path.is_dir, golden))
     return ProverSpec(
         worker,
@@ -56,6 +56,7 @@ def spec_for(
         private=private,
         sample=compares and not private,
         disagreement=plan.rollout.limits.disagreement,
+        state_divergence=plan.rollout.limits.state_divergence,
     )
 
 

@@ -12,105 +12,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from changeover.errors import ModelRejected
 from changeover.sequences.geometry import MOST_BYTES, Geometry
 from changeover.sequences.saved import Extent, most_bytes
+from changeover.sequences.section import Controls, Declared, Initial, OnChangeover, StateDeclared, Switch
 from changeover.tensors import Datatype, TensorSpec
 
-OnChangeover = Literal["carry", "map", "replay", "drain", "reset"]
-"""What becomes of a live sequence when another version takes over (docs/sequences.md)."""
+__all__ = ["Controls", "Declared", "Initial", "Layout", "OnChangeover", "StateDeclared", "Switch", "resolve"]
 Role = Literal["start", "end", "ready", "corrid"]
 """What a control input is told: the first step, the last step, that the row is one, the sequence's id."""
 _FREE: Final = 256
 """Elements reckoned for a free dimension of an input or output whose size nobody declares."""
 _TEXT: Final = 64
 """Bytes reckoned for a BYTES element."""
-_REPLAY: Final = 16
 _SWITCHES: Final = (Datatype.INT32, Datatype.FP32, Datatype.BOOL)
 _NUMBERS: Final = (Datatype.UINT64, Datatype.INT64, Datatype.UINT32, Datatype.INT32, Datatype.BYTES)
-
-
-class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a state is at the start of a sequence: a file beside the model (`.npy`, else raw bytes), or numbers."""
-
-    file: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    data: tuple[float, ...] | None = None
-
-
-class StateDeclared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One state tensor.
-
-    Attributes:
-        input: of the model, that takes the state.
-        output: of the model, that gives the next one.
-        initial: `None`: zeros.
-        max: most elements of each free dimension that does not count sequences; needed where there is one.
-        batch_axis: the dimension that counts sequences; `None`: the free one, the first where there are several.
-    """
-
-    input: str
-    output: str
-    initial: Initial | None = None
-    max: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
-    batch_axis: Annotated[int, msgspec.Meta(ge=0, le=15)] | None = None
-
-
-class Switch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A control input that is either `on` or `off`; in short, its name alone."""
-
-    input: str
-    off: float = 0.0
-    on: float = 1.0
-
-
-class Controls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Inputs that the server fills in, as Triton's models have them.
-
-    Attributes:
-        start, end: on at the first and at the last step.
-        ready: on in every row that is a step.
-        corrid: takes the sequence's id: as text where the input is BYTES, else as a number (of a text: one made of it).
-    """
-
-    start: Switch | str | None = None
-    end: Switch | str | None = None
-    ready: Switch | str | None = None
-    corrid: str | None = None
-
-
-class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `sequence` of a plan.
-
-    Attributes:
-        state: the state tensors.
-        control: inputs that the server fills in.
-        idle: seconds after which a sequence without a step is expired.
-        max: most live sequences of one version.
-        on_changeover: what becomes of live ones when another version takes over.
-        replay: of how many last steps the inputs are kept with the state; `None`: 16 with `on_changeover: replay`,
-            else none.
-        answer_limit: most bytes of one step's answer, which is kept with the state; `None`: reckoned from the outputs,
-            with 256 elements for each free dimension.
-    """
-
-    state: tuple[StateDeclared, ...] = ()
-    control: Controls = Controls()
-    idle: Annotated[float, msgspec.Meta(ge=0.1, le=30 * 86400)] = 60.0
-    max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1024
-    on_changeover: OnChangeover = "carry"
-    replay: Annotated[int, msgspec.Meta(ge=0, le=1024)] | None = None
-    answer_limit: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
-
-    @property
-    def kept(self) -> int:
-        """Inputs of how many steps are kept with the state."""
-        if self.replay is not None:
-            return self.replay
-        return _REPLAY if self.on_changeover == "replay" else 0
 
 
 class StateLayout(msgspec.Struct, frozen=True):
@@ -150,6 +70,7 @@ class Layout(msgspec.Struct, frozen=True):
         states, controls: in the order in which they were declared.
         idle, max, on_changeover, replay: of the plan.
         slots, saved_bytes: the geometry of its slab.
+        way_back: how sequences move to the version before when this one is taken back.
     """
 
     states: list[StateLayout]
@@ -160,6 +81,7 @@ class Layout(msgspec.Struct, frozen=True):
     replay: int
     slots: int
     saved_bytes: int
+    way_back: OnChangeover = "carry"
 
     @property
     def geometry(self) -> Geometry:
@@ -210,9 +132,8 @@ def _layout(
     if declared.answer_limit is not None:
         size += declared.answer_limit - sum(e.nbytes for e in answer)
     slots = declared.max + declared.max // 4 + 16  # room for tombstones: who comes late gets an exact answer
-    layout = Layout(
-        states, controls, declared.idle, declared.max, declared.on_changeover, declared.kept, slots, size
-    )  # fmt: skip
+    said = declared.idle, declared.max, declared.on_changeover, declared.kept
+    layout = Layout(states, controls, *said, slots, size, declared.way_back)
     if layout.geometry.total > MOST_BYTES:
         raise _mismatch(
             f"{declared.max} sequences of {size} bytes are over {MOST_BYTES >> 30} GiB; lower sequence.max, state.max, "
@@ -251,11 +172,7 @@ def _axis(state: StateDeclared, shape: tuple[int, ...]) -> int | None:
 
 def _controls(controls: Controls, ins: dict[str, TensorSpec]) -> list[ControlLayout]:
     found: list[ControlLayout] = []
-    switches: dict[Role, Switch | str | None] = {
-        "start": controls.start,
-        "end": controls.end,
-        "ready": controls.ready,
-    }
+    switches: dict[Role, Switch | str | None] = {"start": controls.start, "end": controls.end, "ready": controls.ready}
     for role, said in switches.items():
         if said is not None:
             switch = Switch(said) if isinstance(said, str) else said

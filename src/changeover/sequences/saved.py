@@ -36,14 +36,18 @@ class Token(NamedTuple):
 
 
 class Flag(IntFlag):
-    """What is said of a step. START and END come from the client; STAYS: the shield moved it, see `Saved.flags`."""
+    """What is said of a step. START and END come from the client; STAYS: the shield moved it, see `Saved.flags`.
+
+    BACK is said of a released state alone: a newer version hands it out as the older one knows it (`moves`).
+    """
 
     START = 1
     END = 2
     STAYS = 4
+    BACK = 8
 
 
-_FLAGS: Final = {number: Flag(number) for number in range(8)}
+_FLAGS: Final = {number: Flag(number) for number in range(16)}
 
 
 class Summary(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from changeover.sequences.declared import Layout
 from changeover.transport.control import GateResult, Measured, Signature, WorkerSpec
 
 
@@ -16,11 +17,13 @@ class Reference(msgspec.Struct, frozen=True):
         spec: as its worker was told.
         signature: that its worker proved.
         held_bytes: memory that its worker has to itself.
+        sequence: of a sequence model, the layout of its states.
     """
 
     spec: WorkerSpec
     signature: Signature
     held_bytes: int = 0
+    sequence: Layout | None = None
 
 
 class ProverSpec(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class ProverSpec(msgspec.Struct, frozen=True):
         private: requests of this model are not kept.
         sample: the supervisor has the gateways give their samples of recent requests.
         disagreement: share of answers that may differ from the active version's, as the plan limits it.
+        state_divergence: the same of how far a sequence's answers and states may differ once it was moved.
     """
 
     worker: WorkerSpec
@@ -47,6 +51,7 @@ class ProverSpec(msgspec.Struct, frozen=True):
     private: bool = False
     sample: bool = False
     disagreement: float = 0.01
+    state_divergence: float = 1e-4
 
 
 class Prove(msgspec.Struct, frozen=True):
