@@ -62,7 +62,7 @@ def test_a_sound_first_version(bench: Bench) -> None:
         "accuracy": "skipped", "performance": "skipped",
     }  # fmt: skip
     assert [r.gate for r in bench.reports[:-1]] == [
-        "integrity", "structure", "load", "warmup", "resources", "accuracy", "performance",
+        "integrity", "structure", "load", "warmup", "resources", "accuracy", "state", "performance",
     ]  # fmt: skip
     assert (end.measured.cache, end.measured.load_s > 0, end.measured.peak_bytes > 0) == ("miss", True, True)
 

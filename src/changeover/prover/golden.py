@@ -90,7 +90,7 @@ def _read_archives(
     folder: Path, files: list[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> GoldenSet:
     _bound(files)
-    parts = [_arrays(file) for file in files]
+    parts = [arrays(file) for file in files]
     made = GoldenSet(folder, _digest(files))
     names = set(parts[0])
     if any(set(part) != names for part in parts):
@@ -108,26 +108,27 @@ def _read_archives(
     if counts == {0}:
         raise _invalid("it holds no sample")
     for spec in inputs:
-        made.inputs[spec.name] = _items(_typed(joined[spec.name], spec))
+        made.inputs[spec.name] = _items(typed(joined[spec.name], spec))
     if LABELS in joined and LABELS not in wanted:
         made.labels = list(joined[LABELS].reshape(len(joined[LABELS]), -1)[:, 0])
     for spec in outputs:
         if spec.name in joined and spec.name not in wanted:
-            made.outputs[spec.name] = _items(_typed(joined[spec.name], spec))
+            made.outputs[spec.name] = _items(typed(joined[spec.name], spec))
     if made.labels is None and not made.outputs:
         raise _invalid(f"it holds neither {LABELS!r} nor an output")
     return made
 
 
-def _arrays(file: Path) -> dict[str, Array]:
+def arrays(file: Path) -> dict[str, Array]:
+    """The arrays of one archive by name. Raises ModelRejected, or what `numpy.load` does."""
     with zipfile.ZipFile(file) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
             raise _invalid(f"{file.name} unpacks to over {_MOST_BYTES >> 30} GiB")
     with np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    if any(not array.ndim for array in arrays.values()):
+        found = {name: archive[name] for name in archive.files}
+    if any(not array.ndim for array in found.values()):
         raise _invalid(f"{file.name}: an array without a first axis has no samples")
-    return arrays
+    return found
 
 
 # -- test_data_set_* ---------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ def _tensors(folder: Path, kind: str, specs: Sequence[TensorSpec]) -> dict[str, 
         except (DecodeError, TypeError) as error:
             raise _invalid(f"{folder.name}/{kind}_{at}.pb is no tensor") from error
         meant = by_name.get(tensor.name, spec)
-        found[meant.name] = _typed(array, meant)
+        found[meant.name] = typed(array, meant)
     return found
 
 
@@ -178,7 +179,7 @@ def _items(array: Array) -> list[Array]:
     return [array[at, ...] for at in range(len(array))]
 
 
-def _typed(array: Array, spec: TensorSpec) -> Array:
+def typed(array: Array, spec: TensorSpec) -> Array:
     """The array in the type that the model takes; numbers may become others of the same kind only."""
     if spec.datatype is Datatype.BYTES:
         text = [v.decode() if isinstance(v, bytes) else str(v) for v in array.reshape(-1).tolist()]

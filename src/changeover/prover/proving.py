@@ -1,6 +1,6 @@
 """One candidate through all gates, in order; the first that fails ends it, and what the others said stays on record.
 
-integrity → structure → load → warmup → resources → accuracy → performance
+integrity → structure → load → warmup → resources → accuracy → state → performance
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from changeover.errors import ModelError, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, public, require_compatible
-from changeover.prover import golden
+from changeover.prover import golden, sequences
 from changeover.prover.gates.accuracy import Accuracy, needs_active
 from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, MOST_SECONDS, Agreement
 from changeover.prover.gates.performance import performance
@@ -82,6 +82,7 @@ class Proving:
             ("warmup", "validating", self._warm_up),
             ("resources", "validating", self._resources),
             ("accuracy", "validating", self._accuracy),
+            ("state", "validating", self._sequences),
             ("performance", "validating", self._performance),
         )
         try:
@@ -176,6 +177,8 @@ class Proving:
         rule = self._plan.accuracy
         if not rule.enabled:
             return _switched_off("accuracy")
+        if self._worker.sequence is not None:
+            return GateResult("accuracy", "skipped", "steps of sequences are what the gate 'state' runs")
         folder = golden.find(self._spec.golden)
         if folder is None:
             return self._without_golden_set(rule)
@@ -215,6 +218,9 @@ class Proving:
             return gate
         why = f"{recent}: it takes {LEAST_REQUESTS} that are answered in {MOST_SECONDS:.0f} s"
         return failed("accuracy", "sample_late", why) if recent.late and rule.min is not None else why
+
+    def _sequences(self) -> GateResult | None:
+        return sequences.state(self._spec, self._worker, self._candidate, self._beside, self._alive)
 
     def _performance(self) -> GateResult:
         rule = self._plan.performance

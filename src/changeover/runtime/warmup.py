@@ -163,9 +163,11 @@ def head(rows: list[Array], size: int, batchable: bool) -> list[Array]:
     return [a[:size] for a in rows] if batchable else rows
 
 
-def generated_rows(specs: Sequence[TensorSpec], rows: int, *, batchable: bool) -> list[Array]:
+def generated_rows(
+    specs: Sequence[TensorSpec], rows: int, *, batchable: bool, seed: int = _SEED
+) -> list[Array]:  # fmt: skip
     """Inputs with different rows: floats in (0, 1], integers 0 and 1 (valid as indices almost everywhere)."""
-    generator = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(seed)
     arrays: list[Array] = []
     for spec in specs:
         shape = [_ASSUMED if d < 0 else d for d in spec.shape]
