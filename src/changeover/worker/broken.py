@@ -12,6 +12,7 @@ from changeover.sequences.declared import Layout
 from changeover.sequences.saved import HEAD_BYTES
 from changeover.sequences.slab import Mark, Slab
 from changeover.transport.control import Fault
+from changeover.worker.moves import Moves
 from changeover.worker.records import Records
 
 _SLOW = 0.002
@@ -41,8 +42,8 @@ class Deaf(Records):
             super()._bury(key, mark, to)
 
 
-def records(fd: int, layout: Layout, faults: Collection[Fault] = ()) -> Records:
-    """The records of a slab, kept as they should be but for the faults."""
+def records(fd: int, layout: Layout, faults: Collection[Fault] = (), moves: Moves | None = None) -> Records:
+    """The records of a slab, kept as they should be but for the faults; `moves`: how states come and go."""
     kinds = {fault.kind for fault in faults}
     slab = (Torn if "torn" in kinds else Slab)(fd, layout.geometry)
-    return (Deaf if "deaf" in kinds else Records)(slab, layout)
+    return (Deaf if "deaf" in kinds else Records)(slab, layout, moves)

@@ -37,7 +37,9 @@ from changeover.transport.control import (
 )
 from changeover.transport.link import Frame, Kind, Link
 from changeover.worker import broken
+from changeover.worker.conversion import Converting
 from changeover.worker.crew import Crew
+from changeover.worker.moves import Moves
 from changeover.worker.runner import ChannelClosed, Runner
 from changeover.worker.step_runner import StepRunner
 from changeover.worker.steps import Steps
@@ -78,7 +80,7 @@ def main(fd: int, parent: int) -> None:
         detail = "out of memory while loading; raise runtime.memory_limit"
         _report(link, WorkerStatus(spec.loading, "failed", reason="out_of_memory", detail=detail))
         return
-    _Server(link, loaded, spec).run()
+    _Server(link, loaded, spec, loader.moves).run()
 
 
 class Loader:
@@ -86,12 +88,14 @@ class Loader:
 
     Attributes:
         gates: what the gates said so far.
+        moves: how the states of sequences come and go.
     """
 
     def __init__(self, link: Link, spec: WorkerSpec) -> None:
         self._link = link
         self._spec = spec
         self.gates: list[GateResult] = []
+        self.moves: Moves | None = None
         self._declared: ModelSignature | None = None
 
     def run(self) -> session.Session:
@@ -119,6 +123,8 @@ class Loader:
         pace.rest()
         verified = time.perf_counter()
         loaded = faults.load(spec)
+        if spec.sequence is not None and isinstance(loaded.session, Stateless):
+            self.moves = Converting(spec, spec.sequence, loaded.session)
         ctypes.CDLL(None).malloc_trim(0)  # the loader's garbage goes back before the worker serves
         load_s = time.perf_counter() - verified
         pace.rest()
@@ -167,8 +173,9 @@ class _Server:
     One instance runs batches in this loop; several are threads, and the loop hands out what comes.
     """
 
-    def __init__(self, link: Link, loaded: session.Session, spec: WorkerSpec) -> None:
+    def __init__(self, link: Link, loaded: session.Session, spec: WorkerSpec, moves: Moves | None) -> None:
         instances = spec.instances
+        self._moves = moves
         self._link = link
         self._session = loaded
         self._patience = spec.run_timeout * _PATIENCE
@@ -222,7 +229,7 @@ class _Server:
         if not isinstance(session, Stateless):
             return None
         memory.make_room(session.layout.geometry.total)
-        records = broken.records(fd, session.layout, self._faults)
+        records = broken.records(fd, session.layout, self._faults, self._moves)
         os.close(fd)
         return Steps(session, records, finite=self._finite)
 

@@ -25,7 +25,7 @@ GEOMETRY = Geometry(32, 1024)
 def stateful(loading: int, version: str, way: str = "carry", **more: Any) -> LoadingEntry:
     """A loading of a model that keeps sequences."""
     states = [StateLayout("h", "hn", "INT64", [1], 0, 1)]
-    layout = Layout(states, [], 60.0, 16, way, 0, GEOMETRY.slots, GEOMETRY.saved_bytes)  # type: ignore[arg-type]
+    layout = Layout(states, [], 60.0, 16, way, 0, GEOMETRY.slots, GEOMETRY.saved_bytes, way)  # type: ignore[arg-type]
     return entry(loading, version, sequence=layout, **more)
 
 

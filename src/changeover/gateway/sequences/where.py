@@ -21,17 +21,11 @@ _WAYS = {"drain": Way.STAY, "reset": Way.RESET}
 
 
 class Where(NamedTuple):
-    """The map, and beside it the epoch that drew it and who rescues a step that the goal fails.
-
-    Attributes:
-        keyed: the sequence is the unit of evidence. Where failures are shielded it is not: a sequence leaves the
-            candidate with its first one, so its failures are one at most.
-    """
+    """The map, and beside it the epoch that drew it and who rescues a step that the goal fails."""
 
     map: Map
     epoch: int
     rescue: int | None
-    keyed: bool
 
 
 def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, *, begins: bool) -> Where:
@@ -60,8 +54,7 @@ def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, 
     if owner is not None and owner in ways and kept:
         ways[owner] = Way.STAY
     rescue = table.active.loading if goal is table.shielded and table.active.loading in stateful else None
-    found = Map(goal.loading, tuple(stateful), ways, binding, owner)
-    return Where(found, table.epoch, rescue, table.shielded is None)
+    return Where(Map(goal.loading, tuple(stateful), ways, binding, owner), table.epoch, rescue)
 
 
 def _bucket(model: Model, table: Table, line: Line) -> Target:
@@ -81,7 +74,10 @@ def _named(model: Model, table: Table, version: str) -> Target:
 
 def _way(here: Target, goal: Target) -> Way:
     newer = max(here, goal, key=lambda t: t.loading)
-    return _WAYS.get(newer.sequence.on_changeover, Way.MOVE) if newer.sequence is not None else Way.STAY
+    if newer.sequence is None:
+        return Way.STAY
+    told = newer.sequence.on_changeover if goal is newer else newer.sequence.way_back
+    return _WAYS.get(told, Way.MOVE)
 
 
 def moves(model: Model, target: Target) -> bool:
