@@ -90,6 +90,22 @@ EXPLANATION: dict[str, Any] = {
     "sentences": ["Rollout r-000002 of digits is succeeded.", "Gates passed: integrity, warmup."],
 }
 
+SEQUENCE: dict[str, Any] = {"id": 42, "version": "2", "steps": 9, "since": 4, "idle_s": 1.5, "bytes": 4096}
+
+SEQUENCES: dict[str, Any] = {
+    "model": "digits",
+    "live": 2,
+    "max": {"2": 1024},
+    "sequences": [SEQUENCE, SEQUENCE | {"id": "42", "version": "1"}],
+}
+
+SEQUENCE_SHOWN: dict[str, Any] = {
+    "model": "digits",
+    "sequence": SEQUENCE,
+    "states": [{"name": "h", "datatype": "FP32", "shape": [1, 1, 32]}],
+    "kept": 0,
+}
+
 Answer = tuple[int, Any]
 
 
@@ -162,6 +178,17 @@ def usual() -> FakeControl:
         "POST /v1/models/digits/rollout/weight": (200, ROLLOUT | {"phase": "progressing"}),
         "POST /v1/models/digits/rollout/promote": (200, ROLLOUT | {"phase": "watching"}),
         "POST /v1/models/digits/rollout/abort": (200, ROLLOUT | {"phase": "rolled_back"}),
+        "GET /v1/models/digits/sequences": (200, SEQUENCES),
+        "POST /v1/models/digits/sequences/show": (200, SEQUENCE_SHOWN),
+        "POST /v1/models/digits/sequences/end": (
+            200,
+            {"model": "digits", "id": 42, "version": "2", "became": "ended"},
+        ),
+        "POST /v1/models/digits/sequences/export": (200, {"form": "changeover-sequence/1", "id": 42}),
+        "POST /v1/models/digits/sequences/import": (
+            200,
+            {"model": "digits", "id": 42, "version": "2", "became": "imported"},
+        ),
         "POST /v1/models/digits/versions": (
             202,
             {"model": "digits", "version": "2", "digest": DIGEST, "rollout": "r-000002"},

@@ -39,6 +39,11 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "rollout": ("r-1",),
     "explain": ("r-1",),
     "certificate": ("r-1",),
+    "sequences": ("m",),
+    "sequence": ("m", 42),
+    "end_sequence": ("m", "a/b"),
+    "export_sequence": ("m", 42),
+    "import_sequence": ("m", {}),
     "steer": ("m", "pause"),
 }
 

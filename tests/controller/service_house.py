@@ -12,6 +12,7 @@ from typing import Any, cast
 from changeover.controller.api import make_app
 from changeover.controller.fleet import Fleet
 from changeover.controller.service import Service
+from changeover.controller.visits import Visits
 from changeover.lifecycle.source import PLAN_FILE
 from changeover.testing import INSTANT
 from changeover.transport.page import SERVER_WORD
@@ -85,6 +86,7 @@ class House:
             asyncio.run(asyncio.wait_for(self._term(script), PATIENCE))
 
     async def _term(self, script: Callable[[Service, Client], Awaitable[None]]) -> None:
+        self.fleet.visits = Visits(lambda _: None, 1)  # type: ignore[attr-defined]
         fleet = cast(Fleet, self.fleet)
         service = Service(self.stage.settings, self.journal, fleet, self.journal.next_term())
         running = asyncio.create_task(service.run())

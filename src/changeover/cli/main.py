@@ -21,6 +21,7 @@ from changeover.cli import (
     report,
     rollout,
     schema,
+    sequence,
     serve,
     status,
     top,
@@ -53,6 +54,7 @@ rollout.app.command()(rehearse.rehearse)
 app.command()(certificate.certificate)
 app.command()(report.report)
 app.add_typer(model.app, name="model")
+app.add_typer(sequence.app, name="sequence")
 app.command()(schema.schema)
 app.command()(bench.bench)
 app.command()(demo.demo)

@@ -63,13 +63,14 @@ def models_table(models: list[Document]) -> RenderableType:
 
 def model_table(model: Document) -> RenderableType:
     """Return one model with its versions."""
-    rollout = model.get("rollout")
+    rollout, sequences = model.get("rollout"), model.get("sequences")
     head = pairs(
         [
             ("model", model["name"]),
             ("state", model["state"]),
             ("epoch", model["epoch"]),
             ("rollout", f"{rollout['id']} {rollout['phase']}" if rollout else None),
+            ("sequences", f"{sequences['live']} live" if sequences else None),
             ("undo until", rollout.get("undo_until") if rollout else None),
         ]
     )

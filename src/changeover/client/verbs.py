@@ -84,6 +84,29 @@ class ControlVerbs(ABC, Generic[One, Many]):
         """Return the certificate of a rollout."""
         return self._one(get(control_path("rollouts", rollout, "certificate")))
 
+    def sequences(self, name: str) -> One:
+        """Return the model's live sequences, with their number."""
+        return self._one(get(control_path("models", name, "sequences")))
+
+    def sequence(self, name: str, sequence: int | str) -> One:
+        """Return one live sequence with its states."""
+        return self._of_sequence(name, "show", {"id": sequence})
+
+    def end_sequence(self, name: str, sequence: int | str) -> One:
+        """End a sequence without a step."""
+        return self._of_sequence(name, "end", {"id": sequence})
+
+    def export_sequence(self, name: str, sequence: int | str) -> One:
+        """Return a live sequence with its state, as `import_sequence` takes it."""
+        return self._of_sequence(name, "export", {"id": sequence})
+
+    def import_sequence(self, name: str, document: Mapping[str, object]) -> One:
+        """Bring an exported sequence into the model's active version."""
+        return self._of_sequence(name, "import", document)
+
+    def _of_sequence(self, name: str, verb: str, body: Mapping[str, object]) -> One:
+        return self._one(post(control_path("models", name, "sequences", verb), body))
+
     def steer(self, name: str, verb: str, body: Mapping[str, object] | None = None) -> One:
         """Ask something of the model's rollout: `pause`, `resume`, `promote`, `abort`, `undo`, `weight`."""
         return self._one(post(control_path("models", name, "rollout", verb), body))

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from changeover.access import Guard, Scope
 from changeover.controller import openapi
 from changeover.controller.api_rollouts import RolloutApi
+from changeover.controller.api_sequences import SequenceApi
 from changeover.controller.asked import asked
 from changeover.controller.bodies import AlertList, PushedBody
 from changeover.controller.callers import checked
@@ -71,6 +72,7 @@ def endpoints(service: Service) -> list[Endpoint]:
         Endpoint("GET", "/v1/models/{model}", read, api.model, "One model with its versions.", errors=model),
         push,
         *RolloutApi(service).endpoints(),
+        *SequenceApi(service).endpoints(),
         Endpoint(
             "GET",
             "/v1/rollouts/{rollout}/certificate",

@@ -76,13 +76,13 @@ class RolloutApi:
 
     async def start(self, request: Request) -> Response:
         """`POST /v1/models/M/rollout`."""
-        body = await _body(request, StartBody)
+        body = await body_of(request, StartBody)
         with asked(self._service.chronicle, request, "start", version=str(body.version)):
             return answer(await self._service.steering.start(request.path_params["model"], body), 202)
 
     async def weight(self, request: Request) -> Response:
         """`POST …/rollout/weight`."""
-        body = await _body(request, ShareBody)
+        body = await body_of(request, ShareBody)
         with asked(self._service.chronicle, request, "weight", weight=str(body.weight)):
             return answer(await self._service.steering.weigh(request.path_params["model"], body.weight))
 
@@ -103,18 +103,18 @@ class RolloutApi:
         return answer(plan_schema())
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def body_of(request: Request, kind: type[Body], most: int = _MOST_BYTES) -> Body:
     """The request's JSON, as this type.
 
     Raises:
         InvalidRequest: it is none (`malformed_json`), or another (`invalid_request`); the sentence names the field.
-        TooLarge: over 1 MiB.
+        TooLarge: over `most` bytes.
     """
     text = bytearray()
     async for chunk in request.stream():
         text += chunk
-        if len(text) > _MOST_BYTES:
-            raise TooLarge("the body may have 1 MiB at most")
+        if len(text) > most:
+            raise TooLarge(f"the body may have {most >> 20} MiB at most")
     try:
         return msgspec.json.decode(bytes(text), type=kind)
     except msgspec.ValidationError as error:

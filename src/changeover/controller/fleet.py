@@ -1,10 +1,7 @@
 """The fleet: the gateways and workers of this machine, as the controller commands and hears them.
 
 What the others said last is kept as plain state; a coroutine that waits names a condition on it (`until`). Who must
-answer a question to all gateways, and until when, is told by `question`:
-
-- prepare: every gateway that lives, joining ones too, before a commit;
-- committed: every gateway in service, and for a drain every gateway that lives.
+answer a question to all gateways is told by `question`.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from changeover.controller.news import News
 from changeover.controller.observatory import Observatory
 from changeover.controller.proving import Provings
 from changeover.controller.question import Question
+from changeover.controller.visits import Visits
 from changeover.errors import Internal
 from changeover.records.certificate import Requests, Window
 from changeover.rollout.fleet import Death, Proof, StoreTimes
@@ -56,6 +54,7 @@ class Fleet:
         self.on_death: Callable[[Death], None] = lambda _: None
         self.on_health: Callable[[WorkerHealth], None] = lambda _: None
         self.faults = Faults()
+        self.visits = Visits(send, term)
         self.page = page
         self._store = store
         self._send = send
@@ -75,6 +74,7 @@ class Fleet:
             Kind.PREPARED: self._gateways.on_prepared,
             Kind.ACKNOWLEDGED: self._gateways.on_acknowledged,
             Kind.LEASES: self._gateways.on_leases,
+            **dict.fromkeys((Kind.CHANNEL, Kind.REFUSED, Kind.SLAB), self.visits.take),
         }
 
     @property
@@ -179,6 +179,7 @@ class Fleet:
         self.workers.pop(loading, None)
         self._words.pop(loading, None)
         self.observatory.forget(loading)
+        self.visits.forget(loading)
 
     # -- state ---------------------------------------------------------------------------------------------
 
@@ -187,8 +188,8 @@ class Fleet:
         self.workers.update({known["loading"]: WorkerState.of(known) for known in snapshots if not known["retiring"]})
         for record in self._store.read():
             self._know(record)
-        gateways = [m for m, gateway in self.gateways.items() if gateway.ready]
-        self.observatory.inherit(gateways, {n: self.epoch(self._words.get(n, 0)) for n in self.workers})
+        ready = [m for m, gateway in self.gateways.items() if gateway.ready]
+        self.observatory.inherit(ready, {n: self.epoch(self._words.get(n, 0)) for n in self.workers})
 
     def epoch(self, word: int) -> int:
         """The epoch in force, 0 for none."""
@@ -238,8 +239,7 @@ class Fleet:
 
     def hear(self, message: Frame) -> None:
         """Take in one frame."""
-        handler = self._handlers.get(message.kind)
-        if handler is None:
+        if (handler := self._handlers.get(message.kind)) is None:
             return
         try:
             handler(message)

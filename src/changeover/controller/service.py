@@ -21,6 +21,7 @@ from changeover.controller.heartbeat import Heartbeat
 from changeover.controller.loads import Loads
 from changeover.controller.metrics.scrape import Scrape
 from changeover.controller.metrics.snapshot import Snapshot, taken
+from changeover.controller.sequences import Sequences
 from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import InvalidRequest, NotFound
@@ -28,6 +29,7 @@ from changeover.lifecycle import artifacts, seal
 from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.source import is_model_name
 from changeover.records.journal import Journal
+from changeover.rollout.driver import Driver
 from changeover.rollout.offer import plan_for
 from changeover.settings import Settings
 from changeover.transport.page import SERVER_WORD
@@ -60,6 +62,7 @@ class Service:
         self.loads = Loads(settings, journal, self.drivers, arriving=self._sweeper.arriving)
         self.loads.noted = self._noted
         self.scrape = Scrape(self._moment)
+        self.sequences = Sequences(self.drivers, fleet.visits)
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
 
@@ -163,8 +166,14 @@ class Service:
             sealed = frozenset(artifacts.digests(self._store))
             return [views.recorded(name, self._journal, sealed, present[name]) for name in names]
 
+        for name in names:
+            await self.sequences.look(self.drivers.by_model[name])
         known = await asyncio.to_thread(read)
-        return [views.model(self.drivers.by_model[n], k, self._fleet) for n, k in zip(names, known, strict=True)]
+        shown = zip(names, known, strict=True)
+        return [self._with_counts(self.drivers.by_model[name], recorded) for name, recorded in shown]
+
+    def _with_counts(self, driver: Driver, recorded: views.Recorded) -> dict[str, Any]:
+        return views.model(driver, recorded, self._fleet) | {"sequences": self.sequences.counts(driver)}
 
     async def certificate(self, rollout: str) -> Any:
         """The certificate of a rollout."""

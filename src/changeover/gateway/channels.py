@@ -24,6 +24,7 @@ from changeover.gateway.ticket import Batch
 from changeover.tensors import Tensor, TensorSpec
 from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, ChannelSize, Header, Message, Part
+from changeover.transport.received import own_memory
 
 _KEPT_LAYOUTS = 512
 _LONG = 0.25
@@ -220,7 +221,7 @@ class WorkerChannel:
             return False
         except OSError:
             data, ancillary = b"", []
-        own = replies.own_memory(ancillary)
+        own = own_memory(ancillary)
         if not data:
             self._lose(None)
             return False

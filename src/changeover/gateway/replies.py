@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import array
 import json
-import mmap
-import os
-import socket
 from collections.abc import Sequence
 from math import prod
 
@@ -15,7 +11,6 @@ from changeover.gateway.ticket import Batch
 from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, bytes_offsets, split_rows
 from changeover.transport import channel
 from changeover.transport.channel import Message, Part
-from changeover.transport.page import is_sealed
 
 _KEPT_LAYOUTS = 512
 _MAX_MEMORY = 1 << 30
@@ -135,22 +130,3 @@ def _elements(data: bytes, count: int) -> bytes:
     except ValueError as error:
         raise Internal(str(error), reason="channel_malformed") from None
     return data
-
-
-def own_memory(ancillary: list[tuple[int, int, bytes]]) -> memoryview | None:
-    """Memory that came with an answer; its size must be sealed, or reading it could kill this process."""
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    try:
-        if not fds:
-            return None
-        if not is_sealed(fds[0]):
-            raise Internal("memory whose size is not sealed", reason="channel_malformed")
-        return memoryview(mmap.mmap(fds[0], os.fstat(fds[0]).st_size, access=mmap.ACCESS_READ))
-    except (OSError, ValueError):
-        raise Internal("memory that cannot be mapped", reason="channel_malformed") from None
-    finally:
-        for fd in fds:
-            os.close(fd)

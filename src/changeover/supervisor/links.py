@@ -21,6 +21,7 @@ _SPEAKS: dict[Role, tuple[Kind, ...]] = {
         Kind.RETIRE,
         Kind.PROVE,
         Kind.SLAB,
+        Kind.OPEN,
         Kind.KILL,
         Kind.SHUTDOWN,
         Kind.PREPARE,
