@@ -84,13 +84,16 @@ def _native(counts: npt.NDArray[np.int64]) -> list[bytes]:
     if not len(places):
         return [write_bytes(12, b"\x08\x00\x10\x00")]  # an empty span says that it is a native histogram
     told: list[bytes] = []
-    following = _SHIFT
-    for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
-        first, length = int(run[0]), len(run)
+    following, start = _SHIFT, 0
+    for end in [*(np.flatnonzero(places[1:] - places[:-1] > 1) + 1).tolist(), len(places)]:
+        first, length, start = int(places[start]), end - start, end
         told.append(write_bytes(12, b"\x08" + _varint(_zigzag(first - following)) + b"\x10" + _varint(length)))
         following = first + length
-    deltas = np.diff(counts[places], prepend=0)
-    return [*told, write_bytes(13, b"".join(map(_varint, ((deltas << 1) ^ (deltas >> 63)).tolist())))]
+    deltas = counts[places]
+    deltas[1:] -= deltas[:-1].copy()
+    zigzag = ((deltas << 1) ^ (deltas >> 63)).tolist()
+    small, most = _SMALL, len(_SMALL)
+    return [*told, write_bytes(13, b"".join([small[n] if n < most else write_varint(n) for n in zigzag]))]
 
 
 def _varint(number: int) -> bytes:
