@@ -33,7 +33,7 @@ def some() -> list[Family]:
     gauge = Family("changeover_weight_ratio", "gauge", "Share.", "ratio")
     gauge.add(Labels(), 0.25)
     histogram = Family("changeover_duration_seconds", "histogram", "How long.", "seconds")
-    histogram.spread(odd, Distribution(3, 4.5, ((0.5, 1), (1.0, 2))))
+    histogram.spread(odd, Distribution(3, 4.5, (0.5, 1.0), (1, 2)))
     summary = Family("changeover_stage_seconds", "summary", "Parts.", "seconds")
     summary.spread(odd, Distribution(3, 4.5))
     return [counter, gauge, histogram, summary]

@@ -67,7 +67,7 @@ def test_every_kind_is_read_back(family: Any) -> None:
     counter.add(labels, 7)
     gauge.add(labels, 0.25)
     summary.spread(labels, Distribution(3, 4.5))
-    histogram.spread(labels, Distribution(3, 4.5, ((0.5, 1),)))
+    histogram.spread(labels, Distribution(3, 4.5, (0.5,), (1,)))
     found = read(family, protobuf([counter, gauge, summary, histogram]))
     assert [(f.name, f.help, f.type, f.unit) for f in found] == [
         ("a_total", "A.", 0, ""), ("b", "B.", 1, "ratio"), ("c", "C.", 2, ""), ("d", "D.", 4, ""),
@@ -87,7 +87,7 @@ def test_native_buckets_hold_the_same_counts(family: Any, counts: dict[int, int]
     made = Family("d", "histogram", "D.")
     dense = np.zeros(BUCKETS, np.int64)
     dense[list(counts)] = list(counts.values())
-    made.spread(Labels(), Distribution(sum(counts.values()), 1.0, (), dense))
+    made.spread(Labels(), Distribution(sum(counts.values()), 1.0, native=dense))
     ((metric,),) = [f.metric for f in read(family, protobuf([made]))]
     told = metric.histogram
     assert (told.schema, told.zero_count) == (5, 0)

@@ -6,7 +6,7 @@ with two versions each, against 0.02 s. It is the oracle of the tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal
@@ -70,18 +70,19 @@ class LabelBook:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A histogram's value, or a summary's without `cumulative`.
+    """A histogram's value, or a summary's without `edges`.
 
     Attributes:
         count: of observations.
         total: their sum.
-        cumulative: upper edges in rising order, infinity left out, each with the observations up to it.
+        edges: upper edges of the buckets in rising order, infinity left out; `below`: the observations up to each.
         native: counts by bucket of `telemetry.observations`, for readers of native histograms.
     """
 
     count: int
     total: float
-    cumulative: tuple[tuple[float, int], ...] = ()
+    edges: tuple[float, ...] = ()
+    below: Sequence[int] = ()
     native: npt.NDArray[np.int64] | None = None
 
 
@@ -150,14 +151,14 @@ def text(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
 
 
 @lru_cache(256)
-def _upto(edge: float) -> str:
-    return f'le="{edge!r}"}}'
+def _upto(edges: tuple[float, ...]) -> list[str]:
+    return [f'le="{edge!r}"}}' for edge in edges]
 
 
 def _spread(lines: list[str], name: str, labels: Labels, value: Distribution) -> None:
-    if value.cumulative:
+    if value.edges:
         start = f"{name}_bucket{{{labels.text}," if labels.text else f"{name}_bucket{{"
-        lines += [f"{start}{_upto(edge)} {count}" for edge, count in value.cumulative]
+        lines += [f"{start}{upto} {count}" for upto, count in zip(_upto(value.edges), value.below, strict=True)]
         lines.append(f'{start}le="+Inf"}} {value.count}')
     lines.append(f"{name}_sum{labels.braced} {value.total!r}")
     lines.append(f"{name}_count{labels.braced} {value.count}")

@@ -70,7 +70,7 @@ def _histogram(value: Distribution) -> bytes:
     """Classic buckets where there is nothing better: readers take one kind or the other."""
     parts = [_summary(value)]
     if value.native is None:
-        edges = [*value.cumulative, (float("inf"), value.count)]
+        edges = [*zip(value.edges, value.below, strict=True), (float("inf"), value.count)]
         buckets = [b"\x08" + _varint(n) + b"\x11" + _DOUBLE.pack(edge) for edge, n in edges]
         parts += [b"\x1a" + _varint(len(bucket)) + bucket for bucket in buckets]
     else:

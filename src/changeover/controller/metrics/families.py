@@ -26,9 +26,10 @@ from changeover.telemetry.observations import BUCKETS, GRPC, HTTP, LOWEST, PER_D
 
 labels: Final = LabelBook()
 _QUANTILES: Final = (0.5, 0.95, 0.99)
-_EDGES: Final = tuple((2.0**power, power - LOWEST - 1) for power in range(-12, 6))
+_POWERS: Final = range(-12, 6)
+_EDGES: Final = tuple(2.0**power for power in _POWERS)
 """Powers of two, in seconds, of the classic buckets: 0.24 ms to 32 s. They are edges of ours, so counts are exact."""
-_SIZES: Final = tuple(1 << n for n in range(8))
+_SIZES: Final = tuple(float(1 << n) for n in range(8))
 _STAGES: Final = ("queue", "input", "infer", "output")
 
 
@@ -89,13 +90,13 @@ def _traffic(of: Mapping[str, Family], version: VersionFacts, role: str, total: 
 
 def _latency(way: Way) -> Distribution:
     below = way.latency.reshape(-1, PER_DOUBLING).sum(1).cumsum().tolist()
-    cumulative = tuple((edge, below[doubling]) for edge, doubling in _EDGES)
-    return Distribution(below[-1], max(way.seconds, 0.0), cumulative, way.latency)
+    shown = below[_POWERS[0] - LOWEST - 1 : _POWERS[-1] - LOWEST]
+    return Distribution(below[-1], max(way.seconds, 0.0), _EDGES, shown, way.latency)
 
 
 def _sizes(total: Total, inferences: float) -> Distribution:
-    cumulative = tuple((float(most), sum(n for rows, n in total.sizes.items() if rows <= most)) for most in _SIZES)
-    return Distribution(sum(total.sizes.values()), inferences, cumulative)
+    below = [sum([n for rows, n in total.sizes.items() if rows <= most]) for most in _SIZES]
+    return Distribution(sum(total.sizes.values()), inferences, _SIZES, below)
 
 
 def _recent(of: Mapping[str, Family], version: VersionFacts, spreads: Iterable[Spread]) -> None:
