@@ -48,7 +48,8 @@ class Settings:
         load_model: names of models that an explicit server loads at the start, with commas between them; `*` for all.
         poll_interval: longest time between two readings of the repository, where the system tells of no change.
         gateways: processes that take requests in; `auto` is settled once, from the cores this process may use.
-        drain_deadline: longest time that answering what is in flight may take at shutdown or release.
+        drain_deadline: longest time that answering what is in flight may take at shutdown or release; the release of a
+            model with sequences has their idle time beside it.
         default_timeout: a request's deadline when its client names none.
         queue_limit: requests a model may have waiting or running in one gateway before it sheds.
         max_queue_delay: longest expected wait in a model's queue before it sheds.
