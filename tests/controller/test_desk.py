@@ -77,16 +77,18 @@ def test_a_model_is_loaded_shown_and_unloaded(house: House) -> None:
         gateway, task = await at_work(service)
         assert await gateway.ask(Ask("load", MODEL)) == []
         rows = await gateway.ask(Ask("index", ready=True))
-        assert rows == [{"name": MODEL, "version": "1", "state": "READY", "reason": ""}]
-        assert await gateway.ask(Ask("unload", MODEL)) is None
+        assert rows == [{"name": MODEL, "version": "1", "state": "READY"}]
+        assert await gateway.ask(Ask("unload", MODEL)) == []
         assert await gateway.ask(Ask("index", ready=True)) == []
-        refused = await gateway.ask(Ask("unload", "none"))
+        (odd,) = await gateway.ask(Ask("unload", "none"))
+        assert "unknown model 'none'" in odd
+        refused = await gateway.ask(Ask("load", "none"))
         assert (type(refused).__name__, refused.reason) == ("NotFound", "model_not_found")
         body = json.dumps({"parameters": {"file:4/model.onnx": base64.b64encode(MODEL_FILE).decode()}}).encode()
         assert await gateway.ask(Ask("load", MODEL, body=len(body)), body) == []
         assert service.drivers.serving() == [MODEL]
         operators = lambda: [(e.model, e.body["asked"]) for e in house.journal.events.after() if e.kind == "operator"]  # noqa: E731
-        asked = [(MODEL, "load"), (MODEL, "unload"), ("none", "unload"), (MODEL, "load")]
+        asked = [(MODEL, "load"), (MODEL, "unload"), ("none", "unload"), ("none", "load"), (MODEL, "load")]
         await until(lambda: operators() == asked)
         assert not task.done()
         task.cancel()

@@ -84,7 +84,7 @@ def test_failures_count_with_their_time_and_the_callers_mistakes_do_not() -> Non
             await here.answered(wrong, failing)
             (total,) = Ledgers(here.models, Board(memory), 0).of([here.models.targets[7]])
             assert (wrong.status, failing.status) == (400, 500)
-            assert (total.success, total.fail, total.executions) == (0, 1, 0)
+            assert (total.success, total.fail, total.executions, total.inferences) == (0, 1, 1, 0)
             assert total.fail_ns > 0
         os.close(memory)
 
