@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from changeover.sequences import wire
 from changeover.sequences.saved import NO_DIGEST, Flag, Token
 from changeover.sequences.wire import Ask, Status, Told, Verb
+from changeover.tensors import Datatype, Tensor
 from tests.sequences.test_saved import outcome
 
 
@@ -50,7 +53,20 @@ def test_an_id_out_of_bounds_is_refused(identity: int | str) -> None:
 def test_no_request_id_has_no_digest() -> None:
     """And two ids have two."""
     assert wire.request_digest("") == NO_DIGEST
+    assert wire.request_digest("", [Tensor("x", Datatype.INT8, (1,), b"1")]) == NO_DIGEST
     assert len({wire.request_digest("a"), wire.request_digest("b"), NO_DIGEST}) == 3
+
+
+def test_an_id_names_a_request_together_with_its_inputs() -> None:
+    """Another byte, shape, type or name is another request; another order of the tensors is not."""
+    x, y = Tensor("x", Datatype.INT8, (2,), b"12"), Tensor("y", Datatype.INT8, (1,), b"3")
+    others = [
+        [x], [x, replace(y, data=b"4")], [x, replace(y, shape=(1, 1))], [x, replace(y, datatype=Datatype.UINT8)],
+        [x, replace(y, name="z")], [replace(x, data=b"1"), replace(y, data=b"23")],
+    ]  # fmt: skip
+    digests = [wire.request_digest("a", inputs) for inputs in ([x, y], *others)]
+    assert len(set(digests)) == len(digests)
+    assert wire.request_digest("a", [y, replace(x, data=memoryview(b"12"))]) == digests[0]
 
 
 @given(st.data())

@@ -157,6 +157,24 @@ def test_a_step_that_was_done_before_the_move_is_not_done_again(world: World) ->
         os.close(other.fd)
 
 
+def test_a_request_that_is_given_once_more_is_a_step_where_the_record_is_gone(world: World) -> None:
+    """A sequence that was forgotten, released or expired begins anew."""
+    again: dict[str, Any] = {"flags": Flag.START, "digest": b"r" * 16}
+    for number, gone in enumerate((Verb.FORGET, Verb.RELEASE, None)):
+        assert world.step(ask("b", 10 * number + 1, **again)).status is Status.OK
+        if gone is not None:
+            world.records.answer(verb(gone, "b", to=9))
+        world.now += 0 if gone is not None else 100 * SECOND
+        assert world.step(ask("b", 10 * number + 2, **again)).body == b"1"
+        assert world.step(ask("b", 10 * number + 3)).body == b"2"
+
+
+def test_the_last_step_is_answered_once_more(world: World) -> None:
+    """Its record ended with it, so a retry is told the same."""
+    world.step(ask("a", 3, Flag.END, digest=b"r" * 16))
+    assert world.step(ask("a", 4, Flag.END, digest=b"r" * 16)).status is Status.DUPLICATE
+
+
 def test_what_the_shield_moved_stays_until_it_moves_again(world: World) -> None:
     """The flag is kept over steps, and lost with a new start."""
     other = World()

@@ -67,7 +67,7 @@ class Saved:
 
     Attributes:
         token: of the step that was committed.
-        digest: of the client's request id, `NO_DIGEST` where it sent none.
+        digest: of the client's request id and inputs, `NO_DIGEST` where it sent no id.
         flags: START and END of that step; STAYS from an import on until the sequence begins anew or moves again.
         generation: rises by one with each move; a sequence that begins takes the machine's monotonic nanoseconds, so
             whatever is older, anywhere, is known for older.

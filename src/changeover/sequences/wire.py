@@ -15,19 +15,20 @@ Of a STEP every row has its place in the outputs; the rows of those that did not
   FULL, TOO_LARGE, BAD_STATE.
 * **FORGET** ends the sequence without a step, unless it is of the generation given or younger: OK, UNKNOWN.
 
-A record is copied out of the slot before it is read. Standard library only.
+A record is copied out of the slot before it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
 from changeover.errors import Internal
 from changeover.sequences.saved import NO_DIGEST, Flag, Token
+from changeover.tensors import Tensor
 
 POSITION: Final = 0xFFFF
 """The place of the records among the parts of a message; no model has so many tensors."""
@@ -80,7 +81,7 @@ class Ask(NamedTuple):
         key: `sequence_key` of the id.
         tag: `sequence_tag` of the id.
         flags: START, END; STAYS with a body: the shield has moved it.
-        digest: of the request's id (`request_digest`).
+        digest: of the request's id and inputs (`request_digest`).
         generation: of a body; of FORGET, one from which on nothing is forgotten; else 0.
         to: of RELEASE, the loading that it goes to.
         body: a packed `Saved` to be taken over, or nothing.
@@ -151,9 +152,20 @@ def sequence_key(tag: bytes) -> bytes:
     return hashlib.blake2b(tag, digest_size=16).digest()
 
 
-def request_digest(request_id: str) -> bytes:
-    """16 bytes of a client's request id, `NO_DIGEST` of none."""
-    return hashlib.blake2b(request_id.encode(), digest_size=16).digest() if request_id else NO_DIGEST
+def request_digest(request_id: str, inputs: Iterable[Tensor] = ()) -> bytes:
+    """16 bytes of a client's request id and what it sends with it; `NO_DIGEST` without an id, whatever is sent.
+
+    Clients that give each of their requests the same id are many, so the id alone names no step.
+    """
+    if not request_id:
+        return NO_DIGEST
+    name = request_id.encode()
+    digest = hashlib.blake2b(_COUNT.pack(len(name)) + name, digest_size=16)
+    for tensor in sorted(inputs, key=lambda t: t.name):
+        said = f"{tensor.name!r} {tensor.datatype} {list(tensor.shape)}".encode(errors="surrogatepass")
+        digest.update(_COUNT.pack(len(said)) + said + _COUNT.pack(len(tensor.data)))
+        digest.update(tensor.data)
+    return digest.digest()
 
 
 def pack_asks(asks: Sequence[Ask]) -> bytes:

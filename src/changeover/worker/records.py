@@ -105,7 +105,8 @@ class Records:
     def _step(self, ask: Ask) -> Step | Told:
         slot = self._slots.get(ask.key)
         saved = self._slab.own(slot, answer=False) if slot is not None else None
-        if saved is not None and slot is not None and _again(ask, saved):
+        stands = ask.key in self._live or (saved is not None and saved.ended)
+        if saved is not None and slot is not None and _again(ask, saved, stands=stands):
             return _told(Status.DUPLICATE, saved, self._slab.own(slot).pack())
         if ask.flags & Flag.START:
             return Step(ask, None, max(saved.generation + 1 if saved else 0, self._clock()))
@@ -113,7 +114,7 @@ class Records:
             taken = self._taken(ask)
             if isinstance(taken, Told):
                 return taken
-            if _again(ask, taken):
+            if _again(ask, taken, stands=True):
                 return self._import(ask, taken, Status.DUPLICATE)
             return Step(ask, taken, taken.generation)
         if saved is None or slot is None:
@@ -285,11 +286,12 @@ class Records:
         self._slab.count(len(self._live))
 
 
-def _again(ask: Ask, saved: Saved) -> bool:
-    """Whether this is the step that was committed last: by its token, or by the client's own id."""
+def _again(ask: Ask, saved: Saved, *, stands: bool) -> bool:
+    """Whether this step was committed last: by its token or, where that record `stands`, by client's id and inputs."""
     if ask.token == saved.token and ask.token != Token():
         return True
-    return ask.digest != NO_DIGEST and ask.digest == saved.digest and ask.flags & _SAME == saved.flags & _SAME
+    known = stands and ask.digest != NO_DIGEST and ask.digest == saved.digest
+    return known and ask.flags & _SAME == saved.flags & _SAME
 
 
 def _told(status: Status, saved: Saved, body: bytes = b"") -> Told:

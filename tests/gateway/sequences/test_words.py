@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,6 +15,7 @@ from changeover.gateway.sequences.course import Action, Carried
 from changeover.gateway.sequences.line import Line
 from changeover.gateway.sequences.request import Request
 from changeover.gateway.sequences.words import ask_of, dead, released, slab_of
+from changeover.gateway.ticket import Ticket
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.slab import Geometry, Mark, Slab
 from changeover.sequences.wire import Status, Verb
@@ -75,3 +78,15 @@ def test_each_action_has_its_verb() -> None:
     assert (put.verb, put.flags, put.generation) == (Verb.IMPORT, Flag.STAYS, 10)
     fetch = ask_of(Action(course.Verb.FETCH, 1, 2), REQUEST, None)
     assert (fetch.verb, fetch.to, fetch.body) == (Verb.RELEASE, 2, b"")
+
+
+def test_a_step_is_known_again_by_its_id_and_inputs() -> None:
+    """Of a client that gives all its requests one id, two with other inputs are two; without an id none is known."""
+
+    def digest(request_id: str, total: int) -> bytes:
+        asked = SimpleNamespace(id=request_id, inputs=list(state(total)))
+        return ask_of(Action(course.Verb.RUN, 1), REQUEST, cast(Ticket, SimpleNamespace(asked=asked))).digest
+
+    assert digest("x", 1) == digest("x", 1)
+    assert len({digest("x", 1), digest("x", 2), digest("y", 1)}) == 3
+    assert digest("", 1) == NO_DIGEST

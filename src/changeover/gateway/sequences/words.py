@@ -47,7 +47,7 @@ def ask_of(action: Action, request: Request, ticket: Ticket | None) -> Ask:
         flags |= Flag.START
     if request.asked is not None and request.asked.end:
         flags |= Flag.END
-    digest = request_digest(ticket.asked.id)
+    digest = request_digest(ticket.asked.id, ticket.asked.inputs)
     return Ask(Verb.STEP, token, line.key, line.tag, flags, digest, generation, 0, body)
 
 
