@@ -78,3 +78,14 @@ def test_an_inline_plan_is_checked_too() -> None:
     """Without lines, for there are none."""
     with pytest.raises(InvalidPlan, match=r"The plan: sequence: there is no state"):
         plan_of({"sequence": {}})
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"), [("[shadow, 5%, 50%]", ["5%", "50%"]), ("[10%]", ["10%"]), ("[shadow]", ["100%"])]
+)
+def test_nothing_is_copied_of_sequences(steps: str, left: list[str]) -> None:
+    """So a rollout of such a model has no shadow step, which would wait for copies for ever; nor by default."""
+    declared = "sequence: {state: [{input: h, output: hn}]}\n"
+    assert [s.name for s in parse_plan(f"{declared}rollout: {{steps: {steps}}}").rollout.steps] == left
+    assert parse_plan(declared).rollout.steps[0].name == "1%"
+    assert parse_plan("").rollout.steps[0].shadow

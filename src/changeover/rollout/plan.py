@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import yaml
+from msgspec.structs import replace
 
 from changeover.errors import InvalidPlan
 from changeover.interface.steps import Step
@@ -140,6 +141,7 @@ def plan_of(value: object, name: str = "The plan", node: yaml.Node | None = None
         plan = msgspec.convert(quantified(value), Plan)
         if plan.sequence is not None:
             plan_sequence.check(plan.sequence)
+            plan = replace(plan, rollout=replace(plan.rollout, steps=plan_sequence.climbed(plan.rollout.steps)))
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name, node) from error
     return plan

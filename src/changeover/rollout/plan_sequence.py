@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from changeover.rollout.plan_rollout import PlanStep
 from changeover.sequences.declared import Declared
+
+
+def climbed(steps: tuple[PlanStep, ...]) -> tuple[PlanStep, ...]:
+    """The steps without `shadow`: a copy of a sequence's step would need a copy of its state, so none is made."""
+    return tuple(step for step in steps if not step.shadow) or (PlanStep(1.0),)
 
 
 def check(declared: Declared) -> None:

@@ -76,7 +76,9 @@ def test_what_the_shield_has_put_somewhere_stays() -> None:
 def test_the_active_version_rescues_what_a_shielded_candidate_fails() -> None:
     """And is the goal while the budget of replays is empty."""
     shielded, mine = model(shield=True), line(range(10_000))
-    assert where(shielded, (), mine, None, begins=False).rescue == OLD
+    found = where(shielded, (), mine, None, begins=False)
+    assert (found.rescue, found.keyed) == (OLD, False)
+    assert where(model(), (), mine, None, begins=False).keyed
     while not shielded.budget.empty:
         shielded.budget.spend()
     found = where(shielded, (), mine, None, begins=False)

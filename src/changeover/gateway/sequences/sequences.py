@@ -67,7 +67,7 @@ class Sequences:
         """The request is admitted: it stands in its sequence's line, and holds no loading while it does."""
         ticket.release()
         ticket.tally = None
-        ticket.key = step.request.line.key
+        ticket.key = None
         self._steps[ticket] = step
         step.request.line.join(step)
 

@@ -133,7 +133,8 @@ class Step:
         errand.sent_by(self, ask_of(action, self.request, ticket), ticket.admitted if ticket is not None else NOTHING)
         if ticket is not None:
             evidence = ticket.pinned is None and not self._shielded
-            errand.key, errand.tally = ticket.key, target.ledger.current if evidence else None
+            errand.key = ticket.key = self.request.line.key if self._where.keyed else None
+            errand.tally = target.ledger.current if evidence else None
             ticket.target, ticket.epoch, ticket.tally = target, errand.epoch, errand.tally
         return errand
 

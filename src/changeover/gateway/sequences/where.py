@@ -21,11 +21,17 @@ _WAYS = {"drain": Way.STAY, "reset": Way.RESET}
 
 
 class Where(NamedTuple):
-    """The map, and beside it the epoch that drew it and who rescues a step that the goal fails."""
+    """The map, and beside it the epoch that drew it and who rescues a step that the goal fails.
+
+    Attributes:
+        keyed: the sequence is the unit of evidence. Where failures are shielded it is not: a sequence leaves the
+            candidate with its first one, so its failures are one at most.
+    """
 
     map: Map
     epoch: int
     rescue: int | None
+    keyed: bool
 
 
 def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, *, begins: bool) -> Where:
@@ -54,7 +60,8 @@ def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, 
     if owner is not None and owner in ways and kept:
         ways[owner] = Way.STAY
     rescue = table.active.loading if goal is table.shielded and table.active.loading in stateful else None
-    return Where(Map(goal.loading, tuple(stateful), ways, binding, owner), table.epoch, rescue)
+    found = Map(goal.loading, tuple(stateful), ways, binding, owner)
+    return Where(found, table.epoch, rescue, table.shielded is None)
 
 
 def _bucket(model: Model, table: Table, line: Line) -> Target:
