@@ -61,14 +61,18 @@ class Load:
         signals: [sequences, steps], what is sent.
         connections: at once.
         rate: steps a second in all; 0 for as many as there can be.
+        doors: sockets of each connection, one after the other: later steps may come to a gateway that saw none before.
     """
 
-    def __init__(self, port: int, model: str, signals: Array, connections: int, rate: float = 0.0) -> None:
+    def __init__(
+        self, port: int, model: str, signals: Array, connections: int, rate: float = 0.0, doors: int = 1
+    ) -> None:
         self._port = port
         self._path = f"/v2/models/{model}/infer"
         self._signals = signals
         self._connections = min(connections, len(signals))
         self._rate = rate
+        self._doors = doors
         self._done = 0
         self._marks: list[tuple[float, asyncio.Event]] = []
         shape = signals.shape
@@ -99,6 +103,9 @@ class Load:
         steps = self._signals.shape[1]
         sent = 0
         for step in range(steps):
+            if step and step * self._doors // steps != (step - 1) * self._doors // steps:
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             for sequence in mine:
                 if self._rate:
                     due = started + sent * self._connections / self._rate
