@@ -40,7 +40,11 @@ class OtelTracer:
     """
 
     def __init__(self, endpoint: str, share: float) -> None:
-        names = {"service.name": "changeover", "service.version": __version__, "process.pid": os.getpid()}
+        names: dict[str, str | int] = {
+            "service.name": "changeover",
+            "service.version": __version__,
+            "process.pid": os.getpid(),
+        }
         sampler = ParentBased(TraceIdRatioBased(share))
         self._provider = TracerProvider(sampler, Resource.create(names), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_PATIENCE)))
