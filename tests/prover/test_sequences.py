@@ -69,3 +69,15 @@ def test_an_active_version_that_cannot_be_loaded(tmp_path: Path) -> None:
     found = sequences.state(ProverSpec(spec, reference=reference), spec, loaded, gone, lambda: None)
     assert found is not None
     assert (found.result, "its file is gone" in found.detail) == ("skipped", True)
+
+
+def test_sequences_have_no_version_without_state_to_go_to(tmp_path: Path) -> None:
+    """A candidate that declares none is refused while the active version keeps some; after another one it is not."""
+    active = worker(tmp_path, models.forecast("lstm"), models.FORECAST_STATE)
+    beside, plain = subject(active), worker(tmp_path, models.forecast("lstm"), None, 2)
+    assert isinstance(beside.session, Stateless)
+    found = gate(
+        ProverSpec(plain, reference=Reference(active, NOTHING, 0, beside.session.layout)), subject(plain), beside
+    )
+    assert (found.result, found.evidence["reason"]) == ("failed", "sequences_dropped")
+    assert gate(ProverSpec(plain, reference=Reference(plain, NOTHING, 0)), subject(plain), None) is None

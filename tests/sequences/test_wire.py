@@ -80,3 +80,10 @@ def test_damaged_records_are_refused_or_read(data: st.DataObject) -> None:
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
         for found in (bytes(damaged), bytes(damaged[: data.draw(st.integers(0, len(damaged)))])):
             assert outcome(unpack, found) in (list, "channel_malformed")
+
+
+def test_a_generation_that_leaves_no_room_to_count_is_refused() -> None:
+    """It comes from a broken worker, and what adds one to it must fit 64 bits everywhere."""
+    most = Told(Status.OK, (1 << 63) - 1)
+    assert wire.unpack_told(wire.pack_told([most])) == [most]
+    assert outcome(wire.unpack_told, wire.pack_told([Told(Status.OK, 1 << 63)])) == "channel_malformed"

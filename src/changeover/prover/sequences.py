@@ -8,6 +8,7 @@ from changeover.errors import ModelRejected
 from changeover.prover.course import course
 from changeover.prover.gates.state import GATE, Side, State, beforehand
 from changeover.prover.subject import Subject
+from changeover.prover.verdict import failed
 from changeover.runtime.stateless import Stateless
 from changeover.runtime.stepping import Stepper
 from changeover.runtime.tools import open_tools
@@ -23,7 +24,7 @@ def state(
     beside: Callable[[], Subject | None],
     alive: Callable[[], None],
 ) -> GateResult | None:
-    """The gate `state`; None of a model without sequences.
+    """The gate `state`; None of a model without sequences, unless the active version has some.
 
     Args:
         spec: what is to be proven.
@@ -35,7 +36,7 @@ def state(
     said = worker.sequence
     ours = candidate.session
     if said is None or not isinstance(ours, Stateless):
-        return None
+        return _dropped(spec)
     early = beforehand(said, spec.reference.sequence if spec.reference else None, ours.layout)
     if early is not None:
         return early
@@ -48,6 +49,14 @@ def state(
     tools = open_tools([*said.map, *(said.steps_back or ())], worker)
     asked = State(said, spec.state_divergence, Conversion(said, ours.layout, tools), alive)
     return asked.gate(course(spec.golden, ours.inputs), _side(ours, candidate), _side(active.session, active))
+
+
+def _dropped(spec: ProverSpec) -> GateResult | None:
+    """Live sequences of the active version could go nowhere."""
+    if spec.reference is None or spec.reference.sequence is None:
+        return None
+    what = "the active version keeps state from step to step, and this one declares none (sequence:); unload the model"
+    return failed(GATE, "sequences_dropped", f"{what} first if that is meant")
 
 
 def _side(session: Stateless, subject: Subject) -> Side:

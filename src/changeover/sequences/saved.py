@@ -18,6 +18,8 @@ from changeover.tensors import Datatype, Tensor, element_count
 
 NO_DIGEST: Final = bytes(16)
 """The digest of a request without an id."""
+MOST_GENERATION: Final = 1 << 63
+"""Of nanoseconds and moves there are fewer; so who adds to one stays within 64 bits."""
 _MAGIC: Final = 0x31535343
 _HEAD: Final = struct.Struct("<IHHQQ16sQQQHHHH")
 HEAD_BYTES: Final = _HEAD.size
@@ -137,7 +139,7 @@ def peek(data: bytes | memoryview) -> Summary:
         magic, flags, _, gateway, number, digest, generation, since, steps, *_ = _HEAD.unpack_from(data)
     except struct.error:
         raise _malformed("shorter than its header") from None
-    if magic != _MAGIC or flags not in _FLAGS:
+    if magic != _MAGIC or flags not in _FLAGS or generation >= MOST_GENERATION:
         raise _malformed("unknown header")
     return Summary(Token(gateway, number), digest, _FLAGS[flags], generation, since, steps)
 

@@ -27,7 +27,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from changeover.errors import Internal
-from changeover.sequences.saved import NO_DIGEST, Flag, Token
+from changeover.sequences.saved import MOST_GENERATION, NO_DIGEST, Flag, Token
 from changeover.tensors import Tensor
 
 POSITION: Final = 0xFFFF
@@ -213,7 +213,7 @@ def unpack_told(data: bytes) -> list[Told]:
     told: list[Told] = []
     for at in range(bodies.count):
         status, generation, since, steps, moved_to, size = _TOLD.unpack_from(data, _COUNT.size + at * TOLD_BYTES)
-        if status not in _STATUSES:
+        if status not in _STATUSES or generation >= MOST_GENERATION:
             raise _malformed(f"record {at}")
         told.append(Told(Status(status), generation, since, steps, moved_to, bodies.take(size)))
     bodies.end()

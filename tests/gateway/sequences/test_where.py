@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from changeover.errors import NotFound
+from changeover.errors import InvalidRequest, NotFound
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.router import Model, Table, Target
 from changeover.gateway.sequences.course import Way
@@ -83,6 +83,15 @@ def test_the_active_version_rescues_what_a_shielded_candidate_fails() -> None:
         shielded.budget.spend()
     found = where(shielded, (), mine, None, begins=False)
     assert (found.map.goal, found.rescue) == (OLD, None)
+
+
+def test_where_no_named_version_keeps_sequences_a_step_is_refused() -> None:
+    """One that waited while a version without state took over."""
+    routed = model(candidate=False)
+    routed.table.active.sequence = routed.table.targets[OLD].sequence = None  # type: ignore[union-attr]
+    held = Target(stateful(7, "7"), 1, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="no sequences any more"):
+        where(routed, [held], line(range(10_000)), None, begins=False)
 
 
 def test_a_loading_that_is_held_is_asked_too() -> None:

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from changeover.errors import Internal
 from changeover.gateway.sequences import course
 from changeover.gateway.sequences.asked import Asked
 from changeover.gateway.sequences.course import Action, Carried
@@ -69,6 +70,16 @@ def test_a_state_travels_with_the_generation_it_gets() -> None:
     body = SAVED.pack()
     assert released(Carried(body, 1, 2, 10)) is body
     assert unpack(released(Carried(body, 1, 2, 11))) == replace(SAVED, generation=11)
+
+
+@pytest.mark.parametrize("generation", [1 << 62, 1 << 63, (1 << 64) - 1])
+def test_a_generation_that_no_clock_gives_is_not_carried(generation: int) -> None:
+    """Only a broken worker says so; the one that it would go to must be able to count on."""
+    with pytest.raises(Internal, match="generation"):
+        released(Carried(SAVED.pack(), 1, 2, generation))
+    memory = slab()
+    memory.commit(1, replace(SAVED, generation=(1 << 64) - 1).pack(), 2)
+    assert dead(memory, KEY).status is Status.UNKNOWN
 
 
 def test_each_action_has_its_verb() -> None:

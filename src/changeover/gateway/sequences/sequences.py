@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOOK: Final = 0.1
 """Seconds between two looks at all steps under way."""
+log = logging.getLogger("changeover.gateway")
 
 
 class Sequences:
@@ -78,12 +80,18 @@ class Sequences:
             step.leave()
 
     def check(self, now: float) -> None:
-        """Move what lies where it does not belong; find out who hangs."""
+        """Move what lies where it does not belong; find out who hangs.
+
+        The clock that calls this answers all deadlines: a defect here costs one look at one loading or step.
+        """
         self._sweeper.check(now)
         if now >= self._next:
             self._next = now + _LOOK
             for step in list(self._steps.values()):
-                step.check(now)
+                try:
+                    step.check(now)
+                except Exception:
+                    log.exception("a step of a sequence cannot be looked at")
 
     # -- step.House ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from changeover.errors import CallerError, ChangeoverError, Internal, Overloaded
 from changeover.gateway.admission import admit
+from changeover.gateway.sequences.careful import careful
 from changeover.gateway.sequences.course import Action, Course, Verb, Way, Wish
 from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody, forget
 from changeover.gateway.sequences.refusals import refusal, run_failure
@@ -47,7 +48,7 @@ class Step:
         self._ticket = request.ticket
         self._course: Course
         self._where: Where
-        self._action: Action
+        self._action = Action(Verb.DONE)
         self._errand: Errand | None = None
         self._begun = self._shielded = False
         self._give_up = inf
@@ -61,6 +62,7 @@ class Step:
 
     # -- line.Waits ----------------------------------------------------------------------------------------
 
+    @careful
     def begin(self) -> None:
         """It is its turn: only now the table in force is asked."""
         try:
@@ -129,8 +131,9 @@ class Step:
         if ticket is not None and target is not ticket.target:
             ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
         asker = self._ticket.asker if self._ticket is not None else Nobody()
+        ask = ask_of(action, self.request, ticket)
         errand = Errand(asker, self.request.model, target, self._where.epoch)
-        errand.sent_by(self, ask_of(action, self.request, ticket), ticket.admitted if ticket is not None else NOTHING)
+        errand.sent_by(self, ask, ticket.admitted if ticket is not None else NOTHING)
         if ticket is not None:
             evidence = ticket.pinned is None and not self._shielded
             errand.key = ticket.key = self.request.line.key if self._where.keyed else None
@@ -153,6 +156,7 @@ class Step:
 
     # -- errand.Sender -------------------------------------------------------------------------------------
 
+    @careful
     def returned(self, errand: Errand, outputs: list[Tensor]) -> None:
         """A loading has answered."""
         if errand is not self._errand:
@@ -183,6 +187,7 @@ class Step:
             ticket.tally = None
         self._house.desk.answer(ticket, outputs)
 
+    @careful
     def broke(self, errand: Errand, error: ChangeoverError) -> None:
         """An errand came to nothing."""
         if errand is not self._errand:
@@ -224,6 +229,7 @@ class Step:
         if self._ticket is not None:
             self._ticket.tally = None
 
+    @careful
     def lost(self, errand: Errand, *, in_hand: bool) -> None:
         """The slab outlives the worker, so the next one gets the errand; but a candidate's step the active version."""
         if errand is not self._errand or not in_hand or errand.admitted is NOTHING:
@@ -240,20 +246,33 @@ class Step:
 
     # -- the end -------------------------------------------------------------------------------------------
 
+    @careful
     def leave(self) -> None:
         """The client has gone, or its time is over: what a worker has in hand is not broken off."""
         self._ticket = None
         errand = self._errand
-        if not self._begun:
+        if not self._begun or errand is None:
             self._end()
-        elif errand is not None and not errand.running:
-            errand.target.batcher.withdraw(errand)
-            errand.release()
-            self._errand = None
+        elif not errand.running:
+            self.drop()
             if self._course.carries:
                 self._go()
             else:
                 self._end()
+
+    def drop(self) -> None:
+        """Take back what is under way, if anything is."""
+        errand, self._errand = self._errand, None
+        if errand is not None:
+            errand.answered = True
+            errand.target.batcher.withdraw(errand)
+            if not errand.running:
+                errand.release()
+
+    def give_up(self, error: ChangeoverError) -> None:
+        """A defect: the client hears so, and the others of the line go on."""
+        self.drop()
+        self._refuse(error)
 
     def _refuse(self, error: ChangeoverError) -> None:
         ticket = self._ticket

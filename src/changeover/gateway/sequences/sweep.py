@@ -6,6 +6,7 @@ Each gateway sweeps its share of the keys, and what two of them move at once is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,7 +14,7 @@ from changeover.gateway.sequences.where import moves
 
 if TYPE_CHECKING:
     from changeover.gateway.models import Models
-    from changeover.gateway.router import Model, Target
+    from changeover.gateway.router import Model, Table, Target
     from changeover.gateway.sequences.step import Step
 
 AT_ONCE: Final = 8
@@ -22,6 +23,7 @@ _LOOK: Final = 0.1
 """Seconds between two looks at the loadings."""
 _AGAIN: Final = 5.0
 """Seconds until a record that did not move is tried again."""
+log = logging.getLogger("changeover.gateway")
 
 
 class House(Protocol):
@@ -87,13 +89,19 @@ class Sweeper:
         if table is None:
             return
         for target in {*table.targets.values(), *self.held(model.word)}:
-            sweep = self._sweeps.get(target.loading)
-            if target.loading in table.carrying or target.slab is None or not target.slab.live:
-                if sweep is not None:
-                    del self._sweeps[target.loading]
-                    sweep.stop_holding()
-                continue
-            self._sweep(model, sweep or self._sweeps.setdefault(target.loading, _Sweep(target)), now)
+            try:
+                self._look_at(model, table, target, now)
+            except Exception:  # what a slab says is a worker's: nothing of it may end this process
+                log.exception("the sequences of %r cannot be looked at", target)
+
+    def _look_at(self, model: Model, table: Table, target: Target, now: float) -> None:
+        sweep = self._sweeps.get(target.loading)
+        if target.loading in table.carrying or target.slab is None or not target.slab.live:
+            if sweep is not None:
+                del self._sweeps[target.loading]
+                sweep.stop_holding()
+            return
+        self._sweep(model, sweep or self._sweeps.setdefault(target.loading, _Sweep(target)), now)
 
     def _sweep(self, model: Model, sweep: _Sweep, now: float) -> None:
         """Begin some moves; a dead loading is done when each of its records was tried."""

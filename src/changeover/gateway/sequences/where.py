@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from changeover.errors import NotFound
+from changeover.errors import InvalidRequest, NotFound
 from changeover.gateway.sequences.course import Map, Way
 from changeover.gateway.strata import bucket_of
 
@@ -47,13 +47,14 @@ def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, 
     Raises:
         ModelNotReady: no table is in force.
         NotFound: the model is unloaded, or the version that the client named is not served.
+        InvalidRequest: no version that the table names keeps sequences (`sequence_unknown`).
     """
     table = model.refresh()
     stateful = {t.loading: t for t in (*table.targets.values(), *held) if t.sequence is not None}
     binding = frozenset(table.carrying) & stateful.keys()
     goal = _named(model, table, pinned) if pinned is not None and begins else _bucket(model, table, line)
     if goal.loading not in stateful:
-        goal = next(t for t in stateful.values() if t.loading in table.targets)
+        goal = _any_named(model, table, stateful)
     ways = {n: _way(t, goal) for n, t in stateful.items() if t is not goal}
     owner = line.owner if line.owner in stateful else None
     kept = (pinned is not None and owner in table.targets) or (line.stays and owner in binding)
@@ -70,6 +71,14 @@ def _bucket(model: Model, table: Table, line: Line) -> Target:
     if target is table.shielded and model.budget.empty:
         return table.active
     return target
+
+
+def _any_named(model: Model, table: Table, stateful: dict[int, Target]) -> Target:
+    for target in stateful.values():
+        if target.loading in table.targets:
+            return target
+    what = f"model {model.name!r} keeps no sequences any more: the version that serves now has no state"
+    raise InvalidRequest(what, reason="sequence_unknown")
 
 
 def _named(model: Model, table: Table, version: str) -> Target:

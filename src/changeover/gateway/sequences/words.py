@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from changeover.gateway.ticket import Ticket
 
 _TOMBSTONES: Final = {Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
-
-
+_MOST_GENERATION: Final = 1 << 62
 log = logging.getLogger("changeover.gateway")
 
 
@@ -55,11 +54,11 @@ def dead(memory: Slab | None, key: bytes) -> Told:
     """As the answer to RELEASE. Each gateway reads the same, so two of them may carry it on at once."""
     try:
         record = memory.find(key) if memory is not None else None
+        summary = record.summary if record is not None else None
     except Internal:
-        record = None  # a worker runs other people's files: what makes no sense is nothing
-    if record is None:
+        record = summary = None  # a worker runs other people's files: what makes no sense is nothing
+    if record is None or summary is None:
         return Told(Status.UNKNOWN)
-    summary = record.summary
     generation = summary.generation + 1
     if record.mark is Mark.LIVE:
         return Told(Status.OK, generation, summary.since, summary.steps, 0, record.data)
@@ -69,7 +68,14 @@ def dead(memory: Slab | None, key: bytes) -> Told:
 
 
 def released(carried: Carried) -> bytes:
-    """The state with the generation that it has where it goes."""
+    """The state with the generation that it has where it goes.
+
+    Raises:
+        Internal: the bytes make no sense, or the generation is none that a machine's clock gives (`state_malformed`).
+            Far below what answers may say (`wire`), so the loading that takes it may count on.
+    """
+    if carried.generation >= _MOST_GENERATION:
+        raise Internal(f"a state of generation {carried.generation}", reason="state_malformed")
     if peek(carried.body).generation == carried.generation:
         return carried.body
     return replace(unpack(carried.body), generation=carried.generation).pack()
