@@ -54,6 +54,7 @@ def test_the_fields_of_a_try() -> None:
     ("status", "reason", "kind"),
     [
         (400, "shape_mismatch", InvalidRequest),
+        (400, "model_not_found", NotFound),
         (404, "model_not_found", NotFound),
         (405, "method_not_allowed", InvalidRequest),
         (409, "no_standby", Conflict),

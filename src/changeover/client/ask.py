@@ -38,6 +38,8 @@ _BY_STATUS: dict[int, type[ChangeoverError]] = {
 UPLOADED_WITHIN = 600.0
 """Seconds that a push has at least: the body may be large, and the answer comes when all of it is on the disk."""
 _LONGEST = 3600.0  # seconds that a server takes for a timeout
+_UNKNOWN = frozenset({"model_not_found", "version_not_found"})
+"""Reasons that say the same whatever the status: readiness and statistics of an unknown model are 400, as at Triton."""
 _NOT_READY = ("model_not_ready", "worker_crash_loop")
 
 
@@ -153,6 +155,8 @@ class Answer:
         return error
 
     def _kind(self, reason: object) -> type[ChangeoverError]:
+        if reason in _UNKNOWN:
+            return NotFound
         if self.status == 503:
             if reason in _NOT_READY:
                 return ModelNotReady
