@@ -236,6 +236,63 @@ def test_the_oldest_tombstone_makes_room_and_a_released_one_last() -> None:
     assert world.step(ask("s19", 2)).status is Status.ENDED
 
 
+def test_a_released_state_expires_as_a_live_one_does(world: World) -> None:
+    """It counts from the release; then it is given out no more, and a step hears that it has expired."""
+    world.now += 50 * SECOND
+    released = world.records.answer(verb(Verb.RELEASE, to=9))
+    world.now += 50 * SECOND
+    assert world.records.answer(verb(Verb.RELEASE, to=9)).status is Status.MOVED
+    world.reborn()
+    world.now += 20 * SECOND
+    told = world.records.answer(verb(Verb.RELEASE, to=9))
+    assert (told.status, told.body) == (Status.EXPIRED, b"")
+    assert world.step(ask("a", 3)).status is Status.EXPIRED
+    assert told.generation < released.generation
+
+
+def test_what_ended_after_a_move_is_not_brought_back_by_what_comes_after(world: World) -> None:
+    """The receiver still knows it when other tombstones have made room, as long as the old state is given out."""
+    other = World()
+    released = world.records.answer(verb(Verb.RELEASE, to=9))
+    other.step(ask("a", 3, Flag.END, body=released.body, generation=released.generation))
+    for number in range(20):
+        other.step(ask(f"s{number}", 1, Flag.START | Flag.END))
+    assert other.step(ask("a", 4)).status is Status.ENDED
+    assert world.records.answer(verb(Verb.RELEASE, to=9)).status is Status.MOVED
+    for each in (world, other):
+        each.now += 61 * SECOND
+    other.step(ask("late", 1, Flag.START | Flag.END))
+    for number in range(20):
+        other.step(ask(f"t{number}", 1, Flag.START | Flag.END))
+    assert other.step(ask("a", 4)).status is Status.UNKNOWN
+    assert world.records.answer(verb(Verb.RELEASE, to=9)).status is Status.EXPIRED
+    os.close(other.fd)
+
+
+def test_room_is_shared_out_among_all_hands(world: World) -> None:
+    """What another thread is about to begin has its place, so each step that was let in can be committed."""
+    first = world.records.begin([ask(name, 1, Flag.START) for name in "bc"])
+    second = world.records.begin([ask(name, 1, Flag.START) for name in "de"])
+    works = [*first, *second]
+    assert [isinstance(work, Step) or work.status for work in works] == [True, True, True, Status.FULL]
+    state = from_numpy("h", np.zeros(2, np.float32))
+    told = [world.records.commit(work, [state], [], []) for work in works if isinstance(work, Step)]
+    assert [one.status for one in told] == [Status.OK] * 3
+    world.records.end([ask(name, 1) for name in "bcde"])
+    assert world.slab.live == 4
+
+
+def test_steps_of_what_has_ended_keep_no_slot_from_a_beginning(world: World) -> None:
+    """However many of them come in the message that begins one."""
+    for number in range(5):
+        world.step(ask(f"s{number}", 1, Flag.START | Flag.END))
+    late = [ask(f"s{number}", 2) for number in range(5)]
+    *told, new = world.records.begin([*late, ask("b", 3, Flag.START)])
+    assert [isinstance(one, Told) and one.status for one in told] == [Status.ENDED] * 5
+    assert isinstance(new, Step)
+    assert world.records.commit(new, [from_numpy("h", np.zeros(2, np.float32))], [], []).status is Status.OK
+
+
 def test_an_idle_sequence_expires(world: World) -> None:
     """After `idle` seconds without a step, at any look; a step keeps it alive, also over a worker's death."""
     world.step(ask("b", 1, Flag.START))

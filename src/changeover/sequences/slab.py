@@ -240,6 +240,10 @@ class Slab:
         start = at + _LENGTH.size
         return unpack(self._view[start : start + min(length, self.geometry.saved_bytes)], answer=answer)
 
+    def summary(self, slot: int) -> Summary:
+        """The first fields of the last committed step of a slot that is not free."""
+        return peek(self._view[self._half_at(slot, self._words[slot] & 1) + _LENGTH.size :])
+
     def free(self, slot: int) -> None:
         """Forget a record altogether."""
         self._store(slot, 0)

@@ -7,7 +7,6 @@ A step is three calls: `begin` says what each ask comes to and takes the sequenc
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from time import monotonic_ns
@@ -20,6 +19,7 @@ from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb
 from changeover.tensors import Tensor
 from changeover.worker.moves import Carry, Moves
+from changeover.worker.slots import Slots
 
 _SAME = Flag.START | Flag.END
 _GONE = {Mark.RELEASED: Status.MOVED, Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
@@ -56,25 +56,9 @@ class Records:
         self._layout = layout
         self._moves = moves or Carry(layout)
         self._clock = clock
-        self._idle = int(layout.idle * 1e9)
-        self._slots: dict[bytes, int] = {}
-        self._live: OrderedDict[bytes, int] = OrderedDict()  # by last use
-        self._graves: OrderedDict[bytes, Mark] = OrderedDict()  # tombstones, the oldest first
+        self._slots = Slots(slab, layout, clock)
         self._in_hand: set[bytes] = set()
         self._turn = threading.Condition()
-        self._find()
-
-    def _find(self) -> None:
-        """Take over what the last worker left; a slot that makes no sense counts as free."""
-        for record in sorted(self._slab.records(), key=lambda r: r.last_use):
-            self._slots[record.key] = record.slot
-            if record.mark is Mark.LIVE:
-                self._live[record.key] = record.last_use
-            else:
-                self._graves[record.key] = record.mark
-        taken = set(self._slots.values())
-        self._free = [slot for slot in reversed(range(self._slab.geometry.slots)) if slot not in taken]
-        self._slab.count(len(self._live))
 
     # -- steps ---------------------------------------------------------------------------------------------
 
@@ -90,22 +74,26 @@ class Records:
         with self._turn:
             self._turn.wait_for(lambda: not keys & self._in_hand)
             self._expire()
-            room = self._layout.max - len(self._live)
-            found: list[Step | Told] = []
-            for ask in asks:
-                work = self._step(ask)
-                new = isinstance(work, Step) and ask.key not in self._live
-                if new and room <= 0:
-                    work = Told(Status.FULL)
-                room -= new
-                found.append(work)
+            try:
+                found = [self._taken_in_hand(ask) for ask in asks]
+            except Internal:
+                self._slots.leave(keys)
+                raise
             self._in_hand |= keys
         return found
 
+    def _taken_in_hand(self, ask: Ask) -> Step | Told:
+        work = self._step(ask)
+        if isinstance(work, Step):
+            if ask.key not in self._slots.live and self._slots.full:
+                return Told(Status.FULL)
+            self._slots.take(ask.key)
+        return work
+
     def _step(self, ask: Ask) -> Step | Told:
-        slot = self._slots.get(ask.key)
+        slot = self._slots.of(ask.key)
         saved = self._slab.own(slot, answer=False) if slot is not None else None
-        stands = ask.key in self._live or (saved is not None and saved.ended)
+        stands = ask.key in self._slots.live or (saved is not None and saved.ended)
         if saved is not None and slot is not None and _again(ask, saved, stands=stands):
             return _told(Status.DUPLICATE, saved, self._slab.own(slot).pack())
         if ask.flags & Flag.START:
@@ -119,7 +107,7 @@ class Records:
             return Step(ask, taken, taken.generation)
         if saved is None or slot is None:
             return Told(Status.UNKNOWN)
-        if ask.key not in self._live:
+        if ask.key not in self._slots.live:
             return self._gone(ask.key, slot, saved, out=False)
         return Step(ask, saved, saved.generation)
 
@@ -144,8 +132,10 @@ class Records:
 
     def end(self, asks: Iterable[Ask]) -> None:
         """Let go of sequences that `begin` took in hand."""
+        keys = [ask.key for ask in asks]
         with self._turn:
-            self._in_hand.difference_update(ask.key for ask in asks)
+            self._in_hand.difference_update(keys)
+            self._slots.leave(keys)
             self._turn.notify_all()
 
     # -- records alone -------------------------------------------------------------------------------------
@@ -166,11 +156,11 @@ class Records:
             return act(ask)
 
     def _release(self, ask: Ask) -> Told:
-        slot = self._slots.get(ask.key)
+        slot = self._slots.of(ask.key)
         if slot is None:
             return Told(Status.UNKNOWN)
         saved = self._slab.own(slot)
-        if ask.key not in self._live:
+        if ask.key not in self._slots.live:
             return self._gone(ask.key, slot, saved, out=True)
         body = self._handed(saved, ask.to)
         if isinstance(body, bytes):
@@ -186,7 +176,7 @@ class Records:
 
     def _gone(self, key: bytes, slot: int, saved: Saved, *, out: bool) -> Told:
         """What is said of a tombstone; with `out` a released one gives its state out again."""
-        told = _told(_GONE[self._graves[key]], saved)
+        told = _told(_GONE[self._slots.mark(key)], saved)
         if told.status is not Status.MOVED:
             return told
         record = self._slab.record(slot)
@@ -197,7 +187,7 @@ class Records:
         return told._replace(generation=saved.generation + 1, moved_to=to, body=body)
 
     def _take_over(self, ask: Ask) -> Told:
-        slot = self._slots.get(ask.key)
+        slot = self._slots.of(ask.key)
         if slot is not None:
             saved = self._slab.own(slot)
             if saved.generation >= ask.generation:
@@ -217,17 +207,17 @@ class Records:
         return replace(came, flags=flags, generation=ask.generation, since=0, states=states, inputs=inputs)
 
     def _import(self, ask: Ask, saved: Saved, status: Status) -> Told:
-        if ask.key not in self._live and len(self._live) >= self._layout.max:
+        if ask.key not in self._slots.live and self._slots.full:
             return Told(Status.FULL)
         told = self._save(ask, saved)
         body = saved.pack() if status is Status.DUPLICATE else b""
         return told._replace(status=status, body=body) if told.status is Status.OK else told
 
     def _forget(self, ask: Ask) -> Told:
-        slot = self._slots.get(ask.key)
+        slot = self._slots.of(ask.key)
         if slot is None or 0 < ask.generation <= self._slab.own(slot, answer=False).generation:
             return Told(Status.UNKNOWN)
-        if ask.key in self._live or self._graves[ask.key] is Mark.RELEASED:
+        if ask.key in self._slots.live or self._slots.mark(ask.key) is Mark.RELEASED:
             self._bury(ask.key, Mark.ENDED)
         return _told(Status.OK, self._slab.own(slot))
 
@@ -239,51 +229,21 @@ class Records:
             self._expire()
 
     def _expire(self) -> None:
-        before = self._clock() - self._idle
-        late = []
-        for key, used in self._live.items():
-            if used >= before:
-                break
+        for key in self._slots.late():
             if key not in self._in_hand:
-                late.append(key)
-        for key in late:
-            self._bury(key, Mark.EXPIRED)
+                self._bury(key, Mark.EXPIRED)
 
     def _save(self, ask: Ask, saved: Saved) -> Told:
-        data, now = saved.pack(), self._clock()
+        data = saved.pack()
         if len(data) > self._slab.geometry.saved_bytes:
             return Told(Status.TOO_LARGE)
         with self._turn:
-            slot = self._slots.get(ask.key)
-            if slot is None:
-                slot = self._slots[ask.key] = self._room()
-                self._slab.claim(slot, ask.key, ask.tag)
-            self._graves.pop(ask.key, None)
-            self._live.pop(ask.key, None)
-            self._live[ask.key] = now
-            self._slab.commit(slot, data, now)
-            if saved.ended:
-                del self._live[ask.key]
-                self._graves[ask.key] = Mark.ENDED
-            self._slab.count(len(self._live))
+            self._slots.save(ask.key, ask.tag, saved, data)
         return _told(Status.OK, saved)
 
-    def _room(self) -> int:
-        """A slot that is free, or that of the tombstone which is missed least."""
-        if self._free:
-            return self._free.pop()
-        given_up = next((k for k, m in self._graves.items() if m is not Mark.RELEASED and k not in self._in_hand), None)
-        key = given_up or next(k for k in self._graves if k not in self._in_hand)
-        del self._graves[key]
-        return self._slots.pop(key)
-
     def _bury(self, key: bytes, mark: Mark, to: int = 0) -> None:
-        """Make a tombstone of a record."""
-        self._slab.mark(self._slots[key], mark, to)
-        self._live.pop(key, None)
-        self._graves.pop(key, None)
-        self._graves[key] = mark
-        self._slab.count(len(self._live))
+        """Make a tombstone of a record; tests are deaf here."""
+        self._slots.bury(key, mark, to)
 
 
 def _again(ask: Ask, saved: Saved, *, stands: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from time import monotonic_ns
 from types import SimpleNamespace
 from typing import cast
 
@@ -35,13 +36,13 @@ def slab() -> Slab:
     made = Slab(fd, GEOMETRY)
     os.close(fd)
     made.claim(1, KEY, b"\x017")
-    made.commit(1, SAVED.pack(), 1)
+    made.commit(1, SAVED.pack(), monotonic_ns())
     return made
 
 
 def test_a_live_record_stands_for_what_release_would_say() -> None:
     """With the next generation, so that what is carried is younger than what lies there."""
-    told = dead(slab(), KEY)
+    told = dead(slab(), KEY, 60.0)
     assert (told.status, told.generation, total_of(unpack(told.body))) == (Status.OK, 11, 6)
 
 
@@ -52,14 +53,25 @@ def test_a_tombstone_says_what_it_is(mark: Mark, status: Status) -> None:
     """A released one also where it went."""
     memory = slab()
     memory.mark(1, mark, 9)
-    told = dead(memory, KEY)
+    told = dead(memory, KEY, 60.0)
     assert (told.status, told.moved_to) == (status, 9 if mark is Mark.RELEASED else 0)
+
+
+def test_what_was_released_long_ago_has_expired() -> None:
+    """Its receiver may have forgotten by now that it had it; what lives does not expire without its worker."""
+    memory = slab()
+    memory.touch(1, monotonic_ns() - 61 * 1_000_000_000)
+    assert dead(memory, KEY, 60.0).status is Status.OK
+    memory.mark(1, Mark.RELEASED, 9)
+    told = dead(memory, KEY, 60.0)
+    assert (told.status, told.generation, told.body) == (Status.EXPIRED, 10, b"")
+    assert dead(memory, KEY, 70.0).status is Status.MOVED
 
 
 def test_what_is_not_there_is_unknown() -> None:
     """Also without any slab, and where the memory is none."""
-    assert dead(slab(), bytes(16)).status is Status.UNKNOWN
-    assert dead(None, KEY).status is Status.UNKNOWN
+    assert dead(slab(), bytes(16), 60.0).status is Status.UNKNOWN
+    assert dead(None, KEY, 60.0).status is Status.UNKNOWN
     fd = sealed_memfd("slab", GEOMETRY.total)
     assert slab_of(fd, 1) is None
     os.close(fd)
@@ -79,7 +91,7 @@ def test_a_generation_that_no_clock_gives_is_not_carried(generation: int) -> Non
         released(Carried(SAVED.pack(), 1, 2, generation))
     memory = slab()
     memory.commit(1, replace(SAVED, generation=(1 << 64) - 1).pack(), 2)
-    assert dead(memory, KEY).status is Status.UNKNOWN
+    assert dead(memory, KEY, 60.0).status is Status.UNKNOWN
 
 
 def test_each_action_has_its_verb() -> None:

@@ -147,7 +147,8 @@ class Step:
         if target.loading == goal:
             self._refuse(Internal("no worker can answer; the model's last one failed", reason="worker_lost"))
             return
-        told = dead(target.slab, self.request.line.key)
+        idle = target.sequence.idle if target.sequence is not None else 0.0
+        told = dead(target.slab, self.request.line.key, idle)
         if told.status is Status.OK and self._where.map.ways.get(target.loading) is not Way.MOVE:
             self._refuse(refusal("sequence_lost", self.request.line.tag))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from changeover.errors import Internal
@@ -50,8 +51,14 @@ def ask_of(action: Action, request: Request, ticket: Ticket | None) -> Ask:
     return Ask(Verb.STEP, token, line.key, line.tag, flags, digest, generation, 0, body)
 
 
-def dead(memory: Slab | None, key: bytes) -> Told:
-    """As the answer to RELEASE. Each gateway reads the same, so two of them may carry it on at once."""
+def dead(memory: Slab | None, key: bytes, idle: float) -> Told:
+    """As the answer to RELEASE. Each gateway reads the same, so two of them may carry it on at once.
+
+    Args:
+        memory: the loading's slab.
+        key: of the sequence.
+        idle: seconds after which a released state has expired, as the worker would say.
+    """
     try:
         record = memory.find(key) if memory is not None else None
         summary = record.summary if record is not None else None
@@ -62,6 +69,8 @@ def dead(memory: Slab | None, key: bytes) -> Told:
     generation = summary.generation + 1
     if record.mark is Mark.LIVE:
         return Told(Status.OK, generation, summary.since, summary.steps, 0, record.data)
+    if record.mark is Mark.RELEASED and record.last_use + idle * 1e9 < monotonic_ns():
+        return Told(Status.EXPIRED, summary.generation)
     if record.mark is Mark.RELEASED:
         return Told(Status.MOVED, generation, summary.since, summary.steps, record.moved_to, record.data)
     return Told(_TOMBSTONES[record.mark], summary.generation)
