@@ -10,7 +10,7 @@ import pytest
 
 from changeover.gateway.sequences.course import Course, Map, Verb, Way, Wish
 from changeover.sequences.saved import Token
-from changeover.sequences.wire import Status
+from changeover.sequences.wire import Status, Told
 from tests.gateway.sequences.loadings import Loading, Step, go, perform, total_of
 
 A, B, C = 1, 2, 3
@@ -146,6 +146,33 @@ def test_a_full_receiver_sends_the_state_home() -> None:
     course = Course(Wish.STEP, towards(B, A, hint=A))
     assert not go(course, loadings, one())
     assert (course.owner, course.stays, total(loadings)) == (A, True, 4)
+
+
+def test_a_state_whose_receiver_is_let_go_meanwhile_goes_home() -> None:
+    """The goal was rolled back between RELEASE and PUT: the step runs where the sequence was."""
+    loadings = world()
+    begun(loadings, A, 3)
+    course = Course(Wish.STEP, towards(B, A, hint=A))
+    action = course.next()
+    perform(course, action, loadings, None, None)
+    action = course.next()
+    assert (action.verb, action.loading) == (Verb.PUT, B)
+    course.heard(action, Told(Status.UNKNOWN))
+    assert not go(course, loadings, one())
+    assert (course.owner, total(loadings), loadings[B].saved) == (A, 4, None)
+
+
+def test_a_state_that_nobody_takes_is_lost_and_said_to_be() -> None:
+    """Neither where it was to go nor where it came from: the refusal is no caller's fault, and comes at once."""
+    loadings = world()
+    begun(loadings, A, 3)
+    course = Course(Wish.STEP, towards(B, A, hint=A))
+    perform(course, course.next(), loadings, None, None)
+    for place in (B, A):
+        action = course.next()
+        assert (action.verb, action.loading) == (Verb.PUT, place)
+        course.heard(action, Told(Status.UNKNOWN))
+    assert course.next().reason == "sequence_lost"
 
 
 def test_a_full_loading_begins_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -24,6 +24,8 @@ class House:
         self.stage = made
         self.workers: dict[int, StatefulWorker] = {}
         self.tasks: list[asyncio.Task[None]] = []
+        self.answer: Callable[[], None] = lambda: None
+        """What a test has a worker say later."""
 
     def serve(self, epoch: int, *loadings: Any, **more: Any) -> None:
         """Publish a table; new loadings get workers."""

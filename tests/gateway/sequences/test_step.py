@@ -7,7 +7,8 @@ import pytest
 from changeover.gateway.sequences.step import SETTLED
 from changeover.sequences.wire import Verb
 from tests.gateway.sequences.stateful import StatefulWorker, stateful, step
-from tests.gateway.sequences.test_sequences import house
+from tests.gateway.sequences.test_sequences import House, house
+from tests.gateway.stage import Request
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +107,43 @@ async def test_a_candidate_that_hangs_with_a_step_is_replaced_and_the_client_ser
         home.start(2, StatefulWorker(home.stage.connect(2), 2, hanging))
         await home.stage.answered(request)
         assert (request.values[0], request.json()["model_version"]) == (3, "1")
+
+
+async def _under_way(home: House) -> Request:
+    """A step whose state the first version is about to hand out for the second one."""
+    home.serve(1, stateful(1, "1"))
+    assert await home.ask(step(7, 1, start=True)) == 1
+    home.serve(2, stateful(2, "2"), stateful(1, "1"))
+    home.tasks[0].cancel()
+    request = home.stage.ask(step(7, 2))
+    header, parts = await home.workers[1].worker.take()
+    (ask,) = home.workers[1].read(header, parts[-1])
+    assert ask.verb is Verb.RELEASE
+    home.answer = lambda: home.workers[1].give(header, [home.workers[1].one(ask, 0)])
+    return request
+
+
+async def test_who_is_to_get_a_state_is_held_until_it_is_there() -> None:
+    """A rollback in between does not let it go, so the state arrives."""
+    async with house() as home:
+        request = await _under_way(home)
+        home.serve(3, stateful(1, "1"))
+        target = home.stage.models.targets[2]
+        assert target.held >= 1
+        home.answer()
+        home.start(1, home.workers[1])
+        await home.stage.answered(request)
+        assert (request.status, request.values[0]) == (200, 3)
+        await home.stage.until(lambda: not target.leases, "the lease ends")
+
+
+async def test_a_state_in_hand_goes_home_when_its_receiver_has_died_for_good() -> None:
+    """It is not dropped, and nobody asks the dead for ever."""
+    async with house() as home:
+        request = await _under_way(home)
+        home.stage.models.targets[2].batcher.refused()
+        home.answer()
+        home.start(1, home.workers[1])
+        await home.stage.answered(request)
+        assert (request.status, request.values[0], request.json()["model_version"]) == (200, 3, "1")
+        assert home.stage.models.targets[1].held == 0

@@ -139,6 +139,10 @@ class Course:
         """Whether a state is on its way."""
         return self._carried is not None or self._put is not None
 
+    def way_from(self, place: int) -> Way | None:
+        """How a record comes from there to the goal, as far as is known now."""
+        return self._ways.get(place)
+
     # -- what next -----------------------------------------------------------------------------------------
 
     def next(self) -> Action:
@@ -237,12 +241,13 @@ class Course:
         return there is not None and there.generation < told.generation and told.moved_to in self._where.places
 
     def _not_put(self, told: Told) -> None:
-        """It is elsewhere by now, or there is no room for it."""
+        """It is elsewhere by now, or there is no room for it, or nobody who takes it."""
         put, self._carried = self._carried, None
-        if told.status is Status.FULL and put is not None and put.to != put.source:
+        nobody = told.status is Status.UNKNOWN  # no worker answers a PUT so: the loading is gone
+        if put is not None and put.to != put.source and (nobody or told.status is Status.FULL):
             self._home(put)
-        elif told.status is Status.FULL:
-            self._refusal = "sequences_full"
+        elif nobody or told.status is Status.FULL:
+            self._refusal = "sequence_lost" if nobody else "sequences_full"
 
     def _home(self, put: Carried) -> None:
         """A state that its receiver does not take goes back to where it came from."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from changeover.errors import CallerError, ChangeoverError, Internal, Overloaded
 from changeover.gateway.admission import admit
+from changeover.gateway.sequences.aside import Holds, forget_elsewhere, shielded
 from changeover.gateway.sequences.careful import careful
 from changeover.gateway.sequences.course import Action, Course, Verb, Way, Wish
-from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody, forget
+from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
 from changeover.gateway.sequences.refusals import refusal, run_failure
 from changeover.gateway.sequences.words import ask_of, dead
 from changeover.sequences.saved import unpack
 from changeover.sequences.wire import Status, Told
-from changeover.telemetry.tally import Tally
 
 if TYPE_CHECKING:
     from changeover.gateway.router import Target
@@ -52,6 +52,7 @@ class Step:
         self._errand: Errand | None = None
         self._begun = self._shielded = False
         self._give_up = inf
+        self._holds = Holds()
 
     @property
     def finished(self) -> bool:
@@ -66,21 +67,21 @@ class Step:
     def begin(self) -> None:
         """It is its turn: only now the table in force is asked."""
         try:
-            self._where = self._house.where(self)
+            where = self._house.where(self)
         except ChangeoverError as error:
             self._refuse(error)
             return
-        self._course, self._begun = Course(self.request.wish, self._where.map), True
+        self._under(where)
+
+    def _under(self, where: Where) -> None:
+        """Begin, as a table says."""
+        self._where, self._course, self._begun = where, Course(self.request.wish, where.map), True
         self._forget_elsewhere()
         self._go()
 
     def _forget_elsewhere(self) -> None:
-        """What lies of a sequence that begins anew must never come back; nobody waits for that."""
-        goal = self._course.goal
-        for place in self._where.map.places if self.request.wish is Wish.BEGIN else ():
-            target = self._house.target(place)
-            if place != goal and target is not None and not target.batcher.gone and target.may_have_sequences:
-                forget(target, self.request, self._where.epoch)
+        if self.request.wish is Wish.BEGIN:
+            forget_elsewhere(self._house, self.request, self._where, self._course.goal)
 
     def _go(self) -> None:
         """The next errand. Without its client a step does no more than to bring a state where it was going."""
@@ -95,7 +96,9 @@ class Step:
 
     def _send(self, action: Action) -> None:
         target = self._house.target(action.loading)
-        if target is None:
+        if action.verb is Verb.FETCH:
+            self._holds.hold(self._house.target(action.to))
+        if target is None or (target.batcher.gone and action.verb is Verb.PUT):
             self._hear(Told(Status.UNKNOWN))
         elif target.batcher.gone:
             self._ask_the_dead(target)
@@ -197,7 +200,7 @@ class Step:
         errand.release()
         action = self._action
         if errand.target.batcher.gone:
-            self._ask_the_dead(errand.target)
+            self._send(action)
         elif action.verb is Verb.FETCH or isinstance(error, CallerError | Overloaded):
             self._refuse(error)
         elif self._course.failed(action, self._rescue(errand)):
@@ -217,11 +220,7 @@ class Step:
         """A failure that the client does not see; the judge does."""
         self._shielded = True
         self._forget_elsewhere()
-        self.request.model.budget.spend()
-        if isinstance(errand.tally, Tally):
-            errand.tally.failed(errand.key)
-            errand.tally.shielded += 1
-            errand.target.counter.shielded += 1
+        shielded(errand)
         self._uncount(errand)
 
     def _uncount(self, errand: Errand) -> None:
@@ -292,5 +291,6 @@ class Step:
             line.stays = line.stays if self._course.stays is None else self._course.stays
         if self.finished:
             line.owner = None
+        self._holds.release()
         line.leave(self)
         self._house.over(self)
