@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from changeover.errors import Internal
 from changeover.runtime.stateless import Stateless
 from changeover.sequences.declared import Controls, Declared, Initial, StateDeclared
-from changeover.sequences.saved import Flag, unpack
+from changeover.sequences.saved import Flag, Token, unpack
 from changeover.sequences.wire import Status
 from tests.worker.sequence_parts import SUM, Failed, Gateway, ask, load, memory, remembering, running_sum
 
@@ -109,6 +110,29 @@ def test_a_run_that_fails_commits_nothing(gateway: Gateway) -> None:
     with pytest.raises(Failed, match="run_failed"):
         gateway.step([ask("a", 2)], np.ones((1, 3), np.float32))
     assert gateway.one(ask("a", 2), 1.0)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong"),
+    [
+        (2, {"hn": (2, 1, 4)}), (2, {"hn": (2,)}), (2, {"hn": ()}), (2, {"hn": (2, 3, 4)}), (2, {"hn": (2, 2, 5)}),
+        (2, {"y": ()}), (2, {"y": (3, 4)}), (1, {"hn": ()}), (1, {"hn": (2, 2, 4)}), (1, {"told": ()}),
+    ],
+)  # fmt: skip
+def test_a_session_whose_shapes_are_not_the_declared_ones_fails_its_run(
+    gateway: Gateway, session: Stateless, monkeypatch: pytest.MonkeyPatch, rows: int, wrong: dict[str, Any]
+) -> None:
+    """The worker lives on and nothing is committed, for one step and for several."""
+    asks = [ask(name, 1, Flag.START) for name in "ab"[:rows]]
+    gateway.step(asks, np.ones((rows, 4), np.float32))
+    shapes = {"y": (rows, 4), "told": (rows, 3), "hn": (2, rows, 4), **wrong}
+    with monkeypatch.context() as patch:
+        answer = [np.zeros(shapes[spec.name], np.float32) for spec in session.whole.outputs]
+        patch.setattr(session.whole, "run_feeds", lambda feeds: answer)
+        again = [one._replace(token=Token(1, 2), flags=Flag(0)) for one in asks]
+        with pytest.raises(Failed, match="output_undeclared"):
+            gateway.step(again, np.ones((rows, 4), np.float32))
+    assert gateway.one(ask("a", 3), 1.0)[0] == 2
 
 
 def test_records_that_do_not_match_their_rows_break_the_channel(gateway: Gateway) -> None:

@@ -118,13 +118,32 @@ class Steps:
         told = [(row.step.ask.flags, row.step.ask.tag) for row in group]
         feeds = session.feeds(public, session.gathered([row.states for row in group]), told)
         answer, states = session.parted(session.whole.run_feeds(feeds))
+        self._require_rows(answer, states, len(group))
         cut = [answer] if len(group) == 1 else [[a[at : at + 1] for a in answer] for at in range(len(group))]
-        if any(len(array) != len(group) for array in answer) and len(group) > 1:
-            raise ModelRunFailed("the outputs have another number of rows than the inputs", reason="output_undeclared")
         rows = zip(group, cut, session.scattered(states, len(group)), strict=True)
         if not self._finite or all(_finite(array) for array in (*answer, *states.values())):
             return list(rows)
         return [row for row in rows if all(_finite(array) for array in (*row[1], *row[2].values()))]
+
+    def _require_rows(self, answer: list[Array], states: States, rows: int) -> None:
+        """Before anything is cut: a session answers in what shape it likes, whatever its model declares.
+
+        Raises:
+            ModelRunFailed: an output or a state has not a row for each step (`output_undeclared`).
+        """
+        if self._session.together and any(array.ndim == 0 for array in answer):
+            raise ModelRunFailed("an output came without rows", reason="output_undeclared")
+        if rows == 1:
+            return
+        if any(len(array) != rows for array in answer):
+            raise ModelRunFailed("the outputs have another number of rows than the inputs", reason="output_undeclared")
+        for state in self._layouts:
+            shape, axis = states[state.input].shape, state.axis or 0
+            if len(shape) <= axis or shape[axis] != rows:
+                raise ModelRunFailed(
+                    f"state output {state.output} came as {list(shape)} for {rows} sequences on axis {axis}",
+                    reason="output_undeclared",
+                )
 
     def _committed(self, row: _Row, answer: list[Array], states: States) -> Told:
         for state in self._layouts:
