@@ -18,6 +18,7 @@ from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb
 from changeover.tensors import from_numpy
 from changeover.testing import wait_for
+from changeover.worker.moves import Carry
 from changeover.worker.records import Records, Step
 from tests.worker.sequence_parts import ask, memory
 
@@ -173,6 +174,37 @@ def test_the_last_step_is_answered_once_more(world: World) -> None:
     """Its record ended with it, so a retry is told the same."""
     world.step(ask("a", 3, Flag.END, digest=b"r" * 16))
     assert world.step(ask("a", 4, Flag.END, digest=b"r" * 16)).status is Status.DUPLICATE
+
+
+class Renaming(Carry):
+    """Hands the state out as another version's, which it does not take back itself."""
+
+    def hand(self, saved: Saved, to: int) -> Saved:
+        """As k."""
+        return replace(saved, states=tuple(replace(tensor, name="k") for tensor in saved.states), flags=Flag.BACK)
+
+
+@pytest.mark.parametrize("step", [True, False])
+def test_what_comes_home_is_what_went(world: World, *, step: bool) -> None:
+    """Where the receiver did not take it, the body is in the receiver's layout, and the own state is still there."""
+    world.records = Records(world.slab, world.layout, Renaming(world.layout), clock=lambda: world.now)
+    released = world.records.answer(verb(Verb.RELEASE, to=9))
+    assert unpack(released.body).states[0].name == "k"
+    home: dict[str, Any] = {"flags": Flag.STAYS, "body": released.body, "generation": released.generation + 1}
+    told = world.step(ask("a", 3, **home)) if step else world.records.answer(verb(Verb.IMPORT, **home))
+    assert (told.status, told.generation, world.state()) == (Status.OK, released.generation + 1, 2 + step)
+    assert world.mark() is Mark.LIVE
+
+
+def test_what_took_a_step_elsewhere_does_not_come_home_as_it_went(world: World) -> None:
+    """Its steps are in the body alone, whatever the numbers are."""
+    other = World()
+    released = world.records.answer(verb(Verb.RELEASE, to=9))
+    other.step(ask("a", 3, body=released.body, generation=released.generation))
+    back = other.records.answer(verb(Verb.RELEASE, to=1))
+    world.records.answer(verb(Verb.IMPORT, body=back.body, generation=back.generation))
+    assert world.state() == 3
+    os.close(other.fd)
 
 
 def test_what_the_shield_moved_stays_until_it_moves_again(world: World) -> None:

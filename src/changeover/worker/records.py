@@ -199,12 +199,23 @@ class Records:
         """A body as this version has it, or why it cannot."""
         try:
             came = unpack(ask.body)
-            states = self._moves.take(came, back=bool(came.flags & ~(_SAME | Flag.STAYS)))
+            own = self._as_it_went(ask.key, came)
+            back = bool(came.flags & ~(_SAME | Flag.STAYS))
+            came, states = (own, own.states) if own else (came, self._moves.take(came, back=back))
         except (ModelRejected, Internal) as error:
             return Told(Status.BAD_STATE, body=error.message.encode())
         flags = came.flags & _SAME | ask.flags & Flag.STAYS
         inputs = came.inputs[-self._layout.replay :] if self._layout.replay else ()
         return replace(came, flags=flags, generation=ask.generation, since=0, states=states, inputs=inputs)
+
+    def _as_it_went(self, key: bytes, came: Saved) -> Saved | None:
+        """The own record of a step that comes home without another one: its body was made for a receiver's layout."""
+        slot = self._slots.of(key)
+        if slot is None or self._slots.mark(key) is not Mark.RELEASED:
+            return None
+        own = self._slab.own(slot)
+        same = own.token == came.token != Token() and own.steps == came.steps
+        return own if same else None
 
     def _import(self, ask: Ask, saved: Saved, status: Status) -> Told:
         if ask.key not in self._slots.live and self._slots.full:
