@@ -25,7 +25,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -159,9 +159,13 @@ class Slab:
             if record is not None:
                 yield record
 
-    def live_keys(self) -> Iterator[tuple[bytes, bytes]]:
-        """Key and tag of each live sequence, without its tensors; what is written at this moment may be left out."""
-        for slot in range(self.geometry.slots):
+    def live_keys(self, slots: Iterable[int] | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Key and tag of each live sequence, without its tensors; what is written at this moment may be left out.
+
+        Args:
+            slots: to be looked at, of this slab; None: all.
+        """
+        for slot in range(self.geometry.slots) if slots is None else slots:
             word = self._words[slot]
             if not word or self._heads[slot * _HEAD_WORDS + _USED + 2] >> 8 == word >> 1:
                 continue

@@ -11,7 +11,7 @@ import pytest
 
 from changeover.sequences.wire import Status, Verb
 from changeover.transport.link import Kind
-from tests.gateway.sequences.stateful import StatefulWorker, stateful, step
+from tests.gateway.sequences.stateful import GEOMETRY, StatefulWorker, stateful, step
 from tests.gateway.stage import Request, Stage, question, stage
 
 pytestmark = pytest.mark.anyio
@@ -199,7 +199,9 @@ class _Shown:
         """How many live."""
         return len(list(self.live_keys()))
 
-    def live_keys(self) -> list[tuple[bytes, bytes]]:
+    geometry = GEOMETRY
+
+    def live_keys(self, _: range | None = None) -> list[tuple[bytes, bytes]]:
         """Of the live ones; the tag is made up of the place."""
         records = self._worker.records.items()
         return [(k, b"\x01%d" % (n + 1)) for n, (k, r) in enumerate(records) if r.saved and r.status is Status.OK]

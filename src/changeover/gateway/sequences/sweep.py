@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from changeover.gateway.sequences.where import moves
+from changeover.sequences.wire import MOST_ID_BYTES, identity, sequence_key
 
 if TYPE_CHECKING:
     from changeover.gateway.models import Models
@@ -23,6 +25,10 @@ _LOOK: Final = 0.1
 """Seconds between two looks at the loadings."""
 _AGAIN: Final = 5.0
 """Seconds until a record that did not move is tried again."""
+SLOTS: Final = 256
+"""Of a slab that are looked at in one go: the loop has other things to do."""
+GRACE: Final = 1.0
+"""Seconds that an empty loading is held: a step on its way there may come from another gateway."""
 log = logging.getLogger("changeover.gateway")
 
 
@@ -41,6 +47,29 @@ class _Sweep:
         self.held = False
         self.moving: list[Step] = []
         self.tried: dict[bytes, float] = {}
+        self.at = 0
+        """The slot from which the next look goes on."""
+        self.left = False
+        """Whether this round through the slab has found a record to be moved."""
+        self._empty: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the next look is due at the next tick."""
+        return bool(self.moving) or self.at > 0
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing lives there, and nobody brings anything. To be asked when no live record is seen."""
+        self.at = 0
+        if not self.held:
+            return True
+        if self.target.leases or self.target.backing > 1 or self._empty is None:
+            self._empty = now
+        return now - self._empty >= GRACE
+
+    def lives(self) -> None:
+        """A live record was seen."""
+        self._empty = None
 
     def stop_holding(self) -> None:
         """The loading may be forgotten as soon as nothing else needs it."""
@@ -65,8 +94,8 @@ class Sweeper:
         return [s.target for s in self._sweeps.values() if s.held and s.target.word == word]
 
     def hold(self, target: Target) -> None:
-        """No table names it any more. It stays, as if a request were there, while sequences live in it."""
-        if target.sequence is None or target.slab is None or not target.slab.live:
+        """No table names it any more. It stays, as if a request were there, while sequences live in it, or may soon."""
+        if target.sequence is None or target.slab is None:
             return
         sweep = self._sweeps.setdefault(target.loading, _Sweep(target))
         if not sweep.held:
@@ -75,13 +104,13 @@ class Sweeper:
 
     def check(self, now: float) -> None:
         """Look at all loadings; more often while something moves."""
-        if now < self._next and not any(s.moving for s in self._sweeps.values()):
+        if now < self._next and not any(s.busy for s in self._sweeps.values()):
             return
         self._next = now + _LOOK
         for loading in [n for n in self._sweeps if n not in self._models.targets]:
             del self._sweeps[loading]
         for model in list(self._models.by_name.values()):
-            if model.stateful and model.table is not None:
+            if model.stateful or self.held(model.word):
                 self._look(model, now)
 
     def _look(self, model: Model, now: float) -> None:
@@ -96,12 +125,14 @@ class Sweeper:
 
     def _look_at(self, model: Model, table: Table, target: Target, now: float) -> None:
         sweep = self._sweeps.get(target.loading)
-        if target.loading in table.carrying or target.slab is None or not target.slab.live:
-            if sweep is not None:
-                del self._sweeps[target.loading]
-                sweep.stop_holding()
-            return
-        self._sweep(model, sweep or self._sweeps.setdefault(target.loading, _Sweep(target)), now)
+        of_no_use = target.loading in table.carrying or target.slab is None or not table.stateful
+        if not of_no_use and target.slab is not None and target.slab.live:
+            sweep = sweep or self._sweeps.setdefault(target.loading, _Sweep(target))
+            sweep.lives()
+            self._sweep(model, sweep, now)
+        elif sweep is not None and (of_no_use or sweep.is_over(now)):
+            del self._sweeps[target.loading]
+            sweep.stop_holding()
 
     def _sweep(self, model: Model, sweep: _Sweep, now: float) -> None:
         """Begin some moves; a dead loading is done when each of its records was tried."""
@@ -111,23 +142,38 @@ class Sweeper:
             if target.batcher.gone:
                 sweep.stop_holding()  # what is there is lost, and a step that asks for it hears so
             return
-        left = False
-        for key, tag in self._mine(target):
+        slots = target.slab.geometry.slots if target.slab is not None else 0
+        end = min(sweep.at + SLOTS, slots)
+        again = inf if target.batcher.gone else _AGAIN  # what a dead worker's slab holds never leaves it
+        for key, tag in self._mine(target, range(sweep.at, end)):
+            tried = sweep.tried.get(key)
+            if tried is not None and tried + again > now:
+                continue
             if len(sweep.moving) >= AT_ONCE:
                 return
-            if sweep.tried.get(key, -_AGAIN) + _AGAIN > now:
-                continue
-            left = True
+            sweep.left = True
             step = self._house.move(model, key, tag, target.loading)
             if step is not None:
                 sweep.tried[key] = now
                 sweep.moving.append(step)
-        if target.batcher.gone and not left and not sweep.moving:
-            sweep.stop_holding()
+        sweep.at = end
+        if end == slots:
+            if target.batcher.gone and not sweep.left and not sweep.moving:
+                sweep.stop_holding()
+            sweep.at, sweep.left = 0, False
 
-    def _mine(self, target: Target) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and tags of this gateway's share of what lives in a slab."""
+    def _mine(self, target: Target, slots: range) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and tags of this gateway's share of what lives in these slots of a slab."""
         index, gateways = self._models.place
-        for key, tag in target.slab.live_keys() if target.slab is not None else ():
-            if int.from_bytes(key[:4]) % gateways == index:
+        for key, tag in target.slab.live_keys(slots) if target.slab is not None else ():
+            if int.from_bytes(key[:4]) % gateways == index and _sound(key, tag):
                 yield key, tag
+
+
+def _sound(key: bytes, tag: bytes) -> bool:
+    """Whether these are a sequence's. A worker writes them, and another one, which may be healthy, gets them."""
+    try:
+        identity(tag)
+    except ValueError:
+        return False
+    return len(tag) <= MOST_ID_BYTES + 1 and sequence_key(tag) == key
