@@ -112,6 +112,16 @@ def test_a_client_sends_the_first_token_with_the_scope(tmp_path: Path) -> None:
         read_secret(write(tmp_path / "one", f"infer {INFER}"), Scope.ADMIN)
 
 
+def test_who_may_command_or_only_look_has_a_token_for_looking(tmp_path: Path) -> None:
+    """The first that may; one for inference may not."""
+    reader = "read-0123456789abcdef"
+    both = write(tmp_path / "both", f"infer {INFER}\nread {reader}\nadmin {ADMIN}")
+    assert (read_secret(both, Scope.READ), read_secret(both, Scope.ADMIN)) == (reader, ADMIN)
+    assert read_secret(write(tmp_path / "admin", f"infer {INFER}\nadmin {ADMIN}"), Scope.READ) == ADMIN
+    with pytest.raises(InvalidRequest, match="no token with the scope read"):
+        read_secret(write(tmp_path / "infer", f"infer {INFER}"), Scope.READ)
+
+
 @pytest.fixture
 def guard(tmp_path: Path) -> Guard:
     """A guard with the three tokens."""

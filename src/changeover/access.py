@@ -90,13 +90,13 @@ def read_tokens(path: str) -> tuple[Token, ...]:
 
 
 def read_secret(path: str, scope: Scope) -> str:
-    """The first token of a file that has a scope: what a client sends.
+    """The first token of a file that may do what a scope asks: what a client sends.
 
     Raises:
         InvalidRequest: as `read_tokens`, or no token has the scope (reason `token_file_invalid`).
     """
     for entry in _entries(_private_text(path), path):
-        if scope in entry.scopes:
+        if scope in _with_reading(entry.scopes):
             return entry.secret
     raise _invalid(f"{path} holds no token with the scope {scope}")
 

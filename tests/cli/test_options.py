@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 
+from changeover.cli.exits import Exit
 from changeover.cli.main import app, run
 from changeover.cli.options import grouped
 from tests.cli.fake import FakeControl, usual
@@ -62,6 +63,30 @@ def test_the_token_of_a_file_is_sent(command: list[str], control: FakeControl, t
     """The first one with the scope `admin`, with every request."""
     assert run([*command, "--control", control.url, "--token-file", token_file]) == 0
     assert {seen.authorization for seen in control.seen} == {f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["model", "list"],
+        ["model", "inspect", "digits"],
+        ["rollout", "status", "digits"],
+        ["rollout", "list"],
+        ["rollout", "history", "digits"],
+        ["certificate", "digits"],
+    ],
+)
+def test_a_token_for_looking_is_enough_to_look(command: list[str], control: FakeControl, tmp_path: Path) -> None:
+    """And is no token for a command that changes something: that one is told so before it asks."""
+    reader, path = "read-0123456789abcdef", tmp_path / "reader"
+    path.write_text(f"read {reader}\n")
+    path.chmod(0o600)
+    assert run([*command, "--control", control.url, "--token-file", str(path)]) == 0
+    assert {seen.authorization for seen in control.seen} == {f"Bearer {reader}"}
+    asked = len(control.seen)
+    assert run(["undo", "digits", "--control", control.url, "--token-file", str(path)]) == Exit.USAGE
+    assert len(control.seen) == asked
 
 
 def test_the_environment_says_the_same(

@@ -9,14 +9,14 @@ from rich.console import Group, RenderableType
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, Control, ModelName, Output, speaks_to
+from changeover.cli.options import CONTROL, Control, ModelName, Output, looks
 from changeover.cli.output import Format, pairs, say, show, size, table
 from changeover.errors import NotFound
 
 Document = dict[str, Any]
 
 
-@speaks_to()
+@looks
 def certificate(
     name: ModelName,
     rollout: Annotated[

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from changeover.cli.client import ControlClient
-from changeover.cli.options import CONTROL, Control, Output, speaks_to
+from changeover.cli.options import CONTROL, Control, Output, looks
 from changeover.cli.output import Format, say
 from changeover.cli.rollouts import percent
 from changeover.client.ask import Document, Unreachable, get
@@ -31,7 +31,7 @@ Types = Annotated[
 ]
 
 
-@speaks_to()
+@looks
 def events(
     follow: Follow = False,
     last: Last = 20,

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from changeover.cli import model_diff, model_optimize
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, Control, ModelName, Output, speaks_to
+from changeover.cli.options import CONTROL, Control, ModelName, Output, looks
 from changeover.cli.output import Format, pairs, show, table
 from changeover.cli.status import versions_table
 
@@ -23,7 +23,7 @@ app.command()(model_optimize.optimize)
 
 
 @app.command("list")
-@speaks_to()
+@looks
 def list_models(control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """List the models with their versions.
 
@@ -39,7 +39,7 @@ def list_models(control: Control = CONTROL, output: Output = Format.TABLE) -> in
 
 
 @app.command()
-@speaks_to()
+@looks
 def inspect(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """Show one model: inputs, outputs, every version with its digest and state.
 

@@ -66,6 +66,10 @@ def speaks_to(address: str = "control", scope: Scope = Scope.ADMIN) -> Callable[
     return decorate
 
 
+looks = speaks_to(scope=Scope.READ)
+"""The same for a command that changes nothing."""
+
+
 def grouped(command: _Command) -> _Command:
     """Let a parameter whose type is a dataclass stand for a group of options, one a field: typer knows no groups."""
     groups = {p.name: cast(type[Any], p.annotation) for p in _parameters(command) if is_dataclass(p.annotation)}

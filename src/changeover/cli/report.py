@@ -11,7 +11,7 @@ import typer
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import CONTROL, Control, speaks_to
+from changeover.cli.options import CONTROL, Control, looks
 from changeover.cli.output import say
 from changeover.cli.report_page import page
 from changeover.errors import NotFound
@@ -22,7 +22,7 @@ To = Annotated[
 ]
 
 
-@speaks_to()
+@looks
 def report(
     rollout: Annotated[str, typer.Argument(metavar="ROLLOUT", help="Id of the rollout, such as r-000003.")],
     to: To = None,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, speaks_to
+from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, Wait, looks
 from changeover.cli.output import Format, say, show, table
 from changeover.cli.rollouts import (
     exit_of,
@@ -26,7 +26,7 @@ from changeover.client.ask import Document
 RolloutId = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Such as r-000003; default: the latest.")]
 
 
-@speaks_to()
+@looks
 def status(
     name: ModelName,
     wait: Wait = False,
@@ -53,7 +53,7 @@ def status(
     return (exit_of(document) or Exit.DONE) if wait else Exit.DONE
 
 
-@speaks_to()
+@looks
 def list_rollouts(control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """List every model's present or latest rollout.
 
@@ -68,7 +68,7 @@ def list_rollouts(control: Control = CONTROL, output: Output = Format.TABLE) -> 
     return Exit.DONE
 
 
-@speaks_to()
+@looks
 def history(
     name: ModelName, rollout: RolloutId = None, control: Control = CONTROL, output: Output = Format.TABLE
 ) -> int:
@@ -90,7 +90,7 @@ def history(
     return Exit.DONE
 
 
-@speaks_to()
+@looks
 def explain(
     name: ModelName, rollout: RolloutId = None, control: Control = CONTROL, output: Output = Format.TABLE
 ) -> int:

@@ -16,7 +16,7 @@ from rich.live import Live
 from changeover.cli.board import fitted, line
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, speaks_to
+from changeover.cli.options import CONTROL, TIMEOUT, Control, ModelName, Output, Timeout, looks
 from changeover.cli.output import Format, console
 from changeover.cli.rollouts import exit_of, follow
 from changeover.client.ask import Document
@@ -29,7 +29,7 @@ _LINE_S = 10.0
 Through = Annotated[bool, typer.Option("--undo-window", help="Go on to the end of the undo window.")]
 
 
-@speaks_to()
+@looks
 def watch(
     name: ModelName,
     through: Through = False,

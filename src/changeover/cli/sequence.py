@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
-from changeover.cli.options import CONTROL, Control, ModelName, Output, speaks_to
+from changeover.cli.options import CONTROL, Control, ModelName, Output, looks, speaks_to
 from changeover.cli.output import Format, pairs, show, size, table
 
 Document = dict[str, Any]
@@ -21,7 +21,7 @@ app = typer.Typer(help="The live sequences of a model.", no_args_is_help=True)
 
 
 @app.command("list")
-@speaks_to()
+@looks
 def list_sequences(name: ModelName, control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """List the live sequences: whose state they have, how many steps, how long without one.
 

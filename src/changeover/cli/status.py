@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, Control, Output, speaks_to
+from changeover.cli.options import CONTROL, Control, Output, looks
 from changeover.cli.output import Format, pairs, say, show, size, table
 
 Document = dict[str, Any]
 
 
-@speaks_to()
+@looks
 def status(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; default: all.")] = None,
     control: Control = CONTROL,

@@ -12,7 +12,7 @@ from rich.live import Live
 
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
-from changeover.cli.options import CONTROL, Control, Output, speaks_to
+from changeover.cli.options import CONTROL, Control, Output, looks
 from changeover.cli.output import Format, console, show, size, table
 from changeover.cli.rollouts import percent
 from changeover.client.ask import Document, Unreachable, get
@@ -23,7 +23,7 @@ _PLACES = {"active": 0, "candidate": 1, "standby": 2}
 _RIGHT = ("traffic", "req/s", "p50 ms", "p95 ms", "p99 ms", "errors/s", "in flight", "memory")
 
 
-@speaks_to()
+@looks
 def top(control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     """Show what every model does: rate, latency, errors, memory of each version, once a second.
 
