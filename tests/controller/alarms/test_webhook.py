@@ -168,3 +168,26 @@ def test_alertmanager_is_reminded(journal: Journal, monkeypatch: pytest.MonkeyPa
     with Receiver() as receiver:
         asyncio.run(script(receiver, "json", 1))
         assert len(receiver.got) == 1
+
+
+def test_alertmanager_is_reminded_while_other_events_come_without_a_pause(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """News of something else is no reason to forget what fires."""
+    monkeypatch.setattr(module, "_REPEAT", 0.5)
+
+    async def firing() -> list[dict[str, Any]]:
+        return [{"model": "m", **alert(1)}]
+
+    async def script(receiver: Receiver) -> None:
+        async with running(journal, receiver.url, "alertmanager", firing):
+            journal.alarms.record("errors/a", "m", alert(1))
+            for _ in range(400):  # one each 10 ms, where a reminder needs 500 ms of quiet or none
+                await asyncio.to_thread(journal.events.add, "rollout", "m", {})
+                await asyncio.sleep(0.01)
+                if len(receiver.got) >= 3:
+                    break
+            assert len(receiver.got) >= 3
+
+    with Receiver() as receiver:
+        asyncio.run(script(receiver))

@@ -53,20 +53,30 @@ class Webhook:
 
     async def run(self) -> None:
         """Tell, as long as the controller lives."""
-        place = await self._begin()
+        place, clock = await self._begin(), asyncio.get_running_loop().time
+        due = clock() + _REPEAT
         while True:
-            found = await self._feed.next(place)
-            if not found:
-                await self._feed.news(place, None, _REPEAT)
-                if not await self._feed.next(place):
+            try:
+                if clock() >= due:  # also while other events come without a pause
+                    due = clock() + _REPEAT
                     await self._repeat()
-                continue
-            alerts = [document(event) for event in found if event.kind == "alert"]
-            for bundle in self._bundles(alerts):
-                await self._tell(bundle)
-            place = found[-1].id
-            if alerts:
-                await self._note(place)
+                place = await self._told_after(place, due - clock())
+            except ChangeoverError as error:  # no reason to end the control plane
+                log.error("the webhook waits for the journal: %s", error.message)  # noqa: TRY400
+                await asyncio.sleep(_FIRST_PAUSE)
+
+    async def _told_after(self, place: int, patience: float) -> int:
+        """Tell the next alerts, or wait so many seconds for some; the place of the last event seen."""
+        found = await self._feed.next(place)
+        if not found:
+            await self._feed.news(place, None, max(patience, 0.0))
+            return place
+        alerts = [document(event) for event in found if event.kind == "alert"]
+        for bundle in self._bundles(alerts):
+            await self._tell(bundle)
+        if alerts:
+            await self._note(found[-1].id)
+        return found[-1].id
 
     async def _begin(self) -> int:
         """After what was told last; what was before the first webhook is history."""
