@@ -10,7 +10,7 @@ import pytest
 
 from changeover.controller.observatory import Observatory
 from changeover.telemetry.observations import BUCKETS, Counter, bucket
-from changeover.transport.reports import Observations, Observed
+from changeover.transport.reports import Observations, Observed, Paired, Tallied
 
 SECOND = 10**9
 
@@ -100,6 +100,37 @@ def test_what_has_ended_is_forgotten_in_time(start: int) -> None:
     later = start + 1000 * SECOND
     idle.report(later, 0.1)
     assert observatory.requests("m", later - SECOND, later + SECOND).total == 1
+
+
+def test_a_late_report_brings_no_released_loading_back(start: int) -> None:
+    """Its last requests count in the windows; series, totals and evidence that nobody would drop again stay away."""
+    observatory = Observatory()
+    gone = Gateway(1, observatory, 7)
+    gone.report(start, 0.1)
+    observatory.pulse.tick(1.0)
+    observatory.forget(7)
+    observatory.forget(8)  # nothing was ever told of it
+    Gateway(1, observatory, 9).report(start + 3 * SECOND, 0.1)
+    for loading in (7, 8):
+        seen = Observed(loading, "m", 2, 0, 0, {bucket(0.1): 2})
+        tallied, paired = Tallied(loading, 1, 1, 2, 0, 0, 0, {}, {}), Paired(loading, 1, 2, 0, 0, 0, {})
+        observatory.record(1, Observations(start + 4 * SECOND, [seen], [tallied], [paired]))
+    observatory.pulse.tick(1.0)
+    assert observatory.pulse.recent.keys() == {9}
+    read = observatory.totals.read()
+    assert ({loading for loading, _ in read.spans}, read.mirrored) == ({9}, {})
+    assert not observatory.evidence._arms
+    assert not observatory.evidence._mirrors
+    assert observatory.traffic(7, start, start + 4 * SECOND).requests == 1
+
+
+def test_what_was_released_is_remembered_no_longer_than_its_reports(start: int) -> None:
+    """A number costs something too."""
+    observatory = Observatory()
+    for loading in range(100):
+        observatory.forget(loading)
+    Gateway(1, observatory, 200).report(start + 400 * SECOND, 0.1)
+    assert not observatory._ended
 
 
 def test_long_observation_takes_bounded_room(start: int) -> None:

@@ -38,7 +38,7 @@ class Observatory:
         self.totals = Totals()
         self._series: dict[tuple[int, int], Series[Point]] = {}
         self._dead: set[int] = set()  # gateways
-        self._ended: set[int] = set()  # loadings
+        self._ended: dict[int, int] = {}  # loadings, and when (CLOCK_MONOTONIC)
         self._inherited: set[tuple[int, int]] = set()
         self._swept_ns = 0
 
@@ -65,13 +65,29 @@ class Observatory:
                 series.add(Point.of(0, seen))
             point = Point.of(report.at_ns, seen)
             series.add(point)
-            self.pulse.record(gateway, point)
-            self.totals.record(gateway, point)
-        self.totals.hear(gateway, report)
-        self.evidence.record(gateway, monotonic_ns(), report)
+            if seen.loading not in self._ended:  # a last report that comes late would bring its series back for good
+                self.pulse.record(gateway, point)
+                self.totals.record(gateway, point)
+        living = self._of_the_living(report)
+        self.totals.hear(gateway, living)
+        self.evidence.record(gateway, monotonic_ns(), living)
         if report.at_ns > self._swept_ns + _KEPT.coarse_ns:
             self._swept_ns = report.at_ns
             self._sweep(report.at_ns)
+
+    def _of_the_living(self, report: Observations) -> Observations:
+        """A report without the loadings that were released."""
+        ended = self._ended
+        told = [row.loading for row in report.loadings] + [row.loading for row in report.tallies]
+        if ended.keys().isdisjoint(told + [row.loading for row in report.pairs]):
+            return report
+        return Observations(
+            report.at_ns,
+            [row for row in report.loadings if row.loading not in ended],
+            [row for row in report.tallies if row.loading not in ended],
+            [row for row in report.pairs if row.loading not in ended],
+            report.unrouted,
+        )
 
     def gateway_died(self, gateway: int) -> None:
         """Its last report still counts; it is dropped when no window reaches back to it any more."""
@@ -81,7 +97,7 @@ class Observatory:
 
     def forget(self, loading: int) -> None:
         """A loading was released: the same. An idle one that lives on keeps its last report as the zero of the next."""
-        self._ended.add(loading)
+        self._ended[loading] = monotonic_ns()
         self.evidence.forget(loading)
         self.pulse.forget(loading)
         self.totals.forget(loading)
@@ -96,7 +112,8 @@ class Observatory:
             if series.last.at_ns < old:
                 del self._series[key]
         self._dead &= {gateway for gateway, _ in self._series}
-        self._ended &= {loading for _, loading in self._series}
+        known = {loading for _, loading in self._series}
+        self._ended = {loading: at for loading, at in self._ended.items() if at >= old or loading in known}
 
     def recent(self, since_ns: int) -> dict[int, list[Spread]]:
         """What was told of each loading since a time (CLOCK_MONOTONIC), of three minutes at most; not of idle ones."""
