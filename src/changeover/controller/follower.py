@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from changeover.controller.apart import adapted_apart
 from changeover.controller.drivers import Drivers
 from changeover.errors import ChangeoverError
 from changeover.lifecycle import artifacts, contents, seal
-from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.source import scan, version_folder
 from changeover.lifecycle.watch import Observation, watch
 from changeover.records.certificate import VersionRef
@@ -129,7 +129,7 @@ class Follower:
             return
         artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
         plan = plan_for(artifact, model, self._settings)
-        artifact = await asyncio.to_thread(adapted, artifact, plan.interface, self._store)
+        artifact = await adapted_apart(artifact, plan.interface, self._store)
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "repository")
         if plan.rollout.auto:
             await self._drivers.made(model).offer_found(Offer(version, artifact, plan, "repository"))

@@ -13,13 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
+from changeover.controller.apart import adapted_apart
 from changeover.controller.drivers import Drivers
 from changeover.controller.index import READY, Entry, entries
 from changeover.controller.overrides import NOTHING, Overrides
 from changeover.controller.steering import merged
 from changeover.errors import ChangeoverError, Conflict, InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, seal, settle
-from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import MODEL_FILE, is_model_name, scan, version_folder
 from changeover.records.journal import Journal
@@ -134,9 +134,7 @@ class Loads:
         async with self._arriving():
             version, artifact, source = await self._sealed(model, overrides)
             plan = merged(plan_for(artifact, model, self._settings), overrides.plan)
-            offer = Offer(
-                version, await asyncio.to_thread(adapted, artifact, plan.interface, self._store), plan, "load"
-            )
+            offer = Offer(version, await adapted_apart(artifact, plan.interface, self._store), plan, "load")
             await asyncio.to_thread(self._journal.versions.add, model, version, offer.artifact.digest, source)
             driver = self._drivers.made(model)
             await driver.taken_over.wait()

@@ -12,6 +12,7 @@ import msgspec
 from changeover.controller import rollout_view, views
 from changeover.controller.alarms.watch import Watch
 from changeover.controller.alarms.webhook import Webhook
+from changeover.controller.apart import adapted_apart
 from changeover.controller.drivers import Drivers
 from changeover.controller.events.chronicle import Chronicle
 from changeover.controller.events.feed import Feed
@@ -26,7 +27,6 @@ from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
 from changeover.errors import InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, seal
-from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.source import is_model_name
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
@@ -142,8 +142,8 @@ class Service:
         self.drivers.check_place(model)
         async with self._sealing:
             artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
-            plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
-            artifact = await asyncio.to_thread(adapted, artifact, plan.interface, self._store)
+        plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
+        artifact = await adapted_apart(artifact, plan.interface, self._store)
         if model not in self.drivers.by_model:  # nothing is to be seen of a model that cannot be recorded
             added = await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
             version = added.version

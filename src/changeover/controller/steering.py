@@ -11,11 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from changeover.controller import rollout_view
+from changeover.controller.apart import adapted_apart
 from changeover.controller.bodies import Explanation, RolloutBody, RolloutStatus, StartBody
 from changeover.controller.explanation import explained
 from changeover.errors import Conflict, InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, seal, settle
-from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import is_model_name, version_folder
 from changeover.records.certificate import VersionRef
@@ -132,18 +132,26 @@ class Steering:
         """
         number, digest = version_asked(asked.version)
         async with self._arriving():
-            offer = await asyncio.to_thread(self._offer, model, number, digest, asked.plan or {})
+            offer = await self._offer(model, number, digest, asked.plan or {})
             driver = self._made(model)
             _check_news(driver, offer)
             rollout = await driver.offer(offer)
         return await self.by_id(rollout)
 
-    def _offer(self, model: str, number: int, digest: str, fields: dict[str, Any]) -> Offer:
+    async def _offer(self, model: str, number: int, digest: str, fields: dict[str, Any]) -> Offer:
+        """The version as the plan wants it, which is then known under its number."""
+        artifact = await asyncio.to_thread(self._as_it_came, model, number, digest)
+        plan = merged(await asyncio.to_thread(plan_for, artifact, model, self._settings), fields)
+        made = await adapted_apart(artifact, plan.interface, self._store)
+        if made.digest != artifact.digest:
+            await asyncio.to_thread(self._journal.versions.add, model, number, made.digest, "operator")
+        return Offer(number, made, plan, "operator")
+
+    def _as_it_came(self, model: str, number: int, digest: str) -> Artifact:
         known = self._journal.versions.of(model)
         artifact = self._sealed(known, number, digest) or self._seal_found(model, number, digest)
         if artifact is not None:
-            plan = merged(plan_for(artifact, model, self._settings), fields)
-            return Offer(number, self._adapted(model, number, artifact, plan), plan, "operator")
+            return artifact
         if not known:
             self._known(model)  # the sentence for a model that nobody knows
         there = frozenset(artifacts.digests(self._store))
@@ -161,13 +169,6 @@ class Steering:
         if not found:
             return None
         return artifacts.open_artifact(self._store, max(found, key=lambda r: r.created).digest)
-
-    def _adapted(self, model: str, number: int, artifact: Artifact, plan: Plan) -> Artifact:
-        """The version as the plan wants it, which is then known under its number."""
-        made = adapted(artifact, plan.interface, self._store)
-        if made.digest != artifact.digest:
-            self._journal.versions.add(model, number, made.digest, "operator")
-        return made
 
     def _seal_found(self, model: str, number: int, digest: str) -> Artifact | None:
         """What lies in the repository under a number, sealed now: it was removed, or is not taken yet."""

@@ -54,11 +54,17 @@ def adapted(artifact: Artifact, steps: tuple[Step, ...], store: Path) -> Artifac
             data (`interface_lossy`), or the adapting process died of it (`interface_failed`).
         Internal: `artifacts_unwritable`.
     """
-    made = made_from(artifact)
-    if (made.steps if made else ()) == steps:
+    if is_adapted(artifact, steps):
         return artifact
+    made = made_from(artifact)
     source = made.source if made else artifact.digest
     return _there(Made(source, steps), store) or _made(artifact, Made(source, steps), store, again=made is not None)
+
+
+def is_adapted(artifact: Artifact, steps: tuple[Step, ...]) -> bool:
+    """Whether a version has these steps already."""
+    made = made_from(artifact)
+    return (made.steps if made else ()) == steps
 
 
 def made_from(artifact: Artifact) -> Made | None:

@@ -66,7 +66,7 @@ def test_all_is_told_once_and_in_order_to_a_receiver_that_is_unwell(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It refuses, hangs, answers 500 and nonsense; other events are none of its business."""
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(module, "PATIENCE", 1.0)
 
     async def script(receiver: Receiver) -> None:
         async with running(journal, receiver.url):
