@@ -68,7 +68,10 @@ class Receiver:
             head = dict(
                 line.lower().split(b": ", 1) for line in iter(lambda: stream.readline().rstrip(), b"") if b": " in line
             )
-            body = stream.read(int(head[b"content-length"]))
+            size = int(head.get(b"content-length", 0))
+            body = stream.read(size)
+            if not size or len(body) < size:
+                raise ConnectionError("the client went away while it told")
             if mood == "hang":
                 self._over.wait(60)
             elif mood == "drip":
