@@ -129,9 +129,12 @@ def perform(
     if action.verb is Verb.FETCH:
         told = loading.release(action.to)
     else:
+        before = loading.saved, loading.status, loading.moved_to
         told = _put(loading, action)
         if told is None:
             told = loading.run(step, start=action.start) if step is not None else Told(Status.OK)
+        if told is None:
+            loading.saved, loading.status, loading.moved_to = before  # what fails commits nothing, no state either
         if told is None or told.status is Status.BAD_STATE:
             return course.failed(action, rescue)
     course.heard(action, told)

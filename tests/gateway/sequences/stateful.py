@@ -88,12 +88,15 @@ class StatefulWorker:
             return record.release(ask.to), 0
         if ask.verb is Verb.FORGET:
             return record.forget(ask.generation), 0
+        before = record.saved, record.status, record.moved_to
         if ask.body and (told := record.put(ask.body, ask.generation, stays=bool(ask.flags & Flag.STAYS))) is not None:
             return told, 0
         if ask.verb is Verb.IMPORT:
             return Told(Status.OK), 0
         wanted = Step(ask.token, value, end=bool(ask.flags & Flag.END))
         told = record.run(wanted, start=bool(ask.flags & Flag.START))
+        if told is None:
+            record.saved, record.status, record.moved_to = before
         saved = record.saved
         if told is None or saved is None:
             return told, 0

@@ -213,6 +213,25 @@ def test_the_active_version_takes_over_what_the_candidate_fails(owner: int) -> N
     assert (course.owner, course.stays, total(loadings)) == (A, True, 4)
 
 
+@pytest.mark.parametrize("left", ["released", "ended", "live"])
+def test_what_a_failing_candidate_has_from_earlier_does_not_count(left: str) -> None:
+    """A tombstone of a ramp before, or a stale record: the state in hand is the younger one, and goes home."""
+    loadings = world()
+    begun(loadings, B)
+    if left == "released":
+        assert not go(Course(Wish.STEP, towards(A, B, hint=B)), loadings, one(2))
+    else:
+        if left == "ended":
+            assert loadings[B].forget(1 << 60).status is Status.OK
+        begun(loadings, A, 3)
+    loadings[B].fails = True
+    before, course = total_of(loadings[A].saved), Course(Wish.STEP, towards(B, A, hint=A))  # type: ignore[arg-type]
+    assert not go(course, loadings, one(), rescue=A)
+    assert (course.owner, course.stays, loadings[A].status) == (A, True, Status.OK)
+    assert total_of(loadings[A].saved) == before + 1  # type: ignore[arg-type]
+    assert loadings[B].runs == [1]
+
+
 def test_a_beginning_that_the_candidate_fails_is_the_active_versions() -> None:
     """Nothing was committed, so nothing is carried."""
     loadings = world()

@@ -220,6 +220,8 @@ class Course:
         if self._ways.get(source) is Way.RESET:
             if told.status is Status.OK or (told.status is Status.MOVED and self._never_came(told)):
                 self._start = self.reset = True
+        elif self._put is not None and self._put.to == source and _older(told, self._put):
+            self._home(self._put)
         elif told.status is Status.OK:
             bound = source in self._where.binding and not self._stays
             if bound and peek(told.body).flags & Flag.STAYS:
@@ -232,8 +234,6 @@ class Course:
         elif told.status is Status.BAD_STATE:
             self._ways[source] = Way.STAY  # it cannot be made into what the goal takes
             del self._seen[source]
-        elif told.status is Status.UNKNOWN and self._put is not None and self._put.to == source:
-            self._home(self._put)
 
     def _never_came(self, told: Told) -> bool:
         """Whether the loading that a state was handed out for has said that it has not got it."""
@@ -276,3 +276,8 @@ class Course:
         self._ways[place] = Way.MOVE
         self._seen = {other: Told(Status.UNKNOWN) for other in self._where.places if other != place}
         return True
+
+
+def _older(told: Told, put: Carried) -> bool:
+    """Whether a loading that failed to take a state over has nothing, or something older than that state."""
+    return told.status is not Status.BAD_STATE and told.generation < put.generation
