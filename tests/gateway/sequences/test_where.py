@@ -58,6 +58,7 @@ def test_who_names_a_version_begins_there_and_is_left_there() -> None:
     """Later steps go to the record, wherever the bucket is."""
     ramp, mine = model(), line(range(10_000))
     assert where(ramp, (), mine, "3", begins=True).map.goal == OLD
+    assert where(ramp, (), mine, "3", begins=False).map.ways == {OLD: Way.STAY}, "it began at another gateway"
     mine.owner = OLD
     assert where(ramp, (), mine, "3", begins=False).map.ways == {OLD: Way.STAY}
     assert where(ramp, (), mine, None, begins=False).map.ways == {OLD: Way.MOVE}
@@ -74,15 +75,16 @@ def test_what_the_shield_has_put_somewhere_stays() -> None:
 
 
 def test_the_active_version_rescues_what_a_shielded_candidate_fails() -> None:
-    """And is the goal while the budget of replays is empty."""
+    """And is where sequences begin while the budget of replays is empty; those under way go on as at other gateways."""
     shielded, mine = model(shield=True), line(range(10_000))
     found = where(shielded, (), mine, None, begins=False)
     assert (found.rescue, found.keyed) == (OLD, False)
     assert where(model(), (), mine, None, begins=False).keyed
     while not shielded.budget.empty:
         shielded.budget.spend()
-    found = where(shielded, (), mine, None, begins=False)
+    found = where(shielded, (), mine, None, begins=True)
     assert (found.map.goal, found.rescue) == (OLD, None)
+    assert where(shielded, (), mine, None, begins=False).map.goal == NEW
 
 
 def test_where_no_named_version_keeps_sequences_a_step_is_refused() -> None:

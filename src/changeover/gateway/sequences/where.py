@@ -52,23 +52,27 @@ def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, 
     table = model.refresh()
     stateful = {t.loading: t for t in (*table.targets.values(), *held) if t.sequence is not None}
     binding = frozenset(table.carrying) & stateful.keys()
-    goal = _named(model, table, pinned) if pinned is not None and begins else _bucket(model, table, line)
+    goal = _named(model, table, pinned) if pinned is not None and begins else _bucket(model, table, line, begins=begins)
     if goal.loading not in stateful:
         goal = _any_named(model, table, stateful)
     ways = {n: _way(t, goal) for n, t in stateful.items() if t is not goal}
     owner = line.owner if line.owner in stateful else None
-    kept = (pinned is not None and owner in table.targets) or (line.stays and owner in binding)
-    if owner is not None and owner in ways and kept:
+    if pinned is not None:  # whichever gateway it began at
+        ways.update((n, Way.STAY) for n in ways if n in table.targets)
+    elif owner is not None and owner in ways and line.stays and owner in binding:
         ways[owner] = Way.STAY
     rescue = table.active.loading if goal is table.shielded and table.active.loading in stateful else None
     found = Map(goal.loading, tuple(stateful), ways, binding, owner)
     return Where(found, table.epoch, rescue, table.shielded is None)
 
 
-def _bucket(model: Model, table: Table, line: Line) -> Target:
-    """The candidate gets nothing while the budget of replays is empty, as with any request."""
+def _bucket(model: Model, table: Table, line: Line, *, begins: bool) -> Target:
+    """Nothing begins at the candidate while the budget of replays is empty, as with any request.
+
+    What is under way goes on there: each gateway has a budget of its own, and they would move it to and fro.
+    """
     target = table.only or table.at(bucket_of(line.key))
-    if target is table.shielded and model.budget.empty:
+    if begins and target is table.shielded and model.budget.empty:
         return table.active
     return target
 
