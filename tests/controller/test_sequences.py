@@ -108,6 +108,25 @@ def test_all_live_ones_of_all_versions(house: House) -> None:
     assert found.sequences[0].idle_s >= 1.5
 
 
+@pytest.mark.parametrize("tag", [b"\x03x", b"\x01x", b"\x02\xff", b"", b"\x01" + b"9" * 40, b"\x01-5"])
+def test_an_id_that_is_none_keeps_nobody_from_seeing_the_others(house: House, tag: bytes) -> None:
+    """A worker runs other people's files, and may write into its slab what it likes."""
+    slab = house.workers.slabs[1]
+    slab.claim(5, bytes(16), tag)
+    slab.commit(5, Saved(Token(1, 1), NO_DIGEST, Flag(0), 7, 2, 3).pack(), monotonic_ns())
+    assert [row.id for row in asyncio.run(house.sequences.listed("m")).sequences] == [5, 42, "42"]
+
+
+def test_the_tensors_of_others_are_not_copied(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list copies nobody's, and a look at one sequence those of that one."""
+    copied, record = list[int](), Slab.record
+    monkeypatch.setattr(Slab, "record", lambda slab, slot: copied.append(slot) or record(slab, slot))
+    asyncio.run(house.sequences.listed("m"))
+    assert not copied
+    assert asyncio.run(house.sequences.show("m", "42")).sequence.steps == 9
+    assert copied == [1]
+
+
 def test_one_with_its_states(house: House) -> None:
     """A number and a text of the same digits are two sequences."""
     shown = asyncio.run(house.sequences.show("m", "42"))

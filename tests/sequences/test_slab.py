@@ -89,7 +89,9 @@ def test_a_committed_step_is_read_by_all() -> None:
     assert (record.slot, record.tag, record.mark, record.last_use) == (2, TAG, Mark.LIVE, 1_002)
     assert record.summary.steps == 2
     assert bytes(record.saved.states[0].data) == bytes(saved(2).states[0].data)
-    assert [r.key for r in reader.records()] == [KEY]
+    (brief,) = reader.briefs()
+    assert (brief.slot, brief.key, brief.tag, brief.mark) == (record.slot, KEY, TAG, Mark.LIVE)
+    assert brief.state_bytes == sum(len(state.data) for state in record.saved.states)
     assert reader.live == 1
     with pytest.raises(TypeError):
         reader.free(2)

@@ -50,7 +50,7 @@ def test_worker_and_gateways_get_the_same_memory(crew: Crew) -> None:
     assert len(seen.fds) == 3
     reader = Slab(seen.fds[2])
     writer.claim(0, bytes(16), b"tag")
-    assert not list(reader.records())
+    assert not list(reader.briefs())
     writer.count(3)
     assert reader.live == 3
     with pytest.raises(PermissionError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
 from changeover.sequences.slab import Mark, Slab
+from changeover.tensors import from_numpy
 from changeover.worker.slots import Slots
 from tests.worker.sequence_parts import memory
 from tests.worker.test_records import SECOND, layout
@@ -79,6 +82,27 @@ def test_a_released_one_that_has_expired_is_given_up_before_all(house: House) ->
     for name, left in zip("ghi", ("bcdefg", "cdefgh", "defghi"), strict=True):
         house.save(name)
         assert house.known() == left
+
+
+def test_the_next_worker_finds_all_without_copying_the_tensors() -> None:
+    """Four records of a megabyte each: a worker with large states is back as fast as any."""
+    sizes = layout(saved_bytes=1 << 21)
+    fd = memory(sizes.geometry)
+    slab = Slab(fd, sizes.geometry)
+    state = from_numpy("h", np.zeros(1 << 18, np.float32))
+    data = Saved(Token(1, 1), NO_DIGEST, Flag(0), 7, 1, 1, (state,)).pack()
+    for slot in range(4):
+        slab.claim(slot, bytes([slot]) * 16, b"\x017")
+        slab.commit(slot, data, 10 - slot)
+    tracemalloc.start()
+    try:
+        slots = Slots(slab, sizes, lambda: 11)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    os.close(fd)
+    assert list(slots.live) == [bytes([slot]) * 16 for slot in (3, 2, 1, 0)]
+    assert peak < len(data)
 
 
 def test_what_is_in_hand_is_never_given_up(house: House) -> None:

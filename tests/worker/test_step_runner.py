@@ -58,4 +58,4 @@ def test_a_plain_run_is_a_first_step_that_leaves_nothing_behind(gateway: Gateway
     parts = channel.pack_parts([Part(0, Datatype.FP32, (1, 4), 0, 16, 64)])
     gateway.sock.send(channel.pack(Header(Message.RUN, 0, 1, 1), parts, 1))
     assert gateway.runner.serve_one()
-    assert not list(gateway.slab.records())
+    assert not list(gateway.slab.briefs())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import logging
 from collections.abc import Iterator
 from time import monotonic_ns
@@ -31,7 +32,7 @@ from changeover.sequences import saved as saved_steps
 from changeover.sequences.declared import Layout
 from changeover.sequences.moves import unfit
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
-from changeover.sequences.slab import Mark, Record
+from changeover.sequences.slab import Brief, Mark, Record, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb, identity, sequence_key, sequence_tag
 from changeover.tensors import Tensor
 
@@ -60,7 +61,8 @@ class Sequences:
         rows, most = [], {}
         for loading, layout in self._loadings(model):
             most[str(loading.version)] = layout.max
-            rows += [_row(record, loading) for record in await self._live(loading)]
+            slab = await self._visits.slab(loading.number)
+            rows += await asyncio.to_thread(_rows, slab, loading) if slab is not None else []
         rows.sort(key=lambda row: (isinstance(row.id, str), row.id))
         return SequenceList(model=model, live=len(rows), max=most, sequences=rows)
 
@@ -69,7 +71,12 @@ class Sequences:
         record, loading = await self._found(model, name)
         saved = record.saved
         states = [_told(tensor) for tensor in saved.states]
-        return SequenceShown(model=model, sequence=_row(record, loading), states=states, kept=len(saved.inputs))
+        return SequenceShown(
+            model=model,
+            sequence=_row(record, loading, sum(len(state.data) for state in saved.states)),
+            states=states,
+            kept=len(saved.inputs),
+        )
 
     async def end(self, model: str, name: Identity) -> SequenceChanged:
         """End a sequence without a step. Raises as `show`."""
@@ -101,7 +108,7 @@ class Sequences:
         tag = _tag(document.id)
         key = sequence_key(tag)
         for other, _ in self._loadings(model):
-            if any(record.key == key for record in await self._live(other)):
+            if await self._live(other, key) is not None:
                 raise Conflict(f"sequence {document.id!r} of {model} lives; end it first", reason="sequence_live")
         generation = max(monotonic_ns(), saved.generation + 1)  # younger than whatever is remembered here
         packed = Saved(Token(), NO_DIGEST, Flag(0), generation, 0, saved.steps, saved.states, (), saved.inputs).pack()
@@ -142,22 +149,17 @@ class Sequences:
                 return loading, layout
         raise NotFound(f"no version of {model} serves that takes sequences", reason="no_sequences")
 
-    async def _live(self, loading: Loading) -> list[Record]:
+    async def _live(self, loading: Loading, key: bytes) -> Record | None:
         slab = await self._visits.slab(loading.number)
-        if slab is None:
-            return []
-
-        def read() -> list[Record]:
-            return [record for record in slab.records() if record.mark is Mark.LIVE]
-
-        return await asyncio.to_thread(read)
+        record = await asyncio.to_thread(slab.find, key) if slab is not None else None
+        return record if record is not None and record.mark is Mark.LIVE else None
 
     async def _found(self, model: str, name: Identity) -> tuple[Record, Loading]:
         key = sequence_key(_tag(name))
         for loading, _ in self._loadings(model):
-            for record in await self._live(loading):
-                if record.key == key:
-                    return record, loading
+            record = await self._live(loading, key)
+            if record is not None:
+                return record, loading
         raise _unknown(name, model)
 
 
@@ -167,12 +169,23 @@ def _with_sequences(driver: Driver) -> Iterator[tuple[Loading, Layout]]:
             yield loading, loading.entry.sequence
 
 
-def _row(record: Record, loading: Loading) -> SequenceRow:
-    summary = record.summary
-    idle = max(monotonic_ns() - record.last_use, 0) / 1e9
+def _rows(slab: Slab, loading: Loading) -> list[SequenceRow]:
+    """The live sequences; one whose id is none is left out, for a worker writes what it likes."""
+    found = []
+    for brief in slab.briefs():
+        if brief.mark is Mark.LIVE:
+            with contextlib.suppress(ValueError):
+                sequence_tag(identity(brief.tag))
+                found.append(_row(brief, loading, brief.state_bytes))
+    return found
+
+
+def _row(said: Brief | Record, loading: Loading, state_bytes: int) -> SequenceRow:
+    summary = said.summary
+    idle = max(monotonic_ns() - said.last_use, 0) / 1e9
     return SequenceRow(
-        id=identity(record.tag), version=str(loading.version), steps=summary.steps, since=summary.since,
-        idle_s=round(idle, 1), bytes=sum(len(state.data) for state in record.saved.states),
+        id=identity(said.tag), version=str(loading.version), steps=summary.steps, since=summary.since,
+        idle_s=round(idle, 1), bytes=state_bytes,
     )  # fmt: skip
 
 

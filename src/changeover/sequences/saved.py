@@ -144,6 +144,14 @@ def peek(data: bytes | memoryview) -> Summary:
     return Summary(Token(gateway, number), digest, _FLAGS[flags], generation, since, steps)
 
 
+def state_bytes(data: bytes | memoryview) -> int:
+    """Bytes of the states alone. Raises as `unpack`."""
+    peek(data)
+    states = _HEAD.unpack_from(data)[-4]
+    reader = _Reader(memoryview(data), _HEAD.size)
+    return sum(len(reader.tensor().data) for _ in range(states))
+
+
 class Extent(NamedTuple):
     """How large a tensor can be: its name, number of dimensions and most bytes."""
 

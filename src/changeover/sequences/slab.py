@@ -26,67 +26,20 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from changeover.errors import Internal
 from changeover.sequences.geometry import HEAD_BYTES, MAGIC, PROLOGUE, Geometry
-from changeover.sequences.saved import Flag, Saved, Summary, peek, unpack
+from changeover.sequences.record import Brief, Mark, Record, made_brief, made_record, new_head, read_head
+from changeover.sequences.saved import Flag, Saved, peek, state_bytes, unpack
 
-_HEAD: Final = struct.Struct("<16sQQQBB")
-_MOST_ID: Final = HEAD_BYTES - _HEAD.size
+__all__ = ["Brief", "Mark", "Record", "Slab"]
 _LENGTH: Final = struct.Struct("<Q")
 _LOOKS: Final = 100
 _KEY: Final = 16
 _HEAD_WORDS: Final = HEAD_BYTES // 8
 _USED: Final = _KEY // 8
 """Place of the last use in a head, in words; behind it lie the loading it moved to and the mark."""
-
-
-class Mark(IntEnum):
-    """What a record is. Only LIVE takes steps; the others are tombstones."""
-
-    LIVE = 0
-    RELEASED = 1
-    ENDED = 2
-    EXPIRED = 3
-
-
-_MARKS: Final = {int(mark): mark for mark in Mark}
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One slot as it was at one moment.
-
-    Attributes:
-        slot: its number.
-        key: of the sequence (`wire.sequence_key`).
-        tag: its id (`wire.identity` reads it).
-        mark: live, or why not.
-        moved_to: the loading it was released to, 0 else.
-        last_use: monotonic nanoseconds.
-        data: the packed `Saved`, a copy.
-    """
-
-    slot: int
-    key: bytes
-    tag: bytes
-    mark: Mark
-    moved_to: int
-    last_use: int
-    data: bytes
-
-    @property
-    def summary(self) -> Summary:
-        """Token, digest, generation and counts, without the tensors."""
-        return peek(self.data)
-
-    @property
-    def saved(self) -> Saved:
-        """All of it."""
-        return unpack(self.data)
 
 
 class Slab:
@@ -134,9 +87,10 @@ class Slab:
             word, head = self._words[slot], self._head(slot)
             if not word:
                 return None
-            data = self._half(slot, word & 1)
+            half = self._half(slot, word & 1)
+            data = bytes(half) if half is not None else None
             if data is not None and self._words[slot] == word and self._head(slot) == head:
-                return _record(slot, word, head, data)
+                return made_record(slot, word, head, data)
         raise _malformed(f"slot {slot}")
 
     def find(self, key: bytes) -> Record | None:
@@ -149,15 +103,26 @@ class Slab:
                     return record
         return None
 
-    def records(self) -> Iterator[Record]:
+    def briefs(self) -> Iterator[Brief]:
         """All that are not free, tombstones too; what makes no sense, or changes too fast, is left out."""
         for slot in range(self.geometry.slots):
+            brief = self._brief(slot) if self._words[slot] else None
+            if brief is not None:
+                yield brief
+
+    def _brief(self, slot: int) -> Brief | None:
+        for _ in range(_LOOKS):
+            word, head = self._words[slot], self._head(slot)
+            data = self._half(slot, word & 1)
             try:
-                record = self.record(slot) if self._words[slot] else None
+                said = (peek(data), state_bytes(data)) if data is not None else None
             except Internal:
-                continue
-            if record is not None:
-                yield record
+                said = None
+            if self._words[slot] == word and self._head(slot) == head:
+                if not word or said is None:
+                    return None
+                return made_brief(slot, word, head, said)
+        return None
 
     def live_keys(self, slots: Iterable[int] | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Key and tag of each live sequence, without its tensors; what is written at this moment may be left out.
@@ -174,8 +139,8 @@ class Slab:
             except Internal:
                 continue
             if not flags & Flag.END:
-                key, _, _, _, length, _ = _HEAD.unpack_from(head := self._head(slot))
-                yield key, head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]
+                head = read_head(self._head(slot))
+                yield head.key, head.tag
 
     def _head(self, slot: int) -> bytes:
         at = self.geometry.heads_at + slot * HEAD_BYTES
@@ -184,11 +149,11 @@ class Slab:
     def _half_at(self, slot: int, half: int) -> int:
         return self.geometry.halves_at + (2 * slot + half) * self.geometry.half
 
-    def _half(self, slot: int, half: int) -> bytes | None:
+    def _half(self, slot: int, half: int) -> memoryview | None:
         at = self._half_at(slot, half)
         (length,) = _LENGTH.unpack_from(self._view, at)
         start = at + _LENGTH.size
-        return bytes(self._view[start : start + length]) if length <= self.geometry.saved_bytes else None
+        return self._view[start : start + length] if length <= self.geometry.saved_bytes else None
 
     # -- writing: the worker alone -------------------------------------------------------------------------
 
@@ -201,9 +166,7 @@ class Slab:
             tag: its id, at most 158 bytes.
         """
         self.free(slot)
-        if len(tag) > _MOST_ID:
-            raise ValueError(f"an id of {len(tag)} bytes")
-        head = _HEAD.pack(key, 0, 0, 0, len(tag), 0) + tag
+        head = new_head(key, tag)
         self._put(self.geometry.heads_at + slot * HEAD_BYTES, head)
 
     def commit(self, slot: int, data: bytes, now: int) -> None:
@@ -244,10 +207,6 @@ class Slab:
         start = at + _LENGTH.size
         return unpack(self._view[start : start + min(length, self.geometry.saved_bytes)], answer=answer)
 
-    def summary(self, slot: int) -> Summary:
-        """The first fields of the last committed step of a slot that is not free."""
-        return peek(self._view[self._half_at(slot, self._words[slot] & 1) + _LENGTH.size :])
-
     def free(self, slot: int) -> None:
         """Forget a record altogether."""
         self._store(slot, 0)
@@ -263,15 +222,6 @@ class Slab:
     def _store(self, slot: int, word: int) -> None:
         """One aligned store; tests die here too."""
         self._words[slot] = word
-
-
-def _record(slot: int, word: int, head: bytes, data: bytes) -> Record:
-    key, last_use, moved_to, marked, length, _ = _HEAD.unpack_from(head)
-    mark = _MARKS.get(marked & 0xFF, Mark.LIVE) if marked >> 8 == word >> 1 else Mark.LIVE
-    if mark is Mark.LIVE and peek(data).flags & Flag.END:
-        mark = Mark.ENDED
-    tag = head[_HEAD.size : _HEAD.size + min(length, _MOST_ID)]
-    return Record(slot, key, tag, mark, moved_to if mark is Mark.RELEASED else 0, last_use, data)
 
 
 def _malformed(what: str) -> Internal:

@@ -49,7 +49,7 @@ class Slots:
 
     def _find(self) -> None:
         """Take over what the last worker left; a slot that makes no sense counts as free."""
-        for record in sorted(self._slab.records(), key=lambda r: r.last_use):
+        for record in sorted(self._slab.briefs(), key=lambda r: r.last_use):
             self._slots[record.key] = record.slot
             if record.mark is Mark.LIVE:
                 self.live[record.key] = record.last_use
@@ -133,7 +133,7 @@ class Slots:
         self._slab.touch(slot, now)
         self._slab.mark(slot, mark, to)
         self._unearth(key)
-        self._dig(key, _Grave(mark, now), self._slab.summary(slot))
+        self._dig(key, _Grave(mark, now), self._slab.own(slot, answer=False))
         self._slab.count(len(self.live))
 
     def _unearth(self, key: bytes) -> None:
