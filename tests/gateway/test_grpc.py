@@ -10,7 +10,7 @@ import pytest
 
 from changeover.access import Scope, guard_of
 from changeover.gateway.door.http2.fields import Status
-from changeover.gateway.grpc import HEALTH, METHODS
+from changeover.gateway.grpc import HEALTH, LARGE, METHODS
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
 from tests.gateway.calls import INFERENCE, FakeCall, call, inference
@@ -45,6 +45,12 @@ def test_every_method_has_a_scope_and_an_answer() -> None:
             assert method.what in ("infer", "stream", "watch", *handlers), path
 
     in_stage(check)
+
+
+def test_what_anybody_may_ask_is_small() -> None:
+    """A packed message is unpacked on the loop of all calls, so the large ones are those that carry data."""
+    assert {path.rpartition("/")[2] for path in LARGE} == {"ModelInfer", "ModelStreamInfer", "RepositoryModelLoad"}
+    assert not any(METHODS[path].scope is Scope.OPEN for path in LARGE)
 
 
 @pytest.mark.parametrize("path", ["/", "/inference.GRPCInferenceService/Nothing", "/other.Service/ModelInfer", ""])

@@ -39,11 +39,13 @@ class Method(NamedTuple):
         what: the handler's name.
         scope: what the caller must be allowed to.
         changes: the scope of a call that brings settings to change, where it is another.
+        large: what it is asked with may be large; who may ask the others could keep everybody waiting with a bomb.
     """
 
     what: str
     scope: Scope
     changes: Scope | None = None
+    large: bool = False
 
 
 _OF_SERVICE: Final = {
@@ -52,12 +54,12 @@ _OF_SERVICE: Final = {
     "ModelReady": Method("model_ready", Scope.INFER),
     "ServerMetadata": Method("server", Scope.INFER),
     "ModelMetadata": Method("model", Scope.INFER),
-    "ModelInfer": Method("infer", Scope.INFER),
-    "ModelStreamInfer": Method("stream", Scope.INFER),
+    "ModelInfer": Method("infer", Scope.INFER, large=True),
+    "ModelStreamInfer": Method("stream", Scope.INFER, large=True),
     "ModelConfig": Method("config", Scope.INFER),
     "ModelStatistics": Method("statistics", Scope.INFER),
     "RepositoryIndex": Method(INDEX, Scope.INFER),
-    "RepositoryModelLoad": Method(LOAD, Scope.ADMIN),
+    "RepositoryModelLoad": Method(LOAD, Scope.ADMIN, large=True),
     "RepositoryModelUnload": Method(UNLOAD, Scope.ADMIN),
     "SystemSharedMemoryStatus": Method("region_status", Scope.INFER),
     "SystemSharedMemoryRegister": Method("region_register", Scope.INFER),
@@ -76,6 +78,8 @@ METHODS: Final = {
 """By path."""
 STREAMS: Final = frozenset(path for path, method in METHODS.items() if method.what in ("stream", "watch"))
 """Calls of many messages: inferences in order, and the news of health."""
+LARGE: Final = frozenset(path for path, method in METHODS.items() if method.large)
+"""Calls whose messages may be large when they are unpacked."""
 
 
 class GrpcApp:

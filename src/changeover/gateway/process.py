@@ -28,7 +28,7 @@ from changeover.gateway.door.http2.server import Http2Server
 from changeover.gateway.door.limits import Limits
 from changeover.gateway.door.listener import DoorServer
 from changeover.gateway.extensions import Extensions
-from changeover.gateway.grpc import STREAMS, GrpcApp
+from changeover.gateway.grpc import LARGE, STREAMS, GrpcApp
 from changeover.gateway.http import HttpApp
 from changeover.gateway.models import Models
 from changeover.gateway.reporter import Reporter
@@ -118,7 +118,7 @@ class Gateway:
         tls, h2 = context_of(*files, demand=False), context_of(*files, demand=False, alpn="h2")
         return (
             DoorServer(app, http, Gate(limits, budget), shared=shared, tls=tls),
-            Http2Server(self._calls, grpc, Gate(limits, budget, STREAMS), shared=shared, tls=h2),
+            Http2Server(self._calls, grpc, Gate(limits, budget, STREAMS, LARGE), shared=shared, tls=h2),
         )
 
     async def run(self) -> int:

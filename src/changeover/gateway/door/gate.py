@@ -70,15 +70,22 @@ class Gate:
         limits: what a client may cost.
         budget: shared with the other doors of this gateway; one of its own when not given.
         talks: paths of calls whose clients send many messages, each of which is a call to the application (HTTP/2).
+        large: paths of calls whose messages may be large when they are unpacked (HTTP/2).
 
     Attributes:
         now: `time.monotonic()` at the last tick: exact enough for time-outs, free to read.
         ducking: every answer ends its connection.
     """
 
-    __slots__ = ("budget", "connections", "counts", "ducking", "heads", "limits", "now", "stamp", "talks")
+    __slots__ = ("budget", "connections", "counts", "ducking", "heads", "large", "limits", "now", "stamp", "talks")
 
-    def __init__(self, limits: Limits, budget: Budget | None = None, talks: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        budget: Budget | None = None,
+        talks: frozenset[str] = frozenset(),
+        large: frozenset[str] = frozenset(),
+    ) -> None:
         self.limits = limits
         self.budget = budget or Budget(limits.gateway_bytes)
         self.heads = HeadCache(limits)
@@ -87,6 +94,7 @@ class Gate:
         self.counts = Counts()
         self.ducking = False
         self.talks = talks
+        self.large = large
         self.now = 0.0
         self.tick()
 

@@ -24,6 +24,8 @@ from grpc_door_wire import Wire
 
 WAIT_SECONDS = 10.0
 ECHO, HOLD, LARGE = "/echo.Echo/Echo", "/echo.Echo/Hold", "/echo.Echo/Large"
+SMALL = "/echo.Echo/Small"
+"""A call that carries no data: a packed message of it is small."""
 TALK = "/echo.Echo/Talk"
 """Of many messages, each of which is a method and a colon before what it asks with."""
 
@@ -78,7 +80,7 @@ class Served(Running[Http2Server]):
 
     def __init__(self, limits: Limits, tls: ssl.SSLContext | None = None) -> None:
         self.app = Bench()
-        gate = Gate(limits, talks=frozenset((TALK,)))
+        gate = Gate(limits, talks=frozenset((TALK,)), large=frozenset((ECHO, HOLD, TALK)))
         super().__init__(lambda sock: Http2Server(self.app, sock, gate, tls=tls), WAIT_SECONDS)
 
     def wire(self, **options: Any) -> Wire:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2.collector import SMALL_UNPACKED
 from changeover.gateway.door.http2.fields import Status
 from changeover.gateway.door.http2.message import prefix
 from changeover.gateway.door.limits import KIB, MIB
-from tests.gateway.door.http2.served import ECHO, HOLD, TALK, Served, serving
+from tests.gateway.door.http2.served import ECHO, HOLD, SMALL, TALK, Served, serving
 
 from grpc_door_wire import begin, call, data  # isort: skip
 
@@ -64,6 +65,16 @@ def test_what_cannot_be_unpacked_is_refused(
         wire.send(begin(3, path, GZIP) + data(3, framed(gzip.compress(bytes(MIB)))))
         assert len(wire.wait(3).message) == MIB, "exactly the limit is taken"
         assert len(door2.app.seen) == 1
+
+
+def test_calls_that_carry_no_data_are_unpacked_to_little(door2: Served) -> None:
+    """Such as health, which anybody may ask: a bomb is refused after 64 KiB, and exactly those are taken."""
+    with door2.wire() as wire:
+        wire.send(begin(1, SMALL, GZIP) + data(1, framed(gzip.compress(bytes(SMALL_UNPACKED + 1)))))
+        answer = wire.wait(1)
+        assert (answer.status, answer.fields[b"changeover-reason"]) == (Status.RESOURCE_EXHAUSTED, b"too_large")
+        wire.send(begin(3, SMALL, GZIP) + data(3, framed(gzip.compress(bytes(SMALL_UNPACKED)))))
+        assert wire.wait(3).message == bytes(SMALL_UNPACKED)
 
 
 def test_the_budget_is_charged_with_what_comes_out() -> None:

@@ -6,7 +6,10 @@ import asyncio
 import gc
 import socket
 
+import pytest
+
 from changeover.gateway.door.http2 import frames
+from changeover.gateway.door.http2 import turns as module
 from changeover.gateway.door.http2.frames import Broken, Frame
 from changeover.gateway.door.http2.inbound import Inbound
 from changeover.gateway.door.http2.turns import Turns
@@ -82,6 +85,13 @@ async def _idle(turns: Turns) -> None:
     raise AssertionError("there is always another turn")
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns that a busy machine does not end."""
+    monkeypatch.setattr(module, "_TURN_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_a_short_input_is_one_turn() -> None:
     """Read at once; nothing is left."""
     turns, reader, _, _ = made()
@@ -106,6 +116,37 @@ def test_a_long_input_takes_several_turns() -> None:
     assert reading
 
 
+def test_a_frame_that_takes_long_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one with a packed message: the others come before the next one, and no frame is lost or out of order."""
+    monkeypatch.setattr(module, "_TURN_SECONDS", 0.0)
+
+    async def run() -> None:
+        turns, reader, _, _ = made()
+        turns.feed(frames.PREFACE + b"".join(frames.frame(frames.PING, 0, 0, b"%8d" % at) for at in range(20)))
+        assert len(reader.frames) == 1
+        turns.feed(frames.frame(frames.PING, 0, 0, b"%8d" % 20))
+        assert (len(reader.frames), turns.idle) == (1, False)
+        await _idle(turns)
+        assert [int(bytes(one.payload)) for one in reader.frames] == list(range(21))
+        assert reader.turns >= 21
+
+    asyncio.run(run())
+
+
+def test_a_turn_that_is_stopped_between_frames_reads_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was cut into frames and waits for the next turn is thrown away as all input."""
+    monkeypatch.setattr(module, "_TURN_SECONDS", 0.0)
+
+    async def run() -> None:
+        turns, reader, _, _ = made()
+        turns.feed(frames.PREFACE + PING * 20)
+        turns.stop()
+        await _idle(turns)
+        assert len(reader.frames) == 1
+
+    asyncio.run(run())
+
+
 def test_nothing_is_read_while_answers_are_stuck() -> None:
     """Input waits, and more than the inbox pauses the reading; a turn afterwards takes it up."""
 
@@ -125,6 +166,7 @@ def test_nothing_is_read_while_answers_are_stuck() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_broken_rule_ends_the_reading() -> None:
     """The frames behind it are not looked at, nor what comes later."""
     turns, reader, _, _ = made()
@@ -133,6 +175,7 @@ def test_a_broken_rule_ends_the_reading() -> None:
     assert (len(reader.frames), reader.why, reader.ends) == (2, "broken", 0)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_stop_in_the_middle_is_obeyed_at_once() -> None:
     """By a frame that ends the connection in good order."""
     turns, reader, _, _ = made()
@@ -154,7 +197,7 @@ def test_a_connection_that_ended_holds_no_input(door2: Served) -> None:
             door2.until(lambda: door2.server.connections == 0)
         ended = [one for one in gc.get_objects() if isinstance(one, Turns | Inbound) and id(one) not in known]
         assert len(ended) == 4, "they are still there, in their cycles"
-        held = [one._frames.held if isinstance(one, Turns) else len(one._block) for one in ended]
+        held = [one._frames.held + len(one._taken) if isinstance(one, Turns) else len(one._block) for one in ended]
         assert held == [0] * 4
     finally:
         gc.enable()

@@ -7,6 +7,8 @@ allowed is never in memory.
 
 from __future__ import annotations
 
+from typing import Final
+
 from changeover.errors import InvalidRequest, Overloaded, TooLarge
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2 import frames
@@ -16,7 +18,11 @@ from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Desk, Streams
 from changeover.gateway.door.http2.talk import Talk
+from changeover.gateway.door.limits import KIB
 from changeover.protocol.content_coding import MOST_UNPACKED, unpacked
+
+SMALL_UNPACKED: Final = 64 * KIB
+"""Bytes of a packed message once it is unpacked, of all calls but `Gate.large`: a bomb keeps all others waiting."""
 
 
 class Collector:
@@ -204,8 +210,9 @@ class Collector:
             stream.charged += size * taken
             return taken
 
+        most = MOST_UNPACKED if stream.head.path in self._gate.large else SMALL_UNPACKED
         try:
-            found = unpacked(body, stream.head.coding, min(self._gate.limits.body_bytes, MOST_UNPACKED), take)
+            found = unpacked(body, stream.head.coding, min(self._gate.limits.body_bytes, most), take)
         except Overloaded:
             self._gate.counts.shed += 1
             raise overloaded() from None

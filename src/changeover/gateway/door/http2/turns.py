@@ -1,9 +1,10 @@
-"""Reading in turns: however much a client sends, the others wait two milliseconds at most."""
+"""Reading in turns: however much a client sends, the others wait two milliseconds at most, or for one frame."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import Final, Protocol
 
 from changeover.gateway.door.http2.frames import Broken, Frame, FrameReader
@@ -11,7 +12,7 @@ from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.limits import INBOX_BYTES
 
 _TURN_SECONDS: Final = 0.002
-_TURN_FRAMES: Final = 16
+_TAKEN_FRAMES: Final = 16
 
 
 class Reader(Protocol):
@@ -41,13 +42,14 @@ class Turns:
         stopped: no frame is read any more; input is thrown away.
     """
 
-    __slots__ = ("_frames", "_out", "_paused", "_reader", "_scheduled", "_transport", "stopped")
+    __slots__ = ("_frames", "_out", "_paused", "_reader", "_scheduled", "_taken", "_transport", "stopped")
 
     def __init__(self, transport: asyncio.Transport, out: Outbound, reader: Reader) -> None:
         self._transport = transport
         self._out = out
         self._reader = reader
         self._frames = FrameReader()
+        self._taken: deque[Frame] = deque()
         self._scheduled = self._paused = self.stopped = False
 
     def feed(self, data: bytes) -> None:
@@ -72,6 +74,7 @@ class Turns:
         """Read no more frames; what is here and what still comes is thrown away."""
         self.stopped = True
         self._frames.clear()
+        self._taken.clear()
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
@@ -79,7 +82,7 @@ class Turns:
     @property
     def idle(self) -> bool:
         """Whether no input is left and no turn is due."""
-        return not self._scheduled and not self._frames.held
+        return not self._scheduled and not self._taken and not self._frames.held
 
     def _go_on(self) -> None:
         self._scheduled = False
@@ -102,15 +105,14 @@ class Turns:
             self._transport.resume_reading()
 
     def _read(self, until: float) -> None:
-        take, frame = self._frames.take, self._reader.frame
+        taken, frame = self._taken, self._reader.frame
         while not self.stopped and not self._out.stuck:
-            taken = take(_TURN_FRAMES)
-            for one in taken:
-                if not self.stopped:
-                    frame(one)
-            if len(taken) < _TURN_FRAMES:
-                return
-            if time.monotonic() >= until:
+            if not taken:
+                taken.extend(self._frames.take(_TAKEN_FRAMES))
+                if not taken:
+                    return
+            frame(taken.popleft())
+            if time.monotonic() >= until:  # after each: one with a packed message may take as long as thousands
                 self.schedule()
                 return
 
