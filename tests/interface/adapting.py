@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from changeover.interface.merge import adapt
 from changeover.interface.steps import Step
 
-FLOAT, DOUBLE, INT64 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64
+FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
+UINT8, INT32, INT64 = TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64
 Value = tuple[str, int, Sequence[int | str | None]]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from changeover.errors import ModelRejected
-from tests.interface.adapting import FLOAT, Value, adapted, image_model, model, node
+from tests.interface.adapting import FLOAT, INT64, UINT8, Value, adapted, image_model, model, node
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,53 @@ def test_a_default_for_rows_that_nobody_counts() -> None:
         adapted(plain, {"default": {"t": 1}})
 
 
-@pytest.mark.parametrize(("value", "told"), [("much", "is no number"), ([1, 2], "does not fit"), (300, "no value of")])
+@pytest.mark.parametrize("rows", ["M", None])
+def test_a_default_for_rows_of_another_name(rows: str | None) -> None:
+    """Rows of another input are no measure: a wrong number of them would change what the model answers."""
+    named: list[Value] = [("x", FLOAT, [rows, 1]), ("t", FLOAT, ["N", 4])]
+    plain = model([node("Add", "x", "t", "y")], named, [("y", FLOAT, ["N", 4])])
+    with pytest.raises(ModelRejected, match=r"its number of rows is free \('N'\), and no input that is left has"):
+        adapted(plain, {"default": {"t": 1}})
+
+
+def test_a_list_of_factors_along_a_free_axis() -> None:
+    """It would make an axis of length 1 longer; one factor is taken."""
+    plain = model([node("Identity", "x", "y")], [("x", FLOAT, ["N", "T"])], [("y", FLOAT, ["N", "T"])])
+    with pytest.raises(ModelRejected, match="3 factors along axis 1 of 'x'") as caught:
+        adapted(plain, {"scale": {"x": {"mean": [1, 2, 3]}}})
+    assert caught.value.reason == "interface_unfit"
+    adapted(plain, {"scale": {"x": {"mean": [1]}}})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"classes": [0, 1]}, r"say how many \(`of`\)"),
+        ({"classes": [0, 1], "of": 3}, "class 2 is none of the clients'"),
+        ({"classes": [1], "of": 2}, "class 0 is none of the clients'"),
+        ({"classes": [0, 1, 2], "of": 2}, "class 2 is none of the 2"),
+    ],
+)
+def test_numbers_of_classes_are_all_listed(given: dict[str, Any], told: str) -> None:
+    """What becomes of each class that the model may name is said, so their number is."""
+    plain = model([node("Identity", "x", "y")], [("x", INT64, ["N"])], [("y", INT64, ["N"])])
+    with pytest.raises(ModelRejected, match=told) as caught:
+        adapted(plain, {"labels": {"y": given}})
+    assert caught.value.reason == "interface_unfit"
+
+
+@pytest.mark.parametrize(("kind", "value"), [(INT64, 1.9), (UINT8, 300), (UINT8, -1)])
+def test_a_border_that_is_no_value_of_the_data(kind: int, value: float) -> None:
+    """Nothing is rounded to fit."""
+    plain = model([node("Identity", "x", "y")], [("x", kind, ["N", 3])], [("y", kind, ["N", 3])])
+    with pytest.raises(ModelRejected, match=r"is no value of U?INT") as caught:
+        adapted(plain, {"pad": {"x": {"axis": 1, "after": 1, "value": value}}})
+    assert caught.value.reason == "interface_unfit"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("much", "is no number"), ([1, 2], "does not fit"), (300, "no value of"), (1.5, "no value of")]
+)
 def test_a_default_that_is_no_value_of_the_input(value: Any, told: str) -> None:
     """A default of another kind, shape or range is refused."""
     plain = model([node("Identity", "t", "z"), node("Neg", "x", "y")],

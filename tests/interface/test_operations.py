@@ -10,6 +10,7 @@ import pytest
 from tests.interface.adapting import (
     DOUBLE,
     FLOAT,
+    INT32,
     INT64,
     adapted,
     image_model,
@@ -81,6 +82,28 @@ def test_a_new_input() -> None:
     np.testing.assert_allclose(run(made, x=rows)["y"], rows * 2.5 + 1, rtol=1e-6)
 
 
+def test_a_new_input_has_the_rows_of_its_own_dimension() -> None:
+    """Not of another input whose first dimension is free too; wherever that dimension stands."""
+    plain = model([node("Mul", "x", "m", "y"), node("Neg", "ids", "z")],
+                  [("ids", FLOAT, ["t"]), ("x", FLOAT, ["b", 2]), ("m", FLOAT, ["b", 2])],
+                  [("y", FLOAT, ["b", 2]), ("z", FLOAT, ["t"])])  # fmt: skip
+    made = adapted(plain, {"default": {"m": 1.0}})
+    found = run(made, ids=np.zeros(3, np.float32), x=np.float32([[5, 6]]))
+    assert found["y"].tolist() == [[5, 6]]
+    plain = model([node("Transpose", "x", "r", perm=[1, 0]), node("Mul", "r", "m", "y")],
+                  [("x", FLOAT, [2, "b"]), ("m", FLOAT, ["b", 2])], [("y", FLOAT, ["b", 2])])  # fmt: skip
+    made = adapted(plain, {"default": {"m": 2.0}})
+    assert run(made, x=np.float32([[1, 2, 3], [4, 5, 6]]))["y"].tolist() == [[2, 8], [4, 10], [6, 12]]
+
+
+def test_a_new_input_of_rows_without_a_name() -> None:
+    """A first dimension that is free and has no name is the batch of all of that kind."""
+    plain = model([node("Mul", "x", "m", "y")], [("x", FLOAT, [None, 2]), ("m", FLOAT, [None, 2])],
+                  [("y", FLOAT, [None, 2])])  # fmt: skip
+    made = adapted(plain, {"default": {"m": 3.0}})
+    assert run(made, x=np.float32([[1, 2], [3, 4]]))["y"].tolist() == [[3, 6], [9, 12]]
+
+
 def test_a_new_input_of_text_or_a_list() -> None:
     """A default may be text, or one value an element."""
     plain = model([node("Identity", "s", "said"), node("Add", "x", "v", "y")],
@@ -137,8 +160,30 @@ def test_classes_that_become_one(opset: int, merge: str) -> None:
 def test_numbers_of_classes() -> None:
     """An output that names a class gets the clients' number of it."""
     plain = model([node("ArgMax", "x", "y", axis=1, keepdims=0)], [("x", FLOAT, ["N", 3])], [("y", INT64, ["N"])])
-    made = adapted(plain, {"labels": {"y": {"classes": [2, 0, 1]}}})
+    made = adapted(plain, {"labels": {"y": {"classes": [2, 0, 1], "of": 3}}})
     assert run(made, x=np.eye(3, dtype=np.float32))["y"].tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("opset", [8, 10, 13, 18])
+@pytest.mark.parametrize("kind", [INT32, INT64])
+def test_a_number_of_no_class_is_none_of_the_clients(opset: int, kind: int) -> None:
+    """Below 0 and beyond the last: it becomes -1, not another class, and the run does not fail."""
+    plain = model([node("Identity", "x", "y")], [("x", kind, ["N", "T"])], [("y", kind, ["N", "T"])], opset=opset)
+    made = adapted(plain, {"labels": {"y": {"classes": [2, [0, 1]], "of": 3}}, "allow_lossy": True})
+    limits = np.iinfo(np.int32 if kind == INT32 else np.int64)
+    rows = np.array([[0, 1, 2, 3], [-1, -2, limits.min, limits.max]], limits.dtype)
+    found = run(made, x=rows)["y"]
+    assert found.dtype == limits.dtype
+    assert found.tolist() == [[1, 1, 0, -1], [-1] * 4]
+
+
+@pytest.mark.parametrize("opset", [8, 11, 18])
+def test_a_score_of_minus_infinity_leaves_the_sums_numbers(opset: int) -> None:
+    """Of classes that become one it counts in its own class only, whatever stands beside it."""
+    plain = model([node("Identity", "x", "y")], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", 3])], opset=opset)
+    made = adapted(plain, {"labels": {"y": {"classes": [2, [0, 1]]}}, "allow_lossy": True})
+    rows = np.array([[1, 2, -np.inf], [-np.inf, 2, 3], [np.inf, 1, np.inf]], np.float32)
+    assert run(made, x=rows)["y"].tolist() == [[-np.inf, 3], [3, -np.inf], [np.inf, np.inf]]
 
 
 @pytest.mark.parametrize("opset", [9, 10, 17])
@@ -165,6 +210,13 @@ def test_a_border(opset: int) -> None:
     wanted = np.pad(np.pad(rows, ((0, 0), (0, 0), (0, 3)), constant_values=0.5), ((0, 0), (1, 1), (0, 0)),
                     constant_values=-1)  # fmt: skip
     np.testing.assert_array_equal(run(made, x=rows)["y"], wanted)
+
+
+def test_a_border_of_whole_numbers() -> None:
+    """As the plan says it, to the last digit."""
+    plain = model([node("Identity", "x", "y")], [("x", INT64, ["N", 3])], [("y", INT64, ["N", 3])])
+    made = adapted(plain, {"pad": {"x": {"axis": 1, "after": 1, "value": 2**53 + 1}}})
+    assert run(made, x=np.int64([[1, 2]]))["y"].tolist() == [[1, 2, 2**53 + 1]]
 
 
 @pytest.mark.parametrize("opset", [9, 17])

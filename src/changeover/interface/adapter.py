@@ -14,6 +14,7 @@ from changeover.interface.operations import OPERATIONS
 from changeover.interface.pen import Array, Pen
 from changeover.interface.ports import Port
 from changeover.interface.steps import Ignored, Step
+from changeover.interface.values import exactly
 from changeover.tensors import Datatype
 
 _EXPANDS: Final = 8
@@ -133,18 +134,20 @@ class Adapter:
         self._defaults.append(write)
 
     def _write_default(self, port: Port, value: Array) -> None:
-        """As many rows as the others have, once it is known which are left."""
+        """As many rows as those have whose first dimension has the same name, once it is known which are left."""
         pen = self._fill
         if not port.dims or isinstance(port.dims[0], int):
             pen.write("Identity", [pen.constant(value)], port.value)
             return
         left = [self._own[other.origin] for other in self.inputs.ports if other.origin]
-        batch = next((own for own in left if own.dims and isinstance(own.dims[0], str)), None)
-        if batch is None:
-            raise ValueError("its number of rows is free, and no input that is left tells how many there are")
+        found = next(((own, axis) for own in left for axis, dim in enumerate(own.dims) if dim == port.dims[0]), None)
+        if found is None:
+            called = f" ({port.dims[0]!r})" if port.dims[0] else ""
+            raise ValueError(f"its number of rows is free{called}, and no input that is left has that dimension")
         if pen.opset < _EXPANDS:
             raise ValueError(f"the model's operator set {pen.opset} cannot repeat it for every row")
-        shape = pen.write("Gather", [pen.write("Shape", [batch.value]), pen.numbers(0)], axis=0)
+        batch, axis = found
+        shape = pen.write("Gather", [pen.write("Shape", [batch.value]), pen.numbers(axis)], axis=0)
         if value.ndim > 1:
             shape = pen.write("Concat", [shape, pen.numbers(*value.shape[1:])], axis=0)
         pen.write("Expand", [pen.constant(value), shape], port.value)
@@ -176,13 +179,7 @@ def _value(given: Any, port: Port) -> Array:
         if not all(isinstance(text, str) for text in array.flat):
             raise ValueError("expected text")
     else:
-        array = np.asarray(given)
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{given!r} is no number")
-        made = array.astype(port.datatype.numpy)
-        if not np.allclose(made.astype(np.float64), array.astype(np.float64), rtol=1e-2, atol=0.0):
-            raise ValueError(f"{given!r} is no value of {port.datatype.name}")
-        array = made
+        array = exactly(given, port.datatype)
     try:
         return np.broadcast_to(array, sizes).copy()
     except ValueError:

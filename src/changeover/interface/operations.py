@@ -16,6 +16,7 @@ import numpy as np
 from changeover.interface.pen import Pen
 from changeover.interface.ports import Dim, Port, element_type
 from changeover.interface.steps import Labels, Pad, Scale, Slice
+from changeover.interface.values import exactly
 from changeover.tensors import Datatype
 
 _FLOATS: Final = (Datatype.FP16, Datatype.FP32, Datatype.FP64)
@@ -147,7 +148,7 @@ def _along(port: Port, given: Scale) -> tuple[int, ...]:
     if not given.lists:
         return ()
     axis, length = port.axis(given.axis), len(given.lists[0])
-    if isinstance(port.dims[axis], int) and port.dims[axis] != length and length != 1:
+    if port.dims[axis] != length and length != 1:  # a free axis may be of length 1, and would be made longer
         raise ValueError(f"{length} factors along axis {axis} of {port}")
     return (length, *[1] * (len(port.dims) - axis - 1))
 
@@ -159,7 +160,7 @@ def labels(pen: Pen, port: Port, given: Labels) -> Done:
     groups = given.groups
     merged = "classes become one" if any(len(group) > 1 for group in groups) else ""
     if port.datatype in _CLASSES:
-        return Done(_numbers_of(pen, port, groups), merged)
+        return Done(_numbers_of(pen, port, given), merged)
     if port.datatype not in _FLOATS:
         raise ValueError(f"{port} holds neither scores nor numbers of classes")
     axis = port.axis(given.axis)
@@ -170,33 +171,54 @@ def labels(pen: Pen, port: Port, given: Labels) -> Done:
         raise ValueError(f"class {highest} is none of the {own} of {port}")
     dims = tuple(len(groups) if at == axis else dim for at, dim in enumerate(port.dims))
     left = own - sum(map(len, groups))
-    return Done(port.now(_scores(pen, port, given, axis), dims=dims), merged or (f"{left} classes go" if left else ""))
+    return Done(
+        port.now(_scores(pen, port, given, axis, own), dims=dims), merged or (f"{left} classes go" if left else "")
+    )
 
 
-def _numbers_of(pen: Pen, port: Port, groups: list[tuple[int, ...]]) -> Port:
-    """A table from the model's numbers to the clients'."""
-    table = {own: at for at, group in enumerate(groups) for own in group}
-    missing = [own for own in range(max(table) + 1) if own not in table]
+def _numbers_of(pen: Pen, port: Port, given: Labels) -> Port:
+    """A table from the model's numbers to the clients', with -1 at both ends for all that are none.
+
+    The model's are kept within the table as FP32, which every operator set can do and which has all of its places.
+    """
+    table = {own: at for at, group in enumerate(given.groups) for own in group}
+    if given.of is None:
+        raise ValueError(f"{port} is the number of a class: say how many (`of`) classes the model has")
+    if max(table) >= given.of:
+        raise ValueError(f"class {max(table)} is none of the {given.of} of {port}")
+    missing = [own for own in range(given.of) if own not in table]
     if missing:
         raise ValueError(f"{port} is the number of a class, and the model's class {missing[0]} is none of the clients'")
-    values = np.array([table[own] for own in range(len(table))], port.datatype.numpy)
-    return port.now(pen.write("Gather", [pen.constant(values), port.value], axis=0))
+    values = np.array([-1, *(table[own] for own in range(given.of)), -1], port.datatype.numpy)
+    least, most, one = (np.array(number, np.float32) for number in (0, given.of + 1, 1))
+    place = pen.write("Add", [_cast(pen, port.value, Datatype.FP32), pen.constant(one)])
+    if pen.opset < 11:
+        place = pen.write("Clip", [place], min=float(least), max=float(most))
+    else:
+        place = pen.write("Clip", [place, pen.constant(least), pen.constant(most)])
+    return port.now(pen.write("Gather", [pen.constant(values), _cast(pen, place, Datatype.INT64)], axis=0))
 
 
-def _scores(pen: Pen, port: Port, given: Labels, axis: int) -> str:
+def _cast(pen: Pen, value: str, to: Datatype) -> str:
+    return pen.write("Cast", [value], to=element_type(to))
+
+
+def _scores(pen: Pen, port: Port, given: Labels, axis: int, own: int) -> str:
     groups = given.groups
     widest = max(map(len, groups))
     if widest == 1:
         order = [own for (own,) in groups]
         return pen.write("Gather", [port.value, pen.numbers(*order)], axis=axis)
-    # Every class gets as many columns as the widest has; what is one too many counts for nothing.
-    index = np.array([[*group, *[group[0]] * (widest - len(group))] for group in groups], np.int64)
-    picked = pen.write("Gather", [port.value, pen.constant(index)], axis=axis)
-    if given.merge == "max":
-        return pen.over_axes("ReduceMax", picked, [axis + 1], keepdims=0)
-    mask = np.array([[at < len(group) for at in range(widest)] for group in groups], port.datatype.numpy)
-    weights = pen.constant(mask.reshape(*mask.shape, *[1] * (len(port.dims) - axis - 1)))
-    return pen.over_axes("ReduceSum", pen.write("Mul", [picked, weights]), [axis + 1], keepdims=0)
+    # Every class gets as many columns as the widest has. What is one too many is there already for the largest,
+    # and a zero for the sum: a column of zeros behind all others, since 0 times a score of -inf would be no number.
+    scores, add = port.value, given.merge == "sum"
+    if add:
+        pads = [0] * (2 * len(port.dims))
+        pads[axis + len(port.dims)] = 1
+        scores = _padded(pen, port, pads, 0.0)
+    index = np.array([[*group, *[own if add else group[0]] * (widest - len(group))] for group in groups], np.int64)
+    picked = pen.write("Gather", [scores, pen.constant(index)], axis=axis)
+    return pen.over_axes("ReduceSum" if add else "ReduceMax", picked, [axis + 1], keepdims=0)
 
 
 def cut(pen: Pen, port: Port, given: Slice) -> Done:
@@ -238,10 +260,14 @@ def pad(pen: Pen, port: Port, given: Pad) -> Done:
     dims = tuple(outer if at == axis else dim for at, dim in enumerate(port.dims))
     pads = [0] * (2 * len(dims))
     pads[axis], pads[axis + len(dims)] = given.before, given.after
+    return Done(port.now(_padded(pen, port, pads, given.value), dims=dims))
+
+
+def _padded(pen: Pen, port: Port, pads: list[int], value: float) -> str:
+    filling = exactly(value, port.datatype)
     if pen.opset < 11:
-        return Done(port.now(_between(pen, port, "Pad", pads=pads, value=given.value), dims=dims))
-    filling = pen.constant(np.array(given.value, port.datatype.numpy))
-    return Done(port.now(_between(pen, port, "Pad", pen.numbers(*pads), filling), dims=dims))
+        return _between(pen, port, "Pad", pads=pads, value=float(filling))
+    return _between(pen, port, "Pad", pen.numbers(*pads), pen.constant(filling))
 
 
 def softmax(pen: Pen, port: Port, given: int) -> Done:

@@ -83,11 +83,13 @@ class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         classes: for each of them the number of the model's class, or a list of those that are one for clients.
         merge: what becomes of the scores of several: their `sum` (probabilities) or the largest (`max`).
         axis: of scores, along which the classes lie.
+        of: how many classes the model has; for numbers of classes only, as scores are counted.
     """
 
     classes: Annotated[tuple[Class | tuple[Class, ...], ...], msgspec.Meta(min_length=1, max_length=100_000)]
     merge: Literal["sum", "max"] = "sum"
     axis: Axis = -1
+    of: Annotated[int, msgspec.Meta(ge=1, le=1_000_001)] | None = None
 
     def __post_init__(self) -> None:
         flat = [one for group in self.groups for one in group]
@@ -135,7 +137,7 @@ class Pad(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     axis: Axis
     before: Annotated[int, msgspec.Meta(ge=0)] = 0
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
-    value: float = 0.0
+    value: int | float = 0.0
 
     def __post_init__(self) -> None:
         if not self.before + self.after:
