@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from changeover.errors import ModelRejected
 from changeover.interface.ports import Port, own_ports
+from changeover.lifecycle.labels import read_labels
 from changeover.lifecycle.signature import ModelSignature
 from changeover.lifecycle.source import MODEL_FILE
 from changeover.tensors import TensorSpec
@@ -115,7 +116,8 @@ def described(path: Path, model: ModelProto) -> Described:
     """Look at a model.
 
     Raises:
-        ModelRejected: its inputs or outputs are no tensors (`io_unsupported`).
+        ModelRejected: its inputs or outputs are no tensors (`io_unsupported`), or its label file is none
+            (`labels_unreadable`).
     """
     try:
         inputs, outputs = own_ports(model)
@@ -192,12 +194,13 @@ def _ends(model: ModelProto) -> dict[str, str]:
 def _labels(metadata: dict[str, str], path: Path) -> tuple[str, ...]:
     """Names of classes: as a list or numbered in the metadata, else one a line in a file beside the model."""
     for key in _LABEL_KEYS:
-        if found := _listed(metadata.get(key, "")):
-            return found
+        if listed := _listed(metadata.get(key, "")):
+            return listed
     for folder in (path.parent, path.parent.parent):
         for name in _LABEL_FILES:
             if (folder / name).is_file():
-                return tuple((folder / name).read_text("utf-8-sig").split("\n")[:-1] or ())
+                found = tuple(read_labels((folder / name).resolve()))
+                return found if any(found) else ()
     return ()
 
 
