@@ -43,6 +43,7 @@ class Loading:
         full: there is room for nothing that is not there.
         refuses: it takes no state of another's.
         keeps: it cannot make its state into another's.
+        came: the state that was put there last, as it came.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Loading:
     full: bool = False
     refuses: bool = False
     keeps: bool = False
+    came: Saved | None = None
     runs: list[int] = field(default_factory=list)
 
     def put(self, body: bytes, generation: int, *, stays: bool) -> Told | None:
@@ -63,7 +65,7 @@ class Loading:
             return Told(Status.BAD_STATE, body=b"another layout")
         if self.full and self.saved is None:
             return Told(Status.FULL)
-        taken = unpack(body)
+        taken = self.came = unpack(body)
         assert taken.generation == generation, "the number beside a state is not the state's own"
         self.saved = replace(taken, since=0, flags=Flag.STAYS if stays else Flag(0))
         self.status = Status.OK

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from changeover.gateway.sequences.step import SETTLED
+from changeover.gateway.sequences.words import SETTLED
+from changeover.sequences.saved import Flag
 from changeover.sequences.wire import Verb
 from tests.gateway.sequences.stateful import StatefulWorker, stateful, step
-from tests.gateway.sequences.test_sequences import House, house
+from tests.gateway.sequences.test_sequences import House, _slab, house
 from tests.gateway.stage import Request
 
 pytestmark = pytest.mark.anyio
@@ -147,3 +150,71 @@ async def test_a_state_in_hand_goes_home_when_its_receiver_has_died_for_good() -
         await home.stage.answered(request)
         assert (request.status, request.values[0], request.json()["model_version"]) == (200, 3, "1")
         assert home.stage.models.targets[1].held == 0
+
+
+async def _died(home: House, loading: int) -> None:
+    """A worker dies and gets no successor; its slab is what gateways see of it."""
+    worker, target = home.workers[loading], home.stage.models.targets[loading]
+    target.slab = _slab(worker)
+    home.tasks[loading - 1].cancel()
+    opened = len(home.stage.told)
+    worker.worker.sock.close()
+    await home.stage.until(lambda: len(home.stage.told) > opened, "the gateway asks for the next worker")
+    target.batcher.refused()
+
+
+async def test_a_goal_that_dies_for_good_is_left_for_the_one_of_the_table_in_force() -> None:
+    """The state goes back from its slab, and says that it goes back: the older version takes it as its own."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        home.serve(2, new, old)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        home.tasks[1].cancel()
+        request = home.stage.ask(step(7, 2))
+        await home.workers[2].worker.take()
+        home.serve(3, old, new)
+        await _died(home, 2)
+        await home.stage.answered(request)
+        assert (request.status, request.values[0], request.json()["model_version"]) == (200, 3, "1")
+        (record,) = home.workers[1].records.values()
+        assert record.came is not None
+        assert record.came.flags & Flag.BACK
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_candidate_that_is_dead_for_good_is_stood_in_for(begins: bool) -> None:
+    """By the active version, while failures are shielded: also a sequence that begins there."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        home.serve(2, old, new, weight=10_000, candidate=2, shield=True)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        await _died(home, 2)
+        request = step(8 if begins else 7, 5, start=begins)
+        assert await home.ask(request) == (5 if begins else 6)
+        assert request.json()["model_version"] == "1"
+        assert await home.ask(step(9, 5, headers={b"changeover-version": b"2"}, start=True)) == "worker_lost"
+
+
+async def test_a_goal_that_is_dead_and_has_nobody_beside_it_refuses() -> None:
+    """No table has another one, and nobody shields."""
+    async with house() as home:
+        home.serve(1, stateful(1, "1"))
+        assert await home.ask(step(7, 1, start=True)) == 1
+        await _died(home, 1)
+        assert await home.ask(step(7, 2)) == "worker_lost"
+
+
+async def test_a_candidate_that_hangs_again_is_found_out_again() -> None:
+    """The step waited behind another one when the first worker was killed; the next one has its own time."""
+    async with house(timeout=2.5) as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        home.serve(2, old, new, weight=10_000, candidate=2, shield=True)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        home.tasks[1].cancel()
+        home.stage.ask(step(7, 2))
+        await home.stage.until(lambda: home.stage.denounced, "the gateway wants it killed")
+        (waiting,) = home.stage.pipeline._sequences._steps.values()
+        assert waiting._give_up < inf

@@ -11,18 +11,20 @@ from typing import cast
 import pytest
 
 from changeover.errors import Internal
+from changeover.gateway.router import Target
 from changeover.gateway.sequences import course
 from changeover.gateway.sequences.asked import Asked
 from changeover.gateway.sequences.course import Action, Carried
 from changeover.gateway.sequences.line import Line
 from changeover.gateway.sequences.request import Request
-from changeover.gateway.sequences.words import ask_of, dead, released, slab_of
+from changeover.gateway.sequences.words import ask_of, dead, handed, released, slab_of
 from changeover.gateway.ticket import Ticket
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.slab import Geometry, Mark, Slab
 from changeover.sequences.wire import Status, Verb
 from changeover.transport.page import sealed_memfd
 from tests.gateway.sequences.loadings import state, total_of
+from tests.gateway.sequences.stateful import stateful
 
 KEY = bytes(range(16))
 SAVED = Saved(Token(1, 2), NO_DIGEST, Flag(0), 10, 3, 3, state(6))
@@ -92,6 +94,20 @@ def test_a_generation_that_no_clock_gives_is_not_carried(generation: int) -> Non
     memory = slab()
     memory.commit(1, replace(SAVED, generation=(1 << 64) - 1).pack(), 2)
     assert dead(memory, KEY, 60.0).status is Status.UNKNOWN
+
+
+def test_a_dead_loading_hands_back_what_the_older_one_knows() -> None:
+    """What was carried, as it is; what only the plan's steps could make, not at all. A newer one gets what is there."""
+    newer, older = stateful(5, "5"), stateful(5, "5", "map")
+    targets = [Target(entry, 1, None) for entry in (newer, older)]  # type: ignore[arg-type]
+    told = dead(slab(), KEY, 60.0)
+    back = handed(told, targets[0], 3)
+    assert back is not None
+    assert (unpack(back.body).flags, total_of(unpack(back.body)), back.generation) == (Flag.BACK, 6, 11)
+    assert handed(told, targets[1], 3) is None
+    assert [handed(told, target, 7) for target in targets] == [told, told]
+    moved = told._replace(status=Status.MOVED, moved_to=9)
+    assert handed(moved, targets[1], 3) == moved
 
 
 def test_each_action_has_its_verb() -> None:

@@ -30,10 +30,10 @@ def careful(method: Callable[Concatenate[_Step, _More], None]) -> Callable[Conca
     def guarded(self: _Step, /, *args: _More.args, **kwargs: _More.kwargs) -> None:
         try:
             method(self, *args, **kwargs)
-        except Exception as error:
-            log.exception("a step of a sequence met a defect")
-            if not isinstance(error, ChangeoverError):
-                error = Internal("this step met a defect of the server; its log has more")
+        except ChangeoverError as error:
             self.give_up(error)
+        except Exception:
+            log.exception("a step of a sequence met a defect")
+            self.give_up(Internal("this step met a defect of the server; its log has more"))
 
     return guarded

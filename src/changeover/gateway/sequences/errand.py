@@ -126,6 +126,13 @@ class Errand(Ticket):
         self.kind = Message.STEP if runs else Message.RECORDS
         self.guard = _RUNS if runs else _RECORDS
 
+    def take_back(self) -> None:
+        """Nobody wants to hear of it any more; one in a worker's hand keeps its lease until it comes back."""
+        self.answered = True
+        self.target.batcher.withdraw(self)
+        if not self.running:
+            self.release()
+
 
 class _Unheard:
     """The sender of what nobody waits for."""

@@ -17,7 +17,7 @@ from changeover.gateway.sequences.careful import careful
 from changeover.gateway.sequences.course import Action, Course, Verb, Way, Wish
 from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
 from changeover.gateway.sequences.refusals import refusal, run_failure
-from changeover.gateway.sequences.words import ask_of, dead
+from changeover.gateway.sequences.words import ask_of, dead, handed, settled
 from changeover.sequences.saved import unpack
 from changeover.sequences.wire import Status, Told
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _HANGS: Final = 1.0
 """Seconds before which nobody is taken for hanging, however little time a client gives."""
-SETTLED: Final = 16
-"""Steps after a move until what a sequence's steps take and give is evidence of the version that runs them."""
 
 
 class Step:
@@ -66,12 +64,7 @@ class Step:
     @careful
     def begin(self) -> None:
         """It is its turn: only now the table in force is asked."""
-        try:
-            where = self._house.where(self)
-        except ChangeoverError as error:
-            self._refuse(error)
-            return
-        self._under(where)
+        self._under(self._house.where(self))
 
     def _under(self, where: Where) -> None:
         """Begin, as a table says."""
@@ -103,11 +96,7 @@ class Step:
         elif target.batcher.gone:
             self._ask_the_dead(target)
         else:
-            try:
-                errand = self._errand = self._make(target, action)
-            except ChangeoverError as error:
-                self._refuse(error)
-                return
+            errand = self._errand = self._make(target, action)
             self._give_up = self._half(errand)
             target.batcher.put(errand)
 
@@ -148,15 +137,29 @@ class Step:
         """A loading that gets no worker any more: what its slab holds stands for what the worker would say."""
         goal = self._course.goal
         if target.loading == goal:
-            self._refuse(Internal("no worker can answer; the model's last one failed", reason="worker_lost"))
+            self._without_goal()
             return
         idle = target.sequence.idle if target.sequence is not None else 0.0
-        told = dead(target.slab, self.request.line.key, idle)
-        if told.status is Status.OK and self._where.map.ways.get(target.loading) is not Way.MOVE:
+        found, way = dead(target.slab, self.request.line.key, idle), self._course.way_from(target.loading)
+        told = found if way is Way.RESET else handed(found, target, goal)
+        if told is None or (told.status is Status.OK and way is Way.STAY):
             self._refuse(refusal("sequence_lost", self.request.line.tag))
             return
         self._action = Action(Verb.FETCH, target.loading, goal)
         self._hear(told)
+
+    def _without_goal(self) -> None:
+        """The goal gets no worker any more: a newer table has another, or the active version stands in for it."""
+        where, ticket = self._house.where(self), self._ticket
+        rescue = self._where.rescue if ticket is not None and ticket.pinned is None else None
+        if where.epoch != self._where.epoch:
+            self._under(where)
+        elif self._course.failed(self._action, rescue):
+            self._shielded = True
+            self._forget_elsewhere()
+            self._go()
+        else:
+            self._refuse(Internal("no worker can answer; the model's last one failed", reason="worker_lost"))
 
     # -- errand.Sender -------------------------------------------------------------------------------------
 
@@ -187,7 +190,7 @@ class Step:
             outputs = list(unpack(told.body).answer)
         if self._course.reset:
             ticket.asked.remarks = {"sequence_reset": True}
-        if told.since < min(told.steps, SETTLED):
+        if not settled(told):
             ticket.tally = None
         self._house.desk.answer(ticket, outputs)
 
@@ -232,7 +235,10 @@ class Step:
     @careful
     def lost(self, errand: Errand, *, in_hand: bool) -> None:
         """The slab outlives the worker, so the next one gets the errand; but a candidate's step the active version."""
-        if errand is not self._errand or not in_hand or errand.admitted is NOTHING:
+        if errand is not self._errand or errand.admitted is NOTHING:
+            return
+        if not in_hand:
+            self._give_up = self._half(errand)  # the next worker has its own time
             return
         rescue = self._rescue(errand)
         if rescue is not None and self._course.failed(self._action, rescue):
@@ -264,10 +270,7 @@ class Step:
         """Take back what is under way, if anything is."""
         errand, self._errand = self._errand, None
         if errand is not None:
-            errand.answered = True
-            errand.target.batcher.withdraw(errand)
-            if not errand.running:
-                errand.release()
+            errand.take_back()
 
     def give_up(self, error: ChangeoverError) -> None:
         """A defect: the client hears so, and the others of the line go on."""

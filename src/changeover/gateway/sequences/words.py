@@ -14,12 +14,15 @@ from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb, request_digest
 
 if TYPE_CHECKING:
+    from changeover.gateway.router import Target
     from changeover.gateway.sequences.course import Action, Carried
     from changeover.gateway.sequences.request import Request
     from changeover.gateway.ticket import Ticket
 
 _TOMBSTONES: Final = {Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
 _MOST_GENERATION: Final = 1 << 62
+SETTLED: Final = 16
+"""Steps after a move until a sequence's steps are evidence of the version that runs them."""
 log = logging.getLogger("changeover.gateway")
 
 
@@ -51,6 +54,11 @@ def ask_of(action: Action, request: Request, ticket: Ticket | None) -> Ask:
     return Ask(Verb.STEP, token, line.key, line.tag, flags, digest, generation, 0, body)
 
 
+def settled(told: Told) -> bool:
+    """Whether what a step takes and gives is evidence of the version that ran it: its own steps made the state."""
+    return told.since >= min(told.steps, SETTLED)
+
+
 def dead(memory: Slab | None, key: bytes, idle: float) -> Told:
     """As the answer to RELEASE. Each gateway reads the same, so two of them may carry it on at once.
 
@@ -74,6 +82,21 @@ def dead(memory: Slab | None, key: bytes, idle: float) -> Told:
     if record.mark is Mark.RELEASED:
         return Told(Status.MOVED, generation, summary.since, summary.steps, record.moved_to, record.data)
     return Told(_TOMBSTONES[record.mark], summary.generation)
+
+
+def handed(told: Told, source: Target, goal: int) -> Told | None:
+    """What `dead` found as its worker would have handed it out; None where only a worker could.
+
+    A newer version hands a state back to an older one as that one knows it: as it is, where it was carried, and said to
+    be so; else by running its plan's steps.
+    """
+    to = told.moved_to if told.status is Status.MOVED else goal
+    if not told.body or to > source.loading or source.sequence is None:
+        return told
+    if source.sequence.on_changeover != "carry":
+        return None
+    saved = unpack(told.body)
+    return told._replace(body=replace(saved, flags=saved.flags | Flag.BACK).pack())
 
 
 def released(carried: Carried) -> bytes:
