@@ -26,6 +26,7 @@ from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb, sequence_key, sequence_tag
 from changeover.tensors import from_numpy
 from changeover.transport.page import sealed_memfd
+from tests.rollout.stage import until
 
 LAYOUT = Layout([StateLayout("h", "hn", "FP32", [1, 4], 0, 4)], [], 60.0, 10, "carry", 0, 16, 4096)
 
@@ -247,3 +248,21 @@ def test_counts_for_the_status(house: House) -> None:
     asyncio.run(house.sequences.look(driver))
     house.workers.slabs.pop(2)
     assert house.sequences.counts(driver) == {"live": 1, "by_version": {"1": 1}}
+
+
+def test_a_rollout_may_load_and_release_while_its_model_is_looked_at() -> None:
+    """What lives changes while a worker is asked; and all are asked at once, so a silent one costs its time once."""
+    house = House()
+    asked: list[int] = []
+
+    async def slab(loading_number: int) -> Slab | None:
+        asked.append(loading_number)
+        await until(lambda: len(asked) == 2)
+        house.driver.loader.live[9] = loading(9)
+        house.driver.loader.live.pop(1, None)
+        return house.workers.slabs[loading_number]
+
+    house.workers.slab = slab  # type: ignore[method-assign]
+    asyncio.run(house.sequences.look(cast(Driver, house.driver)))
+    assert asked == [1, 2]
+    assert house.driver.loader.live.keys() == {2, 9}

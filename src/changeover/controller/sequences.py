@@ -119,11 +119,13 @@ class Sequences:
 
     async def look(self, driver: Driver) -> None:
         """Have the slabs of a model at hand for `counts`; what cannot be had now is left out."""
-        for loading, _ in _with_sequences(driver):
-            try:
-                await self._visits.slab(loading.number)
-            except ChangeoverError as error:
-                log.info("the sequences of %r cannot be counted: %s", loading, error.message)
+        loadings = [loading for loading, _ in _with_sequences(driver)]
+        asked = (self._visits.slab(loading.number) for loading in loadings)
+        for loading, found in zip(loadings, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(found, ChangeoverError):
+                log.info("the sequences of %r cannot be counted: %s", loading, found.message)
+            elif isinstance(found, BaseException):
+                raise found
 
     def counts(self, driver: Driver) -> dict[str, Any] | None:
         """Live sequences by version, as far as their slabs are known; None of a model without sequences."""
@@ -164,7 +166,7 @@ class Sequences:
 
 
 def _with_sequences(driver: Driver) -> Iterator[tuple[Loading, Layout]]:
-    for loading in driver.loader.live.values():
+    for loading in list(driver.loader.live.values()):  # the caller may wait between two, and a rollout goes on
         if loading.entry is not None and loading.entry.sequence is not None:
             yield loading, loading.entry.sequence
 

@@ -166,8 +166,7 @@ class Service:
             sealed = frozenset(artifacts.digests(self._store))
             return [views.recorded(name, self._journal, sealed, present[name]) for name in names]
 
-        for name in names:
-            await self.sequences.look(self.drivers.by_model[name])
+        await asyncio.gather(*(self.sequences.look(self.drivers.by_model[name]) for name in names))
         known = await asyncio.to_thread(read)
         shown = zip(names, known, strict=True)
         return [self._with_counts(self.drivers.by_model[name], recorded) for name, recorded in shown]
