@@ -65,3 +65,31 @@ def test_a_defect_of_the_alarms_ends_nothing(
     with Journal(tmp_path / "journal.db") as journal:
         asyncio.run(script(journal))
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_defect_of_the_samples_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same, and the next one may be well."""
+    monkeypatch.setattr(heartbeat, "TICK", 0.01)
+    tries: list[int] = []
+
+    async def broken_at_first(*_: object) -> dict[str, object]:
+        tries.append(1)
+        return {"models": {}} if len(tries) > 2 else {}["models"]
+
+    monkeypatch.setattr(heartbeat, "sample", broken_at_first)
+
+    async def script(journal: Journal) -> None:
+        fleet, feed = cast(Fleet, MemoryFleet()), Feed(journal)
+        watch = Watch(Settings(alert_memory=0), journal, fleet)
+        feed.sampled = 1
+        beating = asyncio.create_task(heartbeat.Heartbeat(feed, watch, fleet, journal).run({}))
+        await until(lambda: feed.newest > 0 or beating.done())
+        assert not beating.done()
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        asyncio.run(script(journal))
+    assert "no sample could be made" in caplog.text

@@ -44,5 +44,8 @@ class Heartbeat:
                 await self._watch.look(drivers)
             except Exception:  # a defect of the alarms is no reason to end the control plane
                 log.exception("the alarms could not look")
-            if self._feed.sampled:
-                self._feed.show(await sample(drivers, self._fleet, self._journal))
+            try:
+                if self._feed.sampled:
+                    self._feed.show(await sample(drivers, self._fleet, self._journal))
+            except Exception:  # nor one of the samples
+                log.exception("no sample could be made")
