@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from changeover.records.journal import Journal
 
 
@@ -32,3 +34,13 @@ def test_how_far_the_webhook_has_come(tmp_path: Path) -> None:
         journal.alarms.tell(9)
     with Journal(tmp_path / "journal.db") as journal:
         assert journal.alarms.told == 9
+
+
+def test_a_damaged_alarm_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are known all the same."""
+    with Journal(tmp_path / "journal.db") as journal:
+        for key in ("a", "b"):
+            journal.alarms.record(key, "m", {"state": "firing", "key": key})
+        journal._database.write("UPDATE alarms SET body = x'7b' WHERE key = 'a'")
+        assert journal.alarms.firing() == [("m", {"state": "firing", "key": "b"})]
+    assert "the alarm a on record cannot be read" in caplog.text

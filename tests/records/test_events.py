@@ -59,3 +59,18 @@ def test_the_oldest_make_room_by_themselves(tmp_path: Path, monkeypatch: pytest.
             journal.events.add("e")
             most = max(most, len(journal.events.after()))
         assert (most, journal.events.last()) == (29, 100)
+
+
+@pytest.mark.parametrize("damage", ["body = x'7b'", "body = '[]'", "time = 'long ago'"])
+def test_a_damaged_row_keeps_nobody_from_the_next(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands there as one that cannot be read, with its number, and the log says which."""
+    with Journal(tmp_path / "journal.db") as journal:
+        for _ in range(3):
+            journal.events.add("e", "m", {"a": 1})
+        journal._database.write(f"UPDATE events SET {damage} WHERE id = 2")  # noqa: S608
+        found = journal.events.after()
+        assert [(event.id, event.kind) for event in found] == [(1, "e"), (2, "unreadable"), (3, "e")]
+        assert found[1].body == {}
+    assert "event 2 of the journal cannot be read" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from changeover.records.database import Database
 from changeover.records.events import Events
 
 _TOLD: Final = "alerts_told"
+log = logging.getLogger("changeover.controller")
 
 
 class AlarmRecords:
@@ -34,8 +36,13 @@ class AlarmRecords:
 
     def firing(self) -> list[tuple[str | None, dict[str, Any]]]:
         """Model and body of each that fires."""
-        rows = self._database.read("SELECT model, body FROM alarms ORDER BY key")
-        return [(model, msgspec.json.decode(body)) for model, body in rows]
+        found: list[tuple[str | None, dict[str, Any]]] = []
+        for key, model, body in self._database.read("SELECT key, model, body FROM alarms ORDER BY key"):
+            try:
+                found.append((model, msgspec.json.decode(body, type=dict[str, Any])))
+            except (msgspec.MsgspecError, TypeError) as error:  # the others are known all the same
+                log.error("the alarm %s on record cannot be read and is left out: %s", key, error)  # noqa: TRY400
+        return found
 
     @property
     def told(self) -> int | None:

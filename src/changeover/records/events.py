@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +16,9 @@ from changeover.records.database import Database
 KEPT: Final = 10_000
 """The newest events that are kept, and up to `_ROUND` more."""
 _ROUND: Final = 1000
+UNREADABLE: Final = "unreadable"
+"""Kind that a damaged row is given: its number is there, so that readers pass over it."""
+log = logging.getLogger("changeover.controller")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Events:
             "ORDER BY id LIMIT ?",
             (event, model, model, limit),
         )
-        return [Event(number, time, kind, about, msgspec.json.decode(body)) for number, time, kind, about, body in rows]
+        return [_event(row) for row in rows]
 
     def last(self) -> int:
         """The newest event's id; 0 when there is none."""
@@ -83,3 +88,14 @@ class Events:
     def prune(self, keep: int) -> int:
         """Drop all but the newest `keep` events; how many were dropped."""
         return self._database.write("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (keep,))
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    """One damaged row must not keep all that came after it from being read."""
+    number, time, kind, model, body = row
+    try:
+        datetime.fromisoformat(time)
+        return Event(number, time, kind, model, msgspec.json.decode(body, type=dict[str, object]))
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        log.error("event %d of the journal cannot be read and is passed over: %s", number, error)  # noqa: TRY400
+        return Event(number, utc_now(), UNREADABLE, None, {})

@@ -12,7 +12,10 @@ import pytest
 
 from changeover.controller.alarms import webhook as module
 from changeover.controller.alarms.webhook import Webhook
+from changeover.controller.events import feed as feed_module
 from changeover.controller.events.feed import Feed
+from changeover.errors import Internal
+from changeover.records.events import Event
 from changeover.records.journal import Journal
 from tests.controller.alarms.receiver import Receiver
 from tests.controller.alarms.test_notice import ALERT
@@ -191,3 +194,36 @@ def test_alertmanager_is_reminded_while_other_events_come_without_a_pause(
 
     with Receiver() as receiver:
         asyncio.run(script(receiver))
+
+
+@pytest.mark.parametrize("form", ["json", "alertmanager"])
+def test_a_damaged_row_and_a_sick_journal_end_nothing(
+    form: str, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can be read is told: after a row that cannot be, an alert of no release of ours, and reads that fail."""
+    monkeypatch.setattr(feed_module, "_RECENT", 1)
+    journal.alarms.tell(0)
+    for number in range(3):
+        journal.alarms.record(f"errors/{number}", "m", alert(number))
+    journal.events.add("alert", "m", {"other": 1})
+    journal.alarms.record("errors/9", "m", alert(9))
+    journal._database.write("UPDATE events SET body = x'7b' WHERE id = 2")
+    failures = iter([True, True])
+    after = journal.events.after
+
+    def sick(place: int = 0, *, model: str | None = None, limit: int = 1000) -> list[Event]:
+        if place == 0 and next(failures, False):
+            raise Internal("sick", reason="journal_corrupt")
+        return after(place, model=model, limit=limit)
+
+    async def script(receiver: Receiver) -> None:
+        async with running(journal, receiver.url, form):
+            monkeypatch.setattr(journal.events, "after", sick)
+            await until(lambda: len(receiver.got) == (4 if form == "json" else 1))
+
+    with Receiver() as receiver:
+        asyncio.run(script(receiver))
+    if form == "json":
+        assert [got.get("value") for got in receiver.got] == [0, 2, None, 9]
+    else:
+        assert len(receiver.got[0]) == 3

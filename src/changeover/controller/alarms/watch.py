@@ -77,7 +77,7 @@ class Watch:
         for model, body in self._journal.alarms.firing():
             try:
                 found.append(read(model, body))
-            except KeyError:  # of another release
+            except (KeyError, TypeError):  # of another release
                 log.warning("an alarm on record is unknown here: %s", body.get("alert"))
         return found
 
