@@ -26,15 +26,16 @@ from tests.rollout.stage import MODEL, Stage, play
 
 
 class Scene:
-    """A driver with version 1, a canary to version 2 at 25 %, and a lookout over it."""
+    """A driver with version 1, a canary to version 2 (or other bytes of 1) at 25 %, and a lookout over it."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, newer: int = 2, **settings: object) -> None:
         self.stage = Stage(folder, **settings)
         self.fleet = MemoryFleet()
         self.lookout = Lookout(self.stage.settings, cast(Fleet, self.fleet))
         self.driver: Driver
         self._told: dict[int, tuple[int, int, dict[int, int]]] = {}
         self._seconds = 0
+        self._newer = newer
 
     def play(self, script: Callable[[Scene], Awaitable[None]]) -> None:
         """A rollout under way, then the script."""
@@ -44,7 +45,7 @@ class Scene:
             judged(driver)
             await driver.offer(self.stage.offer(1))
             await driver.idle()
-            await driver.offer(self.stage.canary(2, "steps: [25%]"))
+            await driver.offer(self.stage.canary(self._newer, "steps: [25%]", "b"))
             await driver.idle()
             await script(self)
 
@@ -218,3 +219,19 @@ def test_each_can_be_turned_off(tmp_path: Path) -> None:
 
     off = {f"alert_{name}": 0.0 for name in ("latency", "errors", "memory", "stuck", "anomaly")}
     Scene(tmp_path, **off).play(script)
+
+
+def test_two_with_the_same_number_do_not_hide_each_other(tmp_path: Path) -> None:
+    """Other bytes under the number that serves: the one that fails is named by its digest too."""
+
+    async def script(scene: Scene) -> None:
+        assert scene.driver.active is not None
+        assert scene.driver.candidate is not None
+        active, candidate = scene.driver.active.name, scene.driver.candidate.name
+        scene.second(old=(50, 0.010), new=(50, 0.010), failed=10)
+        found = scene.look()
+        assert (found[f"errors/{MODEL}/{active}"].bad, found[f"errors/{MODEL}/{candidate}"].bad) == (False, True)
+        assert f"latency_over_other/{MODEL}/{candidate}" in found
+        assert f"errors/{MODEL}/1" not in found
+
+    Scene(tmp_path, newer=1).play(script)

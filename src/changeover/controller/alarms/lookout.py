@@ -10,6 +10,7 @@ from typing import Final
 from changeover.controller.alarms.condition import Condition, Key
 from changeover.controller.alarms.latency import slower, slower_than
 from changeover.controller.alarms.past import SLICE, Past, Slice, slice_of
+from changeover.controller.events.sample import name_among
 from changeover.controller.fleet import Fleet
 from changeover.controller.pulse import Beat, sum_of
 from changeover.rollout.driver import Driver
@@ -81,7 +82,7 @@ class Lookout:
         yield from self._stuck(driver)
 
     def _of_version(self, driver: Driver, loading: Loading, firing: Mapping[Key, float | None]) -> Iterator[Condition]:
-        name, beats = str(loading.version), self._beats(loading)
+        name, beats = _named(driver, loading), self._beats(loading)
         rollout = _rollout_of(driver, loading)
         if self._settings.alert_errors:
             yield self._errors(Key("errors", driver.model, name), beats, rollout)
@@ -129,7 +130,7 @@ class Lookout:
         part = self._settings.alert_latency
         bad, value, limit = slower(self._beats(newer), self._beats(older), part)
         detail = f"p95 of version {newer.name} is {_ms(value)}; beside {older.name} {_ms(limit)} are allowed"
-        key = Key("latency_over_other", driver.model, str(newer.version))
+        key = Key("latency_over_other", driver.model, _named(driver, newer))
         yield Condition(key, bad, round(value, 6), round(limit, 6), detail, _rollout_of(driver, newer))
 
     def _stuck(self, driver: Driver) -> Iterator[Condition]:
@@ -191,6 +192,11 @@ class Lookout:
 def _add(past: Past, new: Slice | None) -> None:
     if new is not None:
         past.add(new)
+
+
+def _named(driver: Driver, loading: Loading) -> str:
+    """By its number; by number and digest while two with the same number serve, so that neither hides the other."""
+    return name_among(loading, [other for other in driver.loader.live.values() if driver.role(other) != "none"])
 
 
 def _rollout_of(driver: Driver, loading: Loading) -> str | None:

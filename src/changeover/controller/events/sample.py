@@ -53,10 +53,11 @@ def _rollout(record: RolloutRecord, driver: Driver) -> dict[str, Any]:
 def _versions(driver: Driver, fleet: Fleet) -> dict[str, Any]:
     """By number; by number and digest where two with the same number live."""
     live = list(driver.loader.live.values())
-    return {_name(loading, live): version(loading, driver, fleet) for loading in live}
+    return {name_among(loading, live): version(loading, driver, fleet) for loading in live}
 
 
-def _name(loading: Loading, live: Iterable[Loading]) -> str:
+def name_among(loading: Loading, live: Iterable[Loading]) -> str:
+    """Its number; number and digest where another of these has the same number."""
     same = sum(other.version == loading.version for other in live)
     return str(loading.version) if same == 1 else loading.name
 
