@@ -10,8 +10,10 @@ import pytest
 
 from changeover.errors import Internal
 from changeover.lifecycle.artifacts import discard
+from changeover.rollout import recovery
 from changeover.rollout.driver import Driver
 from changeover.rollout.offer import Offer, plan_for
+from changeover.transport.control import RoutingTable
 from tests.rollout.crash import (
     Offers,
     check,
@@ -111,6 +113,34 @@ def test_killed_again_while_recovering(stage: Stage, whole: tuple[Offers, list[s
             recoveries += 1
             (stage.folder / path).unlink()
     assert recoveries >= FEWEST_RECOVERIES
+
+
+@COLD
+def test_it_is_known_when_a_recovery_has_ended(
+    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, cold: bool
+) -> None:
+    """Later than that this term may open rollouts: the version that serves is there by then, loaded if need be."""
+    seen: list[tuple[bool, bool]] = []
+    rest = recovery._drop_strangers
+
+    async def looked_at(driver: Driver, table: RoutingTable | None) -> None:
+        seen.append((driver.taken_over.is_set(), driver.recovered.is_set()))
+        await rest(driver, table)
+
+    monkeypatch.setattr(recovery, "_drop_strangers", looked_at)
+
+    async def first(driver: Driver) -> None:
+        await bring(driver, stage.offer(1))
+
+    async def then(driver: Driver) -> None:
+        await driver.recovered.wait()
+        assert driver.active is not None
+
+    with stage.journal() as journal:
+        play(stage.driver(fleet, journal), first)
+    with stage.journal() as journal:
+        play(stage.driver(restarted(fleet, cold=cold), journal), then)
+    assert seen == [(True, False)] * 2
 
 
 def test_a_commit_beyond_the_page_rolls_forward(stage: Stage, fleet: MemoryFleet) -> None:

@@ -56,6 +56,8 @@ class Driver:
         self.vigil = Vigil(model, fleet)
         self.taken_over = asyncio.Event()
         """Set when recovery has read what the last term left open: only then may this term open rollouts."""
+        self.recovered = asyncio.Event()
+        """Set when recovery has ended, well or not: what is not here then is not."""
         around = Around(
             later=self._start_clock, stands=self._stands, again=self._again, feed=self.feed, beside=self._beside
         )
@@ -72,7 +74,7 @@ class Driver:
 
     async def run(self) -> None:
         """Recover, then do one thing after the other, as long as the controller lives."""
-        self.enqueue(lambda: recover(self))
+        self.enqueue(self._recover)
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 call = await self._inbox.get()
@@ -84,6 +86,12 @@ class Driver:
                 finally:
                     self.taken_over.set()  # also when the recovery failed: pushes go on
                     self._inbox.task_done()
+
+    async def _recover(self) -> None:
+        try:
+            await recover(self)
+        finally:
+            self.recovered.set()
 
     def enqueue(self, call: Callable[[], Awaitable[object]]) -> None:
         """Have a call made between the others."""

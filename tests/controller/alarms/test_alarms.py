@@ -69,3 +69,13 @@ def test_a_body_says_all() -> None:
         "value": 0.02, "limit": 0.015, "baseline": 0.01, "since": "2026-01-31T12:00:00Z", "detail": "slow",
     }  # fmt: skip
     assert RULES["latency_anomaly"].severity == "warning"
+
+
+def test_what_is_not_known_yet_is_not_gone() -> None:
+    """Of a model that is being taken over; another one's alarm is over, and so is its own when it is known."""
+    alarms, other = Alarms(), replace(BAD, key=replace(KEY, model="n"))
+    for _ in range(3):
+        alarms.look([BAD, other])
+    assert [change.key.model for change in alarms.look([], {"m"})] == ["n"]
+    assert list(alarms.firing) == [KEY]
+    assert [change.state for change in alarms.look([])] == ["resolved"]

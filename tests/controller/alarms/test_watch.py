@@ -10,13 +10,15 @@ from typing import cast
 import pytest
 
 from changeover.controller.alarms import lookout
+from changeover.controller.alarms.alarms import Alarm
+from changeover.controller.alarms.condition import Condition, Key
 from changeover.controller.alarms.watch import Watch
 from changeover.controller.fleet import Fleet
 from changeover.records.journal import Journal
 from changeover.runtime.machine import Memory
 from changeover.settings import Settings
 from tests.rollout.memory_fleet import MemoryFleet
-from tests.rollout.stage import ScriptedJournal
+from tests.rollout.stage import MODEL, ScriptedJournal, Stage
 
 
 def looks(watch: Watch, number: int) -> None:
@@ -88,3 +90,24 @@ def test_an_alarm_of_another_release_is_passed_over(tmp_path: Path, monkeypatch:
         watch = of(journal)
         looks(watch, 1)
         assert asyncio.run(watch.firing()) == []
+
+
+def test_an_alarm_outlasts_the_recovery_of_its_model(tmp_path: Path) -> None:
+    """A controller that starts does not say that it is over, only because it has not found the version yet."""
+    stage, fleet = Stage(tmp_path), MemoryFleet()
+    key = Key("errors", MODEL, "1")
+    condition = Condition(key, True, 0.5, 0.001, "half of them fail")
+
+    async def script(journal: Journal) -> None:
+        journal.alarms.record(str(key), MODEL, Alarm(key, "firing", "2026-01-31T12:00:00Z", condition).body())
+        driver = stage.driver(fleet, journal)
+        watch = Watch(Settings(alert_memory=0), journal, cast(Fleet, fleet))
+        driver.taken_over.set()
+        await watch.look({MODEL: driver})
+        assert [alarm["alert"] for alarm in await watch.firing()] == ["errors"]
+        driver.recovered.set()
+        await watch.look({MODEL: driver})
+        assert not await watch.firing()
+
+    with stage.journal() as journal:
+        asyncio.run(script(journal))

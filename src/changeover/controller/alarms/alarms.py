@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -82,13 +82,21 @@ class Alarms:
         self.firing = {alarm.key: alarm for alarm in firing}
         self._streaks: dict[Key, _Streak] = {}
 
-    def look(self, conditions: Iterable[Condition]) -> list[Alarm]:
-        """One look at everything; those that begin or end by it."""
+    def look(self, conditions: Iterable[Condition], unknown: Container[str | None] = ()) -> list[Alarm]:
+        """One look at everything; those that begin or end by it.
+
+        Args:
+            conditions: of everything that there is.
+            unknown: models of which it is not known yet what there is: what is missing there is not gone.
+        """
         seen = {condition.key: condition for condition in conditions}
         changes = [change for condition in seen.values() if (change := self._change(condition)) is not None]
-        changes += [self._end(key, _GONE) for key in list(self.firing) if key not in seen]
+        changes += [self._end(key, _GONE) for key in self._missing(seen, unknown)]
         self._streaks = {key: streak for key, streak in self._streaks.items() if key in seen}
         return changes
+
+    def _missing(self, seen: Container[Key], unknown: Container[str | None]) -> list[Key]:
+        return [key for key in self.firing if key not in seen and key.model not in unknown]
 
     def _change(self, condition: Condition) -> Alarm | None:
         key, rule = condition.key, RULES[condition.key.alert]

@@ -39,7 +39,8 @@ class Watch:
             log.error("the alarms on record cannot be read: %s", error.message)  # noqa: TRY400
             return
         firing = {key: alarm.seen.baseline for key, alarm in alarms.firing.items()}
-        for change in alarms.look(self._lookout.look(drivers, firing)):
+        unknown = {model for model, driver in drivers.items() if not driver.recovered.is_set()}
+        for change in alarms.look(self._lookout.look(drivers, firing), unknown):
             _say(change)
             self._waiting.append(change)
         if self._waiting:
