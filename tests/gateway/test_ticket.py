@@ -48,6 +48,7 @@ def test_the_work_of_a_run_counts_by_its_rows(rows: int, runs: int, size: int, s
 def test_a_run_with_anything_else_in_it_is_no_evidence() -> None:
     """A pinned request may be one that makes a run slow."""
     tally = Tally(1, 1, 1)
+    Batch([ticket(tally), ticket(tally)], 2, 1, cpu_ns=1000, settled=False).weigh()
     Batch([ticket(tally), ticket(None)], 2, 1, cpu_ns=1000).weigh()
     Batch([ticket(None), ticket(tally)], 2, 1, cpu_ns=1000).weigh()
     assert not tally.work

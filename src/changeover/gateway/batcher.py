@@ -159,11 +159,11 @@ class Batcher:
 
     def on_answer(self, batch: Batch, outputs: list[list[Tensor]]) -> None:
         """Answer each client that still waits, then end the leases and let the next batch go."""
-        self._suspect = None
-        self.pace.answered(batch.sent, began := monotonic(), len(batch.tickets), crowded=batch.crowded)
+        self._suspect, began = None, monotonic()
+        if batch.ran:
+            self.pace.answered(batch.sent, began, len(batch.tickets), crowded=batch.crowded)
         self.busy_ns += batch.wall_ns
-        if batch.tickets[0].tally is not None:
-            batch.weigh()
+        batch.weigh()
         for ticket, tensors in zip(batch.tickets, outputs, strict=True):
             try:
                 if not ticket.answered:

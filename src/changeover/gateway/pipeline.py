@@ -128,7 +128,7 @@ class Pipeline:
         step = self._sequences.step(ticket) if ticket.model.stateful else None
         ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
         require_rows(ticket.admitted.rows, target, ticket.fallback)
-        self._check_outputs(ticket)
+        self.check_outputs(ticket, target)
         ticket.asker.watch(lambda: self._abandoned(ticket))
         ticket.model.tickets += 1
         ticket.model.held += ticket.asker.size
@@ -142,11 +142,11 @@ class Pipeline:
                 return
         target.batcher.put(ticket)
 
-    def _check_outputs(self, ticket: Ticket) -> None:
+    def check_outputs(self, ticket: Ticket, target: Target) -> None:
         """Refuse an unknown output before any work is done for it."""
         asked = ticket.asked.outputs
         if asked is not None:
-            require_outputs(asked, ticket.target, self._regions)
+            require_outputs(asked, target, self._regions)
 
     def _fetch(self, ticket: Ticket) -> None:
         """Copy inputs out of shared memory; they count as a part of the body."""
@@ -216,7 +216,7 @@ class Pipeline:
             if target is old or target.batcher.gone:
                 raise Internal("no worker can answer; the model's last one failed", reason="worker_lost")
             ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
-            self._check_outputs(ticket)
+            self.check_outputs(ticket, target)
         except ChangeoverError as error:
             try:
                 self.fail(ticket, error)
@@ -247,7 +247,7 @@ class Pipeline:
         again = Ticket(ticket.asker, ticket.model, target, ticket.epoch)
         again.asked, again.key, again.deadline = ticket.asked, ticket.key, ticket.deadline
         again.admitted = admit(again.asked, target.inputs, target.positions, batchable=target.batchable)
-        self._check_outputs(again)
+        self.check_outputs(again, target)
         target.leases += 1
         ticket.drop_fallback()
         ticket.answered = True

@@ -153,6 +153,8 @@ class Batch:
     Attributes:
         crowded: others had to stay behind.
         wall_ns, cpu_ns: what its runs took, as the worker says.
+        ran: whether the model ran for all of its rows; records may say that there was nothing to be run.
+        settled: whether what it took is evidence of the version.
         begun: when its rows began to be written (`time.monotonic`).
         sent: when it was put there (`time.monotonic`).
         taken: when it was first seen in the worker's hand, 0 before that.
@@ -168,6 +170,8 @@ class Batch:
     taken: float = 0.0
     wall_ns: int = 0
     cpu_ns: int = 0
+    ran: bool = True
+    settled: bool = True
 
     def count(self, counts: Runs, answered: float, ended: float) -> None:
         """Count a run whose answer came at `answered` and had gone out at `ended`; copies for nobody do not count."""
@@ -185,9 +189,8 @@ class Batch:
 
     def weigh(self) -> None:
         """Count the work of a run as evidence: when all who took part are evidence, and one's key counts still."""
-        tallies = [ticket.tally for ticket in self.tickets]
-        first = tallies[0]
-        if first is None or None in tallies:
+        first = self.tickets[0].tally
+        if first is None or not self.settled or any(ticket.tally is None for ticket in self.tickets):
             return
         if any(ticket.key is None or not first.saturated(ticket.key) for ticket in self.tickets):
             rows = self.rows if self.runs == 1 else 1

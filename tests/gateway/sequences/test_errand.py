@@ -69,7 +69,10 @@ def test_what_comes_of_an_errand_goes_to_its_sender(runs: bool) -> None:
     assert errand.guard.copies is not runs
     error = ModelRunFailed("x")
     assert errand.guard.answers(errand, [])
+    assert errand.answered, "so it is not sent again with the rest of its batch"
+    errand.answered = False
     assert errand.guard.fails(errand, error)
+    assert errand.answered
     errand.guard.lost(errand, in_hand=True)
     assert sender.heard == [("returned", []), ("broke", error), ("lost", True)]
     errand.release()

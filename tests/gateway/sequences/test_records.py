@@ -12,7 +12,7 @@ from changeover.sequences.saved import Token
 from changeover.sequences.wire import POSITION, Ask, Status, Told, Verb, pack_told, unpack_asks
 from changeover.tensors import Datatype
 from changeover.transport import channel
-from changeover.transport.channel import Part
+from changeover.transport.channel import Message, Part
 from tests.gateway.sequences.test_errand import Sender
 
 
@@ -49,6 +49,32 @@ def test_each_errand_gets_its_answer() -> None:
     body, memory = _answer([Told(Status.OK, 4), Told(Status.UNKNOWN)])
     assert take_records(sent, body, 1, memory) == (b"", 0)
     assert [t.told.status for t in sent.tickets if isinstance(t, Errand)] == [Status.OK, Status.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("told", "ran", "settled"),
+    [
+        ([Told(Status.OK, 4, 3, 3), Told(Status.OK, 4, 16, 90)], True, True),
+        ([Told(Status.OK, 4, 3, 3), Told(Status.OK, 4, 15, 90)], True, False),
+        ([Told(Status.OK, 4, 3, 3), Told(Status.UNKNOWN)], False, False),
+        ([Told(Status.DUPLICATE, 4, 3, 3), Told(Status.OK, 4, 3, 3)], False, False),
+    ],
+)
+def test_only_what_ran_is_weighed(told: list[Told], ran: bool, settled: bool) -> None:
+    """A row that was refused took no time, and says nothing of how fast its version is; nor does a state of another."""
+    sent = batch()
+    for ticket in sent.tickets:
+        ticket.kind = Message.STEP
+    take_records(sent, *_parts(told))
+    assert (sent.ran, sent.settled) == (ran, settled)
+    without = batch()
+    take_records(without, *_parts(told))
+    assert not without.ran, "records alone run nothing"
+
+
+def _parts(told: list[Told]) -> tuple[bytes, int, memoryview]:
+    body, memory = _answer(told)
+    return body, 1, memory
 
 
 @pytest.mark.parametrize("changes", [{"position": 0}, {"offset": 8}, {"datatype": int(Datatype.FP32)}])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from changeover.sequences.wire import Status, Verb
+from changeover.transport.control import Signature, TensorEntry
 from changeover.transport.link import Kind
 from tests.gateway.sequences.stateful import GEOMETRY, StatefulWorker, stateful, step
 from tests.gateway.stage import Request, Stage, question, stage
@@ -292,3 +293,15 @@ async def test_a_step_that_waits_too_long_hears_so_and_leaves_the_line() -> None
         await home.stage.answered(*requests)
         assert [r.status for r in requests] == [504, 504]
         assert home.stage.models.by_name["m"].tickets == 0
+
+
+async def test_an_output_that_the_sequences_own_version_has_not_is_refused_before_it_runs() -> None:
+    """The request was looked at with the newer version in mind; the sequence stays at the older one."""
+    async with house() as home:
+        outputs = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("z", "FP32", [-1, 4])], True)
+        old, new = stateful(1, "1"), stateful(2, "2", "drain", signature=outputs)
+        home.serve(1, old)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        home.serve(2, new, old)
+        assert await home.ask(step(7, 2, outputs=[{"name": "z"}])) == "unknown_output"
+        assert await home.ask(step(7, 3)) == 4

@@ -81,12 +81,14 @@ class _Told(Guard):
     def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
         """Always taken care of."""
         if isinstance(ticket, Errand):
+            ticket.answered = True  # should its worker be given up in this very batch, it is not sent again
             ticket.sender.returned(ticket, outputs)
         return True
 
     def fails(self, ticket: Ticket, error: ChangeoverError) -> bool:
         """Always taken care of."""
         if isinstance(ticket, Errand):
+            ticket.answered = True
             ticket.sender.broke(ticket, error)
         return True
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from changeover.errors import Internal
 from changeover.gateway.sequences.errand import Errand
-from changeover.sequences.wire import POSITION, pack_asks, unpack_told
+from changeover.gateway.sequences.words import settled
+from changeover.sequences.wire import POSITION, Status, pack_asks, unpack_told
 from changeover.tensors import Datatype
 from changeover.transport import channel
-from changeover.transport.channel import Part
+from changeover.transport.channel import Message, Part
 
 if TYPE_CHECKING:
     from changeover.gateway.ticket import Batch
@@ -52,4 +53,6 @@ def take_records(batch: Batch, body: bytes, count: int, memory: memoryview) -> t
     for ticket, said in zip(batch.tickets, told, strict=True):
         if isinstance(ticket, Errand):
             ticket.told = said
+    batch.ran = batch.tickets[0].kind is Message.STEP and all(said.status is Status.OK for said in told)
+    batch.settled = batch.ran and all(map(settled, told))
     return body[: len(body) - len(channel.pack_parts([part]))], count - 1

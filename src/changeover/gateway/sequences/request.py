@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Counter(Protocol):
     """Who answers clients: the pipeline."""
 
+    def check_outputs(self, ticket: Ticket, target: Target) -> None:
+        """Refuse outputs that the loading has not: raises InvalidRequest."""
+
     def answer(self, ticket: Ticket, outputs: list[Tensor]) -> None:
         """Encode and send."""
 

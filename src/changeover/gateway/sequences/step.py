@@ -122,6 +122,7 @@ class Step:
         ticket = self._ticket if action.verb in (Verb.RUN, Verb.PUT) else None
         if ticket is not None and target is not ticket.target:
             ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
+            self._house.desk.check_outputs(ticket, target)
         asker = self._ticket.asker if self._ticket is not None else Nobody()
         ask = ask_of(action, self.request, ticket)
         errand = Errand(asker, self.request.model, target, self._where.epoch)
