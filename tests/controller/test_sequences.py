@@ -18,9 +18,10 @@ from changeover.controller.drivers import Drivers
 from changeover.controller.sequence_bodies import SequenceExport
 from changeover.controller.sequences import Sequences
 from changeover.controller.visits import Visits
-from changeover.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from changeover.errors import Conflict, Internal, InvalidRequest, NotFound, Unavailable
 from changeover.rollout.driver import Driver
 from changeover.sequences.declared import Layout, StateLayout
+from changeover.sequences.geometry import Geometry
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
 from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb, sequence_key, sequence_tag
@@ -116,6 +117,15 @@ def test_an_id_that_is_none_keeps_nobody_from_seeing_the_others(house: House, ta
     slab.claim(5, bytes(16), tag)
     slab.commit(5, Saved(Token(1, 1), NO_DIGEST, Flag(0), 7, 2, 3).pack(), monotonic_ns())
     assert [row.id for row in asyncio.run(house.sequences.listed("m")).sequences] == [5, 42, "42"]
+
+
+def test_a_slab_of_another_geometry_is_not_read(house: House) -> None:
+    """What the version said of itself when it was loaded counts."""
+    other = Geometry(4, 9_000)
+    house.workers.slabs[1] = Slab(sealed_memfd("test-slab", other.total), other)
+    for asked in (house.sequences.listed("m"), house.sequences.show("m", 42)):
+        with pytest.raises(Internal, match="another geometry"):
+            asyncio.run(asked)
 
 
 def test_the_tensors_of_others_are_not_copied(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

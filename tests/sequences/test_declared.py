@@ -74,7 +74,8 @@ def test_replay_keeps_sixteen_inputs_unless_it_is_told_how_many() -> None:
         (Declared((StateDeclared("h", "hn", batch_axis=0),)), "dimension 0 is not free"),
         (Declared((STATE,), Controls(start="h")), r"control input h \(start\) is FP32"),
         (Declared((STATE, StateDeclared("x", "y"))), "its output y is"),
-        (Declared((STATE,), max=1_000_000, answer_limit=1 << 30), "are over 64 GiB"),
+        (Declared((STATE,), max=1_000_000, answer_limit=1 << 28), "are over 64 GiB"),
+        (Declared((STATE,), max=1, answer_limit=1 << 30), "over 1 GiB; lower"),
     ],
 )
 def test_what_is_not_the_models_is_refused(declared: Declared, words: str) -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from changeover.errors import Internal
-from changeover.sequences.geometry import MOST_BYTES, Geometry, checked_geometry
+from changeover.sequences.geometry import MOST_BYTES, MOST_SAVED, Geometry, checked_geometry
 from changeover.sequences.slab import Slab
 from changeover.transport.page import sealed_memfd
 
@@ -32,11 +32,25 @@ def test_nothing_overlaps() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [None, [], [1], [0, 8], [8, -1], ["8", 8], [True, 8], {"slots": 8}, [MOST_BYTES, 8], [1 << 20, 1 << 20]]
+    "told",
+    [
+        None,
+        [],
+        [1],
+        [0, 8],
+        [8, -1],
+        ["8", 8],
+        [True, 8],
+        {"slots": 8},
+        [MOST_BYTES, 8],
+        [1 << 20, 1 << 20],
+        [1, MOST_SAVED + 1],
+    ],
 )
 def test_what_a_hostile_worker_asks_for_is_refused(told: object) -> None:
     """Other types, other lengths, and more than there is."""
     assert checked_geometry([8, 100]) == Geometry(8, 100)
+    assert checked_geometry([1, MOST_SAVED]).saved_bytes == MOST_SAVED
     with pytest.raises(Internal) as caught:
         checked_geometry(told)
     assert caught.value.reason == "slab_malformed"

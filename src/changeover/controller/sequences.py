@@ -61,7 +61,7 @@ class Sequences:
         rows, most = [], {}
         for loading, layout in self._loadings(model):
             most[str(loading.version)] = layout.max
-            slab = await self._visits.slab(loading.number)
+            slab = await self._slab(loading, layout)
             rows += await asyncio.to_thread(_rows, slab, loading) if slab is not None else []
         rows.sort(key=lambda row: (isinstance(row.id, str), row.id))
         return SequenceList(model=model, live=len(rows), max=most, sequences=rows)
@@ -107,8 +107,8 @@ class Sequences:
         saved = _read(document, layout)
         tag = _tag(document.id)
         key = sequence_key(tag)
-        for other, _ in self._loadings(model):
-            if await self._live(other, key) is not None:
+        for other in self._loadings(model):
+            if await self._live(*other, key) is not None:
                 raise Conflict(f"sequence {document.id!r} of {model} lives; end it first", reason="sequence_live")
         generation = max(monotonic_ns(), saved.generation + 1)  # younger than whatever is remembered here
         packed = Saved(Token(), NO_DIGEST, Flag(0), generation, 0, saved.steps, saved.states, (), saved.inputs).pack()
@@ -151,15 +151,21 @@ class Sequences:
                 return loading, layout
         raise NotFound(f"no version of {model} serves that takes sequences", reason="no_sequences")
 
-    async def _live(self, loading: Loading, key: bytes) -> Record | None:
+    async def _slab(self, loading: Loading, layout: Layout) -> Slab | None:
         slab = await self._visits.slab(loading.number)
+        if slab is not None and slab.geometry != layout.geometry:  # its worker writes what it likes
+            raise Internal(f"the state slab of {loading!r} has another geometry than it had", reason="slab_malformed")
+        return slab
+
+    async def _live(self, loading: Loading, layout: Layout, key: bytes) -> Record | None:
+        slab = await self._slab(loading, layout)
         record = await asyncio.to_thread(slab.find, key) if slab is not None else None
         return record if record is not None and record.mark is Mark.LIVE else None
 
     async def _found(self, model: str, name: Identity) -> tuple[Record, Loading]:
         key = sequence_key(_tag(name))
-        for loading, _ in self._loadings(model):
-            record = await self._live(loading, key)
+        for loading, layout in self._loadings(model):
+            record = await self._live(loading, layout, key)
             if record is not None:
                 return record, loading
         raise _unknown(name, model)

@@ -171,7 +171,7 @@ class Models:
         memory, doorbell, *slab = message.fds
         target = self.targets.get(body["loading"])
         if target is not None and slab:
-            target.slab = target.slab or slab_of(slab[0], target.loading)
+            target.slab = target.slab or slab_of(slab[0], target.loading, target.sequence)
         for fd in slab:
             os.close(fd)
         if target is None or target.batcher.gone:

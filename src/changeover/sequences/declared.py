@@ -17,7 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from changeover.errors import ModelRejected
-from changeover.sequences.geometry import MOST_BYTES, Geometry
+from changeover.sequences.geometry import MOST_BYTES, MOST_SAVED, Geometry
 from changeover.sequences.saved import Extent, most_bytes
 from changeover.sequences.section import Controls, Declared, Initial, OnChangeover, StateDeclared, Switch
 from changeover.tensors import Datatype, TensorSpec
@@ -134,6 +134,10 @@ def _layout(
     slots = declared.max + declared.max // 4 + 16  # room for tombstones: who comes late gets an exact answer
     said = declared.idle, declared.max, declared.on_changeover, declared.kept
     layout = Layout(states, controls, *said, slots, size, declared.way_back)
+    if size > MOST_SAVED:
+        raise _mismatch(
+            f"one sequence takes {size} bytes, over {MOST_SAVED >> 30} GiB; lower state.max, replay or answer_limit"
+        )
     if layout.geometry.total > MOST_BYTES:
         raise _mismatch(
             f"{declared.max} sequences of {size} bytes are over {MOST_BYTES >> 30} GiB; lower sequence.max, state.max, "

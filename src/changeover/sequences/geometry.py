@@ -11,6 +11,8 @@ from changeover.errors import Internal
 
 MOST_BYTES: Final = 64 << 30
 """Of a slab; it is sparse, so memory is taken by what lives."""
+MOST_SAVED: Final = 1 << 30
+"""Bytes of one half: what a reader copies at once."""
 MAGIC: Final = 0x3142414C53484343
 PROLOGUE: Final = 4096
 HEAD_BYTES: Final = 192
@@ -57,7 +59,7 @@ def checked_geometry(told: object) -> Geometry:
     """
     if isinstance(told, list) and len(told) == 2 and all(type(n) is int and 0 < n <= MOST_BYTES for n in told):
         geometry = Geometry(*told)
-        if geometry.total <= MOST_BYTES:
+        if geometry.saved_bytes <= MOST_SAVED and geometry.total <= MOST_BYTES:
             return geometry
     raise Internal(f"a state slab of {told!r}", reason="slab_malformed")
 

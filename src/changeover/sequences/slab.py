@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from changeover.errors import Internal
-from changeover.sequences.geometry import HEAD_BYTES, MAGIC, PROLOGUE, Geometry
+from changeover.sequences.geometry import HEAD_BYTES, MAGIC, PROLOGUE, Geometry, checked_geometry
 from changeover.sequences.record import Brief, Mark, Record, made_brief, made_record, new_head, read_head
 from changeover.sequences.saved import Flag, Saved, peek, state_bytes, unpack
 
@@ -48,12 +48,13 @@ class Slab:
     Args:
         fd: of the memfd; it may be closed afterwards.
         geometry: given by the one writer; a reader finds it in the memory.
+        expected: of a reader that knows what it has to be; the writer may have put something else there.
 
     Raises:
         Internal: the memory is no slab, or one of another geometry (reason `slab_malformed`).
     """
 
-    def __init__(self, fd: int, geometry: Geometry | None = None) -> None:
+    def __init__(self, fd: int, geometry: Geometry | None = None, *, expected: Geometry | None = None) -> None:
         size = os.fstat(fd).st_size
         access = mmap.PROT_READ | (mmap.PROT_WRITE if geometry is not None else 0)
         if size < PROLOGUE:
@@ -63,8 +64,10 @@ class Slab:
         self._prologue = self._view[:PROLOGUE].cast("Q")
         if geometry is not None and not self._prologue[0]:
             geometry.lay_out(fd)
-        found = Geometry(self._prologue[1], self._prologue[2])
-        if self._prologue[0] != MAGIC or found.total > size or (geometry is not None and found != geometry):
+        if self._prologue[0] != MAGIC:
+            raise _malformed("it is none")
+        found = checked_geometry([self._prologue[1], self._prologue[2]])
+        if found.total > size or found != (geometry or expected or found):
             raise _malformed(f"{found} in {size} bytes")
         self.geometry = found
         self._words = self._view[PROLOGUE : PROLOGUE + 8 * found.slots].cast("Q")

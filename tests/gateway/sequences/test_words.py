@@ -19,8 +19,10 @@ from changeover.gateway.sequences.line import Line
 from changeover.gateway.sequences.request import Request
 from changeover.gateway.sequences.words import ask_of, dead, handed, released, slab_of
 from changeover.gateway.ticket import Ticket
+from changeover.sequences.declared import Layout
+from changeover.sequences.geometry import Geometry
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
-from changeover.sequences.slab import Geometry, Mark, Slab
+from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Status, Verb
 from changeover.transport.page import sealed_memfd
 from tests.gateway.sequences.loadings import state, total_of
@@ -30,6 +32,11 @@ KEY = bytes(range(16))
 SAVED = Saved(Token(1, 2), NO_DIGEST, Flag(0), 10, 3, 3, state(6))
 GEOMETRY = Geometry(4, 512)
 REQUEST = Request(None, Line(KEY, b"\x017"), Token(5, 6), None, Asked(7, True, True))  # type: ignore[arg-type]
+
+
+def layout() -> Layout:
+    """Of a loading with this slab."""
+    return Layout([], [], 60.0, 3, "carry", 0, GEOMETRY.slots, GEOMETRY.saved_bytes)
 
 
 def slab() -> Slab:
@@ -75,7 +82,19 @@ def test_what_is_not_there_is_unknown() -> None:
     assert dead(slab(), bytes(16), 60.0).status is Status.UNKNOWN
     assert dead(None, KEY, 60.0).status is Status.UNKNOWN
     fd = sealed_memfd("slab", GEOMETRY.total)
-    assert slab_of(fd, 1) is None
+    assert slab_of(fd, 1, layout()) is None
+    GEOMETRY.lay_out(fd)
+    assert slab_of(fd, 1, layout()) is not None
+    assert slab_of(fd, 1, None) is None
+    os.close(fd)
+
+
+def test_a_slab_of_another_geometry_is_not_read() -> None:
+    """Its worker can write what it likes; what was said when the version was loaded counts."""
+    fd = sealed_memfd("slab", GEOMETRY.total)
+    Geometry(1, 2_000).lay_out(fd)
+    assert Slab(fd).geometry.slots == 1
+    assert slab_of(fd, 1, layout()) is None
     os.close(fd)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from changeover.gateway.sequences.course import Action, Carried
     from changeover.gateway.sequences.request import Request
     from changeover.gateway.ticket import Ticket
+    from changeover.sequences.declared import Layout
 
 _TOMBSTONES: Final = {Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
 _MOST_GENERATION: Final = 1 << 62
@@ -26,10 +27,10 @@ SETTLED: Final = 16
 log = logging.getLogger("changeover.gateway")
 
 
-def slab_of(fd: int, loading: int) -> Slab | None:
-    """The slab of a loading, to be read; None where the memory makes no sense, which is told."""
+def slab_of(fd: int, loading: int, layout: Layout | None) -> Slab | None:
+    """The slab of a loading, to be read; None where the memory is not that of its sequences, which is told."""
     try:
-        return Slab(fd)
+        return Slab(fd, expected=layout.geometry) if layout is not None else None
     except (Internal, OSError, ValueError) as error:
         log.error("the state slab of loading %d cannot be read: %s", loading, error)  # noqa: TRY400
         return None
