@@ -119,7 +119,8 @@ def test_a_border_that_is_no_value_of_the_data(kind: int, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [("much", "is no number"), ([1, 2], "does not fit"), (300, "no value of"), (1.5, "no value of")]
+    ("value", "told"),
+    [("much", "is no number"), ([1, 2], "does not fit"), (300, "no value of"), (100.9, "no value of")],
 )
 def test_a_default_that_is_no_value_of_the_input(value: Any, told: str) -> None:
     """A default of another kind, shape or range is refused."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from changeover.gateway.door.http2 import frames
-from changeover.gateway.door.http2.collector import SMALL_UNPACKED
+from changeover.gateway.door.http2 import collector, frames
+from changeover.gateway.door.http2 import turns as turns_module
 from changeover.gateway.door.http2.fields import Status
 from changeover.gateway.door.http2.message import prefix
 from changeover.gateway.door.limits import KIB, MIB
@@ -68,13 +70,13 @@ def test_what_cannot_be_unpacked_is_refused(
 
 
 def test_calls_that_carry_no_data_are_unpacked_to_little(door2: Served) -> None:
-    """Such as health, which anybody may ask: a bomb is refused after 64 KiB, and exactly those are taken."""
+    """Such as health, which anybody may ask: a bomb is refused after 4 KiB, and exactly those are taken."""
     with door2.wire() as wire:
-        wire.send(begin(1, SMALL, GZIP) + data(1, framed(gzip.compress(bytes(SMALL_UNPACKED + 1)))))
+        wire.send(begin(1, SMALL, GZIP) + data(1, framed(gzip.compress(bytes(collector.SMALL_UNPACKED + 1)))))
         answer = wire.wait(1)
         assert (answer.status, answer.fields[b"changeover-reason"]) == (Status.RESOURCE_EXHAUSTED, b"too_large")
-        wire.send(begin(3, SMALL, GZIP) + data(3, framed(gzip.compress(bytes(SMALL_UNPACKED)))))
-        assert wire.wait(3).message == bytes(SMALL_UNPACKED)
+        wire.send(begin(3, SMALL, GZIP) + data(3, framed(gzip.compress(bytes(collector.SMALL_UNPACKED)))))
+        assert wire.wait(3).message == bytes(collector.SMALL_UNPACKED)
 
 
 def test_the_budget_is_charged_with_what_comes_out() -> None:
@@ -117,3 +119,45 @@ def test_a_talk_has_packed_messages_and_others(door2: Served) -> None:
         wire.send(begin(1, TALK, GZIP) + data(1, b"".join(parts)))
         told = bytes(wire.wait(1).data)
         assert told == b"".join(prefix(len(part)) + part for part in (b"one", b"two", b"three"))
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """`unpacked` for each message, and `others` when everybody else has had a turn after it; turns end at once."""
+    happened: list[str] = []
+
+    def unpacked(*given: Any) -> memoryview:
+        happened.append("unpacked")
+        asyncio.get_running_loop().call_soon(happened.append, "others")
+        return original(*given)
+
+    original = collector.unpacked
+    monkeypatch.setattr(collector, "unpacked", unpacked)
+    monkeypatch.setattr(turns_module, "_TURN_SECONDS", 0.0)
+    return happened
+
+
+def test_others_have_their_turn_between_packed_messages(door2: Served, order: list[str]) -> None:
+    """Of one talk in one frame, and of several calls in one packet: a few bytes may be much work."""
+    with door2.wire() as wire:
+        three = b"".join(framed(gzip.compress(bytes(size))) for size in (1, 2, 3))
+        wire.send(begin(1, TALK, GZIP) + data(1, three))
+        assert bytes(wire.wait(1).data) == b"".join(prefix(size) + bytes(size) for size in (1, 2, 3))
+        door2.until(lambda: len(order) == 6)
+        assert order == ["unpacked", "others"] * 3
+        order.clear()
+        wire.send(b"".join(begin(number, ECHO, GZIP) + data(number, framed(gzip.compress(b"x"))) for number in (3, 5)))
+        assert [wire.wait(number).message for number in (3, 5)] == [b"x", b"x"]
+        door2.until(lambda: len(order) == 4)
+        assert order == ["unpacked", "others"] * 2
+
+
+def test_others_have_their_turn_between_talks_that_go_on(door2: Served, order: list[str]) -> None:
+    """Each of many talks has packed messages left for its next turn; they are not all unpacked in one."""
+    two = framed(gzip.compress(b"one")) + framed(gzip.compress(b"two"))
+    with door2.wire() as wire:
+        wire.send(b"".join(begin(number, TALK, GZIP) + data(number, two) for number in (1, 3, 5)))
+        for number in (1, 3, 5):
+            assert bytes(wire.wait(number).data) == prefix(3) + b"one" + prefix(3) + b"two"
+        door2.until(lambda: len(order) == 12)
+        assert "".join(word[0] for word in order).count("uuu") == 0, "a frame and a talk that goes on make two at most"

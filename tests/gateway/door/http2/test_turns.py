@@ -47,7 +47,7 @@ class Reader:
         self.turns = self.ends = 0
         self.why = ""
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, until: float) -> None:
         self.turns += 1
 
     def frame(self, frame: Frame) -> None:

@@ -7,6 +7,7 @@ allowed is never in memory.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from changeover.errors import InvalidRequest, Overloaded, TooLarge
@@ -21,14 +22,18 @@ from changeover.gateway.door.http2.talk import Talk
 from changeover.gateway.door.limits import KIB
 from changeover.protocol.content_coding import MOST_UNPACKED, unpacked
 
-SMALL_UNPACKED: Final = 64 * KIB
+SMALL_UNPACKED: Final = 4 * KIB
 """Bytes of a packed message once it is unpacked, of all calls but `Gate.large`: a bomb keeps all others waiting."""
 
 
 class Collector:
-    """Takes what comes of the calls of one connection; complete ones go to the desk."""
+    """Takes what comes of the calls of one connection; complete ones go to the desk.
 
-    __slots__ = ("_desk", "_gate", "_line", "_out", "_streams")
+    Attributes:
+        ready: calls that are to go on in a turn of the connection, each once.
+    """
+
+    __slots__ = ("_desk", "_gate", "_line", "_out", "_streams", "ready")
 
     def __init__(self, gate: Gate, out: Outbound, streams: Streams, desk: Desk) -> None:
         self._gate = gate
@@ -36,6 +41,7 @@ class Collector:
         self._streams = streams
         self._desk = desk
         self._line = f"connection {id(self):x}"  # so that connections take turns at the budget
+        self.ready: dict[Stream, None] = {}
 
     def begin(self, stream: Stream) -> None:
         """A call has begun: nothing of it is taken in before the application has let it pass."""
@@ -61,7 +67,17 @@ class Collector:
         except Refused as refusal:
             self._streams.refuse(stream, refusal)
 
-    def allow(self, stream: Stream) -> None:
+    def allow(self, until: float) -> bool:
+        """Messages that waited have their place, one and as many as go before `until`; returns whether any are left."""
+        for _ in range(len(self.ready)):
+            stream = next(iter(self.ready))
+            del self.ready[stream]
+            self._allow(stream)
+            if time.monotonic() >= until:
+                break
+        return bool(self.ready)
+
+    def _allow(self, stream: Stream) -> None:
         """A message that waited for the budget has its place, if it is still wanted."""
         message = stream.message
         if stream.talk is not None:
@@ -149,6 +165,7 @@ class Collector:
         if message.granted and not message.wanted:
             stream.message = None
             self._hand_on(stream, message.view(), message.packed)
+            return not message.packed  # a few bytes may have taken long: the others have their turn
         return True
 
     def _reopen(self, stream: Stream, wanted: int) -> None:

@@ -45,7 +45,7 @@ class Http2Door(asyncio.Protocol):
 
     __slots__ = (
         "_app", "_calls", "_calm", "_collector", "_control", "_due", "_ended", "_gate", "_in", "_kernel", "_out",
-        "_phase", "_ready", "_secure", "_streams", "_transport", "_turns", "certified", "deadline",
+        "_phase", "_secure", "_streams", "_transport", "_turns", "certified", "deadline",
     )  # fmt: skip
 
     def __init__(self, gate: Gate, app: CallApp) -> None:
@@ -53,7 +53,6 @@ class Http2Door(asyncio.Protocol):
         self._app = app
         self._phase = _OPENING
         self._calm = Calm(gate.now)
-        self._ready: list[Stream] = []
         self._ended = self.certified = False
         self._due = self.deadline = gate.now + gate.limits.header_seconds
 
@@ -202,7 +201,7 @@ class Http2Door(asyncio.Protocol):
 
     def granted(self, stream: Stream) -> None:
         """There is room, perhaps in the middle of another connection's work: go on in a turn of our own."""
-        self._ready.append(stream)
+        self._collector.ready[stream] = None
         self._turns.schedule()
 
     def opened(self) -> None:
@@ -224,12 +223,11 @@ class Http2Door(asyncio.Protocol):
 
     # -- turns
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, until: float) -> None:
         """Messages that waited for the budget have their place first."""
         self._in.now = now
-        ready, self._ready = self._ready, []
-        for stream in ready:
-            self._collector.allow(stream)
+        if self._collector.allow(until):
+            self._turns.schedule()
 
     def frame(self, frame: Frame) -> None:
         """Obey one frame."""

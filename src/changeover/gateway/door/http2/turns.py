@@ -18,8 +18,8 @@ _TAKEN_FRAMES: Final = 16
 class Reader(Protocol):
     """Who reads: the connection."""
 
-    def begin(self, now: float) -> None:
-        """A turn begins."""
+    def begin(self, now: float, until: float) -> None:
+        """A turn begins; work that is left over when `until` is past waits for the next one."""
 
     def frame(self, frame: Frame) -> None:
         """One frame.
@@ -91,9 +91,10 @@ class Turns:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        self._reader.begin(now)
+        until = now + _TURN_SECONDS
+        self._reader.begin(now, until)
         try:
-            self._read(now + _TURN_SECONDS)
+            self._read(until)
         except Broken as broken:
             self._reader.broken(broken)
             return
