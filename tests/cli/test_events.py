@@ -11,6 +11,7 @@ import pytest
 from changeover.cli import events
 from changeover.cli.client import ControlClient
 from changeover.cli.main import run
+from changeover.client.ask import Ask, Unreachable
 from changeover.errors import ChangeoverError
 from tests.cli.fake import FakeControl
 
@@ -24,7 +25,7 @@ ROLLOUT: dict[str, Any] = {
 def stream(*told: dict[str, Any], present: bool = True) -> bytes:
     """What the server sends."""
     events = b"".join(b"id: %d\ndata: %s\n\n" % (e["id"], json.dumps(e).encode()) for e in told)
-    return b"retry: 1000\n\n" + events + (b": present\n\n" if present else b"")
+    return b"retry: 1000\n\n" + events + (b": present\nid: %d\n\n" % told[-1]["id"] if present else b"")
 
 
 def test_what_has_happened_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +65,28 @@ def test_a_broken_connection_is_made_again(monkeypatch: pytest.MonkeyPatch) -> N
         assert [seen.path for seen in fake.seen] == [f"/v1/events?{q}" for q in ("last=1", "after=7", "after=9")]
 
 
+def test_a_reader_to_whom_nothing_was_told_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place comes with the word that the present begins; a server that is away then ends nothing."""
+    monkeypatch.setattr(events, "_AGAIN_S", 0.0)
+    quiet = b"retry: 1000\n\n: present\nid: 41\n\n"
+    answers: Iterator[tuple[int, Any]] = iter([(200, quiet), (200, stream(ROLLOUT | {"id": 43}))])
+    with FakeControl({"GET /v1/events": lambda: next(answers)}) as fake:
+        client = ControlClient(fake.url)
+        lines, away = client.lines, iter([False, True, False])
+
+        def unsteady(ask: Ask) -> Iterator[bytes]:
+            if next(away):
+                raise Unreachable("away", reason="control_unreachable")
+            return lines(ask)
+
+        monkeypatch.setattr(client, "lines", unsteady)
+        told = events._followed(client, {"last": 0, "types": "rollout"}, follow=True)
+        assert next(told)["id"] == 43
+        assert [seen.path for seen in fake.seen] == [
+            "/v1/events?last=0&types=rollout", "/v1/events?types=rollout&after=41"
+        ]  # fmt: skip
+
+
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     """A sentence and exit 2, with -f too."""
     with FakeControl() as fake:
@@ -80,6 +103,7 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
             "2@ab12 failed: NaN",
         ),
         ({"type": "operator", "asked": "weight", "weight": "5%", "by": "ci"}, "weight 5% (ci)"),
+        ({"type": "operator", "asked": "end_sequence", "sequence": "7", "by": "ci"}, "end_sequence 7 (ci)"),
         ({"type": "operator", "asked": "undo", "refused": "no_standby", "detail": "why"}, "undo refused: why"),
         ({"type": "certificate", "rollout": "r-1", "outcome": "succeeded", "by": "plan"}, "r-1 succeeded (plan)"),
         ({"type": "alert", "state": "firing", "alert": "errors", "detail": "1% failed"}, "firing errors: 1% failed"),

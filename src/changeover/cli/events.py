@@ -65,15 +65,17 @@ def _followed(client: ControlClient, wanted: dict[str, Any], *, follow: bool) ->
     Raises:
         Unreachable: nobody answers the first time.
     """
-    place = wanted
+    place, connected = wanted, False
     while True:
         try:
             for number, event in _events(client.lines(get(f"/v1/events?{urlencode(place)}")), follow=follow):
-                yield event
+                connected = True
+                if event is not None:
+                    yield event
                 if number is not None:
                     place = {**{name: value for name, value in wanted.items() if name != "last"}, "after": number}
         except Unreachable as error:
-            if not follow or place is wanted:
+            if not follow or not connected:
                 raise
             say(f"changeover: {error.message}; trying again")
         if not follow:
@@ -81,8 +83,11 @@ def _followed(client: ControlClient, wanted: dict[str, Any], *, follow: bool) ->
         time.sleep(_AGAIN_S)
 
 
-def _events(lines: Iterator[bytes], *, follow: bool) -> Iterator[tuple[int | None, Document]]:
-    """Yield the events of a stream with their numbers; without `follow`, up to where the present begins."""
+def _events(lines: Iterator[bytes], *, follow: bool) -> Iterator[tuple[int | None, Document | None]]:
+    """Yield the events of a stream with their numbers; without `follow`, up to where the present begins.
+
+    A number without an event is where a reader is that was told nothing of late.
+    """
     number: int | None = None
     for line in lines:
         name, _, value = line.partition(b": ")
@@ -90,6 +95,9 @@ def _events(lines: Iterator[bytes], *, follow: bool) -> Iterator[tuple[int | Non
             number = int(value)
         elif name == b"data":
             yield number, json.loads(value)
+            number = None
+        elif not line and number is not None:
+            yield number, None
             number = None
         elif line == _PRESENT and not follow:
             return
@@ -121,7 +129,7 @@ def _version(event: Document) -> str:
 
 
 def _operator(event: Document) -> str:
-    more = "".join(f" {event[name]}" for name in ("version", "weight") if event.get(name))
+    more = "".join(f" {event[name]}" for name in ("version", "weight", "sequence") if event.get(name))
     refused = f" refused: {event['detail']}" if event.get("refused") else ""
     return f"{event['asked']}{more}{_by(event)}{refused}"
 

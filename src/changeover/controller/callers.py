@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from changeover.access import Guard, Scope
 from changeover.controller.endpoint import Endpoint, Handler
+from changeover.errors import ChangeoverError
 from changeover.loopback import check_local
 
 
@@ -27,9 +28,19 @@ def checked(endpoint: Endpoint, guard: Guard | None, certified: bool) -> Handler
             sent = None if authorization is None else authorization.encode("latin-1")
             request.state.caller = guard.check(endpoint.scope, sent, certified)
             request.state.scopes = guard.scopes(sent, certified)
+            request.state.allowed = lambda: _passes(guard, endpoint.scope, sent, certified)
         return await endpoint.answer(request)
 
     return answer
+
+
+def _passes(guard: Guard, scope: Scope, sent: bytes | None, certified: bool) -> bool:
+    """Whether the caller would still pass: for an answer that goes on for long, since a token may be taken back."""
+    try:
+        guard.check(scope, sent, certified)
+    except ChangeoverError:
+        return False
+    return True
 
 
 def rights(request: Request) -> dict[str, object]:

@@ -11,7 +11,7 @@ from changeover.controller.dashboard.files import assets
 from tests.browser import chromium, opened, violations
 
 HOME = "http://dashboard.test"
-STREAM = 'retry: 1000\n\nid: 7\ndata: {"a":\ndata: 1}\n\n: present\n\n: keep-alive\r\n\r\ndata: "b"\n\n'
+STREAM = 'retry: 1000\n\nid: 7\ndata: {"a":\ndata: 1}\n\n: present\nid: 8\n\n: keep-alive\r\nid: 9\r\n\r\ndata: "b"\n\n'
 ROLLOUT: dict[str, Any] = {
     "phase": "progressing",
     "reason": None,
@@ -62,7 +62,7 @@ def told(page: Any, module: str, expression: str, given: object = None) -> Any:
 
 def test_the_stream_is_cut_right_wherever_its_pieces_end(page: Any) -> None:
     """Every way to tear the text in two gives the same events."""
-    whole = [{"id": "7", "data": '{"a":\n1}', "present": False}, {"id": None, "data": "", "present": True}]
+    whole = [{"id": "7", "data": '{"a":\n1}', "present": False}, {"id": "8", "data": "", "present": True}]
     whole.append({"id": None, "data": '"b"', "present": False})
     tear = "[...g].map((_, i) => { const cut = m.cutter(); return [...cut(g.slice(0, i)), ...cut(g.slice(i))]; })"
     assert told(page, "stream.js", tear, STREAM) == [whole] * len(STREAM)
@@ -144,3 +144,8 @@ def test_numbers_are_told_shortly(page: Any) -> None:
     assert told(page, "format.js", "g.map(m.bytes)", [None, 1 << 20, 300 << 20, 3 << 30]) == [
         "\u2013", "1.0 MiB", "300 MiB", "3.00 GiB",
     ]  # fmt: skip
+
+
+def test_an_address_that_somebody_typed_is_read_as_far_as_it_can_be(page: Any) -> None:
+    """One that is encoded wrong is taken as it stands, and the page is drawn."""
+    assert told(page, "format.js", "g.map(m.decoded)", ["a%20b", "%", "%e4"]) == ["a b", "%", "%e4"]

@@ -130,6 +130,11 @@ class Reader:
         await asyncio.Event().wait()
 
 
+def listened_by(feed: Feed) -> stream.Stream:
+    """All there is."""
+    return stream.Stream(feed, stream._told(feed, 0, Wanted()), samples=False)
+
+
 def test_a_reader_that_takes_nothing_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection is thrown away; one beside it that reads gets everything, and nothing is kept for the first."""
     monkeypatch.setattr(stream, "PATIENCE", 0.3)
@@ -140,15 +145,15 @@ def test_a_reader_that_takes_nothing_is_cut_off(tmp_path: Path, monkeypatch: pyt
         slow, well, aborted = Reader(), Reader(), asyncio.Event()
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}, stream.ABORT: aborted.set}
         slow.takes.clear()
-        first = asyncio.create_task(stream.Stream(feed, 0, Wanted())(scope, slow.receive, slow.send))
-        second = asyncio.create_task(stream.Stream(feed, 0, Wanted())(dict(scope), well.receive, well.send))
+        first = asyncio.create_task(listened_by(feed)(scope, slow.receive, slow.send))
+        second = asyncio.create_task(listened_by(feed)(dict(scope), well.receive, well.send))
         for _ in range(2000):
             await asyncio.to_thread(journal.events.add, "e", None, {"text": "x" * 100})
         await asyncio.wait_for(first, 20)
         assert aborted.is_set()
         assert slow.taken == []
         assert feed.listeners == 1
-        await until(lambda: b"".join(well.taken).count(b"id: ") == 2000)
+        await until(lambda: b"".join(well.taken).count(b"data: ") == 2000)
         assert not second.done()
         for task in (second, running):
             task.cancel()
@@ -230,8 +235,8 @@ def test_silence_is_broken_by_a_comment(tmp_path: Path, monkeypatch: pytest.Monk
     with Journal(tmp_path / "journal.db") as journal:
         assert asyncio.run(script(journal)) == [
             b"retry: 1000\n\n",
-            b": present\n\n",
-            b": keep-alive\n\n",
+            b": present\nid: 2\n\n",
+            b": keep-alive\nid: 3\n\n",
         ]
 
 
@@ -271,10 +276,31 @@ def test_a_reader_may_begin_with_the_newest(tmp_path: Path) -> None:
             piece = await anext(told)
             assert piece.startswith(b"id: %d\n" % first)
             assert piece.count(b"id: ") == 11 - first
-            assert await anext(told) == b": present\n\n"
+            assert await anext(told) == b": present\nid: 10\n\n"
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
     with Journal(tmp_path / "journal.db") as journal:
         _add(journal, 10)
         asyncio.run(asyncio.wait_for(script(journal), 20))
+
+
+def test_it_ends_when_its_reader_may_listen_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at now and then, also while there is something to tell all the time."""
+    monkeypatch.setattr(stream, "_CHECKED", 0.05)
+    may = [True, True, False]
+
+    async def script(journal: Journal) -> None:
+        feed = Feed(journal)
+        running = asyncio.create_task(feed.run())
+        told = stream._while(lambda: may.pop(0), stream._told(feed, 0, Wanted()))
+        async with asyncio.timeout(20):
+            async for _ in told:
+                await asyncio.to_thread(journal.events.add, "e")
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        asyncio.run(script(journal))
+    assert may == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from time import time
 from typing import Any, Final
 
@@ -24,8 +25,11 @@ PATIENCE: Final = 10.0
 _TYPE: Final = "text/event-stream"
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _BEGIN: Final = b"retry: 1000\n\n"
-_PRESENT: Final = b": present\n\n"
+_PRESENT: Final = "present"
 """A comment: what follows happens from now on."""
+_QUIET_WORD: Final = "keep-alive"
+_CHECKED: Final = 9.0
+"""Seconds after which it is looked again whether its reader may still listen."""
 
 
 async def events(feed: Feed, request: Request) -> Response:
@@ -41,16 +45,19 @@ async def events(feed: Feed, request: Request) -> Response:
         return Response(media_type=_TYPE, headers=_HEADERS)
     if feed.listeners >= MOST:
         raise Overloaded(f"{MOST} listeners are there already; try again in a moment", reason="too_many_listeners")
-    return Stream(feed, after, wanted, newest)
+    told = _told(feed, after, wanted, newest)
+    if (allowed := getattr(request.state, "allowed", None)) is not None:
+        told = _while(allowed, told)
+    return Stream(feed, told, samples=wanted.samples)
 
 
 class Stream(StreamingResponse):
     """One listener's answer. It has no end; its reader's going away, or taking nothing for long, is one."""
 
-    def __init__(self, feed: Feed, after: int | None, wanted: Wanted, newest: int = 0) -> None:
-        super().__init__(_told(feed, after, wanted, newest), media_type=_TYPE, headers=_HEADERS)
+    def __init__(self, feed: Feed, told: AsyncGenerator[bytes, None], *, samples: bool) -> None:
+        super().__init__(told, media_type=_TYPE, headers=_HEADERS)
         self._feed = feed
-        self._samples = wanted.samples
+        self._samples = samples
         self._abort: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +84,20 @@ class Stream(StreamingResponse):
             self._abort()
 
 
-async def _told(feed: Feed, after: int | None, wanted: Wanted, newest: int = 0) -> AsyncIterator[bytes]:
+async def _while(allowed: Callable[[], bool], told: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """What is told to a reader as long as it may listen; there is a word every `_QUIET` seconds at least."""
+    now = asyncio.get_running_loop().time
+    checked = now()
+    async with aclosing(told):
+        async for piece in told:
+            if now() - checked >= _CHECKED:
+                checked = now()
+                if not allowed():
+                    return
+            yield piece
+
+
+async def _told(feed: Feed, after: int | None, wanted: Wanted, newest: int = 0) -> AsyncGenerator[bytes, None]:
     yield _BEGIN
     now, shown = asyncio.get_running_loop().time, feed.newest
     place, reset = await feed.place(after, newest)
@@ -95,16 +115,21 @@ async def _told(feed: Feed, after: int | None, wanted: Wanted, newest: int = 0) 
         if found:
             place = found[-1].id
         elif not present:
-            present, piece = True, _PRESENT
+            present, piece = True, _comment(_PRESENT, place)
         elif wanted.samples and feed.sample is not None and feed.newest > shown:
             shown, piece = feed.newest, lines(_of(feed.sample.document, wanted.model))
         elif now() - said >= _QUIET:
-            piece = b": keep-alive\n\n"
+            piece = _comment(_QUIET_WORD, place)
         if piece:
             yield piece
             said = now()
         elif not found:
             await feed.news(place, shown if wanted.samples else None, max(_QUIET - (now() - said), 0))
+
+
+def _comment(word: str, place: int) -> bytes:
+    """With the place, so that a reader to whom nothing was told of late goes on there when it comes again."""
+    return f": {word}\nid: {place}\n\n".encode()
 
 
 def _reset(told: dict[str, Any], place: int) -> bytes:

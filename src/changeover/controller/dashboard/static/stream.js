@@ -22,7 +22,7 @@ export function cutter() {
 }
 
 function parsed(block) {
-  const event = { id: null, data: '', present: block === ': present' };
+  const event = { id: null, data: '', present: block.startsWith(': present') };
   for (const line of block.split('\n')) {
     const at = line.indexOf(':');
     if (at < 1) continue; // a comment, or no field
