@@ -52,3 +52,14 @@ def test_a_flood_is_counted(caplog: pytest.LogCaptureFixture, monkeypatch: pytes
     assert caplog.records[MOST].getMessage() == "25 more requests failed and are not in the log"
     assert caplog.records[MOST].levelno == logging.WARNING
     assert len(caplog.records) == MOST + 2
+
+
+def test_a_line_is_short_whatever_clients_and_models_write(caplog: pytest.LogCaptureFixture) -> None:
+    """An id of a megabyte, and a sentence as long; 200 characters are whole."""
+    long, whole = ticket(), ticket()
+    cast(Any, long).asked.id, cast(Any, whole).asked.id = "x" * (1 << 20), "y" * 200
+    Failures().tell(long, ModelRunFailed("z" * (1 << 20), reason="worker_crashed"))
+    Failures().tell(whole, ModelRunFailed("w" * 200, reason="worker_crashed"))
+    first, second = cast(list[Any], caplog.records)
+    assert (len(first.request_id), len(first.getMessage())) == (201, len(second.getMessage()) + 1)
+    assert (second.request_id, "w" * 200 in second.getMessage()) == ("y" * 200, True)

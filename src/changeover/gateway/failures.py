@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 10
 """Lines a second: a model that fails every request would fill a disk."""
+_LONGEST: Final = 200
+"""Characters of what clients or models wrote."""
 log = logging.getLogger("changeover.requests")
 
 
@@ -37,13 +39,19 @@ class Failures:
             return
         self._said += 1
         trace = parsed(ticket.asker.headers.get(NAME))
+        asked = getattr(getattr(ticket, "asked", None), "id", None)
         known = {
             "model": ticket.model.name,
             "version": ticket.target.version,
-            "request_id": getattr(getattr(ticket, "asked", None), "id", None),
+            "request_id": None if asked is None else _short(asked),
             "traceparent": None if trace is None else str(trace),
         }
-        log.warning("a request failed: %s [%s]", error.message, error.reason, extra=known)
+        log.warning("a request failed: %s [%s]", _short(error.message), error.reason, extra=known)
+
+
+def _short(text: str) -> str:
+    """What clients and models write has any length; a line of the log has not."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 FAILURES: Final = Failures()
