@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -116,7 +117,9 @@ async def body_of(request: Request, kind: type[Body], most: int = _MOST_BYTES) -
         if len(text) > most:
             raise TooLarge(f"the body may have {most >> 20} MiB at most")
     try:
-        return msgspec.json.decode(bytes(text), type=kind)
+        if len(text) > _MOST_BYTES:  # a document of many megabytes must not hold up the control plane
+            return await asyncio.to_thread(msgspec.json.decode, text, type=kind)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"body: {error}") from None
     except msgspec.DecodeError as error:

@@ -10,8 +10,10 @@ from starlette.responses import Response
 from changeover.access import Scope
 from changeover.controller import openapi
 from changeover.controller.api_rollouts import body_of
+from changeover.controller.asked import asked
 from changeover.controller.endpoint import Endpoint, answer
 from changeover.controller.sequence_bodies import (
+    Identity,
     SequenceBody,
     SequenceChanged,
     SequenceExport,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _MOST_BYTES: Final = 256 << 20
 """Of an exported sequence."""
+_LONGEST: Final = 128
+"""Characters of a sequence's name in an event; a longer one is none, and refused."""
 _ALL: Final = together(openapi.MODEL, {404: ("no_sequences",), 503: ("worker_away", "slab_malformed")})
 _ONE: Final = together(_ALL, openapi.BODY, {404: ("sequence_not_found",)})
 _REFUSED: Final[Errors] = {400: ("sequence_malformed", "state_unfit"), 409: ("sequence_live", "sequence_no_room")}
@@ -59,20 +63,27 @@ class SequenceApi:
 
     async def show_sequence(self, request: Request) -> Response:
         """`POST …/sequences/show`."""
-        asked = await body_of(request, SequenceBody)
-        return answer(await self._service.sequences.show(request.path_params["model"], asked.id))
+        named = await body_of(request, SequenceBody)
+        return answer(await self._service.sequences.show(request.path_params["model"], named.id))
 
     async def end_sequence(self, request: Request) -> Response:
         """`POST …/sequences/end`."""
-        asked = await body_of(request, SequenceBody)
-        return answer(await self._service.sequences.end(request.path_params["model"], asked.id))
+        named = await body_of(request, SequenceBody)
+        with asked(self._service.chronicle, request, "end_sequence", sequence=_named(named.id)):
+            return answer(await self._service.sequences.end(request.path_params["model"], named.id))
 
     async def export_sequence(self, request: Request) -> Response:
         """`POST …/sequences/export`."""
-        asked = await body_of(request, SequenceBody)
-        return answer(await self._service.sequences.export(request.path_params["model"], asked.id))
+        named = await body_of(request, SequenceBody)
+        return answer(await self._service.sequences.export(request.path_params["model"], named.id))
 
     async def import_sequence(self, request: Request) -> Response:
         """`POST …/sequences/import`."""
         document = await body_of(request, SequenceExport, _MOST_BYTES)
-        return answer(await self._service.sequences.bring(request.path_params["model"], document))
+        with asked(self._service.chronicle, request, "import_sequence", sequence=_named(document.id)):
+            return answer(await self._service.sequences.bring(request.path_params["model"], document))
+
+
+def _named(name: Identity) -> str:
+    """A sequence in an event, which is told before the name is looked at."""
+    return str(name)[:_LONGEST]

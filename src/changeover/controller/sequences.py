@@ -104,7 +104,7 @@ class Sequences:
             Unavailable: as `listed`.
         """
         loading, layout = self._active(model)
-        saved = _read(document, layout)
+        saved = await asyncio.to_thread(_read, document, layout)
         tag = _tag(document.id)
         key = sequence_key(tag)
         for other in self._loadings(model):
