@@ -53,7 +53,7 @@ class Observatory:
         self._inherited = set(product(members, loadings))
         self.evidence.inherit(members, loadings)
         self.pulse.inherit(members, loadings)
-        self.totals.inherit(members)
+        self.totals.inherit(members, loadings)
 
     def record(self, gateway: int, report: Observations) -> None:
         """Take in a report; repeating one changes nothing."""

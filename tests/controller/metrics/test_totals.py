@@ -98,11 +98,23 @@ def test_what_was_counted_for_an_earlier_controller_is_the_zero() -> None:
     """Of the gateways that lived then, not of later ones."""
     totals = a_house()
     old, new = Gateway(1, totals), Gateway(2, totals)
-    totals.inherit([1])
+    totals.inherit([1], [1])
     old.tell(http=100)
     old.tell(http=5)
     new.tell(http=7)
     assert counted(totals.read().total((1, "active"))) == (12, 0, 0)
+
+
+def test_what_a_new_loading_has_answered_first_is_no_zero() -> None:
+    """Of a gateway that lived before, and of copies too: the last controller cannot have counted it."""
+    totals = a_house()
+    old = Gateway(1, totals)
+    totals.inherit([1], [7])
+    old.tell(http=5)
+    totals.hear(1, Observations(0, [], [], [Paired(1, 5, 3, 0, 1, 9, {}), Paired(7, 5, 3, 0, 1, 9, {})]))
+    read = totals.read()
+    assert counted(read.total((1, "active"))) == (5, 0, 0)
+    assert read.mirrored == {1: 4, 7: 0}
 
 
 def test_a_released_loading_leaves_nothing() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -158,17 +159,17 @@ class Totals:
         self._pairs: dict[tuple[int, int, int], tuple[int, int]] = {}  # zero and last by gateway, loading, epoch
         self._lost: dict[int, Errors] = {}  # unrouted ones by gateway
         self._lost_before: Errors = {}
-        self._old: frozenset[int] = frozenset()
+        self._old: frozenset[tuple[int, int]] = frozenset()
 
-    def inherit(self, gateways: Iterable[int]) -> None:
-        """These lived before this controller: what they tell first of a loading is its zero."""
-        self._old = frozenset(gateways)
+    def inherit(self, gateways: Iterable[int], loadings: Iterable[int]) -> None:
+        """These lived before this controller: what the ones tell first of the others is its zero."""
+        self._old = frozenset(product(gateways, loadings))
 
     def hear(self, gateway: int, report: Observations) -> None:
         """Take in what a report says beside the loadings' counts."""
         for pairs in report.pairs:
             key, copies = (gateway, pairs.loading, pairs.epoch), pairs.compared + pairs.failures
-            zero = self._pairs[key][0] if key in self._pairs else copies if gateway in self._old else 0
+            zero = self._pairs[key][0] if key in self._pairs else copies if key[:2] in self._old else 0
             self._pairs[key] = zero, copies
         if report.unrouted:
             self._lost[gateway] = {(protocol, reason, fault): n for protocol, reason, fault, n in report.unrouted}
@@ -179,7 +180,7 @@ class Totals:
         spans = self._spans.get(key)
         role = self.role_of(told.seen.model, told.seen.loading)
         if spans is None:
-            self._spans[key] = [Span(role, told if gateway in self._old else None, told)]
+            self._spans[key] = [Span(role, told if key in self._old else None, told)]
         elif role in (spans[-1].role, "none"):  # what drains is still what it was
             spans[-1] = Span(spans[-1].role, spans[-1].zero, told)
         else:

@@ -1,5 +1,6 @@
 // The beginning: routes by the part of the address after #, drawn anew whenever what is known changes.
 
+import { decoded } from './format.js';
 import { ModelPage } from './model.js';
 import { ModelsPage } from './models.js';
 import { Shell } from './shell.js';
@@ -10,7 +11,7 @@ const MODEL = /^#\/models\/([^/]+)(?:\/rollouts\/([^/]+))?$/;
 
 function place() {
   const [, name, id] = MODEL.exec(location.hash) ?? [];
-  return { name: name && decodeURIComponent(name), id: id && decodeURIComponent(id) };
+  return { name: name && decoded(name), id: id && decoded(id) };
 }
 
 function App() {

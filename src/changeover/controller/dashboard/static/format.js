@@ -71,3 +71,12 @@ export const version = (reference) => (reference ? `${reference.version}@${refer
 
 export const plain = (word) => (word ?? '').replaceAll('_', ' ');
 export const titled = (word) => plain(word).replace(/^./, (letter) => letter.toUpperCase());
+
+// Part of an address. What somebody typed need not be encoded right: it is taken as it stands, and no model is named so.
+export function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
