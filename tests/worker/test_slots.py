@@ -13,8 +13,8 @@ from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
 from changeover.sequences.slab import Mark, Slab
 from changeover.tensors import from_numpy
 from changeover.worker.slots import Slots
+from tests.worker.records_world import SECOND, layout
 from tests.worker.sequence_parts import memory
-from tests.worker.test_records import SECOND, layout
 
 NATIVE, ARRIVED = 3, 1
 
