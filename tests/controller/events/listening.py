@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 from collections.abc import Callable
@@ -61,3 +62,19 @@ class Listener:
         while not wanted(found[-1]):
             found.append(self.next())
         return found
+
+
+class Reader:
+    """Takes what it is sent, as long as it wants."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.takes = asyncio.Event()
+        self.takes.set()
+
+    async def send(self, message: Any) -> None:
+        await self.takes.wait()
+        self.taken.append(message.get("body", b""))
+
+    async def receive(self) -> Any:
+        await asyncio.Event().wait()

@@ -20,7 +20,7 @@ from changeover.controller.patience import PatientProtocol
 from changeover.records.journal import Journal
 from changeover.testing import Server, exchange, wait_for
 from tests import onnx_models
-from tests.controller.events.listening import Listener
+from tests.controller.events.listening import Listener, Reader
 from tests.rollout.stage import until
 
 SCALE = onnx_models.scale(2).SerializeToString()
@@ -112,22 +112,6 @@ def test_only_so_many_listen(tmp_path: Path) -> None:
         wait_for(lambda: Listener(server).answer.status == 200, "a place")
         for listener in listeners:
             listener.__exit__(None, None, None)
-
-
-class Reader:
-    """Takes what it is sent, as long as it wants."""
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-        self.takes = asyncio.Event()
-        self.takes.set()
-
-    async def send(self, message: Any) -> None:
-        await self.takes.wait()
-        self.taken.append(message.get("body", b""))
-
-    async def receive(self) -> Any:
-        await asyncio.Event().wait()
 
 
 def listened_by(feed: Feed) -> stream.Stream:
