@@ -18,6 +18,7 @@ from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.hunger import Hunger
 from changeover.gateway.reservoir import Shelf
 from changeover.gateway.router import Model, Table, Target
+from changeover.gateway.sequences.errand import forget_again
 from changeover.gateway.sequences.words import slab_of
 from changeover.gateway.ticket import Desk
 from changeover.telemetry.statistics import Runs
@@ -191,6 +192,7 @@ class Models:
         opened.hunger = Hunger(body.get("pid") or 0)
         target.ledger.incarnate(body["worker"])
         target.batcher.opened(opened, blameless=body.get("blameless", False))
+        forget_again(target)
         self._arrived(target.loading, None)
 
     def on_refused(self, message: Frame) -> None:

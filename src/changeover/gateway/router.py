@@ -7,10 +7,12 @@ lease, in one go of the event loop. A lease ends when the answer no longer reads
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from itertools import accumulate
 from math import isinf
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
 from changeover.errors import ModelNotReady, NotFound
 from changeover.gateway.admission import Room
@@ -26,8 +28,13 @@ from changeover.telemetry.tally import Ledger, Tally
 from changeover.tensors import TensorSpec
 from changeover.transport.control import LoadingEntry, RoutingTable
 
+if TYPE_CHECKING:
+    from changeover.gateway.sequences.errand import Errand
+
 ROLES = ("active", "candidate")
 """Names of versions that are no numbers."""
+_UNHEARD = 1024
+"""Sequences that a loading has not been told to forget."""
 
 
 class Target:
@@ -55,6 +62,8 @@ class Target:
         self.sequence = entry.sequence
         self.slab: Slab | None = None
         """Where its sequences are, to be read only; it comes with the channel."""
+        self.unheard: deque[Errand] = deque(maxlen=_UNHEARD)
+        """What no worker has taken, for the next one; the oldest go first."""
         self.most_rows = entry.max_batch if (entry.config or {}).get("max_batch_size", 0) > 0 else None
         """Of a request; as many as it has where its configuration names no batch size."""
         self.on_idle: Callable[[Target], None] | None = None

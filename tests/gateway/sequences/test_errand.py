@@ -11,7 +11,7 @@ from changeover.errors import ModelRunFailed
 from changeover.gateway.admission import Admitted
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.router import Target
-from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody, forget
+from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody, forget, forget_again
 from changeover.gateway.sequences.line import Line
 from changeover.gateway.sequences.request import Request
 from changeover.sequences.saved import Token
@@ -53,6 +53,24 @@ def test_what_is_to_be_forgotten_is_told_once_and_nobody_hears_the_answer() -> N
     assert errand.guard is not None
     assert errand.guard.fails(errand, ModelRunFailed("x"))
     assert target.leases == 0
+
+
+def test_what_a_worker_did_not_hear_the_next_one_is_told_once() -> None:
+    """The loading's workers died again and again; a sequence that began elsewhere meanwhile must not come back."""
+    entry = stateful(1, "1")
+    target = Target(entry, 1, Batcher(entry, None, None, None))  # type: ignore[arg-type]
+    for number in range(2):
+        forget(target, Request(None, Line(bytes(16), b"\x017"), Token(1, number)), 1)  # type: ignore[arg-type]
+    for again in (2, 0):
+        while target.batcher._queue:
+            errand = target.batcher._queue.popleft()
+            assert errand.guard is not None
+            errand.guard.fails(errand, ModelRunFailed("x"))
+        assert (len(target.unheard), target.leases) == (again, 0)
+        asks = [errand.ask for errand in target.unheard]
+        forget_again(target)
+        assert [e.ask for e in target.batcher._queue if isinstance(e, Errand)] == asks
+        assert (len(target.unheard), target.leases) == (0, again)
 
 
 @pytest.mark.parametrize("runs", [True, False])

@@ -305,3 +305,21 @@ async def test_an_output_that_the_sequences_own_version_has_not_is_refused_befor
         home.serve(2, new, old)
         assert await home.ask(step(7, 2, outputs=[{"name": "z"}])) == "unknown_output"
         assert await home.ask(step(7, 3)) == 4
+
+
+async def test_a_loading_whose_workers_died_forgets_when_the_next_one_is_here() -> None:
+    """Its old record does not come back, although nobody could be told when the sequence began anew."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2", "drain")
+        home.serve(1, old)
+        assert await home.ask(step(7, 5, start=True)) == 5
+        home.serve(2, new, old)
+        home.tasks[0].cancel()
+        opened = len(home.stage.told)
+        home.workers[1].worker.sock.close()
+        await home.stage.until(lambda: len(home.stage.told) > opened, "the gateway asks for the next worker")
+        home.stage.models.targets[1].batcher.bar(60.0)
+        assert await home.ask(step(7, 1, start=True)) == 1
+        home.start(1, StatefulWorker(home.stage.connect(1), 1, home.workers[1]))
+        (record,) = home.workers[1].records.values()
+        await home.stage.until(lambda: record.status is Status.ENDED, "the old record ends")

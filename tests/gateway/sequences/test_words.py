@@ -77,6 +77,16 @@ def test_what_was_released_long_ago_has_expired() -> None:
     assert dead(memory, KEY, 70.0).status is Status.MOVED
 
 
+def test_a_dead_slab_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of its sequences asks it, and nothing changes there any more."""
+    memory, looks = slab(), []
+    places = memory.places
+    monkeypatch.setattr(memory, "places", lambda: looks.append(1) or places())
+    monkeypatch.setattr(memory, "find", lambda _: pytest.fail("a look at each slot"))
+    assert [dead(memory, key, 60.0).status for key in (KEY, bytes(16), KEY)] == [Status.OK, Status.UNKNOWN, Status.OK]
+    assert len(looks) == 1
+
+
 def test_what_is_not_there_is_unknown() -> None:
     """Also without any slab, and where the memory is none."""
     assert dead(slab(), bytes(16), 60.0).status is Status.UNKNOWN

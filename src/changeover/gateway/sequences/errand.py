@@ -137,7 +137,10 @@ class Errand(Ticket):
 
 
 class _Unheard:
-    """The sender of what nobody waits for."""
+    """The sender of what nobody waits for; `again`: the loading's next worker gets what this one does not take."""
+
+    def __init__(self, *, again: bool) -> None:
+        self._again = again
 
     def returned(self, errand: Errand, outputs: list[Tensor]) -> None:
         """It is done."""
@@ -145,6 +148,9 @@ class _Unheard:
     def broke(self, errand: Errand, error: ChangeoverError) -> None:
         """It cannot be done."""
         del error
+        target = errand.target
+        if self._again and not target.batcher.gone:
+            target.unheard.append(errand)
         errand.release()
 
     def lost(self, errand: Errand, *, in_hand: bool) -> None:
@@ -158,5 +164,14 @@ def forget(target: Target, request: Request, epoch: int) -> None:
     """
     errand = Errand(Nobody(), request.model, target, epoch)
     ask = Ask(Verb.FORGET, request.token, request.line.key, request.line.tag, generation=monotonic_ns())
-    errand.sent_by(_Unheard(), ask, NOTHING)
+    errand.sent_by(_Unheard(again=True), ask, NOTHING)
     target.batcher.put(errand)
+
+
+def forget_again(target: Target) -> None:
+    """Tell a new worker what the ones before did not hear, for they died again and again; once each."""
+    while target.unheard:
+        before = target.unheard.popleft()
+        errand = Errand(Nobody(), before.model, target, before.epoch)
+        errand.sent_by(_Unheard(again=False), before.ask, NOTHING)
+        target.batcher.put(errand)

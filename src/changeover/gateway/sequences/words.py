@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from changeover.errors import Internal
 from changeover.gateway.sequences import course
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from changeover.gateway.sequences.request import Request
     from changeover.gateway.ticket import Ticket
     from changeover.sequences.declared import Layout
+    from changeover.sequences.slab import Record
 
 _TOMBSTONES: Final = {Mark.ENDED: Status.ENDED, Mark.EXPIRED: Status.EXPIRED}
 _MOST_GENERATION: Final = 1 << 62
 SETTLED: Final = 16
 """Steps after a move until a sequence's steps are evidence of the version that runs them."""
+_PLACES: Final[WeakKeyDictionary[Slab, dict[bytes, int]]] = WeakKeyDictionary()
 log = logging.getLogger("changeover.gateway")
 
 
@@ -69,7 +72,7 @@ def dead(memory: Slab | None, key: bytes, idle: float) -> Told:
         idle: seconds after which a released state has expired, as the worker would say.
     """
     try:
-        record = memory.find(key) if memory is not None else None
+        record = _lying(memory, key) if memory is not None else None
         summary = record.summary if record is not None else None
     except Internal:
         record = summary = None  # a worker runs other people's files: what makes no sense is nothing
@@ -83,6 +86,15 @@ def dead(memory: Slab | None, key: bytes, idle: float) -> Told:
     if record.mark is Mark.RELEASED:
         return Told(Status.MOVED, generation, summary.since, summary.steps, record.moved_to, record.data)
     return Told(_TOMBSTONES[record.mark], summary.generation)
+
+
+def _lying(memory: Slab, key: bytes) -> Record | None:
+    """The record in a slab that nobody writes any more: its slots are looked through once, not at every step."""
+    places = _PLACES.get(memory)
+    if places is None:
+        places = _PLACES[memory] = memory.places()
+    slot = places.get(key)
+    return memory.record(slot) if slot is not None else None
 
 
 def handed(told: Told, source: Target, goal: int) -> Told | None:
