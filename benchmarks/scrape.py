@@ -62,7 +62,7 @@ def taken(name: str, form: str) -> None:
     made, body = many(), b""
     took: list[float] = []
     worked: list[float] = []
-    scrape = Scrape(lambda _: made)
+    scrape = Scrape(lambda _: made, _looked)
     for _ in range(TIMES):
         began, busy = time.perf_counter(), time.process_time()
         body = scrape.written(made, form)
@@ -82,11 +82,15 @@ def taken(name: str, form: str) -> None:
     print(json.dumps(told), flush=True)
 
 
+async def _looked() -> None:
+    """The facts are there."""
+
+
 def scrape_for_ever() -> None:
     """Once a second, as the controller would."""
     os.nice(NICE)
     made = many()
-    scrape = Scrape(lambda _: made)
+    scrape = Scrape(lambda _: made, _looked)
     while True:
         scrape.written(made, TEXT)
         time.sleep(1.0)

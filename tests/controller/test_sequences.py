@@ -254,6 +254,9 @@ def test_counts_for_the_status(house: House) -> None:
     """Of the slabs that are at hand; one that cannot be had keeps no status from being shown."""
     driver = cast(Driver, house.driver)
     assert house.sequences.counts(driver) == {"live": 2, "by_version": {"1": 1, "2": 1}}
+    house.driver.loader.live[2].version = 1  # the same number with other bytes
+    assert house.sequences.counts(driver) == {"live": 2, "by_version": {"1": 2}}
+    house.driver.loader.live[2].version = 2
     house.workers.away = True
     asyncio.run(house.sequences.look(driver))
     house.workers.slabs.pop(2)

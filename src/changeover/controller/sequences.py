@@ -132,8 +132,11 @@ class Sequences:
         pairs = list(_with_sequences(driver))
         if not pairs:
             return None
-        slabs = {str(loading.version): self._visits.known(loading.number) for loading, _ in pairs}
-        live = {version: slab.live for version, slab in slabs.items() if slab is not None}
+        live: dict[str, int] = {}
+        for loading, _ in pairs:
+            slab = self._visits.known(loading.number)
+            if slab is not None:
+                live[str(loading.version)] = live.get(str(loading.version), 0) + slab.live
         return {"live": sum(live.values()), "by_version": live}
 
     # -- parts ---------------------------------------------------------------------------------------------

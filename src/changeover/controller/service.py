@@ -61,8 +61,8 @@ class Service:
         )
         self.loads = Loads(settings, journal, self.drivers, arriving=self._sweeper.arriving)
         self.loads.noted = self._noted
-        self.scrape = Scrape(self._moment)
         self.sequences = Sequences(self.drivers, fleet.visits)
+        self.scrape = Scrape(self._moment, self._look)
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
 
@@ -183,6 +183,10 @@ class Service:
                 reason="certificate_not_ready",
             )
         return msgspec.to_builtins(found.certificate)
+
+    async def _look(self) -> None:
+        for driver in list(self.drivers.by_model.values()):
+            await self.sequences.look(driver)
 
     def _moment(self, recent_ns: int) -> Snapshot:
         ready, drivers = bool(self._fleet.page.words[SERVER_WORD]), self.drivers.by_model.values()

@@ -29,7 +29,7 @@ def moment(models: int = 1, versions: int = 2, *, gateways: int = 1, buckets: in
             totals.record(gateway, point)
             recent.setdefault(number, []).append(Spread(None, point))
         worker = WorkerFacts(1000 + number, 0, 0.25, looping=False)
-        facts.append(VersionFacts(model, version, "ab" * 32, roles[number], number, "ready", 0.5, worker))
+        facts.append(VersionFacts(model, version, "ab" * 32, roles[number], number, "ready", 0.5, worker, 30 + number))
     rollouts = [
         RolloutFacts(f"model-{n}", "r-000001", "1", "2", "progressing", 2, 6, 12.5, 1.7e9, "waiting", "")
         for n in range(models)

@@ -80,6 +80,7 @@ def test_versions_workers_and_rollouts_have_their_facts(value: Find) -> None:
     one = {"model": "model-0", "version": "2"}
     assert value("version_info", **one, role="candidate", state="ready") == 1
     assert value("version_weight_ratio", **one) == 0.5
+    assert value("sequences", **one) == 31
     assert value("worker_resident_memory_bytes", **one) == 1000
     assert value("worker_proportional_memory_bytes", **one) == 900
     assert value("worker_cpu_seconds_total", **one) == 2.5

@@ -19,9 +19,13 @@ from tests.controller.metrics.moments import moment
 REQUEST = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 
 
+async def looked() -> None:
+    """There is nothing to look at."""
+
+
 def test_every_form_is_written() -> None:
     """And what is read from the kernel is in it."""
-    scrape = Scrape(lambda _: moment())
+    scrape = Scrape(lambda _: moment(), looked)
 
     async def scenario() -> list[tuple[str, bytes]]:
         return list(await asyncio.gather(*(scrape.answer(form) for form in (TEXT, OPENMETRICS, PROTOBUF))))
@@ -33,8 +37,12 @@ def test_every_form_is_written() -> None:
 
 
 def test_the_facts_are_taken_on_the_event_loop() -> None:
-    """One scrape after the other, each with the last thirty seconds."""
+    """One scrape after the other, each with the last thirty seconds, and after a look at what others have."""
     asked: list[int] = []
+    looks: list[int] = []
+
+    async def look() -> None:
+        looks.append(len(asked))
 
     def taken(since_ns: int) -> Snapshot:
         asyncio.get_running_loop()  # raises outside of it
@@ -42,11 +50,12 @@ def test_the_facts_are_taken_on_the_event_loop() -> None:
         return moment()
 
     async def scenario() -> None:
-        scrape = Scrape(taken)
+        scrape = Scrape(taken, look)
         await asyncio.gather(scrape.answer(""), scrape.answer(""))
 
     asyncio.run(scenario())
     assert len(asked) == 2
+    assert looks == [0, 1]
 
 
 def scraped(server: Server) -> dict[str, float]:

@@ -35,6 +35,7 @@ def test_versions_rollouts_and_counts_are_there(tmp_path: Path) -> None:
     first, second = seen
     (version,) = first.versions
     assert (version.model, version.version, version.role, version.weight) == (MODEL, "1", "active", 1.0)
+    assert version.sequences == 7
     assert first.counted.total((version.loading, "active")).http.answered == 100
     roles = {v.version: (v.role, v.weight) for v in second.versions}
     assert roles == {"1": ("standby", 0.0), "2": ("active", 1.0)}
@@ -46,7 +47,8 @@ def test_versions_rollouts_and_counts_are_there(tmp_path: Path) -> None:
 
 def moment(service: Service, house: House) -> Snapshot:
     """The present one; the processes are none of a server."""
-    fleet = SimpleNamespace(workers={}, gateways={}, observatory=house.fleet.observatory)
+    visits = SimpleNamespace(known=lambda _: SimpleNamespace(live=7))
+    fleet = SimpleNamespace(workers={}, gateways={}, observatory=house.fleet.observatory, visits=visits)
     return taken(service.drivers.by_model.values(), cast(Fleet, fleet), ready=True, term=1, recent_ns=0)
 
 

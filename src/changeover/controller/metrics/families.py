@@ -121,6 +121,8 @@ def _facts(of: Mapping[str, Family], of_version: Labels, version: VersionFacts, 
     )
     of["version_info"].add(named, 1)
     of["version_weight_ratio"].add(of_version, version.weight)
+    if version.sequences is not None:
+        of["sequences"].add(of_version, version.sequences)
     worker = version.worker
     if worker is None:
         return

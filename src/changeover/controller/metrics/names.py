@@ -22,6 +22,7 @@ METRICS: Final[tuple[tuple[str, Kind, str, str], ...]] = (
     ("batch_size_rows", "histogram", "rows", "Rows that were run together."),
     ("version_info", "gauge", "", "A version that lives, with its role and state."),
     ("version_weight_ratio", "gauge", "ratio", "Share of the model's routed requests that goes to the version."),
+    ("sequences", "gauge", "", "Live sequences whose state is at the version."),
     ("worker_resident_memory_bytes", "gauge", "bytes", "Resident memory of the version's worker."),
     ("worker_proportional_memory_bytes", "gauge", "bytes", "The same with shared pages divided (PSS), minutes old."),
     ("worker_cpu_seconds", "counter", "seconds", "Processor time of the version's worker."),

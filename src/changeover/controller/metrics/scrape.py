@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic_ns
 from typing import Final
 
@@ -28,10 +28,12 @@ class Scrape:
 
     Args:
         taken: the facts of the present moment; how far back the last seconds reach is its argument (monotonic ns).
+        look: has at hand what they need and other processes have.
     """
 
-    def __init__(self, taken: Callable[[int], Snapshot]) -> None:
+    def __init__(self, taken: Callable[[int], Snapshot], look: Callable[[], Awaitable[None]]) -> None:
         self._taken = taken
+        self._look = look
         self._processes = Processes()
         self._gpus = Gpus()
         self._turn = asyncio.Lock()
@@ -40,6 +42,7 @@ class Scrape:
         """Content type and body for a reader with this `Accept`."""
         form = exposition.negotiated(accept)
         async with self._turn:
+            await self._look()
             moment = self._taken(monotonic_ns() - round(RECENT * 1e9))
             return form, await asyncio.to_thread(self.written, moment, form)
 

@@ -38,7 +38,12 @@ class WorkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """A version that lives; `weight` is its share of the model's routed requests, 0 to 1."""
+    """A version that lives.
+
+    Attributes:
+        weight: its share of the model's routed requests, 0 to 1.
+        sequences: that live there; None where it keeps none, or its slab was not looked at yet.
+    """
 
     model: str
     version: str
@@ -48,6 +53,7 @@ class VersionFacts:
     state: str
     weight: float
     worker: WorkerFacts | None
+    sequences: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ def taken(drivers: Iterable[Driver], fleet: Fleet, *, ready: bool, term: int, re
 
 def _version(loading: Loading, driver: Driver, fleet: Fleet, *, alone: bool) -> VersionFacts:
     worker, table = fleet.workers.get(loading.number), driver.switch.table
+    slab = fleet.visits.known(loading.number)
     return VersionFacts(
         driver.model,
         str(loading.version) if alone else loading.name,
@@ -113,6 +120,7 @@ def _version(loading: Loading, driver: Driver, fleet: Fleet, *, alone: bool) -> 
         str(loading.state),
         weight_of(table, loading.number) / BUCKETS if table else 0.0,
         _worker(worker) if worker is not None else None,
+        slab.live if slab is not None else None,
     )
 
 
