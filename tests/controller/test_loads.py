@@ -18,6 +18,8 @@ from tests.rollout.stage import MODEL, until
 
 MORE = b"\x12\x00"
 
+SEQUENCE = INSTANT + "sequence:\n  state: [{input: x, output: y}]\n"
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
@@ -39,6 +41,27 @@ def test_a_load_takes_the_highest_of_the_repository(house: House) -> None:
 
     house.put(1)
     house.put(2, MODEL_FILE + MORE)
+    house.run(script)
+    assert not house.fleet.broken
+
+
+def test_a_load_sees_that_the_plan_has_changed(house: House) -> None:
+    """Other options and other sequences are a changeover of the same bytes; the same ones change nothing."""
+
+    async def script(service: Service, _: Client) -> None:
+        rollouts = []
+        for text in (SEQUENCE, SEQUENCE, SEQUENCE + "  idle: 9s\n", SEQUENCE + "  idle: 9s\nruntime: {max_batch: 4}\n"):
+            plan.write_text(text)
+            await service.loads.load(MODEL)
+            rollouts.append(len(await service.steering.of(MODEL)))
+        assert rollouts == [1, 1, 2, 3]
+        active = service.drivers.by_model[MODEL].active
+        assert active is not None
+        assert active.plan.sequence is not None
+        assert (active.version, active.plan.sequence.idle, active.plan.runtime.max_batch) == (1, 9.0, 4)
+
+    house.put(1)
+    plan = house.repository / MODEL / PLAN_FILE
     house.run(script)
     assert not house.fleet.broken
 

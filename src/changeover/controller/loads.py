@@ -224,8 +224,10 @@ class Loads:
 
 
 def _same(one: Offer, other: Offer) -> bool:
-    """The same bytes under the same number, with the same options."""
-    return one.ref == other.ref and one.plan.runtime.digest == other.plan.runtime.digest
+    """The same bytes under the same number, with the same options and sequences."""
+    if one.ref != other.ref or one.plan.sequence != other.plan.sequence:
+        return False
+    return one.plan.runtime.digest == other.plan.runtime.digest
 
 
 def _text(value: object) -> str | None:
