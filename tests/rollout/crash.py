@@ -113,14 +113,21 @@ def expected(left: Left, *, cold: bool) -> str | None:
 
 
 async def settled(driver: Driver) -> None:
-    """Until nothing is left but perhaps a window of a minute."""
+    """Until nothing is left but perhaps a window of a minute, and what was drained is recorded."""
 
     def ended() -> bool:
         return all((r.target.version, r.phase) == (4, "watching") for r in driver.journal.rollouts.unfinished())
 
+    def let_go() -> bool:
+        live = driver.loader.live
+        states = {record.id: record.state for record in driver.journal.loadings.of(MODEL)}
+        recorded = all(number in live or state in ("released", "failed") for number, state in states.items())
+        return recorded and all(driver.role(loading) != "none" for loading in live.values())
+
     await driver.idle()
     await until(lambda: ended() and not driver.switch.owes)
     await driver.idle()
+    await until(let_go)
 
 
 def check(driver: Driver, fleet: MemoryFleet, serving: str | None) -> None:

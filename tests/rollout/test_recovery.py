@@ -23,6 +23,7 @@ from tests.rollout.crash import (
     offers_of,
     recovered,
     restarted,
+    settled,
     version_of,
 )
 from tests.rollout.memory_fleet import Fate, MemoryFleet
@@ -320,3 +321,38 @@ def test_what_once_served_may_serve_again_when_nothing_does(stage: Stage, fleet:
         check(driver, again, "1")
 
     lived(stage, again, second)
+
+
+def test_a_version_that_drains_goes_on_draining(stage: Stage, fleet: MemoryFleet) -> None:
+    """Its last requests and live sequences are waited for anew; a candidate that no table named ends at once."""
+    offers = offers_of(stage)
+    waited: list[tuple[bool, str]] = []
+
+    async def first(driver: Driver) -> None:
+        driver.commands._drain_deadline = 3600.0
+        fleet.leased.add(1)
+        await driver.offer(offers[1])
+        await driver.offer(offers[2])
+        await until(lambda: "drained 1" in fleet.calls)
+        fleet.spawn(77, fleet.alive[1])
+
+    async def second(driver: Driver) -> None:
+        driver.commands._drain_deadline = 3600.0
+        await driver.taken_over.wait()
+        await driver.idle()
+        await until(lambda: fleet.calls.count("drained 1") == 2)
+        waited.extend((number in fleet.alive, driver.journal.loadings.get(1).state) for number in (1, 77))
+        assert driver.active is not None
+        assert driver.active.version == 2
+        assert [loading.version for loading in driver.loader.live.values() if driver.role(loading) == "none"] == [1]
+
+    async def third(driver: Driver) -> None:
+        fleet.leased.clear()
+        await settled(driver)
+        check(driver, fleet, "2")
+        assert driver.journal.loadings.get(1).state == "released"
+
+    for script in (first, second, third):
+        lived(stage, fleet, script)
+    assert waited == [(True, "ready"), (False, "ready")]
+    assert not fleet.broken

@@ -158,7 +158,7 @@ class Commands:
         """A standby whose release failed until now: the table in force does not name it any more."""
         left, self.standby = self.standby, standby
         if left is not None:
-            self._around.beside(self.drain_and_release(left))
+            self.release_beside(left)
 
     async def _promote(self, current: Current) -> Happened:
         candidate, source = current.candidate, self.active
@@ -206,10 +206,8 @@ class Commands:
         if promoted:
             return (await self._prepare(self.standby, self.active)).forward
         active, candidate = _entry(self.active), _entry(current.candidate)
-        prepared = await self._switch.prepare(
-            lambda epoch: all_to(self._draft(epoch), active, candidate=candidate), None
-        )
-        return prepared.forward
+        draw: Draw = lambda epoch: all_to(self._draft(epoch), active, candidate=candidate)  # noqa: E731
+        return (await self._switch.prepare(draw, None)).forward
 
     async def _wait(self, current: Current) -> None:
         """The way back could not be prepared: once more, in a moment."""
@@ -272,6 +270,10 @@ class Commands:
     def _draft(self, epoch: int) -> Draft:
         return Draft(self._switch.model, self._switch.word, epoch)
 
+    def release_beside(self, loading: Loading) -> None:
+        """Drain and release what no table in force names, beside everything else."""
+        self._around.beside(self.drain_and_release(loading))
+
     async def drain_and_release(self, loading: Loading) -> None:
         """Wait for the last lease, then end the worker; past the deadline its requests run on the active version."""
         if not await self._fleet.drained(loading.number, self._drain_deadline + loading.idle):
@@ -282,9 +284,8 @@ class Commands:
     async def _write_certificate(self, current: Current) -> None:
         await current.receipt.reported()
         current.certifying = False
-        certificate = current.receipt.certificate(current.rollout)
+        certificate = new = current.receipt.certificate(current.rollout)
         if current.certificate is not None:
-            new = certificate
             certificate = replace(current.certificate, outcome=new.outcome, decided_by=new.decided_by, ended=new.ended)
         try:
             await asyncio.to_thread(self._journal.rollouts.certify, current.id, certificate)

@@ -94,12 +94,16 @@ async def _roll_forward(driver: Driver, epoch: int) -> None:
 def _adopt(driver: Driver, table: RoutingTable) -> None:
     """The workers named by the table in force go on; their loadings are known again."""
     for entry in table.loadings:
-        artifact = _artifact(driver, entry.digest)
-        loading = driver.loader.adopt(entry, artifact, resumption.plan_of_proven(driver, artifact))
+        loading = _adopted(driver, entry)
         if entry.loading == table.active:
             driver.commands.active = loading
         elif entry.loading == table.standby:
             driver.commands.standby = loading
+
+
+def _adopted(driver: Driver, entry: LoadingEntry) -> Loading:
+    artifact = _artifact(driver, entry.digest)
+    return driver.loader.adopt(entry, artifact, resumption.plan_of_proven(driver, artifact))
 
 
 def _artifact(driver: Driver, digest: str) -> Artifact:
@@ -112,17 +116,28 @@ def _artifact(driver: Driver, digest: str) -> Artifact:
 
 
 async def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
-    """Workers that no table names: a candidate of the last term, or one that was being released."""
+    """Workers that no table names: a candidate of the last term ends, what has served ends when it has drained."""
     named = {entry.loading for entry in table.loadings} if table else set()
+    left = _served_before(driver, table) if table else {}
+    kept = set(named)
     for number in driver.fleet.loadings_of(driver.model) - named:
-        if table is not None and not named:  # it was being unloaded: nobody else can answer what it still has
-            await driver.fleet.drained(number, driver.settings.drain_deadline)
+        if number in left:
+            kept.add(number)
+            driver.commands.release_beside(_adopted(driver, left[number]))
+            continue
         driver.fleet.retire(number, 2.0)
         driver.fleet.forget(number)
     loadings = driver.journal.loadings
     for record in await asyncio.to_thread(loadings.of, driver.model):
-        if record.id not in named and not LoadingState(record.state).ended:
+        if record.id not in kept and not LoadingState(record.state).ended:
             await _tolerantly(driver, asyncio.to_thread(loadings.move, record.id, LoadingState.FAILED, failure=_LOST))
+
+
+def _served_before(driver: Driver, table: RoutingTable) -> dict[int, LoadingEntry]:
+    """What the tables before the one in force name: its last requests and live sequences may still be there."""
+    earlier = [r for r in driver.fleet.tables() if r.word == table.word and r.epoch < table.epoch]
+    decoded = [msgspec.json.decode(r.data, type=RoutingTable) for r in earlier]
+    return {entry.loading: entry for one in decoded for entry in one.loadings}
 
 
 async def _cold_start(driver: Driver, table: RoutingTable, undone: list[str]) -> None:
