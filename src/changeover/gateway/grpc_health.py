@@ -70,6 +70,7 @@ class Health:
         call.tell((encode(_RESPONSE, {"status": told.status}),))
 
     def _leave(self, call: Turn) -> None:
+        call.abandoned = None  # which holds the call
         self._watching.pop(call, None)
 
     def _status(self, service: str) -> str:

@@ -102,6 +102,7 @@ class Http1Door(asyncio.Protocol):
         if request is not None:
             self._gate.counts.abandoned += 1
             request.abandon()
+        del self._reading  # which refers to this connection: neither shall wait for the collector
 
     # -- what the application calls, through HttpRequest
 

@@ -37,9 +37,10 @@ class Wanted(Generic[DoorT]):
         """The client is gone (called by the door): tell the application, unless it has answered."""
         if self._door is not None:
             self._door = None
+            told, self.abandoned = self.abandoned, None
             try:
-                if self.abandoned is not None:
-                    self.abandoned()
+                if told is not None:
+                    told()
             except Exception:
                 _logger.exception("the application's abandoned() raised")
 

@@ -107,6 +107,8 @@ class Http2Door(asyncio.Protocol):
         self._turns.stop()
         self._calls.drop()
         self._control.forget()
+        # They refer to this connection: nothing of it shall wait for the collector.
+        del self._calls, self._collector, self._control, self._in, self._streams, self._turns
 
     # -- what the application calls, through Call
 

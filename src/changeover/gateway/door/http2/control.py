@@ -90,9 +90,8 @@ class Control:
             self._calm.idle()  # unknown kinds are to be ignored: RFC 9113 section 4.1
 
     def forget(self) -> None:
-        """The connection is over: let go of everybody."""
+        """The connection is over: the handlers of this object refer to it."""
         self._handlers.clear()
-        self._in.forget()
 
     def _settings(self, frame: Frame) -> None:
         if frame.stream:

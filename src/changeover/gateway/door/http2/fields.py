@@ -111,10 +111,6 @@ class HeadReader:
             self._known[block] = head
         return head
 
-    def clear(self) -> None:
-        """Let go of the heads that are kept for the next call."""
-        self._known.clear()
-
     def skip(self, block: bytes) -> None:
         """Follow the compression through a block that nobody wants: trailers, or a refused stream's."""
         if block not in self._known:

@@ -154,11 +154,6 @@ class Inbound:
             self._head_due = self._gate.now + self._gate.limits.header_seconds
         return self._head_due
 
-    def forget(self) -> None:
-        """The connection is over: its parts refer to each other, so what is large does not wait for the collector."""
-        self._block = bytearray()
-        self._heads.clear()
-
     # -- inside
 
     def _fields(self, number: int, block: bytes, end: bool) -> None:

@@ -120,6 +120,7 @@ class Streams:
             self._gate.budget.give(weight)
         if stream.talk is not None:
             stream.talk.drop()
+            stream.talk = None  # it refers to the stream
         self.release(stream)
         self._out.drop(stream)
 

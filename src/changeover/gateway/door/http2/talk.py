@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from changeover.gateway.door.gate import Gate
 from changeover.gateway.door.http2.call import Call
@@ -167,16 +167,13 @@ class Talk:
 class Turn(Call):
     """A message of a talk, which may have an answer of many messages."""
 
-    __slots__ = ("_place",)
-
-    def __init__(self, place: Place, stream: Stream, body: memoryview) -> None:
-        super().__init__(place, stream, body)
-        self._place = place
+    __slots__ = ()
 
     def tell(self, body: Sequence[bytes | memoryview]) -> None:
         """Send a message of an answer that goes on until `fail`, or the client goes away; then it does nothing."""
-        if self.open:
-            self._place.tell(body)
+        place = self._door
+        if place is not None:
+            cast("Place", place).tell(body)
 
 
 class Place:
