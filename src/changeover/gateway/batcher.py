@@ -15,14 +15,13 @@ from time import monotonic
 from changeover.errors import ChangeoverError, ModelNotReady, ModelRunFailed, Overloaded
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.pace import Pace
+from changeover.gateway.suspicion import MOST_ATTEMPTS, Suspicion
 from changeover.gateway.ticket import Batch, Desk, Ticket
 from changeover.telemetry.statistics import Runs
 from changeover.tensors import Tensor
 from changeover.transport.channel import Message
 from changeover.transport.control import LoadingEntry
 
-_MAX_ATTEMPTS = 3
-"""How many workers may die with a request in hand. The last time it runs with nothing beside it."""
 _MAX_RUNS = 16
 _RUNS_NS = 2e6  # runs that share a doorbell wait for one another, so together they may take about 2 ms
 
@@ -60,8 +59,7 @@ class Batcher:
         self._denounce = denounce
         self._queue: deque[Ticket] = deque()
         self._scheduled = False
-        self._suspect: Batch | None = None  # out, and nothing may be beside it
-        self._in_hand: list[Ticket] = []  # of the worker that died last
+        self._suspicion = Suspicion()
         self._batchable = entry.signature.batchable
         self._one_run = not self._batchable and any(e.datatype == "BYTES" for e in entry.signature.inputs)
 
@@ -94,26 +92,23 @@ class Batcher:
         """Send as long as there are rows and slots."""
         self._scheduled = False
         channel = self.channel
-        while channel is not None and channel.free and self._queue and not self._must_wait(channel):
+        suspicion = self._suspicion
+        while channel is not None and channel.free and self._queue:
+            if suspicion.holds(self._queue[0], bool(channel.batches)):
+                break
             batch = self._gather(channel)
             if batch is None:
                 continue
-            if batch.tickets[0].attempts >= _MAX_ATTEMPTS:
-                self._suspect = batch
+            if batch.tickets[0].attempts >= MOST_ATTEMPTS:
+                suspicion.out = True
             try:
                 channel.send(batch)
             except OSError as error:  # nothing was sent, and the slot is free still
                 self._refuse(batch, Overloaded(f"no memory for a large batch: {error.strerror}", reason="no_memory"))
 
-    def _must_wait(self, channel: WorkerChannel) -> bool:
-        """Whether a suspect is out, or is next while others are: whose fault its worker's death is must be plain."""
-        if self._suspect is not None:
-            return True
-        return self._queue[0].attempts >= _MAX_ATTEMPTS - 1 and bool(channel.batches)
-
     def _refuse(self, batch: Batch, error: ChangeoverError) -> None:
         """Answer all of a batch that runs nowhere."""
-        self._suspect = None
+        self._suspicion.out = False
         for ticket in batch.tickets:
             self._fail(ticket, error)
 
@@ -159,7 +154,7 @@ class Batcher:
 
     def on_answer(self, batch: Batch, outputs: list[list[Tensor]]) -> None:
         """Answer each client that still waits, then end the leases and let the next batch go."""
-        self._suspect, began = None, monotonic()
+        self._suspicion.out, began = False, monotonic()
         if batch.ran:
             self.pace.answered(batch.sent, began, len(batch.tickets), crowded=batch.crowded)
         self.busy_ns += batch.wall_ns
@@ -175,7 +170,7 @@ class Batcher:
 
     def on_refusal(self, batch: Batch, error: ModelRunFailed) -> None:
         """The session raised: with company, each ticket gets a run of its own, so one's fault is its alone."""
-        self._suspect = None
+        self._suspicion.out = False
         batch.count_failed(self.runs)
         together = len(batch.tickets) > 1
         for ticket in reversed(batch.tickets):
@@ -203,11 +198,8 @@ class Batcher:
 
     def _queue_again(self, in_hand: list[Batch], waiting: list[Batch]) -> None:
         """What a channel had goes back to the front of the queue, in its order."""
-        self.channel = self._suspect = None
-        self._in_hand += [ticket for batch in in_hand for ticket in batch.tickets]
-        for batch in waiting:
-            for ticket in batch.tickets:
-                ticket.attempts -= 1  # it had no part in the death
+        self.channel = None
+        self._suspicion.died(in_hand, waiting)
         batches = sorted([*in_hand, *waiting], key=lambda b: b.number)
         for ticket in reversed([t for batch in batches for t in batch.tickets]):
             if ticket.answered:
@@ -217,20 +209,11 @@ class Batcher:
                 self._queue.appendleft(ticket)
 
     def _judge(self, *, blameless: bool) -> None:
-        """What comes of those in hand at a death: the first is most likely none of their doing, so they run as before.
-
-        After a second each runs alone: whoever kills workers shall not take others along.
-        """
-        judged, self._in_hand = self._in_hand, []
-        for ticket in judged:
-            if blameless:
-                ticket.attempts -= 1
-            elif ticket.attempts == _MAX_ATTEMPTS - 1:
-                ticket.alone = True
-            elif ticket.attempts >= _MAX_ATTEMPTS and not ticket.answered:
-                self.withdraw(ticket)
-                died = f"{_MAX_ATTEMPTS} workers died with this request in hand"
-                self._fail(ticket, ModelRunFailed(died, reason="worker_crashed"))
+        """Refuse who had a part in too many deaths."""
+        for ticket in self._suspicion.judge(blameless=blameless):
+            self.withdraw(ticket)
+            died = f"{MOST_ATTEMPTS} workers died with this request in hand"
+            self._fail(ticket, ModelRunFailed(died, reason="worker_crashed"))
 
     # -- channel -------------------------------------------------------------------------------------------
 
