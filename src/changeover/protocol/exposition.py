@@ -1,7 +1,7 @@
 """Metrics on the wire: Prometheus' text format, OpenMetrics, and the content negotiation between them. Pure.
 
 Written here and not by prometheus-client, whose writer takes 7 µs a sample: 0.17 s for the 24,000 samples of 200 models
-with two versions each, against 0.02 s. It is the oracle of the tests.
+with two versions each, against 0.02 s (docs/adr/0022). It is the oracle of the tests.
 """
 
 from __future__ import annotations
