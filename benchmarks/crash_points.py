@@ -30,7 +30,8 @@ from tests.durability.crash_points import CannotTrace
 from tests.durability.lives import LIVES
 from tests.durability.points import FAILING, Outcome, Point, Recorded, harder, points
 
-from rig import emit, say, scratch, verdict
+from changeover.scratch import scratch
+from rig import emit, say, verdict
 
 LANES = max(2, (os.cpu_count() or 2))
 _GOLDEN = 0.6180339887498949
@@ -50,7 +51,7 @@ def lane(mine: list[Point], until: float) -> list[Outcome]:
     """Visit points on one server, as long as there is time."""
     outcomes: list[Outcome] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the server does not stay
-    folder = scratch()
+    folder = scratch("bench")
     try:
         for outcome in crash_points.sweep(folder, mine, until):
             outcomes.append(outcome)
@@ -82,7 +83,7 @@ def main(seconds: float, lives: Sequence[str], kinds: Sequence[str], skip: int) 
 
 
 def _recorded(life: str) -> Recorded:
-    folder = scratch()
+    folder = scratch("bench")
     try:
         return crash_points.record(folder, life)
     finally:

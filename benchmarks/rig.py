@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -19,13 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from changeover.scratch import scratch
+
 INSTANT = "rollout: {strategy: instant, undo_window: 0s, limits: {disagreement: 100%}}\n"
 """At once, and the versions of the benches answer as differently as they like."""
 READY_WITHIN = 60.0
 STOP_WITHIN = 60.0
-_SCRATCH = "changeover-bench-"
-"""What the folder of a bench is called, before the number of its process."""
-
 
 _missed: list[str] = []
 
@@ -52,15 +50,6 @@ def median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 4)
 
 
-def scratch() -> Path:
-    """A new folder for this process; those of benches that were killed go first."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
-        pid = left.name.removeprefix(_SCRATCH).partition("-")[0]
-        if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
-
-
 class Server:
     """`changeover serve` on free ports, with a repository and a state folder of its own."""
 
@@ -71,7 +60,7 @@ class Server:
         self.keep_log: Path | None = None
         """Where the server's log is to be found after its end."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: leaving the block ends the server
-        self.folder = scratch()
+        self.folder = scratch("bench")
         for name, data in models.items():
             version = self.folder / "repository" / name / "1"
             version.mkdir(parents=True)

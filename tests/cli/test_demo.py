@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,13 +29,20 @@ def test_the_whole_demo() -> None:
     assert "version 2 serves" in done.stderr
 
 
-def test_a_server_that_cannot_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The demo ends with the server's own last words and exit 2."""
+def test_a_server_that_cannot_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The demo ends with its last words and exit 2; no folder is left, neither its own nor a killed demo's."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"changeover-demo-{ended.pid}-abc" / "state").mkdir(parents=True)
     monkeypatch.setattr("changeover.demo.server.FAULTS", [{"kind": "sulk"}])
     assert run(["demo"]) == 2
     message = capsys.readouterr().err
     assert "[server_ended]" in message
     assert "sulk" in message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_traffic_checks_every_answer() -> None:

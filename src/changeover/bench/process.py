@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from changeover.bench.records import Records
 from changeover.bench.spec import LoadSpec
 from changeover.errors import DeadlineExceeded, Internal
+from changeover.scratch import scratch
 
 Document = dict[str, Any]
 
@@ -41,8 +41,8 @@ class BenchProcess:
         self._spec = spec
         self._capacity = capacity
         self._on_progress = on_progress
-        self._folder = tempfile.TemporaryDirectory(prefix="changeover-bench-")
-        self._records_file = Path(self._folder.name) / "records.npz"
+        self._folder = scratch("bench")
+        self._records_file = self._folder / "records.npz"
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._started = threading.Event()
@@ -65,7 +65,7 @@ class BenchProcess:
             Internal: it ended before (its own words are on stderr).
             DeadlineExceeded: it did not begin in time.
         """
-        path = Path(self._folder.name) / "spec.npz"
+        path = self._folder / "spec.npz"
         self._spec.save(path)
         command = [sys.executable, "-m", "changeover.bench", str(path), "--records", str(self._records_file)]
         command += ["--find-capacity"] if self._capacity else []
@@ -79,6 +79,7 @@ class BenchProcess:
             self.close()
             raise DeadlineExceeded(f"the load generator did not start in {timeout:.0f} s")
         if self._process.poll() not in (None, 0):
+            self.close()
             raise Internal(f"the load generator ended with code {self._process.returncode}")
 
     def stop(self) -> None:
@@ -117,7 +118,7 @@ class BenchProcess:
                 self._reader.join()
             if self._process.stdout is not None:
                 self._process.stdout.close()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read(self) -> None:
         """Take the process' lines until it ends."""

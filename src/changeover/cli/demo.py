@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from changeover.cli.demo_view import DemoView
 from changeover.cli.exits import Exit
 from changeover.cli.options import Output
 from changeover.cli.output import Format, pairs, say, show
+from changeover.scratch import scratch
 
 if TYPE_CHECKING:
     from changeover.bench import LoadSpec
@@ -46,7 +46,7 @@ def demo(
     """
     from changeover.demo.server import DemoServer
 
-    folder = Path(tempfile.mkdtemp(prefix="changeover-demo-"))
+    folder = scratch("demo")
     with ExitStack() as stack:
         if not keep:
             stack.callback(_remove, folder)

@@ -117,9 +117,10 @@ def perform(subject: Subject, cases: list[Case], clients: Clients, timeout: floa
     """Bring the candidates, one after the other, and tell of each on stderr; the server ends with the iteration."""
     from changeover.cli.client import ControlClient
     from changeover.rehearsal.plan import memory_limit
-    from changeover.rehearsal.stage import Play, Stage, folder_of_its_own
+    from changeover.rehearsal.stage import Play, Stage
+    from changeover.scratch import scratch_folder
 
-    with folder_of_its_own() as folder:
+    with scratch_folder("rehearsal") as folder:
         version = folder / "repository" / subject.name / "1"
         play = Play(
             subject.name, cases, lambda repository: _fill(repository / subject.name, subject),

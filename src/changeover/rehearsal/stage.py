@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -222,10 +221,3 @@ def _place(rollout: Document) -> str:
     """`progressing at 5%`."""
     step = rollout.get("step") or {}
     return f"{rollout['phase']} at {step['name']}" if step.get("name") else str(rollout["phase"])
-
-
-@contextmanager
-def folder_of_its_own() -> Any:
-    """A temporary folder for a stage, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="changeover-rehearsal-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
