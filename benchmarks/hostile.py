@@ -2,9 +2,9 @@
 
     python benchmarks/hostile.py [REQUESTS]
 
-Each attack sends REQUESTS (100,000) twice. What the first ones leave is what a gateway keeps for good (memory of dead
-connections is swept up by and by, and used again); a leak would show in the second ones: the attack is met with no
-process replaced and a growth under 1 MiB in them. Every request must be refused, or ended, as its attack says. Between
+Each attack sends REQUESTS (100,000) twice. What the first ones leave is what a gateway keeps for good (caches, and what
+its allocator had to hold at once); a leak would show in the second ones: the attack is met with no process replaced and
+a growth under 1 MiB in them. Every request must be refused, or ended, as its attack says. Between
 the attacks a good request of each protocol is answered. Figures come as JSON lines.
 """
 
