@@ -7,6 +7,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.gateway.door.living import living, uncollected
 from tests.gateway.door.served import CHUNKED_HEAD, Client, Served, get, post, serving
 
 BUDGET = 1 << 20
+LIMITS: dict[str, Any] = {"gateway_bytes": BUDGET, "wait_seconds": 60.0, "linger_seconds": 60.0}
+"""No state is left because time passes."""
 STATES: dict[str, tuple[bytes, Callable[[Http1Door], bool]]] = {
     "new": (b"", lambda _: True),
     "idle": (get("/known"), lambda door: door.phase is Phase.READING and bool(door._gate.counts.requests)),
@@ -68,20 +71,19 @@ def end_all(served: Served, tls: ssl.SSLContext | None = None) -> int:
     """One connection after the other, from every state in every way; returns how many."""
     ways = [close, reset] if tls else [half_close, close, reset]
     for state in STATES:
-        if state == "waiting":
-            served.call(lambda: served.server._gate.budget.charge(BUDGET))
+        taken = BUDGET if state == "waiting" else 0
         for way in ways:
+            served.call(lambda taken=taken: served.server._gate.budget.charge(taken))
             client = bring(served, state, tls)
             way(client)
+            served.call(lambda taken=taken: served.server._gate.budget.give(taken))
             if way is half_close:
                 served.until(lambda: all(door._wire.ended for door in _doors(served)), "the half-close")
                 if state != "pipelined":
                     served.call(lambda: [held.respond(200, b"", [b"late"]) for held in served.app.held])
                 client.sock.close()
             served.until(lambda: not served.server.connections, f"the end of one that was {state}")
-            assert served.server.budget_used == (BUDGET if state == "waiting" else 0)
-        if state == "waiting":
-            served.call(lambda: served.server._gate.budget.give(BUDGET))
+            assert served.server.budget_used == 0
     return len(STATES) * len(ways)
 
 
@@ -100,7 +102,7 @@ def forget(served: Served) -> None:
 
 def test_nothing_is_left_of_a_connection() -> None:
     """Whatever it was doing, and however it ended: its memory is free before a collection."""
-    with serving(gateway_bytes=BUDGET, probe_seconds=0.1, wait_seconds=0.3) as served:
+    with serving(probe_seconds=0.1, **LIMITS) as served:
         bring(served, "idle").sock.close()
         served.until(lambda: not served.server.connections)
         forget(served)
@@ -117,7 +119,7 @@ def test_nothing_is_left_of_a_connection_with_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     tls = server_context(TlsFiles(str(pair.cert), str(pair.key), str(authority.cert)), demand=False)
-    with serving(tls, gateway_bytes=BUDGET, wait_seconds=0.3) as served:
+    with serving(tls, **LIMITS) as served:
         client_tls = authority.client_context()
         bring(served, "idle", client_tls).sock.close()
         served.until(lambda: not served.server.connections)

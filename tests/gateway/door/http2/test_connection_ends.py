@@ -7,6 +7,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ from tests.gateway.door.living import living, uncollected
 from grpc_door_wire import OPENING, begin, call, data, head  # isort: skip
 
 BUDGET = 1 << 20
+LIMITS: dict[str, Any] = {"gateway_bytes": BUDGET, "wait_seconds": 60.0, "linger_seconds": 60.0}
+"""No state is left because time passes."""
 
 
 def said(*parts: bytes) -> bytes:
@@ -115,7 +118,7 @@ def forget(served: Served) -> None:
 
 def test_nothing_is_left_of_a_connection() -> None:
     """Whatever it was doing, and however it ended: its memory is free before a collection."""
-    with serving(gateway_bytes=BUDGET) as served, uncollected():
+    with serving(**LIMITS) as served, uncollected():
         before = served.call(living)
         assert end_all(served) == 39
         assert served.server.counts.abandoned > 0
@@ -130,7 +133,7 @@ def test_nothing_is_left_of_a_connection_with_tls(tmp_path: Path) -> None:
     tls = server_context(TlsFiles(str(pair.cert), str(pair.key), str(authority.cert)), demand=False, alpn="h2")
     client_tls = authority.client_context()
     client_tls.set_alpn_protocols(["h2"])
-    with serving(tls, gateway_bytes=BUDGET) as served, uncollected():
+    with serving(tls, **LIMITS) as served, uncollected():
         before = served.call(living)
         assert end_all(served, client_tls) == 26
         forget(served)
