@@ -150,6 +150,19 @@ class Slab:
                 head = read_head(self._head(slot))
                 yield head.key, head.tag
 
+    def released(self, slots: Iterable[int]) -> Iterator[Record]:
+        """Of these slots, the records that were handed out; what makes no sense is left out."""
+        for slot in slots:
+            marked, word = self._heads[slot * _HEAD_WORDS + _USED + 2], self._words[slot]
+            if not word or marked >> 8 != word >> 1 or marked & 0xFF != Mark.RELEASED:
+                continue
+            try:
+                record = self.record(slot)
+            except Internal:
+                continue
+            if record is not None and record.mark is Mark.RELEASED:
+                yield record
+
     def _head(self, slot: int) -> bytes:
         at = self.geometry.heads_at + slot * HEAD_BYTES
         return bytes(self._view[at : at + HEAD_BYTES])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 
 from changeover.sequences.declared import Layout, StateLayout
 from changeover.sequences.saved import Flag, Saved, unpack
-from changeover.sequences.slab import Geometry, Slab
+from changeover.sequences.slab import Geometry, Mark, Slab
 from changeover.sequences.wire import POSITION, Ask, Status, Told, Verb, pack_told, unpack_asks
 from changeover.tensors import Datatype, Tensor
 from changeover.transport import channel
@@ -127,7 +128,9 @@ class StatefulWorker:
         for slot, (key, record) in enumerate(self.records.items()):
             if record.saved is not None:
                 memory.claim(slot, key, b"\x01" + b"7")
-                memory.commit(slot, record.saved.pack(), 1)
+                memory.commit(slot, record.saved.pack(), monotonic_ns())
+                if record.status is Status.MOVED:
+                    memory.mark(slot, Mark.RELEASED, record.moved_to)
         memory.count(sum(r.saved is not None and r.status is Status.OK for r in self.records.values()))
         return fd
 

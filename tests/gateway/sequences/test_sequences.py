@@ -323,3 +323,29 @@ async def test_a_loading_whose_workers_died_forgets_when_the_next_one_is_here() 
         home.start(1, StatefulWorker(home.stage.connect(1), 1, home.workers[1]))
         (record,) = home.workers[1].records.values()
         await home.stage.until(lambda: record.status is Status.ENDED, "the old record ends")
+
+
+@pytest.mark.parametrize("back", [False, True])
+async def test_a_state_whose_carrier_died_arrives_before_its_loading_is_let_go(back: bool) -> None:
+    """Its client is idle all the while; its next step goes on from there, after the promotion or the rollback."""
+    async with house() as home:
+        old, new = stateful(1, "1"), stateful(2, "2")
+        home.serve(1, old)
+        assert await home.ask(step(7, 5, start=True)) == 5
+        home.serve(2, new, old)
+        (record,) = home.workers[1].records.values()
+        assert record.release(2).status is Status.OK, "by a gateway that dies now"
+        for number in (1, 2):
+            home.stage.models.targets[number].slab = _slab(home.workers[number])
+        home.serve(3, old if back else new)
+        going = 2 if back else 1
+        await home.stage.until(lambda: Verb.IMPORT in home.workers[2].asked, "the state arrives")
+        (there,) = home.workers[2].records.values()
+        assert there.saved is not None
+        if back:
+            home.stage.models.targets[2].slab = _slab(home.workers[2])
+            await home.stage.until(lambda: record.status is Status.OK, "the sequence is taken back")
+            home.stage.models.targets[2].slab = _slab(home.workers[2])
+        await home.stage.until(lambda: going not in home.stage.models.targets, "the loading is let go")
+        request = step(7, 2)
+        assert (await home.ask(request), request.json()["model_version"]) == (7, "1" if back else "2")

@@ -9,6 +9,7 @@ import pytest
 
 from changeover.gateway.batcher import Batcher
 from changeover.gateway.router import Target
+from changeover.gateway.sequences.request import Stray
 from changeover.gateway.sequences.sweep import AT_ONCE, GRACE, SLOTS, Sweeper, _sound
 from changeover.sequences.slab import Geometry
 from changeover.sequences.wire import sequence_key, sequence_tag
@@ -35,6 +36,10 @@ class Slab:
     def live(self) -> int:
         """How many."""
         return len(self.keys)
+
+    def released(self, _: range) -> list[Any]:
+        """None was handed out."""
+        return []
 
     def live_keys(self, slots: range) -> Iterator[tuple[bytes, bytes]]:
         """Which."""
@@ -63,10 +68,10 @@ class House:
         self.old.slab = Slab([*others, *self.mine])  # type: ignore[assignment]
         self.sweeper = Sweeper(self, self)  # type: ignore[arg-type]
 
-    def move(self, _model: Any, key: bytes, _tag: bytes, source: int) -> Step:
+    def move(self, _model: Any, stray: Stray) -> Step:
         """Begin one."""
-        assert source == OLD
-        self.moved.append(key)
+        assert stray.source == OLD
+        self.moved.append(stray.key)
         self.steps.append(Step())
         return self.steps[-1]
 

@@ -96,6 +96,13 @@ def test_where_no_named_version_keeps_sequences_a_step_is_refused() -> None:
         where(routed, [held], line(range(10_000)), None, begins=False)
 
 
+def test_a_record_can_be_meant_for_another_place_than_its_goal() -> None:
+    """There a state goes that was handed out for it, before that loading is let go."""
+    found = where(model(), (), line(range(10_000)), None, begins=False)
+    other = found.towards(OLD)
+    assert (found.map.goal, other.map.goal, other.map.ways, other.epoch) == (NEW, OLD, {NEW: Way.MOVE}, found.epoch)
+
+
 def test_a_loading_that_is_held_is_asked_too() -> None:
     """Though no table names it any more; one of another kind is not."""
     routed, entry = model(), stateful(7, "7")

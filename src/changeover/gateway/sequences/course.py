@@ -229,11 +229,15 @@ class Course:
                 self._carried = Carried(told.body, source, source, told.generation + 1, stays=True)
                 return
             self._carried = Carried(told.body, source, action.to, told.generation, self._stays)
-        elif told.status is Status.MOVED and self._never_came(told):
+        elif told.status is Status.MOVED and (self._never_came(told) or self._unasked_move(told)):
             self._carried = Carried(told.body, source, told.moved_to, told.generation)
         elif told.status is Status.BAD_STATE:
             self._ways[source] = Way.STAY  # it cannot be made into what the goal takes
             del self._seen[source]
+
+    def _unasked_move(self, told: Told) -> bool:
+        """Whether this is a move, which asks nobody who may have the state already: a PUT is one question as well."""
+        return self.wish is Wish.MOVE and told.moved_to in self._where.places
 
     def _never_came(self, told: Told) -> bool:
         """Whether the loading that a state was handed out for has said that it has not got it."""

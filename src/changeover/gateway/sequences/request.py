@@ -46,14 +46,24 @@ class House(Protocol):
         """It is done."""
 
 
+class Stray(NamedTuple):
+    """A record that is to be moved: it lies at `source`, and goes to its goal, or to another loading."""
+
+    key: bytes
+    tag: bytes
+    source: int
+    to: int | None = None
+
+
 class Request(NamedTuple):
-    """What a step is of: `ticket` and `asked` are None for a move."""
+    """What a step is of: `ticket` and `asked` are None for a move, `to` is where that goes if not to the goal."""
 
     model: Model
     line: Line
     token: Token
     ticket: Ticket | None = None
     asked: Asked | None = None
+    to: int | None = None
 
     @property
     def wish(self) -> Wish:

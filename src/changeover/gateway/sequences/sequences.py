@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from changeover.gateway.sequences.asked import asked
 from changeover.gateway.sequences.line import Line, Lines
 from changeover.gateway.sequences.refusals import one_row
-from changeover.gateway.sequences.request import Counter, Request
+from changeover.gateway.sequences.request import Counter, Request, Stray
 from changeover.gateway.sequences.step import Step
 from changeover.gateway.sequences.sweep import Sweeper
 from changeover.gateway.sequences.where import Where, where
@@ -101,7 +101,9 @@ class Sequences:
         ticket, told = request.ticket, request.asked
         pinned = ticket.pinned if ticket is not None else None
         begins = told is not None and told.start
-        return where(request.model, self._sweeper.held(request.model.word), request.line, pinned, begins=begins)
+        held = self._sweeper.held(request.model.word)
+        found = where(request.model, held, request.line, pinned, begins=begins)
+        return found if request.to is None else found.towards(request.to)
 
     def target(self, loading: int) -> Target | None:
         """A loading that this gateway knows."""
@@ -117,13 +119,13 @@ class Sequences:
 
     # -- sweep.House ---------------------------------------------------------------------------------------
 
-    def move(self, model: Model, key: bytes, tag: bytes, source: int) -> Step | None:
+    def move(self, model: Model, stray: Stray) -> Step | None:
         """Begin to move a record to where it belongs, behind the steps that stand in line; None when somebody does."""
-        line = self.line(model, key, tag)
+        line = self.line(model, stray.key, stray.tag)
         if not line.free:
             return None
-        line.owner = source
-        step = Step(self, Request(model, line, Token()))
+        line.owner = stray.source
+        step = Step(self, Request(model, line, Token(), to=stray.to))
         line.join(step)
         return step
 

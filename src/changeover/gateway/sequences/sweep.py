@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from changeover.gateway.sequences.orphans import Orphans
+from changeover.gateway.sequences.request import Stray
 from changeover.gateway.sequences.where import moves
 from changeover.sequences.wire import MOST_ID_BYTES, identity, sequence_key
 
@@ -35,7 +37,7 @@ log = logging.getLogger("changeover.gateway")
 class House(Protocol):
     """Who moves: see `Sequences`."""
 
-    def move(self, model: Model, key: bytes, tag: bytes, source: int) -> Step | None:
+    def move(self, model: Model, stray: Stray) -> Step | None:
         """Begin to move a record; None when somebody is at it."""
 
 
@@ -51,12 +53,13 @@ class _Sweep:
         """The slot from which the next look goes on."""
         self.left = False
         """Whether this round through the slab has found a record to be moved."""
+        self.orphans: Orphans | None = None
         self._empty: float | None = None
 
     @property
     def busy(self) -> bool:
         """Whether the next look is due at the next tick."""
-        return bool(self.moving) or self.at > 0
+        return bool(self.moving) or self.at > 0 or (self.orphans is not None and not self.orphans.over)
 
     def is_over(self, now: float) -> bool:
         """Whether nothing lives there, and nobody brings anything. To be asked when no live record is seen."""
@@ -65,7 +68,7 @@ class _Sweep:
             return True
         if self.target.leases or self.target.backing > 1 or self._empty is None:
             self._empty = now
-        return now - self._empty >= GRACE
+        return now - self._empty >= GRACE and self.orphans is not None and self.orphans.over and not self.moving
 
     def lives(self) -> None:
         """A live record was seen."""
@@ -133,6 +136,19 @@ class Sweeper:
         elif sweep is not None and (of_no_use or sweep.is_over(now)):
             del self._sweeps[target.loading]
             sweep.stop_holding()
+        elif sweep is not None:
+            self._collect(model, sweep)
+
+    def _collect(self, model: Model, sweep: _Sweep) -> None:
+        """Before a loading is let go: what was on its way from there, or to there, is carried on."""
+        sweep.moving = [step for step in sweep.moving if not step.over]
+        if sweep.orphans is None:
+            known = [t for t in self._models.targets.values() if t.word == sweep.target.word]
+            sweep.orphans = Orphans(sweep.target, known, SLOTS)
+        if not sweep.orphans.over and len(sweep.moving) < AT_ONCE:
+            for stray in sweep.orphans.look():
+                step = self._house.move(model, stray) if self._is_mine(stray.key, stray.tag) else None
+                sweep.moving += [step] if step is not None else []
 
     def _sweep(self, model: Model, sweep: _Sweep, now: float) -> None:
         """Begin some moves; a dead loading is done when each of its records was tried."""
@@ -152,7 +168,7 @@ class Sweeper:
             if len(sweep.moving) >= AT_ONCE:
                 return
             sweep.left = True
-            step = self._house.move(model, key, tag, target.loading)
+            step = self._house.move(model, Stray(key, tag, target.loading))
             if step is not None:
                 sweep.tried[key] = now
                 sweep.moving.append(step)
@@ -164,10 +180,13 @@ class Sweeper:
 
     def _mine(self, target: Target, slots: range) -> Iterator[tuple[bytes, bytes]]:
         """Keys and tags of this gateway's share of what lives in these slots of a slab."""
-        index, gateways = self._models.place
         for key, tag in target.slab.live_keys(slots) if target.slab is not None else ():
-            if int.from_bytes(key[:4]) % gateways == index and _sound(key, tag):
+            if self._is_mine(key, tag):
                 yield key, tag
+
+    def _is_mine(self, key: bytes, tag: bytes) -> bool:
+        index, gateways = self._models.place
+        return int.from_bytes(key[:4]) % gateways == index and _sound(key, tag)
 
 
 def _sound(key: bytes, tag: bytes) -> bool:

@@ -7,6 +7,7 @@ What becomes of a record elsewhere is the newer version's `on_changeover`, on th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from changeover.errors import InvalidRequest, NotFound
@@ -32,6 +33,11 @@ class Where(NamedTuple):
     epoch: int
     rescue: int | None
     keyed: bool
+
+    def towards(self, goal: int) -> Where:
+        """The same for a record that goes to one of the places, whatever the table wants."""
+        ways = {place: Way.MOVE for place in self.map.places if place != goal}
+        return self._replace(map=replace(self.map, goal=goal, ways=ways), rescue=None)
 
 
 def where(model: Model, held: Iterable[Target], line: Line, pinned: str | None, *, begins: bool) -> Where:
