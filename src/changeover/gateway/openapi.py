@@ -80,6 +80,7 @@ INFER: Final = together(
             "run_failed", "model_run_failed", "injected_fault", "out_of_memory", "output_undeclared",
             "output_too_large", "malformed_output", "worker_crashed", "worker_lost", "channel_malformed",
             "output_not_finite", "sequence_lost", "state_mismatch", "state_too_large",
+            "state_malformed",
         ),
         503: ("queue_full", "queue_delay", "no_memory", "worker_crash_loop", "sequences_full", "sequence_moving"),
         504: ("deadline_exceeded",),
