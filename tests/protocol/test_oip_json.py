@@ -205,6 +205,21 @@ def test_what_is_wrong_is_named(text: bytes, reason: str, says: str) -> None:
     assert says in seen[1]
 
 
+@pytest.mark.parametrize("name", ["", "é", "\U0001f600", "a/b~c", '"', "a.b[0]"])
+def test_parameters_may_have_any_name(name: str) -> None:
+    """They are passed over unless they are known."""
+    assert dict(parse_header(_request(parameters={name: 1, "timeout": 5})).parameters) == {name: 1, "timeout": 5}
+
+
+@pytest.mark.parametrize("where", ["request", "input"])
+def test_a_name_with_nul_is_refused(where: str) -> None:
+    """The parser cannot find it again; that is no defect of the server."""
+    odd = {"a\0b": 1}
+    text = _request(parameters=odd) if where == "request" else _request({**_input(), "parameters": odd})
+    with pytest.raises(InvalidRequest, match="NUL"):
+        parse_header(text)
+
+
 @pytest.mark.parametrize("text", [b"[]", b"[{}]", b"1", b'"a"', b"null", b"true"])
 def test_a_request_is_an_object(text: bytes) -> None:
     """Other JSON is no request."""

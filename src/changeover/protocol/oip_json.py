@@ -187,6 +187,8 @@ def _parameters(members: Mapping[str, object], where: str) -> Mapping[str, objec
     if not isinstance(value, (dict, simdjson.Object)):
         raise refusal(f"{where}.parameters", "an object", value)
     check_parameter_count(len(value), where)
+    if any("\0" in name for name in value):  # the parser cannot look such a name up
+        raise refusal(f"{where}.parameters", "names without NUL", value)
     parameters: dict[str, object] = {name: value[name] for name in value}
     for name, item in parameters.items():
         if not isinstance(item, (str, int, float)):  # bool is an int
