@@ -199,7 +199,7 @@ def test_a_gateway_killed_while_it_holds_up_a_drain(serve: Serve) -> None:
         "{rollout: {strategy: instant, undo_window: 0}, runtime: {max_batch: 1},"
         " gates: {performance: {enabled: false}}}",
     )
-    server.deploy("m", onnx_models.slow(500, factor=FACTORS["1"]).SerializeToString(), 1)
+    server.deploy("m", onnx_models.slow(1500, factor=FACTORS["1"]).SerializeToString(), 1)
     processes = in_service(server, 2)
     with contextlib.ExitStack() as stack:
         asked: dict[int, socket.socket] = {}
