@@ -82,6 +82,17 @@ def endpoints(service: Service) -> list[Endpoint]:
             gives=Certificate,
             errors=openapi.CERTIFICATE,
         ),
+        *_monitoring(api),
+        Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
+        *dashboard.endpoints(),
+    ]
+    return [*table, *_descriptions(table)]
+
+
+def _monitoring(api: _Api) -> list[Endpoint]:
+    """The rows for who watches: events, alerts, metrics."""
+    read = Scope.READ
+    return [
         Endpoint(
             "GET",
             "/v1/events",
@@ -102,10 +113,7 @@ def endpoints(service: Service) -> list[Endpoint]:
             "Metrics for Prometheus: text, OpenMetrics or protobuf, as `Accept` asks for.",
             content=openapi.METRICS,
         ),
-        Endpoint("GET", "/v1/health", Scope.OPEN, api.health, "Whether the control plane is well."),
-        *dashboard.endpoints(),
     ]
-    return [*table, *_descriptions(table)]
 
 
 def _descriptions(table: list[Endpoint]) -> list[Endpoint]:

@@ -26,7 +26,7 @@ from changeover.rollout.offer import Offer
 from changeover.rollout.plan import Plan
 from changeover.rollout.queue import Queue
 from changeover.rollout.receipt import Receipt
-from changeover.rollout.recording import Recorder
+from changeover.rollout.recording import Recorder, tell
 from changeover.rollout.recovery import recover
 from changeover.rollout.switch import Switch, Switched
 from changeover.rollout.transitions import advance
@@ -74,7 +74,7 @@ class Driver:
 
     async def run(self) -> None:
         """Recover, then do one thing after the other, as long as the controller lives."""
-        self.enqueue(self._recover)
+        self.enqueue(lambda: recover(self))
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 call = await self._inbox.get()
@@ -86,12 +86,6 @@ class Driver:
                 finally:
                     self.taken_over.set()  # also when the recovery failed: pushes go on
                     self._inbox.task_done()
-
-    async def _recover(self) -> None:
-        try:
-            await recover(self)
-        finally:
-            self.recovered.set()
 
     def enqueue(self, call: Callable[[], Awaitable[object]]) -> None:
         """Have a call made between the others."""
@@ -229,7 +223,7 @@ class Driver:
             told = Told(error.reason, error.message) if error else happened.told
             current.rollout, commands = advance(before, happened.event, told)
             if current.moved(before, happened.event):
-                _tell(before, current.rollout)
+                tell(before, current.rollout)
             if happened.event is Event.NOT_SWITCHED:
                 self.vigil.put_off()
             happened = await self._record(current, before, happened.event, commands)
@@ -301,8 +295,3 @@ class Driver:
     async def _end_window(self, current: Current) -> None:
         if current is self.current:
             await self.end_window()
-
-
-def _tell(before: Rollout, after: Rollout) -> None:
-    serious = after.reason is not None and after.reason != before.reason
-    log.log(logging.ERROR if serious else logging.INFO, "%r%s", after, f": {after.detail}" if serious else "")

@@ -143,3 +143,9 @@ def plan_on_record(record: RolloutRecord) -> Plan | None:
     """
     kept = record.record.get("plan")
     return None if kept is None else plan_of(kept, "The plan on record")
+
+
+def tell(before: Rollout, after: Rollout) -> None:
+    """Log where a rollout stands, as an error where it has a new reason for that."""
+    serious = after.reason is not None and after.reason != before.reason
+    log.log(logging.ERROR if serious else logging.INFO, "%r%s", after, f": {after.detail}" if serious else "")

@@ -33,6 +33,13 @@ log = logging.getLogger("changeover.controller")
 
 async def recover(driver: Driver) -> None:
     """Bring one model back to what was decided."""
+    try:
+        await _recover(driver)
+    finally:
+        driver.recovered.set()
+
+
+async def _recover(driver: Driver) -> None:
     journal, model = driver.journal, driver.model
     if await asyncio.to_thread(journal.epochs.intents, model):
         await _tolerantly(driver, asyncio.to_thread(journal.epochs.discard_intents, model))

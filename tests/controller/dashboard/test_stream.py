@@ -117,3 +117,4 @@ def test_what_cannot_be_read_is_told_with_its_reason(browser: Any) -> None:
     with play(browser, Played(sick, [": present\n\n"])) as page:
         text(page, ".empty", "the journal cannot be read")
         text(page, ".empty code", "journal_defect")
+        assert page.locator(".empty").count() == 1
