@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from changeover.gateway import reservoir
-from changeover.gateway.reservoir import MOST_REQUESTS, Reservoir, Shelf, on_sample
+from changeover.gateway.reservoir import Reservoir, Shelf, on_sample
 from changeover.prover.gates.agreement import LEAST_REQUESTS
 from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.link import Kind, frame
 from changeover.transport.page import create_sample
-from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, read
+from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, MOST_REQUESTS, read
 from tests.gateway.stage import Stage, entry, question, stage
 
 SPEC = TensorSpec("x", Datatype.UINT8, (-1, -1))

@@ -42,11 +42,13 @@ class JsonClient:
 
     def call(self, ask: Ask) -> Document:
         """Send one request and return the document of its answer."""
-        try:
-            answer = self._exchange(ask)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from None
-        return answer.document()
+        return self._answered(ask).document()
+
+    def download(self, ask: Ask) -> Answer:
+        """Send one request and return its good answer, whatever form that has."""
+        answer = self._answered(ask)
+        answer.check()
+        return answer
 
     def lines(self, ask: Ask) -> Iterator[bytes]:
         """Send one request and yield the lines of its answer as they come."""
@@ -69,6 +71,12 @@ class JsonClient:
             f"or name another with {self._option} URL",
             reason="control_unreachable",
         )
+
+    def _answered(self, ask: Ask) -> Answer:
+        try:
+            return self._exchange(ask)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
 
     def _exchange(self, ask: Ask) -> Answer:
         connection = self._connection()

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Group, RenderableType
 
-from changeover.cli import model_convert, model_diff, model_optimize
+from changeover.cli import model_convert, model_diff, model_optimize, model_samples
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, Control, ModelName, Output, looks
@@ -21,6 +21,7 @@ app = typer.Typer(help="The models of a server, and model files.", no_args_is_he
 app.command()(model_diff.diff)
 app.command()(model_optimize.optimize)
 app.command()(model_convert.convert)
+app.command()(model_samples.samples)
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from changeover.access import Guard, Scope
 from changeover.controller import openapi
 from changeover.controller.api_rollouts import RolloutApi
+from changeover.controller.api_samples import SamplesApi
 from changeover.controller.api_sequences import SequenceApi
 from changeover.controller.asked import asked
 from changeover.controller.bodies import AlertList, PushedBody
@@ -73,6 +74,7 @@ def endpoints(service: Service) -> list[Endpoint]:
         push,
         *RolloutApi(service).endpoints(),
         *SequenceApi(service).endpoints(),
+        *SamplesApi(service).endpoints(),
         Endpoint(
             "GET",
             "/v1/rollouts/{rollout}/certificate",

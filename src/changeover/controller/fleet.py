@@ -6,7 +6,6 @@ answer a question to all gateways is told by `question`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
@@ -21,6 +20,7 @@ from changeover.controller.news import News
 from changeover.controller.observatory import Observatory
 from changeover.controller.proving import Provings
 from changeover.controller.question import Question
+from changeover.controller.recent import RecentRequests
 from changeover.controller.visits import Visits
 from changeover.errors import Internal
 from changeover.records.certificate import Requests, Window
@@ -34,8 +34,6 @@ from changeover.transport.link import SUPERVISOR, Frame, Kind
 from changeover.transport.page import RoutePage, TableRecord, TableStore
 from changeover.transport.proving import ProverSpec
 from changeover.transport.reports import Observations
-
-log = logging.getLogger("changeover.controller")
 
 
 class Fleet:
@@ -54,7 +52,7 @@ class Fleet:
         self.on_death: Callable[[Death], None] = lambda _: None
         self.on_health: Callable[[WorkerHealth], None] = lambda _: None
         self.faults = Faults()
-        self.visits = Visits(send, term)
+        self.visits, self.recent = Visits(send, term), RecentRequests(send, term)
         self.page = page
         self._store = store
         self._send = send

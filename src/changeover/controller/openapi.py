@@ -53,6 +53,7 @@ METRICS: Final[Content] = {
     "application/openmetrics-text": {"type": "string"},
     "application/vnd.google.protobuf": _FILE,
 }
+ARCHIVE: Final[Content] = {"application/zip": _FILE}
 PAGE: Final[Content] = {"text/html": {"type": "string"}}
 STREAM: Final[Content] = {"text/event-stream": {"type": "string"}}
 

@@ -22,10 +22,11 @@ from changeover.controller.heartbeat import Heartbeat
 from changeover.controller.loads import Loads
 from changeover.controller.metrics.scrape import Scrape
 from changeover.controller.metrics.snapshot import Snapshot, taken
+from changeover.controller.recent import Archive
 from changeover.controller.sequences import Sequences
 from changeover.controller.steering import Steering
 from changeover.controller.sweeper import Sweeper
-from changeover.errors import InvalidRequest, NotFound
+from changeover.errors import Conflict, InvalidRequest, NotFound
 from changeover.lifecycle import artifacts, seal
 from changeover.lifecycle.source import is_model_name
 from changeover.records.journal import Journal
@@ -173,6 +174,23 @@ class Service:
 
     def _with_counts(self, driver: Driver, recorded: views.Recorded) -> dict[str, Any]:
         return views.model(driver, recorded, self._fleet) | {"sequences": self.sequences.counts(driver)}
+
+    async def samples(self, name: str) -> Archive:
+        """Recent requests of a model, for its active version.
+
+        Raises:
+            Conflict: they are never kept (`samples_private`), or no version serves (`no_samples`).
+        """
+        driver = self.drivers.known(name)
+        named = [loading for loading in (driver.active, driver.candidate, driver.standby) if loading is not None]
+        if any(loading.plan.private for loading in named):
+            raise Conflict(
+                f"requests of {name!r} are not kept: its plan says `private: true`", reason="samples_private"
+            )
+        if driver.active is None or driver.active.entry is None:
+            raise Conflict(f"no version of {name!r} serves, so nothing is asked of it", reason="no_samples")
+        gateways = [member for member, gateway in self._fleet.gateways.items() if gateway.ready]
+        return await self._fleet.recent.archive(name, gateways, driver.active.entry.signature)
 
     async def certificate(self, rollout: str) -> Any:
         """The certificate of a rollout."""

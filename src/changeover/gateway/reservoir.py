@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from changeover.tensors import Tensor
 from changeover.transport.link import Frame
-from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Sample, write
+from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, MOST_REQUESTS, Sample, write
 
 if TYPE_CHECKING:
     from changeover.gateway.router import Model
     from changeover.gateway.ticket import Ticket
 
-MOST_REQUESTS: Final = 256
 _MOST_SEEN: Final = 100_000
 _SHELF: Final = 64 << 20
 

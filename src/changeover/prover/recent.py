@@ -11,13 +11,12 @@ import numpy as np
 
 from changeover.runtime.session import Array
 from changeover.tensors import Datatype, Tensor
-from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Request, Sample, areas, read
+from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Sample, areas, merged, read
 
 PATIENCE: Final = 15.0
 """Seconds that a gateway may take to write, a request a turn between its other work: mostly milliseconds. It is asked
 when the prover is forked; one that has died since is waited for in vain."""
 _PAUSE: Final = 0.005
-_MOST: Final = 256
 _SEED: Final = 23
 
 
@@ -62,22 +61,11 @@ def gather(memory: int | None, *, batchable: bool, alive: Callable[[], None]) ->
         alive()
         time.sleep(_PAUSE)
     generator = np.random.default_rng(_SEED)
-    requests = _merged([told or EMPTY for told in samples], generator)
+    requests = merged([told or EMPTY for told in samples], generator)
     feeds = [{tensor.name: array_of(tensor) for tensor in request} for request in requests]
     if batchable:
         feeds = [_row(one, generator) for one in feeds]
     return Recent(sum(told.seen for told in samples if told), feeds, samples.count(None))
-
-
-def _merged(samples: Sequence[Sample], generator: np.random.Generator) -> list[Request]:
-    """One sample of all: of each gateway as many as fit the number of requests that its sample stands for."""
-    stand = [told.seen / len(told.requests) for told in samples if told.requests]
-    merged: list[Request] = []
-    for told in samples:
-        if told.requests:
-            part = told.seen / len(told.requests) / max(stand)
-            merged += told.requests[: round(len(told.requests) * part)]
-    return [merged[at] for at in generator.permutation(len(merged))[:_MOST]]
 
 
 def array_of(tensor: Tensor) -> Array:

@@ -26,6 +26,7 @@ _SPEAKS: dict[Role, tuple[Kind, ...]] = {
         Kind.SHUTDOWN,
         Kind.PREPARE,
         Kind.COMMITTED,
+        Kind.SAMPLE,
     ),
     Role.GATEWAY: (
         Kind.READY,
@@ -42,7 +43,7 @@ _SPEAKS: dict[Role, tuple[Kind, ...]] = {
     Role.PROVER: (Kind.PROVED,),
 }
 """What each role may say; workers and provers run other people's files, so they must not speak as a controller."""
-_CARRIES: dict[Kind, int] = {Kind.ASK: 2}
+_CARRIES: dict[Kind, int] = {Kind.ASK: 2, Kind.SAMPLE: 1}
 """Descriptors that go along with a relayed message, at most; any other has none."""
 _NONSENSE = (ChangeoverError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 """What a malformed message comes to, wherever it is noticed."""

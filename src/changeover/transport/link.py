@@ -50,7 +50,7 @@ class Kind(IntEnum):
     HEALTH = 15  # supervisor -> controller and gateways: how the workers of a loading fare
     PROVE = 16  # controller -> supervisor: fork a prover for this loading
     PROVED = 17  # prover -> supervisor, forwarded to the controller
-    SAMPLE = 18  # supervisor -> gateway, with memory: write what was kept of a model's requests there, for a prover
+    SAMPLE = 18  # supervisor or R controller -> gateway, with memory: write what was kept of a model's requests there
     SLAB = 19  # supervisor -> worker, with a loading's state slab; controller -> supervisor and back: that one to read
     PREPARE = 20  # R controller -> gateway
     PREPARED = 21  # R gateway -> controller

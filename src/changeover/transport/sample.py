@@ -1,7 +1,7 @@
-"""A sample of recent requests on its way from the gateways to a prover.
+"""A sample of recent requests on its way from the gateways to a prover, or to the controller for an operator.
 
-The supervisor makes one memfd a proof with an area for each gateway (`page.create_sample`), which goes away with the
-prover: nothing is ever stored. An area begins with a word, the length of the index behind it, after which the data
+One memfd is made each time, with an area for each gateway (`page.create_sample`), which goes away with whoever it was
+made for: nothing is ever stored. An area begins with a word, the length of the index behind it, after which the data
 lies. The word is written last, so an area is empty or whole.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from changeover.tensors import Datatype, Tensor
 from changeover.transport.page import SAMPLE_AREA
@@ -21,6 +22,8 @@ LARGEST = 1 << 20
 """Bytes of a request that a gateway keeps: it is copied on the event loop."""
 MOST_BYTES = 24 * LARGEST
 """Bytes of data in an area; the rest is for the index. One gateway can bring requests enough, however large."""
+MOST_REQUESTS = 256
+"""That a gateway keeps, and that a sample of all of them has."""
 _WORD = struct.Struct("<Q")
 Request = Sequence[Tensor]
 """Its inputs, in any order."""
@@ -100,3 +103,14 @@ def read(fd: int, place: int) -> Sample | None:
             requests[-1].append(Tensor(one.name, Datatype[one.datatype], one.shape, data))
             start += one.size
     return Sample(index.seen, requests)
+
+
+def merged(samples: Sequence[Sample], generator: np.random.Generator) -> list[Request]:
+    """One sample of all, in random order: of each as many as fit the number of requests that it stands for."""
+    stand = [told.seen / len(told.requests) for told in samples if told.requests]
+    found: list[Request] = []
+    for told in samples:
+        if told.requests:
+            part = told.seen / len(told.requests) / max(stand)
+            found += told.requests[: round(len(told.requests) * part)]
+    return [found[at] for at in generator.permutation(len(found))[:MOST_REQUESTS]]
