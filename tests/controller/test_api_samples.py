@@ -19,7 +19,7 @@ from tests.controller.events.listening import Listener
 
 
 def ask(server: Server, model: str, rows: int) -> None:
-    """One request a row: 1, 2, 3, …"""
+    """One request a row, of the numbers from 1 on."""
     for row in range(1, rows + 1):
         body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [row] * 4}]}
         assert exchange(server.http_port, "POST", f"/v2/models/{model}/infer", json.dumps(body).encode()).status == 200
@@ -59,7 +59,7 @@ def test_only_for_those_who_administer() -> None:
 def test_from_recorded_requests_to_int8(
     shared_server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`model samples` writes what `model convert` calibrates with, and the server takes the version that comes of it."""
+    """`model samples` writes what `model convert` calibrates with; the server takes the version that comes of it."""
     shared_server.deploy("figures", digits.model_bytes("1"))
     images = digits.load_samples().inputs()[:20]
     for image in images:
