@@ -27,7 +27,7 @@ def test_samples_are_made_for_those_who_listen(tmp_path: Path, monkeypatch: pyte
     async def script(journal: Journal) -> None:
         feed = Feed(journal)
         watch = Watch(Settings(alert_memory=0), journal, cast(Fleet, fleet))
-        heart = heartbeat.Heartbeat(feed, watch, cast(Fleet, fleet), journal)
+        heart = heartbeat.Heartbeat(feed, {"alarms": watch}, cast(Fleet, fleet), journal)
         beating = asyncio.create_task(heart.run({}))
         await until(lambda: len(ticks) > 3)
         assert feed.sample is None
@@ -56,7 +56,7 @@ def test_a_defect_of_the_alarms_ends_nothing(
     async def script(journal: Journal) -> None:
         watch = Watch(Settings(), journal, cast(Fleet, fleet))
         monkeypatch.setattr(watch, "look", broken)
-        heart = heartbeat.Heartbeat(Feed(journal), watch, cast(Fleet, fleet), journal)
+        heart = heartbeat.Heartbeat(Feed(journal), {"alarms": watch}, cast(Fleet, fleet), journal)
         beating = asyncio.create_task(heart.run({}))
         await until(lambda: len(looks) > 2)
         beating.cancel()
@@ -84,7 +84,7 @@ def test_a_defect_of_the_samples_ends_nothing(
         fleet, feed = cast(Fleet, MemoryFleet()), Feed(journal)
         watch = Watch(Settings(alert_memory=0), journal, fleet)
         feed.sampled = 1
-        beating = asyncio.create_task(heartbeat.Heartbeat(feed, watch, fleet, journal).run({}))
+        beating = asyncio.create_task(heartbeat.Heartbeat(feed, {"alarms": watch}, fleet, journal).run({}))
         await until(lambda: feed.newest > 0 or beating.done())
         assert not beating.done()
         beating.cancel()

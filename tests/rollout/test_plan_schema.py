@@ -29,7 +29,9 @@ def test_it_is_json_and_names_every_section() -> None:
     """Of draft 2020-12; a field that nobody knows is refused by it too."""
     schema = json.loads(json.dumps(plan_schema()))
     assert schema["$schema"].endswith("2020-12/schema")
-    assert set(schema["properties"]) == {"rollout", "runtime", "gates", "private", "labels", "interface", "sequence"}
+    assert set(schema["properties"]) == {
+        "rollout", "runtime", "gates", "private", "labels", "interface", "sequence", "adaptive",
+    }  # fmt: skip
     assert schema["additionalProperties"] is False
 
 

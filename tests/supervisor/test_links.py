@@ -122,3 +122,21 @@ def test_what_a_gateway_says_to_the_controller_arrives(house: House) -> None:
     heard = house.ends[controller.number].receive()
     assert heard is not None
     assert (heard.kind, heard.source) == (Kind.LEASES, gateway.number)
+
+
+def test_memory_for_a_sample_goes_from_the_controller_to_a_gateway(house: House) -> None:
+    """One piece of it; a gateway may not ask another one for its sample."""
+    controller, gateway, other = (house.member(role) for role in (Role.CONTROLLER, Role.GATEWAY, Role.GATEWAY))
+    memory = os.memfd_create("sample")
+    asked = frame(Kind.SAMPLE, {"model": "m", "place": 0}, target=gateway.number, fds=[memory])
+    house.say(controller, asked)
+    heard = house.ends[gateway.number].receive()
+    assert heard is not None
+    assert (heard.kind, heard.json(), len(heard.fds)) == (Kind.SAMPLE, {"model": "m", "place": 0}, 1)
+    house.say(other, asked)
+    assert house.ends[gateway.number].receive() is None
+    assert other.reaped
+    house.say(controller, frame(Kind.SAMPLE, {}, target=gateway.number, fds=[memory, memory]))
+    assert house.ends[gateway.number].receive() is None
+    for descriptor in (memory, *heard.fds):
+        os.close(descriptor)

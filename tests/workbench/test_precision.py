@@ -15,6 +15,7 @@ import pytest
 from changeover.demo import digits
 from changeover.errors import ModelRejected
 from changeover.lifecycle.verify import verify
+from changeover.runtime import quantizing
 from changeover.runtime.session import Array, open_level
 from changeover.workbench import precision
 from changeover.workbench.precision import PRECISIONS, converted
@@ -136,14 +137,21 @@ def test_what_cannot_be_converted(tmp_path: Path, rows: list[list[Array]], name:
     assert not target.exists()
 
 
-def test_numbers_too_large_for_half(tmp_path: Path) -> None:
-    """A model whose answers are finite as FP32 and infinite as FP16 is refused."""
-    source = tmp_path / "large.onnx"
-    source.write_bytes(onnx_models.scale(60000).SerializeToString())
-    with pytest.raises(ModelRejected, match="infinite") as caught:
-        converted(source, "fp16", tmp_path / "made.onnx", [[np.full((1, 4), 3, np.float32)]])
+def test_answers_that_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion that lost the numbers is refused; the control is the same one that did not."""
+    source, target, halved = tmp_path / "m.onnx", tmp_path / "made.onnx", quantizing.halved
+    source.write_bytes(onnx_models.scale(3).SerializeToString())
+
+    def broken(model: onnx.ModelProto) -> onnx.ModelProto:
+        made = halved(model)
+        made.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array(np.inf, np.float16), "f"))
+        return made
+
+    converted(source, "fp16", target, [])
+    monkeypatch.setattr(quantizing, "halved", broken)
+    with pytest.raises(ModelRejected, match="infinite, or no number") as caught:
+        converted(source, "fp16", target, [])
     assert caught.value.reason == "precision_unsupported"
-    converted(source, "fp16", tmp_path / "made.onnx", [[np.full((1, 4), 1, np.float32)]])
 
 
 def test_too_large_a_model(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

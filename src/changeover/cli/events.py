@@ -27,7 +27,7 @@ Last = Annotated[int, typer.Option("--last", min=0, metavar="N", help="Begin wit
 After = Annotated[int | None, typer.Option("--after", min=0, metavar="ID", help="Begin after this event.")]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only what is about this model.")]
 Types = Annotated[
-    str, typer.Option("--types", metavar="A,B", help="Such as rollout, version, operator, alert, certificate, sample.")
+    str, typer.Option("--types", metavar="A,B", help="Such as rollout, version, operator, alert, sample.")
 ]
 
 
@@ -37,7 +37,7 @@ def events(
     last: Last = 20,
     after: After = None,
     model: Model = None,
-    types: Types = "rollout,version,operator,alert,certificate",
+    types: Types = "rollout,version,operator,alert,certificate,proposal",
     control: Control = CONTROL,
     output: Output = Format.TABLE,
 ) -> int:
@@ -142,6 +142,12 @@ def _alert(event: Document) -> str:
     return f"{event['state']} {event['alert']}: {event['detail']}"
 
 
+def _proposal(event: Document) -> str:
+    came = f" version {event['version']}, {event['rollout']}" if event.get("version") else ""
+    how = f": {event['command']}" if event["state"] == "proposed" else ""
+    return f"tuning {event['state']}{came} ({event['detail']}){how}"
+
+
 def _sample(event: Document) -> str:
     return "; ".join(
         f"{name}/{version} {told['requests_per_s']:g}/s p99 {told['p99_ms'] or '-'} ms {percent(told['weight'])}"
@@ -165,6 +171,7 @@ _TELL = {
     "operator": _operator,
     "certificate": _certificate,
     "alert": _alert,
+    "proposal": _proposal,
     "sample": _sample,
     "reset": _reset,
 }

@@ -11,7 +11,7 @@ from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import CONTROL, Control, ModelName, Output, speaks_to
 from changeover.cli.output import Format, pairs, show
-from changeover.client.ask import control_path, get
+from changeover.client.ask import control_path, post
 
 _TIMEOUT = 60.0
 _OWNER_ONLY = 0o600
@@ -30,7 +30,7 @@ def samples(
 
         changeover model samples digits --to requests.npz
     """
-    answer = ControlClient(control, timeout=_TIMEOUT).download(get(control_path("models", name, "samples")))
+    answer = ControlClient(control, timeout=_TIMEOUT).download(post(control_path("models", name, "samples")))
     try:
         to.touch(_OWNER_ONLY)
         to.write_bytes(answer.body)

@@ -72,9 +72,19 @@ def model_table(model: Document) -> RenderableType:
             ("rollout", f"{rollout['id']} {rollout['phase']}" if rollout else None),
             ("sequences", f"{sequences['live']} live" if sequences else None),
             ("undo until", rollout.get("undo_until") if rollout else None),
+            *_proposal((model.get("adaptive") or {}).get("proposal")),
         ]
     )
     return Group(head, "", versions_table(model["versions"]))
+
+
+def _proposal(told: Document | None) -> list[tuple[str, object]]:
+    """What the server has proposed, and by which command it is done."""
+    if told is None:
+        return []
+    pushed = f", version {told['version']} by {told['rollout']}" if told["version"] else ""
+    rows: list[tuple[str, object]] = [("tuning", f"{told['state']}{pushed}: {told['detail']}")]
+    return [*rows, ("by", told["command"])] if told["state"] == "proposed" else rows
 
 
 def versions_table(versions: list[Document]) -> RenderableType:

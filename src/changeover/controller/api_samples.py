@@ -30,10 +30,10 @@ class SamplesApi:
         """The row."""
         summary = "A random sample of the inputs of recent requests, as an .npz: an array an input, samples first."
         path = "/v1/models/{model}/samples"
-        return [Endpoint("GET", path, Scope.ADMIN, self.samples, summary, errors=_ERRORS, content=openapi.ARCHIVE)]
+        return [Endpoint("POST", path, Scope.ADMIN, self.samples, summary, errors=_ERRORS, content=openapi.ARCHIVE)]
 
     async def samples(self, request: Request) -> Response:
-        """`GET /v1/models/M/samples`."""
+        """`POST /v1/models/M/samples`."""
         name = request.path_params["model"]
         with asked(self._service.chronicle, request, "samples"):
             archive = await self._service.samples(name)

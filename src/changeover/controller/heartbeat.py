@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from time import monotonic
+from typing import Protocol
 
-from changeover.controller.alarms.watch import Watch
 from changeover.controller.events.feed import Feed
 from changeover.controller.events.sample import sample
 from changeover.controller.fleet import Fleet
@@ -18,17 +18,24 @@ TICK = 1.0
 log = logging.getLogger("changeover.alerts")
 
 
+class _Looks(Protocol):
+    async def look(self, drivers: Mapping[str, Driver]) -> None: ...
+
+
+Watches = Mapping[str, _Looks]
+
+
 class Heartbeat:
     """Of one controller.
 
     Args:
         feed: gets the samples.
-        watch: looks at each second.
+        watches: look at each second, one after the other, by what they look for.
     """
 
-    def __init__(self, feed: Feed, watch: Watch, fleet: Fleet, journal: Journal) -> None:
+    def __init__(self, feed: Feed, watches: Watches, fleet: Fleet, journal: Journal) -> None:
         self._feed = feed
-        self._watch = watch
+        self._watches = watches
         self._fleet = fleet
         self._journal = journal
 
@@ -40,10 +47,11 @@ class Heartbeat:
             now = monotonic()
             self._fleet.observatory.pulse.tick(now - last)
             last = now
-            try:
-                await self._watch.look(drivers)
-            except Exception:  # a defect of the alarms is no reason to end the control plane
-                log.exception("the alarms could not look")
+            for name, watch in self._watches.items():
+                try:
+                    await watch.look(drivers)
+                except Exception:  # a defect there is no reason to end the control plane
+                    log.exception("the %s could not look", name)
             try:
                 if self._feed.sampled:
                     self._feed.show(await sample(drivers, self._fleet, self._journal))

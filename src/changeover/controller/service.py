@@ -10,6 +10,8 @@ from typing import IO, Any
 import msgspec
 
 from changeover.controller import rollout_view, views
+from changeover.controller.adaptive.retuning import Retuning
+from changeover.controller.adaptive.watch import AdaptiveWatch
 from changeover.controller.alarms.watch import Watch
 from changeover.controller.alarms.webhook import Webhook
 from changeover.controller.apart import adapted_apart
@@ -18,7 +20,7 @@ from changeover.controller.events.chronicle import Chronicle
 from changeover.controller.events.feed import Feed
 from changeover.controller.fleet import Fleet
 from changeover.controller.follower import Follower
-from changeover.controller.heartbeat import Heartbeat
+from changeover.controller.heartbeat import Heartbeat, Watches
 from changeover.controller.loads import Loads
 from changeover.controller.metrics.scrape import Scrape
 from changeover.controller.metrics.snapshot import Snapshot, taken
@@ -63,6 +65,8 @@ class Service:
         self.loads = Loads(settings, journal, self.drivers, arriving=self._sweeper.arriving)
         self.loads.noted = self._noted
         self.sequences = Sequences(self.drivers, fleet.visits)
+        retuning = Retuning(settings, push=self.push, samples=self.samples)
+        self.adaptive = AdaptiveWatch(journal, fleet.observatory, retuning.retune)
         self.scrape = Scrape(self._moment, self._look)
         self.taken_over = asyncio.Event()
         """Set when it is known which versions serve: before that the API would say that none does."""
@@ -76,7 +80,9 @@ class Service:
             await asyncio.to_thread(self._sweeper.leftovers)
             await self.drivers.recover(await asyncio.to_thread(self._journal.versions.models))
             self.taken_over.set()
-            heart = Heartbeat(self.feed, self.watch, self._fleet, self._journal)
+            self.adaptive.tasks = tasks
+            watches: Watches = {"alarms": self.watch, "watch over tunings": self.adaptive}
+            heart = Heartbeat(self.feed, watches, self._fleet, self._journal)
             tasks.create_task(heart.run(self.drivers.by_model))
             if (webhook := self._webhook()) is not None:
                 tasks.create_task(webhook.run())
@@ -173,7 +179,8 @@ class Service:
         return [self._with_counts(self.drivers.by_model[name], recorded) for name, recorded in shown]
 
     def _with_counts(self, driver: Driver, recorded: views.Recorded) -> dict[str, Any]:
-        return views.model(driver, recorded, self._fleet) | {"sequences": self.sequences.counts(driver)}
+        more = {"sequences": self.sequences.counts(driver), "adaptive": self.adaptive.shown(driver)}
+        return views.model(driver, recorded, self._fleet) | more
 
     async def samples(self, name: str) -> Archive:
         """Recent requests of a model, for its active version.

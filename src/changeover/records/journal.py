@@ -9,6 +9,7 @@ noun:
 - `rollouts`: phases and certificates
 - `events`: what happened, in order
 - `alarms`: those that fire
+- `proposals`: what a model was tuned for, and what was proposed since
 
 Every method is synchronous and durable when it returns; it takes a fraction of a millisecond on a healthy
 disk and may block for long on a sick one, so the caller chooses the thread. All writing methods raise
@@ -29,6 +30,7 @@ from changeover.records.epochs import Epochs
 from changeover.records.events import Events
 from changeover.records.loadings import Loadings
 from changeover.records.mark import Mark
+from changeover.records.proposals import Proposals
 from changeover.records.rollouts import Rollouts
 from changeover.records.versions import Versions
 from changeover.transport.control import RoutingTable
@@ -44,6 +46,7 @@ class Journal:
         rollouts: phases and certificates.
         events: what happened.
         alarms: those that fire.
+        proposals: what a model was tuned for.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,6 +67,7 @@ class Journal:
         self.epochs = Epochs(self._database, mark)
         self.rollouts = Rollouts(self._database, self.events)
         self.alarms = AlarmRecords(self._database, self.events)
+        self.proposals = Proposals(self._database, self.events)
         try:
             self._require_whole(mark)
         except ChangeoverError:

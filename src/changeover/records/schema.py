@@ -85,5 +85,12 @@ _ALARMS: Final = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _ALARMS)
+_ADAPTIVE: Final = (
+    """CREATE TABLE adaptive (
+        model TEXT PRIMARY KEY,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _ALARMS, _ADAPTIVE)
 """Step i leads from `user_version` i to i + 1."""

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from changeover.errors import InvalidPlan
 from changeover.interface.steps import Step
 from changeover.rollout import plan_sequence
+from changeover.rollout.plan_adaptive import AdaptivePlan
 from changeover.rollout.plan_gates import GatesPlan
 from changeover.rollout.plan_quantities import quantified
 from changeover.rollout.plan_rollout import RolloutPlan
@@ -90,6 +91,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         labels: names of label files by output, beside the version or the model.
         interface: steps from the model's own inputs and outputs to those that clients use.
         sequence: its sequences, when requests of one client depend on one another; `None`: they do not.
+        adaptive: when the server proposes to tune it anew; `true` stands for the defaults, `false` for never.
     """
 
     rollout: RolloutPlan = RolloutPlan()
@@ -99,6 +101,14 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
     interface: tuple[Step, ...] = ()
     sequence: Declared | None = None
+    adaptive: AdaptivePlan | bool = False
+
+    @property
+    def adapts(self) -> AdaptivePlan | None:
+        """Section `adaptive` with its defaults; None: nothing is proposed."""
+        if isinstance(self.adaptive, bool):
+            return AdaptivePlan() if self.adaptive else None
+        return self.adaptive
 
     def to_json(self) -> bytes:
         """The plan with all defaults filled in, durations in seconds and sizes in bytes; `plan_of` reads it."""

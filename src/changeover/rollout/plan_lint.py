@@ -8,6 +8,7 @@ from typing import Final
 
 from changeover.rollout.lint_sequence import of_sequence
 from changeover.rollout.plan import Plan
+from changeover.rollout.plan_adaptive import AdaptivePlan, Apply
 from changeover.rollout.plan_rollout import PlanStep, RolloutPlan, Strategy
 from changeover.rollout.remark import Remark
 from changeover.transport.control import BUCKETS
@@ -36,7 +37,23 @@ def lint(plan: Plan, rate: float | None = None) -> list[Remark]:
         remarks.append(Remark("$.rollout.prove", f"nothing is proved with strategy {rollout.strategy}"))
     if plan.sequence is not None:
         remarks += of_sequence(plan.sequence, rollout)
+    if plan.adapts is not None:
+        remarks += _of_adaptive(plan, plan.adapts)
     return sorted(remarks, key=lambda remark: remark.path)
+
+
+def _of_adaptive(plan: Plan, adaptive: AdaptivePlan) -> Iterator[Remark]:
+    pushes = adaptive.apply is Apply.PUSH
+    if pushes and plan.rollout.strategy is Strategy.INSTANT:
+        yield Remark(
+            "$.adaptive.apply", "with strategy instant a tuned version serves at once, compared by its gates only"
+        )
+    if pushes and plan.private:
+        yield Remark("$.adaptive.apply", "no request of a private model is kept, so nothing is calibrated with any")
+    if adaptive.every < adaptive.hold:
+        yield Remark(
+            "$.adaptive.every", f"traffic is looked at for {adaptive.hold:g} s before it counts as another one"
+        )
 
 
 def _of_window(rollout: RolloutPlan) -> Iterator[Remark]:

@@ -26,6 +26,9 @@ QUANTITIES: Final[dict[str, Callable[[object], float]]] = {
     "gates.accuracy.min": share,
     "gates.performance.min_difference": seconds,
     "gates.resources.max_memory": share,
+    "adaptive.every": seconds,
+    "adaptive.hold": seconds,
+    "adaptive.budget": seconds,
     "sequence.idle": seconds,
     "sequence.answer_limit": size_bytes,
 }

@@ -57,11 +57,11 @@ class CacheEntry:
 
 def entry(folder: str, *parts: str) -> CacheEntry:
     """The entry for a model under exactly these conditions on this machine."""
-    key = hashlib.sha256("\0".join([*parts, _cpu_features()]).encode()).hexdigest()[:40]
+    key = hashlib.sha256("\0".join([*parts, cpu_features()]).encode()).hexdigest()[:40]
     return CacheEntry(Path(folder) / f"{key}.onnx")
 
 
-def _cpu_features() -> str:
+def cpu_features() -> str:
     """What onnxruntime chooses kernels and layouts by."""
     keys = ("model name", "flags", "Features", "CPU part")
     with Path("/proc/cpuinfo").open() as lines:

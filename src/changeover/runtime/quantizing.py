@@ -98,7 +98,8 @@ def halved(model: ModelProto) -> ModelProto:
 
         made = ONNXModel(convert_float_to_float16(model, keep_io_types=True))
         made.topological_sort()  # the casts were put at its end
-        return made.model
+        result: ModelProto = made.model
+        return result
 
 
 def _prepared(source: Path) -> Path:

@@ -153,7 +153,8 @@ def _reduced(model: ModelProto) -> int:
     tensors = walk(model.graph, TensorProto)
     count += sum(tensor.data_type == TensorProto.FLOAT16 for tensor in tensors)
     casts = [node for node in walk(model.graph, NodeProto) if node.op_type == "Cast"]
-    return count + sum(one.i == TensorProto.FLOAT16 for node in casts for one in node.attribute if one.name == "to")
+    count += sum(one.i == TensorProto.FLOAT16 for node in casts for one in node.attribute if one.name == "to")
+    return int(count)
 
 
 def _put_back(made: ModelProto, model: ModelProto) -> None:

@@ -20,7 +20,7 @@ from changeover.errors import ChangeoverError
 from changeover.records.events import Event
 from changeover.records.journal import Journal
 
-TYPES: Final = ("rollout", "version", "operator", "alert", "certificate", "sample")
+TYPES: Final = ("rollout", "version", "operator", "alert", "certificate", "proposal", "sample")
 """Words that `?types=` takes."""
 _RECENT: Final = 1000
 """The newest events that are kept here: who asks for older ones waits for the journal."""

@@ -31,7 +31,7 @@ function Line({ one }) {
     </li>`;
 }
 
-const what = (one) => (one.type === 'alert' ? `${one.alert} ${one.state}` : one.phase ?? one.asked ?? one.state ?? one.type);
+const what = (one) => (one.type === 'alert' ? `${one.alert} ${one.state}` : one.type === 'proposal' ? `tuning ${one.state}` : one.phase ?? one.asked ?? one.state ?? one.type);
 const why = (one) => one.detail ?? one.sentence ?? (one.reason ? plain(one.reason) : '');
 
 const latency = (window) => (window?.requests ? `${figure(window.p50_ms)} / ${ms(window.p99_ms)}` : null);
