@@ -34,6 +34,34 @@ def large_cnn(seed: int, layers: int = 20, channels: int = 256, side: int = 8) -
     return _bytes(graph)
 
 
+def lstm(seed: int, hidden: int = 256, wide: int = 64, steps: int = 32) -> bytes:
+    """An LSTM over whole sequences, some 3 ms on one core: input `x` [-1, 32, 64], output `y` [-1, 10]."""
+    generator = np.random.default_rng(seed)
+
+    def weight(name: str, *shape: int) -> TensorProto:
+        values = generator.standard_normal(shape, np.float32) * np.float32(shape[-1] ** -0.5)
+        return numpy_helper.from_array(values, name)
+
+    weights = [
+        weight("w", 1, 4 * hidden, wide), weight("r", 1, 4 * hidden, hidden), weight("b", 1, 8 * hidden),
+        weight("dense", hidden, 10), numpy_helper.from_array(np.array([0], np.int64), "first"),
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["by_step"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["by_step", "w", "r", "b"], ["", "last"], hidden_size=hidden),
+        helper.make_node("Squeeze", ["last", "first"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "dense"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "lstm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", steps, wide])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        weights,
+    )
+    return _bytes(graph)
+
+
 def many_nodes(count: int = 9000, side: int = 32) -> bytes:
     """A chain of small matrix products, each with its own weights: destroying its session holds the GIL for long."""
     generator = np.random.default_rng(5)

@@ -16,6 +16,7 @@ from changeover.cli import (
     doctor,
     events,
     model,
+    model_tune,
     push,
     rehearse,
     report,
@@ -54,6 +55,7 @@ rollout.app.command()(rehearse.rehearse)
 app.command()(certificate.certificate)
 app.command()(report.report)
 app.add_typer(model.app, name="model")
+app.command()(model_tune.tune)
 app.add_typer(sequence.app, name="sequence")
 app.command()(schema.schema)
 app.command()(bench.bench)

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Group, RenderableType
 
-from changeover.cli import model_convert, model_diff, model_optimize, model_samples
+from changeover.cli import model_convert, model_diff, model_optimize, model_samples, model_tune
 from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit
 from changeover.cli.options import CONTROL, Control, ModelName, Output, looks
@@ -22,6 +22,7 @@ app.command()(model_diff.diff)
 app.command()(model_optimize.optimize)
 app.command()(model_convert.convert)
 app.command()(model_samples.samples)
+app.command()(model_tune.tune)
 
 
 @app.command("list")

@@ -70,7 +70,7 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
             f"inputs {', '.join(free)} have free dimensions, and a run with {_ASSUMED} for each failed: {error.message}"
         )
         return Warm(GateResult("warmup", "skipped", detail), False, 0.0)
-    independent = batchable and _rows_independent(session, rows, largest[-1], sizes[-1])
+    independent = batchable and rows_independent(session, rows, largest[-1], sizes[-1])
     run_ms = _time_run(session, head(rows, 1, batchable))
     evidence: dict[str, Any] = {
         "batch_sizes": sizes,
@@ -130,7 +130,7 @@ def _check_declared(spec: TensorSpec, array: Array, size: int, batchable: bool) 
         )
 
 
-def _rows_independent(session: Session, rows: list[Array], whole: list[Array], size: int) -> bool:
+def rows_independent(session: Session, rows: list[Array], whole: list[Array], size: int) -> bool:
     """Whether the first and last row alone give what they gave inside the largest batch."""
     if size == 1:
         return True

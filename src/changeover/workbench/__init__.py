@@ -1,1 +1,1 @@
-"""WORKBENCH   what `changeover model diff` and `optimize` do: models as files, looked at and compared, no server."""
+"""WORKBENCH   `changeover model diff`, `optimize` and `tune`: models as files, compared and measured, no server."""

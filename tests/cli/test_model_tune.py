@@ -1,0 +1,79 @@
+"""`changeover model tune`: table, JSON, files, and what is proposed."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from changeover.cli.main import run
+from changeover.rollout.plan import parse_plan
+from tests.cli.fake import usual
+from tests.workbench.tuning.models import folding
+
+QUICK = ["--budget", "2s", "--precisions", "fp32", "--levels", "off,all", "--threads", "1"]
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """A version that runs without optimisation, as its plan says."""
+    folder = tmp_path / "models" / "folding" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(folding().SerializeToString())
+    (folder.parent / "model.yaml").write_text("rollout: {hold: 5s}\nruntime: {optimization: off}\n")
+    return folder
+
+
+def test_the_answer_is_written_and_proposed(version: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The version in a folder has the tuned plan, and the same goes to the server as a push; stdout is one document."""
+    out, drawn = tmp_path / "out", tmp_path / "p.html"
+    with usual() as fake:
+        command = ["model", "tune", str(version), *QUICK, "--write", str(out), "--picture", str(drawn), "-o", "json"]
+        assert run([*command, "--propose", "folding", "--control", fake.url]) == 0
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert document["kept"] is False
+    assert document["answer"]["optimization"] == "all"
+    assert document["proposed"]["version"]
+    plan = parse_plan((out / "model.yaml").read_text())
+    assert (plan.runtime.optimization, plan.rollout.hold) == ("all", 5.0)
+    assert drawn.read_text().startswith("<!doctype html>")
+    assert "final, sitting" in told.err
+    (seen,) = fake.seen
+    assert (seen.method, seen.path) == ("POST", "/v1/models/folding/versions")
+    with tarfile.open(fileobj=io.BytesIO(seen.body)) as tar:
+        assert sorted(tar.getnames()) == ["model.onnx", "model.yaml"]
+
+
+def test_a_default_that_is_kept_is_not_proposed(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table says that it is kept, under the shorter name too, and nothing is sent."""
+    (version.parent / "model.yaml").unlink()
+    with usual() as fake:
+        assert run(["tune", str(version), *QUICK, "--propose", "folding", "--control", fake.url]) == 0
+    assert fake.seen == []
+    told = capsys.readouterr().out
+    assert "the default is kept" in told
+    assert "nothing was proposed" in told
+    assert "optimization: all" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--budget", "soon"), ("--budget", "0s"), ("--precisions", "int3"), ("--threads", "two"), ("--batches", "0"),
+     ("--instances", "99"), ("--objective", "beauty"), ("--write", ".")],
+)  # fmt: skip
+def test_mistakes_on_the_command_line(
+    version: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    """What cannot be meant ends with 64 and names the option, before anything is measured."""
+    assert run(["model", "tune", str(version), option, value]) == 64
+    assert option in capsys.readouterr().err
+
+
+def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason is told."""
+    assert run(["model", "tune", str(tmp_path / "none.onnx")]) not in (0, 64)
+    assert "[source_unreadable]" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""The document of a tuning, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from changeover.rollout.plan import Optimization, RuntimePlan, parse_plan
+from changeover.workbench.tuning import report
+from changeover.workbench.tuning.gain import Slice, compared
+from changeover.workbench.tuning.halving import Entry
+from changeover.workbench.tuning.last import Arm
+from changeover.workbench.tuning.rows import Rows
+from changeover.workbench.tuning.stable import Stable
+from changeover.workbench.tuning.variants import Variants
+from changeover.workbench.tuning.wish import Setting, Wish
+
+OTHER = Setting("int8_dynamic", level="extended", threads=2)
+RUNS = [Slice(10, 0.1, (0.01,) * 10)]
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> report.Found:
+    wish = Wish(cores=2)
+    variants = Variants(wish, Stable(wish, tmp_path, {}, 1), tmp_path, print)
+    variants.rows = Rows([], batchable=True)
+    variants.dropped["fp16"] = ("precision_unsupported", "no operator")
+    variants._batches = {"fp32": True, "int8_dynamic": False}
+    arm = Arm(OTHER, [RUNS] * 4, [50] * 4, compared([(0.7, 1.0), (0.72, 1.0), (0.68, 1.0), (0.71, 1.0)]))
+    default = Entry(Setting(), RUNS, memory=100)
+    entries = [Entry(OTHER, RUNS, RUNS, 50, 2), Entry(Setting(threads=2), reason="setting_hung", detail="no answer")]
+    return report.Found(
+        wish, variants, ["CPUExecutionProvider"], default, entries, Arm(Setting(), [RUNS]), [arm], arm, 9.0
+    )
+
+
+def test_a_gain_is_told(found: report.Found) -> None:
+    """With its interval, what was dropped and why, and what the answer costs beside."""
+    told = report.document(found)
+    json.dumps(told, allow_nan=False)
+    assert told["kept"] is False
+    assert told["answer"]["precision"] == "int8_dynamic"
+    assert "29.8% less time" in told["sentence"]
+    assert "95 % between" in told["sentence"]
+    assert told["gain"]["sittings"] == 4
+    assert [one["reason"] for one in told["settings"]] == [None, None, "setting_hung"]
+    assert told["dropped"][0]["reason"] == "precision_unsupported"
+    assert "does not batch" in told["remarks"][0]
+    assert "generated inputs" in told["remarks"][1]
+
+
+def test_an_uncertain_gain_keeps_the_default(found: report.Found) -> None:
+    """The sentence says by how much, and that it is not certain; or that there was too little time, or nothing left."""
+    doubt = Arm(OTHER, [RUNS] * 4, [50] * 4, compared([(0.7, 1.0), (1.3, 1.0), (0.9, 1.0), (1.1, 1.0)]))
+    told = report.document(replace(found, arms=[doubt], answer=None))
+    assert told["kept"] is True
+    assert told["gain"] is None
+    assert "not certain" in told["sentence"]
+    assert told["runtime"]["optimization"] == "all"
+    short = Arm(OTHER, [RUNS], [50], compared([(0.7, 1.0)]))
+    assert "too short" in report.document(replace(found, arms=[short], answer=None))["sentence"]
+    assert "no other setting" in report.document(replace(found, arms=[], answer=None))["sentence"]
+
+
+def test_the_plan_keeps_what_is_not_tuned() -> None:
+    """Other options of `runtime` and other sections stay, and the text is one that a server reads."""
+    base = RuntimePlan(memory_limit=1 << 30, optimization=Optimization.OFF)
+    section = report.runtime(base, OTHER)
+    text = report.plan_text(section, "rollout: {hold: 5s}\nruntime: {optimization: off}  # told\n")
+    plan = parse_plan(text)
+    assert plan.rollout.hold == 5.0
+    assert plan.runtime == OTHER.under(base)
+    assert "queue_limit" not in section
+    assert (
+        parse_plan(report.plan_text(report.runtime(RuntimePlan(), Setting(level="off")))).runtime.optimization == "off"
+    )
+
+
+def test_a_version_is_written(tmp_path: Path) -> None:
+    """What lies beside the model comes along, the model is the one that was made."""
+    source, made = tmp_path / "v1", tmp_path / "int8"
+    for folder in (source / "golden", made):
+        folder.mkdir(parents=True)
+    (source / "model.onnx").write_bytes(b"old")
+    (source / "golden" / "a.npz").write_bytes(b"set")
+    (made / "model.onnx").write_bytes(b"new")
+    report.write(tmp_path / "out", source / "model.onnx", made / "model.onnx", "runtime: {}\n")
+    read = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert read == {"model.onnx": b"new", "a.npz": b"set", "model.yaml": b"runtime: {}\n"}
+    (tmp_path / "any.onnx").write_bytes(b"alone")
+    report.write(tmp_path / "more", tmp_path / "any.onnx", tmp_path / "any.onnx", "")
+    assert (tmp_path / "more" / "model.onnx").read_bytes() == b"alone"
+    assert len(list((tmp_path / "more").iterdir())) == 2
