@@ -66,6 +66,10 @@ def test_recorded_requests(tmp_path: Path) -> None:
     rows, _ = gather(Wish(requests=file), [X], [Y])
     assert (rows.source, rows.columns[0].dtype) == ("requests", np.float32)
     assert len(rows.singly(10)) == 4
+    whole = archive(tmp_path, x=np.ones((4, 2, 3), np.float32))
+    assert gather(Wish(requests=whole), [X], [Y])[0].columns[0].shape == (8, 3)
+    single = archive(tmp_path, x=np.ones((4, 3), np.float32))
+    assert gather(Wish(requests=single), [WHOLE[0]], [WHOLE[1]])[0].some(1)[0].shape == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,11 @@ class Halving:
         self._default = default
         self._load_of = load_of
         self._tell = tell
+        self._left, self._tried = 1, 0
 
     def run(self, entries: Sequence[Entry], until: float, left: int) -> list[Entry]:
-        """The best `left`, best first, when it is `until` or no more need to go."""
+        """The best `left`, best first, when it is `until` or no more need to go; so many are tried in any case."""
+        self._left = left
         alive = list(entries)
         rounds = max(1, math.ceil(math.log2(max(len(alive), 2) / left)))
         for at in range(rounds):
@@ -146,6 +148,8 @@ class Halving:
             return
         seconds = (end - time.monotonic()) / (_TURNS * (len(ready) + 1))
         seconds = min(max(seconds, _SHORTEST), _LONGEST)
+        for one in ready:
+            one.rounds += 1
         for turn in range(_TURNS):
             if turn and time.monotonic() > until:
                 return
@@ -156,8 +160,6 @@ class Halving:
             at = turn * len(ready) // _TURNS
             for one in (*ready[at:], *ready[:at]):
                 self._turn(one, mine, seconds)
-        for one in ready:
-            one.rounds += 1
 
     def _turn(self, one: Entry, beside: Slice, seconds: float) -> None:
         if one.reason:
@@ -173,7 +175,7 @@ class Halving:
     def _loaded(self, one: Entry, until: float) -> bool:
         if one.reason:
             return False
-        if time.monotonic() > until and not one.slices:
+        if time.monotonic() > until and not one.slices and self._tried >= self._left:
             _note(one, ModelRejected("the budget was used up before its turn", reason="tune_budget"))
             return False
         try:
@@ -182,6 +184,7 @@ class Halving:
             self._drop(one, error)
             return False
         one.memory = self._stable.memory_of(one.setting)
+        self._tried += 1
         return True
 
     def _drop(self, one: Entry, error: ModelRejected) -> None:

@@ -127,10 +127,17 @@ def _recorded(file: Path, inputs: Sequence[TensorSpec], batchable: bool) -> list
         raise _unfit(f"{file} cannot be read: {error}") from None
     if len({len(column) for column in columns}) != 1 or not len(columns[0]):
         raise _unfit(f"{file}: its arrays differ in their number of rows, or have none")
-    for spec, column in zip(inputs, columns, strict=True):
-        if not spec.fits(column.shape if batchable else column.shape[1:]):
-            raise _unfit(f"{file}: {spec.name} is {list(column.shape)}, and the model takes {list(spec.shape)}")
-    return columns
+    return [_as_taken(file, spec, column, batchable) for spec, column in zip(inputs, columns, strict=True)]
+
+
+def _as_taken(file: Path, spec: TensorSpec, column: Array, batchable: bool) -> Array:
+    """Samples as rows, or as whole inputs; a sample is one or the other."""
+    whole = spec.fits(column.shape[1:])
+    if not whole and not spec.fits((1, *column.shape[1:])):
+        raise _unfit(f"{file}: {spec.name} is {list(column.shape)}, and the model takes {list(spec.shape)}")
+    if batchable:
+        return column.reshape(-1, *column.shape[2:]) if whole else column
+    return column if whole else column[:, np.newaxis]
 
 
 def _unfit(what: str) -> ModelRejected:
