@@ -32,7 +32,7 @@ def test_the_answer_is_written_and_proposed(version: Path, tmp_path: Path, capsy
     out, drawn = tmp_path / "out", tmp_path / "p.html"
     with usual() as fake:
         command = ["model", "tune", str(version), *QUICK, "--write", str(out), "--picture", str(drawn), "-o", "json"]
-        assert run([*command, "--propose", "folding", "--control", fake.url]) == 0
+        assert run([*command, "--propose", "digits", "--control", fake.url]) == 0
     told = capsys.readouterr()
     document = json.loads(told.out)
     assert document["kept"] is False
@@ -43,7 +43,7 @@ def test_the_answer_is_written_and_proposed(version: Path, tmp_path: Path, capsy
     assert drawn.read_text().startswith("<!doctype html>")
     assert "final, sitting" in told.err
     (seen,) = fake.seen
-    assert (seen.method, seen.path) == ("POST", "/v1/models/folding/versions")
+    assert (seen.method, seen.path) == ("POST", "/v1/models/digits/versions")
     with tarfile.open(fileobj=io.BytesIO(seen.body)) as tar:
         assert sorted(tar.getnames()) == ["model.onnx", "model.yaml"]
 
@@ -52,7 +52,7 @@ def test_a_default_that_is_kept_is_not_proposed(version: Path, capsys: pytest.Ca
     """The table says that it is kept, under the shorter name too, and nothing is sent."""
     (version.parent / "model.yaml").unlink()
     with usual() as fake:
-        assert run(["tune", str(version), *QUICK, "--propose", "folding", "--control", fake.url]) == 0
+        assert run(["tune", str(version), *QUICK, "--propose", "digits", "--control", fake.url]) == 0
     assert fake.seen == []
     told = capsys.readouterr().out
     assert "the default is kept" in told

@@ -11,8 +11,8 @@ from changeover.workbench.tuning.gain import Slice, compared, figure, student
 
 
 def test_figures_of_slices() -> None:
-    """The median and the 99th percentile are of all runs together; throughput is of rows and seconds."""
-    slices = [Slice(40, 2.0, (0.1, 0.2, 0.3)), Slice(10, 3.0, (0.4, 0.5))]
+    """The median and the 99th percentile are of all runs together; throughput is that of the median slice."""
+    slices = [Slice(40, 2.0, (0.1, 0.2, 0.3)), Slice(10, 3.0, (0.4, 0.5)), Slice(10, 1.0, ())]
     assert figure("latency", slices) == pytest.approx(0.3)
     assert figure("p99", slices) == pytest.approx(0.496)
     assert figure("throughput", slices) == pytest.approx(0.1)

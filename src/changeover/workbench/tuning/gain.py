@@ -60,10 +60,12 @@ class Gain:
 
 
 def figure(objective: Objective, slices: Sequence[Slice]) -> float:
-    """Seconds of a run (median, or 99th percentile), or seconds for a row; infinite where nothing was measured."""
+    """Seconds of a run (median, or 99th percentile), or seconds for a row; infinite where nothing was measured.
+
+    Seconds for a row are the median of the slices: one in which the machine did something else counts for nothing.
+    """
     if objective == "throughput":
-        rows = sum(one.rows for one in slices)
-        return sum(one.seconds for one in slices) / rows if rows else math.inf
+        return float(np.median([one.seconds / one.rows for one in slices])) if slices else math.inf
     times = [one for part in slices for one in part.times]
     return float(np.percentile(times, 99 if objective == "p99" else 50)) if times else math.inf
 

@@ -15,7 +15,7 @@ import yaml
 from changeover.lifecycle.source import MODEL_FILE, PLAN_FILE
 from changeover.rollout.plan import RuntimePlan
 from changeover.rollout.yaml_text import read_yaml
-from changeover.workbench.tuning.gain import Gain, figure
+from changeover.workbench.tuning.gain import Gain, Slice, figure
 from changeover.workbench.tuning.halving import Entry
 from changeover.workbench.tuning.last import Arm
 from changeover.workbench.tuning.variants import Variants
@@ -120,26 +120,25 @@ def _setting(setting: Setting) -> Document:
 
 
 def _figures(arm: Arm) -> Document:
-    slices = [one for sitting in arm.sittings for one in sitting]
-    rows, seconds = sum(one.rows for one in slices), sum(one.seconds for one in slices)
+    speeds = _speeds([one for sitting in arm.sittings for one in sitting])
+    return {**speeds, "memory_bytes": round(sum(arm.memory) / len(arm.memory)) if arm.memory else None}
+
+
+def _speeds(slices: Sequence[Slice]) -> Document:
+    row = figure("throughput", slices)
     return {
         "p50_us": _number(figure("latency", slices) * 1e6),
         "p99_us": _number(figure("p99", slices) * 1e6),
-        "rows_per_s": _number(rows / seconds) if seconds else None,
-        "memory_bytes": round(sum(arm.memory) / len(arm.memory)) if arm.memory else None,
+        "rows_per_s": _number(1 / row) if row else None,
     }
 
 
 def _entry(one: Entry, found: Found) -> Document:
-    slices, objective = one.slices, found.wish.objective
-    ratio = 1.0 if one is found.default else one.ratio(objective, found.default)
-    rows, seconds = sum(part.rows for part in slices), sum(part.seconds for part in slices)
+    ratio = 1.0 if one is found.default else one.ratio(found.wish.objective, found.default)
     return {
         **_setting(one.setting),
         "ratio": _number(ratio),
-        "p50_us": _number(figure("latency", slices) * 1e6),
-        "p99_us": _number(figure("p99", slices) * 1e6),
-        "rows_per_s": _number(rows / seconds) if seconds else None,
+        **_speeds(one.slices),
         "memory_bytes": one.memory,
         "rounds": one.rounds,
         "reason": one.reason or None,
