@@ -129,7 +129,7 @@ def _speeds(slices: Sequence[Slice]) -> Document:
     return {
         "p50_us": _number(figure("latency", slices) * 1e6),
         "p99_us": _number(figure("p99", slices) * 1e6),
-        "rows_per_s": _number(1 / row) if row else None,
+        "rows_per_s": _number(1 / row) if 0 < row < math.inf else None,
     }
 
 
