@@ -61,11 +61,11 @@ def _plot(document: Document, shown: Sequence[Document], key: str, axis: str) ->
     for value in across.ticks:
         x = across(value)
         yield f'<path d="M{x:.1f} {_TOP}V{_TALL - _BOTTOM}" stroke="{_GRID}"/>'
-        yield _said(x, _TALL - _BOTTOM + 18, f"{value:,.4g}", 11, anchor="middle", fill=_DIM)
+        yield _said(x, _TALL - _BOTTOM + 18, f"{value:,.6g}", 11, anchor="middle", fill=_DIM)
     for value in up.ticks:
         y = up(value)
         yield f'<path d="M{_LEFT} {y:.1f}H{_WIDE - _RIGHT}" stroke="{_GRID}"/>'
-        yield _said(_LEFT - 8, y + 4, f"{value:,.4g}", 11, anchor="end", fill=_DIM)
+        yield _said(_LEFT - 8, y + 4, f"{value:,.6g}", 11, anchor="end", fill=_DIM)
     yield _said((_LEFT + _WIDE - _RIGHT) / 2, _TALL - _BOTTOM + 38, axis, 12, anchor="middle")
     middle = (_TOP + _TALL - _BOTTOM) / 2
     yield f'<g transform="rotate(-90 22 {middle})">{_said(22, middle, "memory, MB", 12, anchor="middle")}</g>'
