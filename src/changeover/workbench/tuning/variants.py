@@ -19,13 +19,13 @@ from changeover.workbench.tuning.stable import Stable
 from changeover.workbench.tuning.wish import Setting, Wish, without
 
 Document = dict[str, Any]
-_SAMPLES: Final = 100
+_SAMPLES: Final = 64
 """Inputs for the calibration of int8_static, at most."""
 _LEAST, _MOST = 50, 2000
 """Samples of a golden set, or inputs, that answers are compared on."""
 _GLANCE, _CHECK = 0.02, 0.06
 """Of the budget: seconds for one comparison of answers, of a precision at first and of what may be the answer."""
-_PATIENCE: Final = 60.0
+_PATIENCE, _LEAST_PATIENCE = 60.0, 20.0
 
 
 class Variants:
@@ -109,7 +109,7 @@ class Variants:
         child = Child()
         try:
             child.ask(
-                min(max(until - time.monotonic(), 10.0), _PATIENCE),
+                min(max(until - time.monotonic(), _LEAST_PATIENCE), _PATIENCE),
                 do="convert", model=str(self._stable.files["fp32"]), precision=precision, target=str(target),
                 file=str(self._stable.rows), inputs=self._inputs, samples=_SAMPLES,
             )  # fmt: skip
