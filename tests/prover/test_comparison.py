@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from changeover.prover.comparison import Comparison, classes, compare, compare_output, numbers
+from changeover.prover.comparison import Comparison, classes, compare, compare_each, compare_output, numbers
 from changeover.tensors import Datatype, TensorSpec
 
 SCORES = TensorSpec("y", Datatype.FP32, (-1, 3))
@@ -115,3 +115,32 @@ def test_bounds_hold_for_all_numbers(before: np.ndarray, after: np.ndarray) -> N
     assert found.max_abs >= 0.0
     assert found.max_rel >= 0.0
     assert (found.error == 0.0) == (found.max_abs == 0.0) or found.max_abs < 1e-30
+
+
+@given(before=hnp.arrays(np.float32, (5, 2, 2), elements=st.floats(width=32)), data=st.data())
+def test_many_answers_at_once_are_compared_as_each_alone(before: np.ndarray, data: st.DataObject) -> None:
+    """Whatever numbers there are, of scores and of a picture, and of texts beside them."""
+    after = data.draw(hnp.arrays(np.float32, (5, 2, 2), elements=st.floats(width=32)) | st.just(before.copy()))
+    texts = [np.array(data.draw(st.lists(st.sampled_from("ab"), min_size=5, max_size=5)), object) for _ in (0, 1)]
+    specs = [TensorSpec("picture", Datatype.FP32, (-1, 2, 2)), TensorSpec("y", Datatype.FP32, (-1, 4)),
+             TensorSpec("text", Datatype.BYTES, (-1, 1))]  # fmt: skip
+    active, candidate = (
+        [side, side.reshape(5, 4), text.reshape(5, 1)] for side, text in zip((before, after), texts, strict=True)
+    )
+    alone = [
+        compare(specs, [a[row : row + 1] for a in active], [c[row : row + 1] for c in candidate]) for row in range(5)
+    ]
+    found = compare_each(specs, active, candidate)
+    assert [(one.flip, one.max_abs, one.max_rel) for one in found] == [
+        (one.flip, one.max_abs, one.max_rel) for one in alone
+    ]
+    for measure in ("cosine", "error"):
+        assert [getattr(one, measure) for one in found] == pytest.approx([getattr(one, measure) for one in alone])
+
+
+def test_answers_of_other_shapes_are_each_wholly_wrong() -> None:
+    """One row of scores more or less is another answer."""
+    assert (
+        compare_each([SCORES], [np.zeros((2, 3), np.float32)], [np.zeros((2, 4), np.float32)])
+        == [compare([SCORES], [np.zeros((1, 3), np.float32)], [np.zeros((1, 4), np.float32)])] * 2
+    )

@@ -52,7 +52,11 @@ def compare(specs: Sequence[TensorSpec], active: Sequence[Array], candidate: Seq
         active: one array an output, BF16 as raw 16 bits, BYTES as objects.
         candidate: the same outputs of the candidate.
     """
-    found = [compare_output(s, a, c) for s, a, c in zip(specs, active, candidate, strict=True)]
+    return _together([compare_output(s, a, c) for s, a, c in zip(specs, active, candidate, strict=True)])
+
+
+def _together(found: Sequence[Comparison]) -> Comparison:
+    """One answer, by its outputs."""
     if not found:
         return _EQUAL
     flips = [one.flip for one in found if one.flip is not None]
@@ -65,6 +69,18 @@ def compare(specs: Sequence[TensorSpec], active: Sequence[Array], candidate: Seq
     )
 
 
+def compare_each(specs: Sequence[TensorSpec], active: Sequence[Array], candidate: Sequence[Array]) -> list[Comparison]:
+    """Compare many answers of one row each, all at once: what `compare` says of each row, in their order.
+
+    Args:
+        specs: of the outputs.
+        active: as for `compare`, with as many rows on each first axis as there are answers.
+        candidate: the same.
+    """
+    outputs = [_each(s, a, c) for s, a, c in zip(specs, active, candidate, strict=True)]
+    return [_together(found) for found in zip(*outputs, strict=True)]
+
+
 def compare_output(spec: TensorSpec, active: Array, candidate: Array) -> Comparison:
     """Compare one output of two answers."""
     if active.shape != candidate.shape:
@@ -75,18 +91,30 @@ def compare_output(spec: TensorSpec, active: Array, candidate: Array) -> Compari
         other = float(np.mean(active != candidate))
         return Comparison(flip=other > 0, max_abs=0.0, max_rel=0.0, cosine=1.0, error=other)
     before, after = numbers(spec, active), numbers(spec, candidate)
-    gone = np.isnan(before) & np.isnan(after)
-    same = (before == after) | gone
-    with np.errstate(all="ignore"):
-        distance = np.where(same, 0.0, np.abs(after - before))
-        relative = np.where(same, 0.0, distance / np.abs(before))
+    distance, relative = _distances(before, after)
+    flips = _flips(spec, before, after)
     return Comparison(
-        flip=_flip(spec, before, after),
-        max_abs=_largest(distance),
-        max_rel=_largest(relative),
+        flip=None if flips is None else bool(np.any(flips)),
+        max_abs=float(_largest(distance)),
+        max_rel=float(_largest(relative)),
         cosine=float(cosines(before, after).min()),
-        error=_bounded(before, after, distance),
+        error=float(_bounded(*(values.reshape(1, -1) for values in (before, after, distance)))[0]),
     )
+
+
+def _each(spec: TensorSpec, active: Array, candidate: Array) -> list[Comparison]:
+    """One output of many answers of one row."""
+    rows = len(active)
+    if active.shape != candidate.shape or not active.size or object in (active.dtype, candidate.dtype):
+        return [compare_output(spec, active[row : row + 1], candidate[row : row + 1]) for row in range(rows)]
+    before, after = numbers(spec, active), numbers(spec, candidate)
+    distance, relative = (values.reshape(rows, -1) for values in _distances(before, after))
+    flips = _flips(spec, before, after)
+    flat = before.reshape(rows, -1), after.reshape(rows, -1)
+    found = (_largest(distance, 1), _largest(relative, 1), cosines(before, after), _bounded(*flat, distance))
+    measures = [values.tolist() for values in found]
+    told = [None] * rows if flips is None else flips.tolist()
+    return [Comparison(flip, *row) for flip, *row in zip(told, *measures, strict=True)]
 
 
 def numbers(spec: TensorSpec, array: Array) -> npt.NDArray[np.float64]:
@@ -115,15 +143,24 @@ def classes(spec: TensorSpec, array: Array) -> Array | None:
     return best
 
 
-def _flip(spec: TensorSpec, before: Array, after: Array) -> bool | None:
+def _distances(before: Array, after: Array) -> tuple[Array, Array]:
+    """Absolute and relative, of each element; 0 where both are NaN."""
+    same = (before == after) | (np.isnan(before) & np.isnan(after))
+    with np.errstate(all="ignore"):
+        distance = np.where(same, 0.0, np.abs(after - before))
+        return distance, np.where(same, 0.0, distance / np.abs(before))
+
+
+def _flips(spec: TensorSpec, before: Array, after: Array) -> Array | None:
+    """Whether the class differs, of each row; None where an output has none."""
     plain = TensorSpec(spec.name, Datatype.FP64, spec.shape) if spec.datatype is Datatype.BF16 else spec
     ours, theirs = classes(plain, before), classes(plain, after)
-    return None if ours is None or theirs is None else bool(np.any(ours != theirs))
+    return None if ours is None or theirs is None else np.asarray(ours != theirs)
 
 
-def _largest(values: Array) -> float:
-    top = float(np.max(np.nan_to_num(values, nan=np.inf, posinf=np.inf)))
-    return top if top >= 0 else 0.0
+def _largest(values: Array, axis: int | None = None) -> Any:
+    """The largest that counts: NaN is as far away as can be."""
+    return np.maximum(np.max(np.nan_to_num(values, nan=np.inf, posinf=np.inf), axis=axis), 0.0)
 
 
 def cosines(before: Array, after: Array) -> npt.NDArray[np.float64]:
@@ -147,16 +184,14 @@ def _scaled(rows: Array) -> Array:
     return scaled
 
 
-def _bounded(before: Array, after: Array, distance: Array) -> float:
-    """Bray-Curtis: the sum of distances over the sum of sizes; 1 where one side only is not finite."""
+def _bounded(before: Array, after: Array, distance: Array) -> Array:
+    """Bray-Curtis of each row: the sum of distances over the sum of sizes; 1 where one side only is not finite."""
     odd = ~(np.isfinite(before) & np.isfinite(after))
-    lost = float(np.mean(odd & (distance != 0)))
-    if lost:
-        return 1.0
-    fine = ~odd
-    top = max(float(np.abs(before[fine]).max(initial=0.0)), float(np.abs(after[fine]).max(initial=0.0)))
-    if not top:
-        return 0.0
-    apart = float((distance[fine] / top).sum())
-    sizes = float((np.abs(before[fine]) / top).sum() + (np.abs(after[fine]) / top).sum())
-    return min(apart / sizes, 1.0) if sizes else 0.0
+    lost = (odd & (distance != 0)).any(axis=1)
+    before, after, distance = (np.where(odd, 0.0, values) for values in (before, after, distance))
+    top = np.maximum(np.abs(before).max(axis=1), np.abs(after).max(axis=1))
+    scale = np.where(top > 0, top, 1.0)[:, np.newaxis]
+    apart = (distance / scale).sum(axis=1)
+    sizes = (np.abs(before) / scale).sum(axis=1) + (np.abs(after) / scale).sum(axis=1)
+    error = np.divide(apart, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    return np.where(lost, 1.0, np.minimum(error, 1.0))

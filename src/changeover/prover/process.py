@@ -19,6 +19,7 @@ from changeover.transport.proving import ProverSpec, ProverStatus
 
 def preload() -> None:
     """What the zygote does once for all its provers: the first touch of lazy parts."""
+    import numpy.random  # noqa: F401 - numpy does so at its first use, which takes 9 ms
     import onnx.numpy_helper  # noqa: F401
 
 

@@ -112,3 +112,30 @@ def test_it_ends_when_enough_is_known_or_too_little_comes_of_it(
     assert result.evidence["samples"] == LEAST_REQUESTS
     monkeypatch.setattr(agreement, "MOST_SECONDS", 0.0)
     assert said(tmp_path, 2.0) is None
+
+
+@pytest.mark.parametrize(("batchable", "fewest", "most"), [(True, 8, 20), (False, 200, 200)])
+def test_rows_go_together_where_they_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batchable: bool, fewest: int, most: int
+) -> None:
+    """What is no batch for the gateways is none here either; the verdict is the same."""
+    monkeypatch.setattr(agreement, "_BITE", 60.0)
+    runs: list[int] = []
+    pair = [subject(tmp_path, onnx_models.scale(2.0), batchable=batchable) for _ in (0, 1)]
+    run = pair[0].session.run_feeds
+    monkeypatch.setattr(pair[0].session, "run_feeds", lambda feeds: [runs.append(len(feeds["x"])), run(feeds)][1])
+    result = Agreement(AccuracyGate(), 0.01, quiet).gate(Recent(1000, [{"x": row} for row in ROWS]), *pair)
+    assert result is not None
+    assert (result.result, result.evidence["samples"], sum(runs)) == ("passed", 200, 200)
+    assert fewest <= len(runs) <= most
+
+
+def test_rows_that_take_long_go_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof rests between two steps, and no step may be long."""
+    monkeypatch.setattr(agreement, "_BITE", 0.0)
+    longest: list[int] = []
+    pair = [subject(tmp_path, onnx_models.scale(2.0)) for _ in (0, 1)]
+    run = pair[0].session.run_feeds
+    monkeypatch.setattr(pair[0].session, "run_feeds", lambda feeds: [longest.append(len(feeds["x"])), run(feeds)][1])
+    assert Agreement(AccuracyGate(), 0.01, quiet).gate(Recent(9, [{"x": row} for row in ROWS[:40]]), *pair) is not None
+    assert max(longest) == 1

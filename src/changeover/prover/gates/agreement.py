@@ -7,14 +7,14 @@ The requests are a random sample, so what refuses a version is not the share its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from changeover.errors import ModelRunFailed
 from changeover.prover import intervals
-from changeover.prover.comparison import Comparison, compare, numbers
+from changeover.prover.comparison import Comparison, compare, compare_each, numbers
 from changeover.prover.recent import Recent
 from changeover.prover.subject import Subject
 from changeover.prover.verdict import failed
@@ -31,6 +31,8 @@ _BUDGET: Final = 3.0
 """Seconds of processor time, once the least number of requests was looked at."""
 MOST_SECONDS: Final = 30.0
 """The same before that."""
+_BITE: Final = 0.002
+"""Seconds of processor time after which no more requests go together: a proof rests between its steps."""
 Answers = dict[str, Array]
 
 
@@ -54,23 +56,32 @@ class Agreement:
         """Run them through both; None when too few were answered in time."""
         began = time.thread_time()
         scores: list[float] = []
-        for feeds in recent.requests:
-            theirs = _answers(active, feeds)
-            if theirs is not None:
-                scores.append(self._score(active, theirs, _answers(candidate, feeds)))
+        at, size, most = 0, 1, min(candidate.rows, active.rows)
+        while at < len(recent.requests):
+            missing, before = LEAST_REQUESTS - len(scores), time.thread_time()
+            part = recent.requests[at : at + (min(size, missing) if missing > 0 else size)]
+            at += len(part)
+            scores += self._scores(part, candidate, active)
+            now = time.thread_time()
+            size = min(2 * size, most) if now - before < _BITE else size
             self._alive()
-            took = time.thread_time() - began
-            if took > (_BUDGET if len(scores) >= LEAST_REQUESTS else MOST_SECONDS):
+            if now - began > (_BUDGET if len(scores) >= LEAST_REQUESTS else MOST_SECONDS):
                 break
         return self._judged(recent, np.array(scores)) if len(scores) >= LEAST_REQUESTS else None
 
-    def _score(self, active: Subject, theirs: Answers, ours: Answers | None) -> float:
-        """1 for the same answer, 0 for another or none; between them where nothing is yes or no."""
-        if ours is None:
-            self._failures += 1
-            return -1.0 if self._metric == "cosine" else 0.0
+    def _scores(self, part: Sequence[Answers], candidate: Subject, active: Subject) -> list[float]:
+        """Of the requests that the active version answers."""
         specs = active.session.outputs
-        found = compare(specs, [theirs[s.name] for s in specs], [ours[s.name] for s in specs])
+        answered = zip(_answers(active, part), _answers(candidate, part), strict=True)
+        pairs = [(theirs, ours) for theirs, ours in answered if theirs is not None]
+        both = [(theirs, ours) for theirs, ours in pairs if ours is not None]
+        self._failures += len(pairs) - len(both)
+        missed = -1.0 if self._metric == "cosine" else 0.0
+        scores = [self._score(specs, *p, found) for p, found in zip(both, _compared(specs, both), strict=True)]
+        return scores + [missed] * (len(pairs) - len(both))
+
+    def _score(self, specs: Sequence[TensorSpec], theirs: Answers, ours: Answers, found: Comparison) -> float:
+        """1 for the same answer, 0 for another; between them where nothing is yes or no."""
         self._largest = max(self._largest, found.max_abs)
         if self._metric == "tolerance":
             return float(all(self._near(s, theirs[s.name], ours[s.name]) for s in specs))
@@ -112,7 +123,31 @@ def _agreeing(found: Comparison) -> float:
     return float(not found.flip) if found.flip is not None else 1.0 - found.error
 
 
-def _answers(subject: Subject, feeds: Answers) -> Answers | None:
+def _compared(specs: Sequence[TensorSpec], pairs: Sequence[tuple[Answers, Answers]]) -> list[Comparison]:
+    """What the answers of each pair differ by; all at once where they are rows of one shape."""
+    sides = [[[pair[side][s.name] for pair in pairs] for s in specs] for side in (0, 1)]
+    if len(pairs) > 1 and all(_alike(arrays) for side in sides for arrays in side):
+        return compare_each(specs, *([np.concatenate(arrays) for arrays in side] for side in sides))
+    return [compare(specs, [theirs[s.name] for s in specs], [ours[s.name] for s in specs]) for theirs, ours in pairs]
+
+
+def _answers(subject: Subject, part: Sequence[Answers]) -> list[Answers | None]:
+    """To requests of one row each, in one run where that goes; None where a run failed."""
+    columns = {name: [feeds[name] for feeds in part] for name in part[0]}
+    if len(part) > 1 and all(map(_alike, columns.values())):
+        rows = _answer(subject, {name: np.concatenate(arrays) for name, arrays in columns.items()})
+        if rows is not None and all(len(array) == len(part) for array in rows.values()):
+            return [{name: array[at : at + 1] for name, array in rows.items()} for at in range(len(part))]
+    return [_answer(subject, feeds) for feeds in part]
+
+
+def _alike(arrays: Sequence[Array]) -> bool:
+    """Whether these are rows of one shape."""
+    first = arrays[0].shape
+    return first[:1] == (1,) and all(array.shape == first for array in arrays)
+
+
+def _answer(subject: Subject, feeds: Answers) -> Answers | None:
     try:
         return subject.run(feeds)
     except ModelRunFailed:

@@ -1,0 +1,152 @@
+"""What a push costs: processor time by process, and where the seconds go, idle, at 0.9 of capacity and saturated.
+
+    python benchmarks/push_cost.py [PUSHES] [--gateways N] [--loads idle,0.9,saturated]
+
+Version after version of the small CNN with all gates, as the soak pushes them. `cpu_ms` is what a push took of a core:
+of controller, supervisor and zygote all they used meanwhile; of prover and new worker all until the rollout's end.
+With clients the gateways' and workers' own time is their traffic's and is left out. The parts of the way are those of
+the certificate, in seconds on the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from changeover.bench.process import BenchProcess
+from changing import Changer
+from felt import capacity, small, spec_for
+from household import Household
+from rig import Server, emit, median, say, verdict
+
+EVERY = 0.004
+REST = 0.1
+LASTING = ("supervisor", "controller", "zygote")
+PARTS = ("verify_s", "load_s", "warmup_s", "gates_s", "open_s")
+REACH_S = 1.2
+"""Seconds that leave room for 1,000 changeovers in a soak of 20 minutes."""
+
+
+class Meter:
+    """A thread that reads what each process of a server has used of the processor."""
+
+    def __init__(self, household: Household) -> None:
+        self._household = household
+        self._seconds: dict[int, float] = {}
+        self._titles: dict[int, str] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+
+    def __enter__(self) -> Meter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def used(self) -> dict[str, dict[int, float]]:
+        """Seconds of a core so far by title and pid; of those that have ended, when they were last seen."""
+        found: dict[str, dict[int, float]] = {}
+        for pid, title in list(self._titles.items()):
+            found.setdefault(title, {})[pid] = self._seconds.get(pid, 0.0)
+        return found
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY):
+            self._titles |= self._household.members()
+            for pid in list(self._titles):
+                self._seconds[pid] = max(self._seconds.get(pid, 0.0), processor_time(pid))
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of a core that the living threads of a process have used; 0 when it is gone."""
+    spent = 0
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            spent += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+    except OSError:
+        return 0.0
+    return spent / 1e9
+
+
+@contextmanager
+def traffic(spec: Any, load: str) -> Iterator[Any]:
+    """Clients beside the block: none, a share of the capacity (open loop), or as many requests as go (closed loop)."""
+    if load == "idle":
+        yield None
+        return
+    if load == "saturated":
+        wanted = replace(spec, mode="closed", duration_s=1e6)
+    else:
+        rate = float(load) * capacity(spec)
+        wanted = replace(spec, mode="open", rate=rate, arrivals="poisson", connections=256, duration_s=1e6,
+                         keep_rows=False, timeout_s=120.0)  # fmt: skip
+    with BenchProcess(wanted) as bench:
+        time.sleep(2)
+        yield bench
+        bench.stop()
+
+
+def measure(load: str, pushes: int, gateways: int) -> None:
+    """Push so often beside a load, and print the figures."""
+    subject = small()
+    arguments = ["--gateways", str(gateways)] if gateways else []
+    with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
+        household = Household(server.process.pid, server.port)
+        spec = spec_for(subject, server.port, pushes + 5)
+        changer = Changer(server, subject.name, subject.versions)
+        with traffic(spec, load) as bench, Meter(household) as meter:
+            changer.change()  # the first has no graph in the cache
+            changer.change()
+            before = meter.used()
+            for number in range(pushes):
+                time.sleep(REST)
+                change = changer.change()
+                say(f"push_cost: {load}, {number + 1} of {pushes}: {change.ended - change.began:.2f} s, {change.phase}")
+            after = meter.used()
+        clean = bench is None or bool(bench.result(120)["clean"])
+        changes = changer.changes[2:]
+        parts = [_parts(server.certificate(change.rollout)) for change in changes]
+    took = [change.ended - change.began for change in changes]
+    emit("push_cost", met=median(took) <= REACH_S and clean, load=load, pushes=pushes, median_s=median(took),
+         worst_s=round(max(took), 3), cpu_ms=_costs(before, after, pushes, with_worker=load == "idle"), clean=clean,
+         parts_s={part: median([one[part] for one in parts]) for part in PARTS}, reach_s=REACH_S)  # fmt: skip
+
+
+def _parts(certificate: Any) -> dict[str, float]:
+    numbers: dict[str, float] = next(s for s in certificate["steps"] if s["name"] == "validating")["numbers"]
+    return numbers
+
+
+def _costs(
+    before: dict[str, dict[int, float]], after: dict[str, dict[int, float]], pushes: int, *, with_worker: bool
+) -> dict[str, float]:
+    """Milliseconds of a core by role and push."""
+    spent: Counter[str] = Counter()
+    for title, by_pid in after.items():
+        role = title.split()[0]
+        if role in (*LASTING, "prover") or (with_worker and role in ("worker", "gateway")):
+            spent[role] += sum(by_pid.values()) - sum(before.get(title, {}).values())
+    found = {role: round(1e3 * seconds / pushes, 1) for role, seconds in sorted(spent.items())}
+    return {**found, "all": round(sum(found.values()), 1)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="push_cost.py")
+    parser.add_argument("pushes", type=int, nargs="?", default=20)
+    parser.add_argument("--gateways", type=int, default=2, metavar="N")
+    parser.add_argument("--loads", default="idle,0.9,saturated")
+    given = parser.parse_args()
+    for name in given.loads.split(","):
+        measure(name, given.pushes, given.gateways)
+    sys.exit(verdict())
