@@ -72,7 +72,7 @@ def test_what_is_not_surely_over_the_limit_passes(tmp_path: Path, monkeypatch: p
     told = iter([1.3, 1.9] * 400)
     monkeypatch.setattr(_Duel, "_pair", lambda _: (next(told), 1.0))
     found = judged(model, model, limit=1.4)
-    assert (found.result, found.evidence["rows"]["1"]["pairs"]) == ("passed", 120), found.detail
+    assert (found.result, found.evidence["rows"]["1"]["pairs"]) == ("passed", 240), found.detail
     assert "not surely over the limit of 1.4" in found.detail
     found = judged(model, model, limit=0.9)
     assert (found.result, found.evidence["rows"]["1"]["pairs"]) == ("failed", 7)

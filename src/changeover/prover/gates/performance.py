@@ -23,8 +23,8 @@ from changeover.runtime.warmup import generated_rows, head
 from changeover.transport.control import GateResult
 
 _LEAST_PAIRS: Final = 7
-_MOST_PAIRS: Final = 120
-_PAIR: Final = 0.001
+_MOST_PAIRS: Final = 240
+_PAIR: Final = 0.0005
 """Seconds of each version in a pair, at least."""
 _MOST_TURNS: Final = 100
 _LEAST_TURNS: Final = 3
