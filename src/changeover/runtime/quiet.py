@@ -36,6 +36,8 @@ _REST = 4.0
 """Times the work."""
 _LONGEST_REST = 0.1
 """Seconds: a large model's load is one long step, and shall not take five times as long for it."""
+_STARVED = 0.1
+"""Of a core: who got less has given way enough."""
 _WATCH_PAUSE = 0.25
 _AUTOGROUP_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
@@ -154,16 +156,17 @@ class Pace:
 
     def __init__(self, *, hurry: bool = False) -> None:
         self._hurry = hurry
-        self._since = time.thread_time()
+        self._worked, self._since = time.thread_time(), time.monotonic()
 
     def rest(self) -> None:
         """Sleep in proportion to what this thread has worked since the last rest, if half of the cores are taken."""
-        worked = time.thread_time() - self._since
+        worked = time.thread_time() - self._worked
         if self._hurry or worked < _BITE:
             return
-        if 2 * _others_running() >= (os.cpu_count() or 1):
+        starved = worked < (time.monotonic() - self._since) * _STARVED
+        if not starved and 2 * _others_running() >= (os.cpu_count() or 1):
             time.sleep(min(worked * _REST, _LONGEST_REST))
-        self._since = time.thread_time()
+        self._worked, self._since = time.thread_time(), time.monotonic()
 
 
 def _others_running() -> int:
