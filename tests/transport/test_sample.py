@@ -23,11 +23,12 @@ def memory() -> Iterator[int]:
 
 
 def test_what_is_written_is_read(memory: int) -> None:
-    """In an area of its own, and only when all of it is there."""
-    sample = Sample(77, [REQUEST, REQUEST[:1]])
+    """In an area of its own, and only when all of it is there: small ones together, a large one a turn."""
+    large = [Tensor("x", Datatype.FP32, (1, 1 << 14), bytes(range(256)) * 256)]
+    sample = Sample(77, [REQUEST, REQUEST[:1], large, large, REQUEST])
     assert (areas(memory), is_sealed(memory)) == (2, True)
     writing = write(memory, 1, sample)
-    for _ in sample.requests:
+    for _ in range(2):
         next(writing)
         assert read(memory, 1) is None
     assert list(writing) == []
@@ -55,3 +56,11 @@ def test_an_area_is_never_left(memory: int) -> None:
     list(write(other, 0, Sample(1, [[Tensor("x", Datatype.UINT8, (SAMPLE_AREA,), bytes(SAMPLE_AREA))]])))
     assert read(other, 0) is None
     os.close(other)
+
+
+def test_many_small_requests_are_few_turns(memory: int) -> None:
+    """Of more parts than the kernel takes at once."""
+    sample = Sample(5000, [REQUEST] * 1200)
+    turns = len(list(write(memory, 0, sample)))
+    assert 3 <= turns <= 6
+    assert read(memory, 0) == sample

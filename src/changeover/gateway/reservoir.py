@@ -129,7 +129,7 @@ class Reservoir:
 
 
 def on_sample(message: Frame, models: Mapping[str, Model]) -> None:
-    """A prover is to be given the sample of a model: write it, a request a turn of the event loop."""
+    """A prover is to be given the sample of a model: write it, some requests a turn of the event loop."""
     body = message.json()
     (fd,) = message.fds
     model = models.get(body["model"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from changeover.tensors import Datatype, Tensor
+from changeover.tensors import Datatype, Raw, Tensor
 from changeover.transport.page import SAMPLE_AREA
 
 LARGEST = 1 << 20
@@ -24,6 +24,10 @@ MOST_BYTES = 24 * LARGEST
 """Bytes of data in an area; the rest is for the index. One gateway can bring requests enough, however large."""
 MOST_REQUESTS = 256
 """That a gateway keeps, and that a sample of all of them has."""
+_AT_ONCE = 1 << 16
+"""Bytes after which a turn ends: small requests are written together."""
+_MOST_PARTS = 512
+"""The kernel takes 1,024 buffers a call."""
 _WORD = struct.Struct("<Q")
 Request = Sequence[Tensor]
 """Its inputs, in any order."""
@@ -60,7 +64,7 @@ EMPTY = Sample(0, [])
 
 
 def write(fd: int, place: int, sample: Sample) -> Iterator[None]:
-    """Write a sample into its area, a request a turn; a generator, so that a gateway can do other things between them.
+    """Write a sample into its area, some requests a turn; a generator: a gateway does other things between them.
 
     Args:
         fd: of the memory.
@@ -74,10 +78,16 @@ def write(fd: int, place: int, sample: Sample) -> Iterator[None]:
     if _WORD.size + len(index) + sum(p.size for request in places for p in request) > SAMPLE_AREA:
         return
     at += os.pwrite(fd, index, at)
+    parts: list[Raw] = []
+    size = 0
     for request in sample.requests:
-        for tensor in request:
-            at += os.pwrite(fd, tensor.data, at)
-        yield
+        parts += [tensor.data for tensor in request]
+        size += sum(len(tensor.data) for tensor in request)
+        if len(parts) >= _MOST_PARTS or size >= _AT_ONCE:
+            at += os.pwritev(fd, parts, at)
+            parts, size = [], 0
+            yield
+    os.pwritev(fd, parts, at)
     os.pwrite(fd, _WORD.pack(len(index)), start)
 
 
@@ -95,13 +105,14 @@ def read(fd: int, place: int) -> Sample | None:
     start += _WORD.size
     index = msgspec.msgpack.decode(os.pread(fd, length, start), type=_Index)
     start += length
+    size = sum(one.size for places in index.requests for one in places)
+    data, at = memoryview(os.pread(fd, size, start)), 0
     requests: list[list[Tensor]] = []
     for places in index.requests:
         requests.append([])
         for one in places:
-            data = os.pread(fd, one.size, start)
-            requests[-1].append(Tensor(one.name, Datatype[one.datatype], one.shape, data))
-            start += one.size
+            requests[-1].append(Tensor(one.name, Datatype[one.datatype], one.shape, data[at : at + one.size]))
+            at += one.size
     return Sample(index.seen, requests)
 
 
