@@ -14,8 +14,8 @@ from changeover.tensors import Datatype, Tensor
 from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Sample, areas, merged, read
 
 PATIENCE: Final = 15.0
-"""Seconds that a gateway may take to write, some requests a turn between its other work: mostly milliseconds. It is asked
-when the prover is forked; one that has died since is waited for in vain."""
+"""Seconds that a gateway may take to write, some requests a turn between its other work: mostly milliseconds. It is
+asked when the prover is forked; one that has died since is waited for in vain."""
 _PAUSE: Final = 0.005
 _SEED: Final = 23
 
