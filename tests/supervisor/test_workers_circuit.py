@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from changeover.transport.link import Kind
 from tests.supervisor.house import Crew
 
@@ -82,3 +84,22 @@ def test_kills_from_outside_open_no_circuit(crew: Crew) -> None:
         start()
     assert crew.workers.loadings[1].circuit.state == "closed"
     assert not [k for k, _ in crew.heard(crew.gateway)]
+
+
+@pytest.mark.parametrize(("first", "next_one", "blameless"), [(-9, 1, True), (-11, -9, False)])
+def test_a_replacement_that_never_was_ready_changes_nobodys_blame(
+    crew: Crew, first: int, next_one: int, blameless: bool
+) -> None:
+    """What was in hand was the last ready worker's: how its successor died while loading says nothing of it."""
+    crew.workers.spawn({"loading": 1, "spec": {"model": "m"}})
+    crew.workers.died(crew.up(1, 4711), first)
+    crew.timers[-1][1]()
+    loads = crew.worker(1)
+    loads.pid = 4712
+    crew.workers.named(loads)
+    crew.workers.died(loads, next_one)
+    crew.workers.open(crew.gateway, 1, None)
+    crew.timers[-1][1]()
+    crew.up(1, 4713)
+    told = [body["blameless"] for kind, body in crew.heard(crew.gateway) if kind is Kind.CHANNEL]
+    assert told == [blameless]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
 from changeover.testing import wait_for
+from changeover.transport import child
+from changeover.transport.link import pair
 
 INTRODUCED = """
 import time
@@ -83,3 +86,25 @@ def test_a_child_whose_parent_died_first_ends_by_itself() -> None:
     assert parent.stdout is not None
     parent.stdout.close()
     wait_for(lambda: ended(child), "the child's end", patience=5.0)
+
+
+class _Ended(Exception):
+    """What stands for `os._exit` in a test."""
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_child_that_got_no_core_for_seconds_asks_once_more(monkeypatch: pytest.MonkeyPatch, adopted: bool) -> None:
+    """It was adopted while it had no turn, between the question and the look at the clock; or it never will be."""
+
+    def end(code: int) -> None:
+        raise _Ended(code)
+
+    asked, clock, bound = iter([1, 77 if adopted else 1, 77]), iter([100.0, 109.0]), []
+    monkeypatch.setattr(child.os, "getppid", lambda: next(asked))
+    monkeypatch.setattr(child.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(child.os, "_exit", end)
+    monkeypatch.setattr(child, "bind_to", bound.append)
+    ours, theirs = pair()
+    with ours, theirs, nullcontext() if adopted else pytest.raises(_Ended):
+        child.die_with(77, theirs.fileno())
+    assert bound == ([77] if adopted else [])

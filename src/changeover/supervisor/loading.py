@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from changeover.sequences.geometry import Geometry, checked_geometry
-from changeover.supervisor.circuit import Circuit, State
+from changeover.supervisor.circuit import Cause, Circuit, State
 from changeover.supervisor.family import Member
 from changeover.transport import page
 from changeover.transport.channel import ChannelSize
@@ -32,6 +32,7 @@ class Loading:
         took: seconds from the first worker's start until it was ready.
         base: private bytes of the zygote when the present worker was forked from it.
         due: when the next worker is tried.
+        blameless: the last worker that had anything in hand was killed from outside.
         slab: the state of its sequences, kept as long as the loading lives: descriptors to write and to read.
     """
 
@@ -48,6 +49,7 @@ class Loading:
     took: float = 0.0
     base: int = 0
     due: float = 0.0
+    blameless: bool = False
     circuit: Circuit = field(default_factory=Circuit)
     slab: tuple[int, int] | None = None
     geometry: Geometry | None = None
@@ -55,6 +57,13 @@ class Loading:
     def __repr__(self) -> str:
         """`<loading 7 of mnist>`."""
         return f"<loading {self.number} of {self.spec['model']}>"
+
+    def died(self, cause: Cause, code: int) -> None:
+        """The present worker has died. One that never was ready had nothing in hand that it could have died of."""
+        self.circuit.died(self.lived, cause, code)
+        self.due = monotonic() + self.circuit.wait
+        if self.ready_at is not None:
+            self.blameless = cause is Cause.KILLED
 
     def reach(self, state: int) -> None:
         """The present worker goes on to a state, by its place in `STATES`.

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from changeover.supervisor import vitals
@@ -181,8 +180,7 @@ class Workers:
 
     def _replace(self, loading: Loading, cause: Cause, code: int) -> None:
         circuit = loading.circuit
-        circuit.died(loading.lived, cause, code)
-        loading.due = monotonic() + circuit.wait
+        loading.died(cause, code)
         if circuit.state is State.OPEN:
             log.error("%r: %d workers died soon after they were ready, the last by %s (%s); the circuit is open, "
                       "requests are refused, the next try is in %.0f s",
@@ -264,7 +262,7 @@ class Workers:
             "gateway": gateway.number,
             "pid": worker.pid,
             "size": [size.slots, size.input_bytes, size.output_bytes],
-            "blameless": loading.circuit.cause is Cause.KILLED,  # whatever the last worker had in hand
+            "blameless": loading.blameless,
         }
         try:
             to_read = loading.slab[1:] if loading.slab is not None else ()
