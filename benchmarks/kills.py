@@ -42,6 +42,7 @@ MOST_S = 330.0
 PATIENT_S = 120.0
 """As in soak.py: a backlog of a machine that has become slower is no failure of the server."""
 VERSIONS = 8000
+_BAD = ("failed", "shed", "wrong", "wrong_version")
 OUT = Path("bench-results")
 
 
@@ -142,13 +143,14 @@ class _Watch:
     """Says when something went wrong, so that it can be found in the server's log."""
 
     def __init__(self) -> None:
-        self._bad = 0
+        self._seen = dict.fromkeys(_BAD, 0)
 
     def __call__(self, progress: dict[str, Any]) -> None:
-        bad = sum(int(progress[key]) for key in ("failed", "shed", "wrong", "wrong_version"))
-        if bad > self._bad:
-            say(f"kills: {bad - self._bad} requests went wrong at {progress['elapsed_s']:.0f} s")
-            self._bad = bad
+        new = {key: int(progress[key]) - seen for key, seen in self._seen.items()}
+        if any(new.values()):
+            told = ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in new.items() if count)
+            say(f"kills: {told} at {progress['elapsed_s']:.0f} s")
+            self._seen = {key: int(progress[key]) for key in _BAD}
 
 
 def report(asked: Asked, killed: list[Killed], result: dict[str, Any], told: Told, changer: Changer) -> None:

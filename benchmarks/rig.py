@@ -22,7 +22,7 @@ from changeover.scratch import scratch
 
 INSTANT = "rollout: {strategy: instant, undo_window: 0s, limits: {disagreement: 100%}}\n"
 """At once, and the versions of the benches answer as differently as they like."""
-READY_WITHIN = 60.0
+READY_WITHIN = 180.0
 STOP_WITHIN = 60.0
 
 _missed: list[str] = []
