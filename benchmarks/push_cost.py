@@ -25,10 +25,9 @@ from typing import Any
 from changeover.bench.process import BenchProcess
 from changing import Changer
 from felt import capacity, small, spec_for
-from household import Household
 from rig import Server, emit, median, say, verdict
 
-EVERY = 0.004
+EVERY = 0.005
 REST = 0.1
 LASTING = ("supervisor", "controller", "zygote")
 PARTS = ("verify_s", "load_s", "warmup_s", "gates_s", "open_s")
@@ -39,8 +38,8 @@ REACH_S = 1.2
 class Meter:
     """A thread that reads what each process of a server has used of the processor."""
 
-    def __init__(self, household: Household) -> None:
-        self._household = household
+    def __init__(self, supervisor: int) -> None:
+        self._supervisor = supervisor
         self._seconds: dict[int, float] = {}
         self._titles: dict[int, str] = {}
         self._stop = threading.Event()
@@ -54,18 +53,30 @@ class Meter:
         self._stop.set()
         self._thread.join()
 
-    def used(self) -> dict[str, dict[int, float]]:
-        """Seconds of a core so far by title and pid; of those that have ended, when they were last seen."""
-        found: dict[str, dict[int, float]] = {}
+    def used(self) -> Counter[str]:
+        """Seconds of a core so far by role; of those that have ended, when they were last seen."""
+        found: Counter[str] = Counter()
         for pid, title in list(self._titles.items()):
-            found.setdefault(title, {})[pid] = self._seconds.get(pid, 0.0)
+            found[title.split()[0]] += self._seconds.get(pid, 0.0)
         return found
 
     def _run(self) -> None:
+        me = self._supervisor
         while not self._stop.wait(EVERY):
-            self._titles |= self._household.members()
-            for pid in list(self._titles):
-                self._seconds[pid] = max(self._seconds.get(pid, 0.0), processor_time(pid))
+            for pid in (me, *map(int, Path(f"/proc/{me}/task/{me}/children").read_text().split())):
+                self._look(pid)
+
+    def _look(self, pid: int) -> None:
+        """One process; what stands by, or was just forked, has no title of its own yet."""
+        title = self._titles.get(pid, "zygote")
+        try:
+            if title in ("zygote", "spare") or title.endswith("/"):
+                told = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode().strip()
+                title = told.removeprefix("changeover: ") if told.startswith("changeover: ") else "supervisor"
+                self._titles[pid] = title
+            self._seconds[pid] = max(self._seconds.get(pid, 0.0), processor_time(pid))
+        except OSError:
+            return  # it has ended
 
 
 def processor_time(pid: int) -> float:
@@ -102,10 +113,9 @@ def measure(load: str, pushes: int, gateways: int) -> None:
     subject = small()
     arguments = ["--gateways", str(gateways)] if gateways else []
     with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
-        household = Household(server.process.pid, server.port)
         spec = spec_for(subject, server.port, pushes + 5)
         changer = Changer(server, subject.name, subject.versions)
-        with traffic(spec, load) as bench, Meter(household) as meter:
+        with traffic(spec, load) as bench, Meter(server.process.pid) as meter:
             changer.change()  # the first has no graph in the cache
             changer.change()
             before = meter.used()
@@ -119,7 +129,7 @@ def measure(load: str, pushes: int, gateways: int) -> None:
         parts = [_parts(server.certificate(change.rollout)) for change in changes]
     took = [change.ended - change.began for change in changes]
     emit("push_cost", met=median(took) <= REACH_S and clean, load=load, pushes=pushes, median_s=median(took),
-         worst_s=round(max(took), 3), cpu_ms=_costs(before, after, pushes, with_worker=load == "idle"), clean=clean,
+         worst_s=round(max(took), 3), cpu_ms=_costs(before, after, pushes, idle=load == "idle"), clean=clean,
          parts_s={part: median([one[part] for one in parts]) for part in PARTS}, reach_s=REACH_S)  # fmt: skip
 
 
@@ -128,16 +138,10 @@ def _parts(certificate: Any) -> dict[str, float]:
     return numbers
 
 
-def _costs(
-    before: dict[str, dict[int, float]], after: dict[str, dict[int, float]], pushes: int, *, with_worker: bool
-) -> dict[str, float]:
+def _costs(before: Counter[str], after: Counter[str], pushes: int, *, idle: bool) -> dict[str, float]:
     """Milliseconds of a core by role and push."""
-    spent: Counter[str] = Counter()
-    for title, by_pid in after.items():
-        role = title.split()[0]
-        if role in (*LASTING, "prover") or (with_worker and role in ("worker", "gateway")):
-            spent[role] += sum(by_pid.values()) - sum(before.get(title, {}).values())
-    found = {role: round(1e3 * seconds / pushes, 1) for role, seconds in sorted(spent.items())}
+    roles = [role for role in sorted(after) if idle or role in (*LASTING, "prover")]
+    found = {role: round(1e3 * (after[role] - before[role]) / pushes, 1) for role in roles}
     return {**found, "all": round(sum(found.values()), 1)}
 
 
