@@ -13,7 +13,7 @@ from changeover.bench.breaks import Kill
 from household import Household
 
 ROLES = ("worker", "controller", "gateway", "zygote")
-_GIVE_UP = 30.0
+GIVE_UP = 30.0
 _POLL = 0.05
 
 
@@ -26,9 +26,12 @@ class Killed:
 
 
 class Killer:
-    """Kills, and keeps what it killed. `over` ends every wait."""
+    """Kills, and keeps what it killed. `over` ends every wait, and none for a successor is longer than `patience`."""
 
-    def __init__(self, household: Household, chance: random.Random, over: threading.Event) -> None:
+    def __init__(
+        self, household: Household, chance: random.Random, over: threading.Event, patience: float = GIVE_UP
+    ) -> None:
+        self._patience = patience
         self._household = household
         self._random = chance
         self._over = over
@@ -52,7 +55,7 @@ class Killer:
         return killed
 
     def _await_successor(self, killed: Killed, wanted: int) -> None:
-        while time.monotonic() < killed.kill.at + _GIVE_UP:
+        while time.monotonic() < killed.kill.at + self._patience:
             pids = self._household.pids(killed.kill.role)
             if sum(pid != killed.kill.pid for pid in pids) >= wanted:
                 killed.back_s = time.monotonic() - killed.kill.at

@@ -30,7 +30,7 @@ from changeover.bench.process import BenchProcess
 from changing import Changer
 from felt import capacity, counts, small, spec_for
 from household import Household
-from killing import Killed, Killer
+from killing import GIVE_UP, Killed, Killer
 from rig import Server, emit, say, verdict
 
 SHARE = 0.5
@@ -51,13 +51,16 @@ class Siege:
     """Three killers, one thread each."""
 
     household: Household
-    count: int
-    seed: int
+    asked: Asked
     over: threading.Event
 
     def run(self, until: float) -> list[Killed]:
         """Kill until every role had its share, or the time is over."""
-        killers = {role: Killer(self.household, random.Random(f"{self.seed} {role}"), self.over) for role in _RHYTHMS}
+        patience = MOST_S if self.asked.beside else GIVE_UP  # where there is hardly a core an interpreter takes long
+        killers = {
+            role: Killer(self.household, random.Random(f"{self.asked.seed} {role}"), self.over, patience)
+            for role in _RHYTHMS
+        }
         threads = [threading.Thread(target=self._besiege, args=(r, k), daemon=True) for r, k in killers.items()]
         for thread in threads:
             thread.start()
@@ -71,11 +74,11 @@ class Siege:
 
     def _besiege(self, role: str, killer: Killer) -> None:
         within, rest = _RHYTHMS[role]
-        while len(killer.killed) < self.count and not self.over.is_set():
+        while len(killer.killed) < self.asked.count and not self.over.is_set():
             killer.kill(role, within)
             if len(killer.killed) % 10 == 0:
-                say(f"kills: {role} {len(killer.killed)} of {self.count}")
-            if rest and len(killer.killed) % BURST == 0 and len(killer.killed) < self.count:
+                say(f"kills: {role} {len(killer.killed)} of {self.asked.count}")
+            if rest and len(killer.killed) % BURST == 0 and len(killer.killed) < self.asked.count:
                 self.over.wait(rest)
 
 
@@ -123,7 +126,7 @@ def main(asked: Asked) -> None:
         with company(asked.beside), BenchProcess(load, on_progress=_Watch()) as bench:
             changes = threading.Thread(target=_change, args=(changer, over), daemon=True)
             changes.start()
-            killed = Siege(household, asked.count, asked.seed, over).run(time.monotonic() + MOST_S)
+            killed = Siege(household, asked, over).run(time.monotonic() + MOST_S)
             changes.join()
             bench.stop()
             result, breaks = bench.result(PATIENT_S + 30), bench.records().breaks
