@@ -123,6 +123,23 @@ class Database:
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise corrupt(self.path, f"a record cannot be read: {error}") from error
 
+    def require_types(self, tables: Sequence[str]) -> None:
+        """Every value is of the type that its column declares.
+
+        A damaged page may still be sound for SQLite, and hold a text where a number is due.
+
+        Raises:
+            Internal: `journal_corrupt`.
+        """
+        for table in tables:
+            columns = self.read(f"PRAGMA table_info({table})")
+            odd = [
+                f"typeof({name}) NOT IN ('{declared.lower()}'{'' if required else ', ' + repr('null')})"
+                for _, name, declared, required, *_ in columns
+            ]
+            if self.read(f"SELECT 1 FROM {table} WHERE {' OR '.join(odd)} LIMIT 1"):  # noqa: S608 - our own names
+                raise corrupt(self.path, f"a value in its table {table} is of another type than any that we write")
+
     def _begin(self) -> None:
         if self._depth == 0:
             self._doomed = False

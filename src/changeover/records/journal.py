@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,8 @@ from changeover.records.proposals import Proposals
 from changeover.records.rollouts import Rollouts
 from changeover.records.versions import Versions
 from changeover.transport.control import RoutingTable
+
+_DECIDES: Final = ("counters", "models", "versions", "loadings", "epochs", "rollouts")
 
 
 class Journal:
@@ -75,7 +78,11 @@ class Journal:
             raise
 
     def _require_whole(self, mark: Mark) -> None:
-        """Nothing that was decided is missing, and what a next controller goes by can be read."""
+        """Nothing that was decided is missing, and what a next controller goes by can be read.
+
+        What only tells of the past, `events` and `alarms`, is passed over row by row where it is damaged.
+        """
+        self._database.require_types(_DECIDES)
         known, told = self.epochs.decisions(), mark.read()
         if known < told:
             raise Internal(

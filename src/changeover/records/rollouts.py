@@ -226,7 +226,7 @@ def _record(row: tuple[Any, ...]) -> RolloutRecord:
         VersionRef(from_version, from_digest) if from_version is not None else None,
         VersionRef(to_version, to_digest),
         phase,
-        msgspec.json.decode(record),
+        msgspec.json.decode(record, type=dict[str, object]),
         Certificate.from_json(certificate) if certificate is not None else None,
         *times,
     )
