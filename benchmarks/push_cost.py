@@ -126,9 +126,14 @@ def measure(load: str, pushes: int, gateways: int) -> None:
             after = meter.used()
         clean = bench is None or bool(bench.result(120)["clean"])
         changes = changer.changes[2:]
-        parts = [_parts(server.certificate(change.rollout)) for change in changes]
+        for change in changes:
+            if change.phase != "succeeded":
+                say(f"push_cost: {server.get(f'/v1/rollouts/{change.rollout}')}")
+        good = [change.rollout for change in changes if change.phase == "succeeded"]
+        parts = [_parts(server.certificate(rollout)) for rollout in good]
     took = [change.ended - change.began for change in changes]
-    emit("push_cost", met=median(took) <= REACH_S and clean, load=load, pushes=pushes, median_s=median(took),
+    emit("push_cost", met=median(took) <= REACH_S and clean and len(good) == pushes, load=load,
+         pushes=pushes, succeeded=len(good), median_s=median(took),
          worst_s=round(max(took), 3), cpu_ms=_costs(before, after, pushes, idle=load == "idle"), clean=clean,
          parts_s={part: median([one[part] for one in parts]) for part in PARTS}, reach_s=REACH_S)  # fmt: skip
 

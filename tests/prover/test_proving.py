@@ -12,6 +12,7 @@ import pytest
 from changeover.lifecycle.seal import seal_folder
 from changeover.prover.proving import Proving
 from changeover.rollout.plan_gates import AccuracyGate, GatesPlan, PerformanceGate, ResourcesGate
+from changeover.runtime import memory
 from changeover.transport.control import Signature, TensorEntry, WorkerSpec
 from changeover.transport.proving import ProverSpec, ProverStatus, Reference
 from tests import onnx_models
@@ -53,8 +54,10 @@ def results(status: ProverStatus) -> dict[str, str]:
     return {gate.gate: gate.result for gate in status.gates}
 
 
-def test_a_sound_first_version(bench: Bench) -> None:
+def test_a_sound_first_version(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every gate speaks in its turn; signature, measures and evidence are told at the end."""
+    marks = iter([memory.Marks(1000, 300, 1200), memory.Marks(1400, 350, 1700)])  # this process has freed memory to use
+    monkeypatch.setattr(memory.Marks, "now", lambda: next(marks))
     end = bench.prove(bench.worker(onnx_models.scale(2).SerializeToString()))
     assert (end.state, end.reason, end.signature) == ("ready", None, TOLD)
     assert results(end) == {
@@ -64,7 +67,7 @@ def test_a_sound_first_version(bench: Bench) -> None:
     assert [r.gate for r in bench.reports[:-1]] == [
         "integrity", "structure", "load", "warmup", "resources", "accuracy", "state", "performance",
     ]  # fmt: skip
-    assert (end.measured.cache, end.measured.load_s > 0, end.measured.peak_bytes > 0) == ("miss", True, True)
+    assert (end.measured.cache, end.measured.load_s > 0, end.measured.peak_bytes) == ("miss", True, 650)
 
 
 def test_beside_an_active_version(bench: Bench) -> None:
