@@ -12,7 +12,7 @@ import numpy as np
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.testing import PATIENCE, wait_for
 from tests.needed import needed
-from tests.traffic import Answer, Report
+from tests.traffic import MOST_OPEN, Answer, Report
 
 grpc = needed("grpc")
 
@@ -110,6 +110,8 @@ class GrpcTraffic:
         methods = [method(one, "ModelInfer") for one in self._channels]
         number, due = 0, time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
+            while self._open >= MOST_OPEN and not self._stop.wait(0.005):
+                pass
             self._send(number, methods[number % len(methods)])
             number += 1
             due += 1.0 / self._rate

@@ -15,6 +15,9 @@ from changeover.testing import PATIENCE, wait_for
 
 _ANSWER_SECONDS = 60.0
 _CONNECT_SECONDS = 30.0
+MOST_OPEN = 256
+"""Requests without an answer after which the next one waits: what is due after a pause of the machine is no flood that
+a server has to shed."""
 
 
 @dataclass(slots=True)
@@ -109,6 +112,8 @@ class Traffic:
         number, due = 0, time.monotonic()
         while not self._stop.is_set():
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            while len(tasks) >= MOST_OPEN:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._one(number))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

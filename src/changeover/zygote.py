@@ -104,7 +104,7 @@ class Nursery:
         """Bring a spare to life on the link `fd`; returns its pid, None when there is none that lives."""
         self._due = time.monotonic() + _CALM
         while self._spares:
-            spare = self._spares.pop()
+            spare = self._spares.pop(0)  # those that have waited longest first
             with spare.sock:
                 try:
                     socket.send_fds(spare.sock, [json.dumps(dict(wanted)).encode()], [fd])

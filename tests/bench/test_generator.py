@@ -14,6 +14,7 @@ from changeover.bench import LoadSpec, run_load
 from changeover.errors import InvalidRequest
 from tests.bench.stub import EXPECTED, INPUTS, Reply, Request, Stub
 from tests.best import best
+from tests.held_up import unless_held_up
 
 
 def load(stub: Stub, **changes: Any) -> LoadSpec:
@@ -112,6 +113,7 @@ def test_two_switches_back_to_the_same_version_by_epochs() -> None:
     assert [(s["from"], s["to"]) for s in result["switches"]] == [("1", "2"), ("2", "1")]
 
 
+@unless_held_up(0.1)
 def test_latency_counts_from_the_due_time() -> None:
     """A server that stalls 300 ms delays everything due meanwhile, and the open loop says so."""
 
@@ -209,6 +211,7 @@ def test_rows_can_be_folded() -> None:
     assert len(run.records) == 0
 
 
+@unless_held_up(0.5)
 def test_silence_is_a_failure_after_the_timeout() -> None:
     """A request without an answer fails as `timeout` and the others go on."""
     with Stub(lambda r: Reply(action="silent" if r.number == 5 else "answer")) as stub:
@@ -238,6 +241,7 @@ def test_requests_nobody_had_room_for_are_failures() -> None:
     assert result["failures"]["never sent"] >= 10
 
 
+@unless_held_up(0.2)
 def test_a_backlog_comes_to_an_end() -> None:
     """Who waited for a connection has the whole time for its answer from then on; who waited so long is given up."""
     with Stub(lambda r: Reply(delay=1.0)) as stub:
@@ -254,6 +258,7 @@ def test_large_bodies_are_sent_in_parts() -> None:
     np.testing.assert_array_equal(stub.requests[0].values, inputs[:1])
 
 
+@unless_held_up(0.5)
 def test_stop_ends_the_sending_and_waits_for_answers() -> None:
     """A set stop event ends the run early; requests in flight are still answered and counted."""
     stop = threading.Event()
@@ -271,6 +276,7 @@ def test_stop_ends_the_sending_and_waits_for_answers() -> None:
     assert 20 <= result["requests"] == len(stub.requests)
 
 
+@unless_held_up(0.1)
 def test_progress_every_second() -> None:
     """Each second one document tells rate, percentiles and versions of that second."""
 

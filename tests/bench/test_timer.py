@@ -17,14 +17,18 @@ def test_wakes_at_the_moment_and_again() -> None:
     epoll.register(timer.fileno(), select.EPOLLIN | select.EPOLLET)
 
     def lateness() -> float:
-        late = []
+        """More than a plain sleep of the same machine in the same moments is."""
+        late, asleep = [], []
         for _ in range(20):
             at = time.monotonic() + 0.0023
             timer.wake_at(at)
-            assert epoll.poll(1.0) == [(timer.fileno(), select.EPOLLIN)]
+            assert epoll.poll(60.0) == [(timer.fileno(), select.EPOLLIN)]
             late.append(time.monotonic() - at)
+            at = time.monotonic() + 0.0023
+            time.sleep(0.0023)  # the control
+            asleep.append(time.monotonic() - at)
         assert min(late) >= 0
-        return median(late)
+        return median(late) - median(asleep)
 
     assert best(lateness, 0.002) < 0.002
     epoll.close()

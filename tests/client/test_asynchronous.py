@@ -14,7 +14,7 @@ from changeover.client.ask import ConnectionLost, Unreachable
 from changeover.errors import ChangeoverError, DeadlineExceeded, InvalidRequest, NotFound, Overloaded
 from changeover.testing import Server
 from tests import onnx_models
-from tests.client.crooked import BREAK, SILENCE, Crooked, reply
+from tests.client.crooked import BREAK, SILENCE, Crooked, nobody, reply
 
 X = np.array([[1, 2, 3, 4]], np.float32)
 GOOD = reply(200, b'{"live": true}')
@@ -100,7 +100,7 @@ def test_the_verbs_are_awaited(shared_server: Server) -> None:
 
 def test_retries() -> None:
     """A full queue is asked again when it says, a broken connection once, a verb never."""
-    full = reply(503, b'{"error": "full", "reason": "queue_full"}', retry_after="1")
+    full, later = (reply(503, b'{"error": "full", "reason": "queue_full"}', retry_after=s) for s in ("1", "60"))
 
     async def patient(client: AsyncClient) -> None:
         begun = time.monotonic()
@@ -109,7 +109,7 @@ def test_retries() -> None:
 
     async def hurried(client: AsyncClient) -> None:
         with pytest.raises(Overloaded):
-            await client.infer("m", {"x": X}, timeout=0.9)
+            await client.infer("m", {"x": X}, timeout=50.0)
 
     async def unlucky(client: AsyncClient) -> None:
         with pytest.raises(ConnectionLost):
@@ -121,7 +121,7 @@ def test_retries() -> None:
 
     with Crooked(full, GOOD) as server:
         with_client(patient, server.url, server.url)
-    with Crooked(full) as server:
+    with Crooked(later) as server:
         with_client(hurried, server.url, server.url)
         assert len(server.seen) == 1
     with Crooked(BREAK) as server:
@@ -137,7 +137,5 @@ def test_nobody_there_and_nobody_answering() -> None:
         with pytest.raises(Unreachable):
             await client.undo("m")
 
-    with Crooked(GOOD) as gone:
-        control = gone.url
-    with Crooked(SILENCE) as server:
+    with nobody() as control, Crooked(SILENCE) as server:
         with_client(use, server.url, control, timeout=0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from changeover.testing import Server, exchange, wait_for
 from tests import onnx_models
 from tests.browser import chromium, opened, text, violations
+from tests.free_port import free_port
 from tests.guarded import ADMIN, GuardedServer, write_tokens
 from tests.traffic import Traffic
 
@@ -43,17 +43,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("dashboard")
     faults = folder / "faults.json"
     faults.write_text(json.dumps({"models": {"m": {"3": {"kind": "error", "rate": 0.5, "after": 20}}}}))
-    with Server(folder, faults=str(faults), control_port=free_port()) as made:
+    with Server(folder, faults=str(faults), control_port=free_port()) as made:  # its own after a restart too
         made.plan("m", PLAN)
         made.deploy("m", onnx_models.scale(2.0).SerializeToString(), 1)
         yield made
-
-
-def free_port() -> int:
-    """A port that a server can have again after its restart."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def url(server: Server, place: str = "") -> str:

@@ -8,6 +8,7 @@ import time
 from changeover.transport.channel import Header, Part
 from changeover.transport.link import Frame, Kind, frame
 from tests.gateway.stage import FakeWorker, entry, question, stage
+from tests.held_up import unless_held_up
 
 
 def test_a_channel_that_ends_hands_all_batches_to_the_next_one() -> None:
@@ -39,6 +40,7 @@ def worker_value(worker: FakeWorker, header: Header, part: Part) -> float:
     return float(worker.rows(header, part)[0, 0])
 
 
+@unless_held_up(0.4)
 def test_another_gateways_batch_is_no_silence() -> None:
     """A worker that has not begun yet with what is here, but finishes others' batches, is not given up."""
 
@@ -61,21 +63,21 @@ def test_one_of_two_runners_stuck_is_silence() -> None:
 
     async def scenario() -> None:
         async with stage() as here:
-            (worker,) = here.serve(1, entry(7, "1", run_timeout=0.4, max_batch=1))
+            (worker,) = here.serve(1, entry(7, "1", run_timeout=60.0, max_batch=1))
             here.ask(question())
             await worker.take()
+            batcher = here.models.targets[7].batcher
             other = asyncio.create_task(worker.serve(2.0))
-            answered = 0
-            for _ in range(500):
+            for second in range(0, 60, 6):
                 request = here.ask(question())
-                await asyncio.sleep(0.01)
-                answered += request.status == 200
-                if here.denounced:
-                    break
+                await here.answered(request)
+                batcher.check(time.monotonic() + second)
+                assert (request.status, here.denounced) == (200, [])
+            here.ask(question())
+            batcher.check(time.monotonic() + 61.0)
             other.cancel()
             await asyncio.gather(other, return_exceptions=True)
             assert here.denounced == [worker.member]
-            assert answered > 5
 
     asyncio.run(scenario())
 

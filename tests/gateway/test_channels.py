@@ -16,6 +16,7 @@ from changeover.transport import channel, page
 from changeover.transport.channel import Header, Message, Part
 from changeover.transport.link import Kind
 from tests.gateway.stage import PATIENCE, FakeWorker, entry, question, stage
+from tests.held_up import unless_held_up
 
 Attack = Callable[[FakeWorker, Header, np.ndarray], None]
 ROW = np.ones((1, 4), np.float32)
@@ -186,6 +187,7 @@ def test_time_without_a_core_is_no_silence(hungry: float, most: float) -> None:
     asyncio.run(scenario())
 
 
+@unless_held_up(0.3)
 def test_batches_that_wait_behind_a_slow_one_are_not_silence() -> None:
     """The run time-out is one run's: three batches of 0.4 s each are no reason against a limit of 1 s."""
 

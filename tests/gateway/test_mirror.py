@@ -95,11 +95,13 @@ def test_one_copy_at_a_time_and_the_others_are_dropped() -> None:
             header, (part,) = await new.take()
             pairs = mirror(here).pairs
             assert (pairs.compared, pairs.dropped) == (0, 4)
-            new.give(header, new.rows(header, part), wall_ns=250_000_000)
+            before = monotonic()
+            new.give(header, new.rows(header, part), wall_ns=25_000_000_000)
             await here.until(lambda: pairs.compared, "the comparison")
             await answered_by(here, old)
             assert pairs.dropped == 5
-            await asyncio.sleep(1.1)
+            assert before + 100.0 <= mirror(here)._next <= monotonic() + 100.0
+            mirror(here)._next -= 100.0  # so long it rests
             await answered_by(here, old)
             await new.serve_one(2.0)
             await here.until(lambda: pairs.compared == 2, "the second comparison")

@@ -36,8 +36,13 @@ def test_half_of_the_time_is_left_for_the_replay() -> None:
 
     async def scenario() -> None:
         async with shielded() as (here, _, new):
-            request = here.ask(question(headers={b"changeover-timeout": b"1s"}))
+            request = here.ask(question(headers={b"changeover-timeout": b"40s"}))
             await new.take()
+            shield = here.pipeline._shield
+            (ticket,) = shield._guarded
+            assert ticket.give_up == pytest.approx(request.received + 20.0)
+            for after in (-0.01, 0.0):
+                shield.check(ticket.give_up + after, ())
             await here.answered(request)
             assert (request.status, request.values[0]) == (200, 2.0)
 

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 
 import pytest
 
@@ -194,17 +195,22 @@ def test_who_wants_a_core_is_counted() -> None:
     assert median(seen[signal.SIGCONT]) >= median(seen[signal.SIGSTOP]) + 2
 
 
-@pytest.mark.parametrize(("patience", "brought_back"), [(0.05, True), (60.0, False)])
-def test_a_lowered_thread_is_brought_back_when_it_takes_too_long(patience: float, brought_back: bool) -> None:
+@pytest.mark.parametrize(("passes", "brought_back"), [(61.0, True), (59.0, False)])
+def test_a_lowered_thread_is_brought_back_when_it_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch, passes: float, brought_back: bool
+) -> None:
     """On a busy machine it would never end; one that has patience left stays low, and each is normal afterwards."""
     if not quiet._may_renice():
         pytest.skip("raising a thread's priority again is not allowed here")
     policies: list[int] = []
+    now = [1000.0]
+    monkeypatch.setattr(quiet, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
 
     def body() -> None:
-        with quiet.lowered(patience):
+        with quiet.lowered(60.0):
             policies.append(os.sched_getscheduler(0))
-            until = time.monotonic() + (10.0 if brought_back else 1.0)
+            now[0] += passes
+            until = time.monotonic() + (60.0 if brought_back else 1.0)
             while os.sched_getscheduler(0) == os.SCHED_IDLE and time.monotonic() < until:
                 time.sleep(0.01)
             policies.append(os.sched_getscheduler(0))

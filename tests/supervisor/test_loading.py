@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from time import monotonic
 
 import pytest
 
@@ -27,23 +26,28 @@ def test_states_are_reached_in_order_and_once() -> None:
         made.reach(1)
 
 
-def test_what_the_first_worker_took_bounds_the_next() -> None:
+def test_what_the_first_worker_took_bounds_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five times as long, at least 10 s; a replacement's own time changes nothing."""
+    monkeypatch.setattr("changeover.supervisor.loading.monotonic", lambda: 1000.0)
     made = loading()
     assert made.patience == 10.0
-    made.proven(ChannelSize(3, 64, 64), {}, monotonic() - 8.0)
-    assert 40.0 <= made.patience < 45.0
-    made.proven(ChannelSize(3, 64, 64), {}, monotonic() - 800.0)
-    assert 40.0 <= made.patience < 45.0
+    made.proven(ChannelSize(3, 64, 64), {}, 992.0)
+    assert made.patience == 40.0
+    made.proven(ChannelSize(3, 64, 64), {}, 200.0)
+    assert made.patience == 40.0
     assert made.spec == {"model": "m", "verify": False, "signature": {}}
 
 
-def test_a_life_counts_from_being_ready() -> None:
+def test_a_life_counts_from_being_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that takes long to load and dies at once has not lived."""
+    now = [1000.0]
+    monkeypatch.setattr("changeover.supervisor.loading.monotonic", lambda: now[0])
     made = loading()
     assert made.lived == 0.0
-    made.proven(ChannelSize(3, 64, 64), {}, monotonic() - 60.0)
-    assert made.lived < 5.0
+    made.proven(ChannelSize(3, 64, 64), {}, 940.0)
+    assert made.lived == 0.0
+    now[0] += 4.0
+    assert made.lived == 4.0
 
 
 def test_a_new_controller_is_told_all() -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from changeover.testing import Server, cpu_seconds, wait_for
+from changeover.testing import Outlived, Server, cpu_seconds, wait_for
 from tests import onnx_models
 from tests.best import best
 from tests.conftest import Serve
@@ -94,15 +97,60 @@ def test_stopping_before_anything_serves(tmp_path: Path) -> None:
         server.assert_nothing_outlives(2.0)
 
 
+@contextlib.contextmanager
+def lowly() -> Iterator[subprocess.Popen[bytes]]:
+    """A process at idle priority, as spares and provers are: what its end takes is the machine's doing."""
+    low = "import os, sys; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+    code = low + "; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(family: Sequence[int]) -> float:
+    """The moment (`time.monotonic`) at which the last of these processes had ended, by the kernel's own word."""
+    with contextlib.ExitStack() as stack:
+        left = select.poll()
+        count = 0
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(pid)
+                stack.callback(os.close, descriptor)
+                left.register(descriptor, select.POLLIN)
+                count += 1
+        until = time.monotonic() + 10.0
+        while count:
+            for descriptor, _ in left.poll(max(0.0, until - time.monotonic()) * 1000):
+                left.unregister(descriptor)
+                count -= 1
+            assert time.monotonic() < until, "something outlives"
+        return time.monotonic()
+
+
 def killed(server: Server) -> float:
-    """Seconds from SIGKILL for the supervisor to the moment when no process, socket or shared memory is left."""
-    server.processes()
-    began = time.monotonic()
-    server.signal(signal.SIGKILL)
-    server.assert_nothing_outlives(10.0)
-    took = time.monotonic() - began
-    server.wait()
-    return took
+    """Seconds from SIGKILL for the supervisor until no process, socket or shared memory is left.
+
+    Less what a process of the least priority took that was killed in the same moment: a busy machine gives it no turn.
+    """
+    with lowly() as control, ThreadPoolExecutor(2) as pool:
+        server.processes()
+        family = list(server._seen)
+        ends = pool.submit(ended, family), pool.submit(ended, [control.pid])
+        began = time.monotonic()
+        server.signal(signal.SIGKILL)
+        control.kill()
+        last, needed = (end.result() - began for end in ends)
+        try:
+            server.assert_nothing_outlives(0.0)
+        except Outlived:  # not by a process that was known: that takes until it is gone
+            server.assert_nothing_outlives(10.0)
+            last = time.monotonic() - began
+        server.wait()
+    return last - needed
 
 
 def test_when_the_supervisor_is_killed_everything_dies(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from time import perf_counter_ns
 
 import numpy as np
@@ -170,10 +171,12 @@ def killer(gateway: Gateway, after: int) -> Callable[[], None]:
 def test_processes_killed_at_random_instructions_lose_and_double_no_step(session: Stateless) -> None:
     """SIGKILL somewhere between the message and a little after its answer, forty times."""
     gateway = Gateway(session, memory(session.layout.geometry), forked=True)
-    began = perf_counter_ns()
+    took = []
     for number in range(1, 11):
+        began = perf_counter_ns()
         results(gateway, [ask(name, number, Flag.START if number == 1 else Flag(0)) for name in NAMES], 1.0)
-    within = (perf_counter_ns() - began) // 8
+        took.append(perf_counter_ns() - began)
+    within = round(median(took) * 1.25)  # one step for which the machine stood still makes them no longer
     gateway.close()
     died, wrong = killed_at_random(session, Slab, within)
     assert died >= KILLS // 8

@@ -19,6 +19,7 @@ from changeover.records.events import Event
 from changeover.records.journal import Journal
 from tests.controller.alarms.receiver import Receiver
 from tests.controller.alarms.test_notice import ALERT
+from tests.free_port import free_port
 from tests.rollout.stage import until
 
 
@@ -89,8 +90,7 @@ def test_all_is_told_once_and_in_order_to_a_receiver_that_is_unwell(
 def test_what_happens_while_nobody_is_there_is_told_later(journal: Journal) -> None:
     """The receiver comes up on its port after the alert, and gets it; what was before the first webhook is history."""
     journal.alarms.record("errors/a", "m", alert(1))
-    with Receiver() as gone:
-        port = gone.port
+    port = free_port()
 
     async def script() -> None:
         async with running(journal, f"http://127.0.0.1:{port}/"):

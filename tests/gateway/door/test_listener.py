@@ -18,6 +18,7 @@ import pytest
 from changeover.gateway.door import listener
 from changeover.gateway.door.listener import DoorServer
 from tests.gateway.door.served import WAIT_SECONDS, Bench, Client, Served, get, post, serving
+from tests.held_up import unless_held_up
 
 
 @pytest.mark.parametrize(("shared", "most"), [(True, 1), (False, 7)])
@@ -137,9 +138,10 @@ def test_lame_duck_answers_what_is_pipelined(door: Served) -> None:
         assert client.ended()
 
 
-def test_stop_answers_what_is_in_flight(door: Served) -> None:
+@unless_held_up(0.3)
+def test_stop_answers_what_is_in_flight() -> None:
     """A request in progress is answered during the stop, which then ends early."""
-    with door.client() as client:
+    with serving() as door, door.client() as client:
         client.send(get("/hold"))
         door.until(lambda: len(door.app.held) == 1)
         stopping = door.begin(door.server.stop(5.0, duck_seconds=0.1))
@@ -161,18 +163,20 @@ def test_stop_cuts_off_at_the_deadline(door: Served) -> None:
     assert door.app.abandoned == ["/hold"]
 
 
-def test_idle_connections_close_and_young_ones_have_their_time(door: Served) -> None:
+@unless_held_up(0.3)
+def test_idle_connections_close_and_young_ones_have_their_time() -> None:
     """After the lame duck idle connections end; one that has just come may still send its request."""
-    with door.client() as idle:
-        idle.send(get())
-        idle.answer()
-        stopping = door.begin(door.server.stop(5.0, duck_seconds=1.6))
-        time.sleep(0.8)
-        with door.client() as young:
-            assert idle.ended()
-            young.send(get())
-            assert young.answer().headers["connection"] == "close"
-    assert stopping.result(2.0) == 0
+    with serving() as door:
+        with door.client() as idle:
+            idle.send(get())
+            idle.answer()
+            stopping = door.begin(door.server.stop(5.0, duck_seconds=1.6))
+            time.sleep(0.8)
+            with door.client() as young:
+                assert idle.ended()
+                young.send(get())
+                assert young.answer().headers["connection"] == "close"
+        assert stopping.result(2.0) == 0
 
 
 def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
@@ -192,20 +196,22 @@ def test_connections_in_the_kernels_queue_are_served(door: Served) -> None:
         client.sock.close()
 
 
-def test_last_listener_leaves_no_half_open_door(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+@unless_held_up(0.3)
+def test_last_listener_leaves_no_half_open_door() -> None:
     """While the last ones are taken in, a new handshake does not finish; afterwards it is refused."""
     held_off, really = threading.Event(), listener._hold_off_handshakes
-    monkeypatch.setattr(listener, "_hold_off_handshakes", lambda sock: really(sock) and not held_off.set())
-    monkeypatch.setattr(listener, "_SETTLE_SECONDS", 1.0)
-    stopping = door.begin(door.server.stop(3.0, duck_seconds=0.0))
-    assert held_off.wait(WAIT_SECONDS)
-    with socket.socket() as late:
-        late.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            late.connect(("127.0.0.1", door.port))
-    assert stopping.result(2.0) == 0
-    with pytest.raises(ConnectionRefusedError):
-        door.client()
+    with pytest.MonkeyPatch.context() as patched, serving() as door:
+        patched.setattr(listener, "_hold_off_handshakes", lambda sock: really(sock) and not held_off.set())
+        patched.setattr(listener, "_SETTLE_SECONDS", 1.0)
+        stopping = door.begin(door.server.stop(3.0, duck_seconds=0.0))
+        assert held_off.wait(WAIT_SECONDS)
+        with socket.socket() as late:
+            late.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                late.connect(("127.0.0.1", door.port))
+        assert stopping.result(2.0) == 0
+        with pytest.raises(ConnectionRefusedError):
+            door.client()
 
 
 def test_other_listeners_go_on() -> None:
