@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,5 +55,6 @@ def test_a_failure_that_stays_counts_too() -> None:
 
 def test_a_process_that_was_stopped_tries_again() -> None:
     """Twice for a second: the third try counts."""
-    told = subprocess.run([sys.executable, "-c", STOPS_ITSELF], capture_output=True, text=True, timeout=60, check=True)
+    command, root = [sys.executable, "-c", STOPS_ITSELF], Path(__file__).parents[1]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=root)
     assert told.stdout.split() == ["3"]

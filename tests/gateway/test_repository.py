@@ -16,6 +16,7 @@ from changeover.gateway import repository as module
 from changeover.gateway.repository import Repository
 from changeover.transport.asking import Ask, answered, read, refused
 from changeover.transport.link import CONTROLLER, Frame, Kind
+from tests.descriptors import held
 from tests.rollout.stage import until
 
 
@@ -57,7 +58,7 @@ class Controller:
 
 def play(script: Callable[[Controller], Awaitable[None]]) -> Controller:
     """Run a script; no descriptor is left at its end."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = held()
 
     async def scenario() -> Controller:
         here = Controller()
@@ -67,7 +68,7 @@ def play(script: Callable[[Controller], Awaitable[None]]) -> Controller:
     here = asyncio.run(scenario())
     assert here.repository._asked == set()
     assert here.repository._held == 0
-    assert len(os.listdir("/proc/self/fd")) <= before, "what other tests left may have been closed meanwhile"
+    assert not held() - before
     return here
 
 

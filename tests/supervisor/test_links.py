@@ -13,6 +13,7 @@ from changeover.settings import Settings
 from changeover.supervisor.family import Member, Role
 from changeover.supervisor.process import Supervisor
 from changeover.transport.link import CONTROLLER, Frame, Kind, Link, frame, pair
+from tests.descriptors import held
 
 
 class House:
@@ -78,16 +79,16 @@ def test_a_worker_that_says_more_than_a_worker_may_is_killed(house: House, messa
 def test_descriptors_that_nobody_asked_for_are_closed(house: House) -> None:
     """Or a worker could use up all that the supervisor may have."""
     worker = house.member(Role.WORKER)
-    before = len(os.listdir("/proc/self/fd"))
+    before = held()
     house.say(worker, frame(Kind.STATUS, {"loading": 7, "state": "loading"}, fds=[0, 1]))
     assert worker.reaped
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not held() - before
 
 
 def test_a_question_goes_with_its_descriptors(house: House) -> None:
     """From a gateway to the controller, who gets copies; nothing is kept here, so that the end of either shows."""
     controller, gateway = house.member(Role.CONTROLLER), house.member(Role.GATEWAY)
-    before = len(os.listdir("/proc/self/fd"))
+    before = held()
     reader, writer = os.pipe()
     house.say(gateway, Frame(Kind.ASK, b"{}", target=CONTROLLER, fds=[reader, writer]))
     os.close(reader)
@@ -99,7 +100,7 @@ def test_a_question_goes_with_its_descriptors(house: House) -> None:
     os.close(heard.fds[1])
     assert os.read(heard.fds[0], 2) + os.read(heard.fds[0], 2) == b"x"
     os.close(heard.fds[0])
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert not held() - before
 
 
 def test_a_question_without_a_controller_ends(house: House) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ from changeover.errors import Internal
 from changeover.supervisor.circuit import Cause
 from changeover.supervisor.family import Member
 from changeover.transport.link import Frame, Kind, frame
+from tests.descriptors import held
 from tests.supervisor.house import Crew
 
 
@@ -178,18 +177,17 @@ def test_a_worker_that_finds_no_room_is_forked_later(crew: Crew, monkeypatch: py
 def test_a_channel_that_finds_no_room_is_made_later(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither for its descriptors nor for their copies; whoever waits for it gets it a second later."""
     worker = crew.ready(1)
-    gc.collect()  # what other tests left behind
-    before = len(os.listdir("/proc/self/fd"))
+    before = held()
     for place in ("workers.channel.create", "family.Link.send"):
         with monkeypatch.context() as full:
             full.setattr(f"changeover.supervisor.{place}", out_of_descriptors)
             crew.workers.open(crew.gateway, 1, None)
         delay, again = crew.timers.pop()
         assert delay == 1.0
-        assert len(os.listdir("/proc/self/fd")) <= before
+        assert not held() - before
         again()
         assert [(k, b["worker"]) for k, b in crew.heard(crew.gateway)] == [(Kind.CHANNEL, worker.number)]
-        before = len(os.listdir("/proc/self/fd"))
+        before = held()
 
 
 def test_a_zygote_that_forks_nobody_is_killed(crew: Crew) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from changeover.errors import Internal
 from changeover.transport import link
 from changeover.transport.link import Frame, Kind, Link, LinkClosed, frame, pair
+from tests.descriptors import held
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_a_frame_over_the_limit_is_refused(ends: tuple[Link, Link]) -> None:
 def test_descriptors_without_room_are_not_sent_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The copies that were made are closed, and the peer hears nothing."""
     ours, theirs = (Link(end) for end in pair())
-    before, real = len(os.listdir("/proc/self/fd")), os.dup
+    before, real = held(), os.dup
 
     def dup(fd: int) -> int:
         if fd == 1:
@@ -176,7 +177,7 @@ def test_descriptors_without_room_are_not_sent_by_halves(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "dup", dup)
     with pytest.raises(OSError, match="Too many"):
         ours.send(frame(Kind.CHANNEL, {}, fds=[0, 1]))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not held() - before
     assert theirs.receive() is None
     ours.close()
     theirs.close()
