@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from changeover.telemetry.observations import difference
 from changeover.transport.reports import Observed, OverGrpc
 
 _NO_GRPC = OverGrpc({}, 0.0, 0)
@@ -44,6 +45,15 @@ class Point:
     def latency(self) -> dict[int, int]:
         """The histogram."""
         return _read(self.buckets, self.counts)
+
+    def latency_since(self, before: Point) -> dict[int, int]:
+        """What of the histogram is new since an earlier report of the same gateway."""
+        if before.buckets == self.buckets:  # as ever under load: which buckets there are changes seldom
+            numbers = np.frombuffer(self.buckets, np.uint16)
+            more = np.frombuffer(self.counts, np.int64) - np.frombuffer(before.counts, np.int64)
+            places = np.flatnonzero(more > 0)
+            return dict(zip(numbers[places].tolist(), more[places].tolist(), strict=True))
+        return difference(self.latency, before.latency)
 
     @property
     def grpc(self) -> OverGrpc:

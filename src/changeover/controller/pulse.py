@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from changeover.controller.point import Point
-from changeover.telemetry.observations import difference, merged, percentile
+from changeover.telemetry.observations import merged, percentile
 
 KEPT: Final = 60
 """Seconds of a loading that are kept."""
@@ -59,6 +59,8 @@ class Beat:
 def sum_of(beats: Iterable[Beat]) -> Beat:
     """Several seconds together."""
     every = list(beats)
+    if len(every) == 1:
+        return every[0]
     return Beat(
         sum(b.seconds for b in every),
         sum(b.requests for b in every),
@@ -91,7 +93,7 @@ class _Source:
             seen.failed - before.failed,
             seen.shielded - before.shielded,
             seen.shed - before.shed,
-            difference(new.latency, old.latency),
+            new.latency_since(old),
         )
 
 
@@ -171,6 +173,8 @@ def _beside(beats: list[Beat], seconds: float) -> Beat:
     """What several gateways did at the same time."""
     if not beats:
         return Beat(seconds)
+    if len(beats) == 1:
+        return beats[0]
     total = sum_of(beats)
     longest = max(beat.seconds for beat in beats)
     return Beat(longest, total.requests, total.failed, total.shielded, total.shed, total.latency)

@@ -35,14 +35,15 @@ _HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 class Labels:
     """Names and values of a series, written once for all the series that have them."""
 
-    __slots__ = ("braced", "encoded", "pairs", "text")
+    __slots__ = ("braced", "encoded", "heads", "pairs", "text")
 
     def __init__(self, **pairs: str) -> None:
         self.pairs = tuple(pairs.items())
         self.text = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in self.pairs)
         self.braced = f"{{{self.text}}}" if pairs else ""
         self.encoded: bytes | None = None
-        """Of the protobuf form, once it was asked for."""
+        """Of the protobuf form, once it was asked for; `heads`: of a message with one number, by the kind of metric."""
+        self.heads: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
         return self.braced

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -42,17 +43,22 @@ def _family(family: Family) -> bytes:
     parts = [write_bytes(1, name.encode()), write_bytes(2, family.about.encode())]
     if _TYPES[family.kind]:
         parts.append(b"\x18" + write_varint(_TYPES[family.kind]))
-    place = _FIELDS[family.kind]
-    start = write_varint(place << 3 | LENGTH) + b"\x09\x09"  # nine bytes: the tag of a double, and the double
+    place, pack = _FIELDS[family.kind], _DOUBLE.pack
     for labels, value in family.values:
-        told = _labels(labels) + start + _DOUBLE.pack(value)
-        parts.append(b"\x22" + _varint(len(told)) + told)
+        parts += (labels.heads.get(place) or _head(labels, place), pack(value))
     for labels, spread in family.distributions:
         inner = _summary(spread) if family.kind == "summary" else _histogram(spread)
         parts.append(write_bytes(4, _labels(labels) + write_bytes(place, inner)))
     if family.unit:
         parts.append(write_bytes(5, family.unit.encode()))
     return b"".join(parts)
+
+
+def _head(labels: Labels, place: int) -> bytes:
+    """All of a metric with one number but that number, which is a double."""
+    told = _labels(labels) + write_varint(place << 3 | LENGTH) + b"\x09\x09"  # nine bytes: its tag, and itself
+    head = labels.heads[place] = b"\x22" + write_varint(len(told) + _DOUBLE.size) + told
+    return head
 
 
 def _labels(labels: Labels) -> bytes:
@@ -70,12 +76,18 @@ def _histogram(value: Distribution) -> bytes:
     """Classic buckets where there is nothing better: readers take one kind or the other."""
     parts = [_summary(value)]
     if value.native is None:
-        edges = [*zip(value.edges, value.below, strict=True), (float("inf"), value.count)]
-        buckets = [b"\x08" + _varint(n) + b"\x11" + _DOUBLE.pack(edge) for edge, n in edges]
-        parts += [b"\x1a" + _varint(len(bucket)) + bucket for bucket in buckets]
+        for end, below in zip(_ends(value.edges), [*value.below, value.count], strict=True):
+            number = _varint(below)
+            parts += (b"\x1a", _SMALL[len(number) + len(end) + 1], b"\x08", number, end)
     else:
         parts += [b"\x28" + write_varint(_zigzag(_SCHEMA)), b"\x31" + _DOUBLE.pack(_ZERO), *_native(value.native)]
     return b"".join(parts)
+
+
+@lru_cache(256)
+def _ends(edges: tuple[float, ...]) -> list[bytes]:
+    """Of the buckets' messages, the upper edges; the last one is infinite."""
+    return [b"\x11" + _DOUBLE.pack(edge) for edge in (*edges, float("inf"))]
 
 
 def _native(counts: npt.NDArray[np.int64]) -> list[bytes]:
@@ -91,9 +103,11 @@ def _native(counts: npt.NDArray[np.int64]) -> list[bytes]:
         following = first + length
     deltas = counts[places]
     deltas[1:] -= deltas[:-1].copy()
-    zigzag = ((deltas << 1) ^ (deltas >> 63)).tolist()
+    zigzag = (deltas << 1) ^ (deltas >> 63)
+    if zigzag.max() < 1 << 7:  # a byte each
+        return [*told, write_bytes(13, zigzag.astype(np.uint8).tobytes())]
     small, most = _SMALL, len(_SMALL)
-    return [*told, write_bytes(13, b"".join([small[n] if n < most else write_varint(n) for n in zigzag]))]
+    return [*told, write_bytes(13, b"".join([small[n] if n < most else write_varint(n) for n in zigzag.tolist()]))]
 
 
 def _varint(number: int) -> bytes:

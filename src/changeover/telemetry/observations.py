@@ -8,6 +8,7 @@ they are exposed as they are. Counts only grow, so a report may be lost or repea
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Final
 
@@ -38,7 +39,16 @@ def edge(number: float) -> float:
 
 def bucket_middle(number: int) -> float:
     """Seconds in the (geometric) middle of a bucket."""
-    return edge(number + 0.5)
+    return _MIDDLES[number]
+
+
+_MIDDLES: Final = tuple(edge(number + 0.5) for number in range(BUCKETS))
+
+
+def above(histogram: Mapping[int, int], limit_s: float) -> int:
+    """How many of these answers took longer."""
+    first = bisect_right(_MIDDLES, limit_s)
+    return sum([count for number, count in histogram.items() if number >= first])
 
 
 class Part:

@@ -100,7 +100,11 @@ class Alarms:
 
     def _change(self, condition: Condition) -> Alarm | None:
         key, rule = condition.key, RULES[condition.key.alert]
-        streak = self._streaks.setdefault(key, _Streak())
+        streak = self._streaks.get(key)
+        if streak is None:
+            if not condition.bad and key not in self.firing:
+                return None  # as nearly everything is: there is nothing to count
+            streak = self._streaks[key] = _Streak()
         streak.unknown = streak.unknown + 1 if condition.bad is None else 0
         if condition.bad is not None:
             streak.bad = streak.bad + 1 if condition.bad else 0

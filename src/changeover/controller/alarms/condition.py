@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Severity = Literal["critical", "warning"]
 
@@ -35,8 +35,7 @@ RULES: Final = {
 """By the alert's name. The first four fire within 5 s of the first bad second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """Which alarm: one of each kind for a version, a model, or the machine."""
 
     alert: str
@@ -49,7 +48,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One look.
+    """One look. One that is well, and of which no alarm fires, need say nothing but that.
 
     Attributes:
         bad: whether it is; None where too little is known to say so.

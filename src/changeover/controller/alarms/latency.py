@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from changeover.controller.pulse import Beat, sum_of
-from changeover.telemetry.observations import bucket_middle, percentile
+from changeover.telemetry.observations import above, percentile
 
 SHARE: Final = 0.95
 LEAST: Final = 20
@@ -21,6 +21,7 @@ LONGEST: Final = 10
 """Seconds that are looked at when one has fewer answers."""
 LEAST_S: Final = 0.001
 """A difference that is no alarm, however small the model."""
+Compared = tuple[bool | None, Mapping[int, int], float]
 _SURE: Final = 2.33
 """Standard deviations: one in a hundred is further off by chance; an alarm needs two or three such seconds in a row."""
 
@@ -32,15 +33,18 @@ def limit_over(reference_s: float, part: float) -> float:
 
 def enough(*series: Sequence[Beat]) -> tuple[Beat, ...] | None:
     """The shortest common past in which all have `LEAST` answers; None when even the longest is too short."""
-    for seconds in range(1, LONGEST + 1):
-        if all(sum(beat.requests for beat in beats[-seconds:]) >= LEAST for beats in series):
-            return tuple(sum_of(beats[-seconds:]) for beats in series)
-    return None
+    least = max(_seconds_for(beats) for beats in series)
+    return tuple(sum_of(beats[-least:]) for beats in series) if least <= LONGEST else None
 
 
-def above(latency: Mapping[int, int], limit_s: float) -> int:
-    """How many of these answers took longer."""
-    return sum(count for number, count in latency.items() if bucket_middle(number) > limit_s)
+def _seconds_for(beats: Sequence[Beat]) -> int:
+    """In how many of the last seconds there are `LEAST` answers; more than `LONGEST` where there are not."""
+    answers = 0
+    for seconds, beat in enumerate(reversed(beats[-LONGEST:]), 1):
+        answers += beat.requests
+        if answers >= LEAST:
+            return seconds
+    return LONGEST + 1
 
 
 def is_over(latency: Mapping[int, int], limit_s: float, reference: int | None = None) -> bool:
@@ -60,25 +64,24 @@ def is_over(latency: Mapping[int, int], limit_s: float, reference: int | None = 
     return share - least > _SURE * math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / reference))
 
 
-def slower(beats: Sequence[Beat], others: Sequence[Beat], part: float) -> tuple[bool | None, float, float]:
+def slower(beats: Sequence[Beat], others: Sequence[Beat], part: float) -> Compared:
     """Whether one version is slower than the other by more than a part.
 
     Returns:
-        Yes, no or unknown (None); its 95th percentile, and the one that is allowed, in seconds.
+        Yes, no or unknown (None); its answers by bucket, and the 95th percentile that is allowed, in seconds.
     """
     found = enough(beats, others)
     if found is None:
-        return None, 0.0, 0.0
+        return None, {}, 0.0
     mine, other = (beat.latency for beat in found)
     limit = limit_over(percentile(other, SHARE) or 0.0, part)
-    bad = is_over(mine, limit, sum(other.values()))
-    return bad, percentile(mine, SHARE) or 0.0, limit
+    return is_over(mine, limit, sum(other.values())), mine, limit
 
 
-def slower_than(beats: Sequence[Beat], past_s: float, part: float) -> tuple[bool | None, float, float]:
+def slower_than(beats: Sequence[Beat], past_s: float, part: float) -> Compared:
     """The same against what was normal."""
     limit = limit_over(past_s, part)
     found = enough(beats)
     if found is None:
-        return None, 0.0, limit
-    return is_over(found[0].latency, limit), percentile(found[0].latency, SHARE) or 0.0, limit
+        return None, {}, limit
+    return is_over(found[0].latency, limit), found[0].latency, limit

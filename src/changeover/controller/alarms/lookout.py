@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from changeover.controller.alarms.condition import Condition, Key
-from changeover.controller.alarms.latency import slower, slower_than
+from changeover.controller.alarms.latency import SHARE, slower, slower_than
 from changeover.controller.alarms.past import SLICE, Past, Slice, slice_of
 from changeover.controller.events.sample import name_among
 from changeover.controller.fleet import Fleet
@@ -18,6 +18,7 @@ from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Phase
 from changeover.runtime import machine
 from changeover.settings import Settings
+from changeover.telemetry.observations import percentile
 
 _BURN: Final = (5, 60)
 """Seconds over which the share of errors is looked at: what breaks, and what smoulders."""
@@ -40,6 +41,7 @@ class Lookout:
         self._past: dict[int, Past] = {}  # by loading
         self._models: dict[str, Past] = {}
         self._scores: dict[str, tuple[float | None, float | None]] = {}
+        self._due: dict[str, int] = {}  # by model, the look at which ten more seconds of it are over
         self._looks = 0
 
     def look(self, drivers: Mapping[str, Driver], firing: Mapping[Key, float | None]) -> list[Condition]:
@@ -53,8 +55,7 @@ class Lookout:
         found = [*self._memory()]
         for driver in drivers.values():
             found += self._of_model(driver, firing)
-        if self._looks % SLICE == 0:
-            self._remember(drivers)
+        self._remember(drivers)
         return found
 
     # -- the machine ---------------------------------------------------------------------------------------
@@ -76,7 +77,7 @@ class Lookout:
             if driver.role(loading) != "none":
                 yield from self._of_version(driver, loading, firing)
         if self._settings.alert_latency:
-            yield from self._pair(driver)
+            yield from self._pair(driver, firing)
         if self._settings.alert_anomaly:
             yield from self._anomalies(driver.model)
         yield from self._stuck(driver)
@@ -85,10 +86,11 @@ class Lookout:
         name, beats = _named(driver, loading), self._beats(loading)
         rollout = _rollout_of(driver, loading)
         if self._settings.alert_errors:
-            yield self._errors(Key("errors", driver.model, name), beats, rollout)
+            key = Key("errors", driver.model, name)
+            yield self._errors(key, beats, rollout, told=key in firing)
         if self._settings.alert_latency:
             key = Key("latency_over_past", driver.model, name)
-            yield self._over_past(key, loading, beats, firing.get(key))
+            yield self._over_past(key, loading, beats, firing)
         worker = self._fleet.workers.get(loading.number)
         health = worker.health[0] if worker is not None and worker.health is not None else None
         looping = health is not None and health.circuit != "closed"
@@ -97,9 +99,11 @@ class Lookout:
         )
         yield Condition(Key("worker_crash_loop", driver.model, name), looping, detail=detail, rollout=rollout)
 
-    def _errors(self, key: Key, beats: list[Beat], rollout: str | None) -> Condition:
+    def _errors(self, key: Key, beats: list[Beat], rollout: str | None, *, told: bool) -> Condition:
         """What breaks is seen within seconds, what smoulders within a minute."""
         limit, seen = self._settings.alert_errors, []
+        if not told and sum([beat.failed + beat.shielded for beat in beats]) < _LEAST_FAILURES:
+            return Condition(key, False if any(beat.asked for beat in beats) else None)
         for seconds in _BURN:
             asked = sum(beat.asked for beat in beats[-seconds:])
             failures = sum(beat.failures for beat in beats[-seconds:])
@@ -112,25 +116,33 @@ class Lookout:
         over, share, detail = next((one for one in seen if one[0]), seen[-1])
         return Condition(key, over, round(share, 6), limit, detail, rollout)
 
-    def _over_past(self, key: Key, loading: Loading, beats: list[Beat], began: float | None) -> Condition:
-        past = self._past.get(loading.number)
+    def _over_past(
+        self, key: Key, loading: Loading, beats: list[Beat], firing: Mapping[Key, float | None]
+    ) -> Condition:
+        past, began = self._past.get(loading.number), firing.get(key)
         normal = began if began is not None else past.p95_s if past else None
         if normal is None:
             return Condition(key, None)
         part = self._settings.alert_latency
-        bad, value, limit = slower_than(beats, normal, part)
+        bad, answers, limit = slower_than(beats, normal, part)
+        if not bad and key not in firing:
+            return Condition(key, bad)
+        value = percentile(answers, SHARE) or 0.0
         detail = f"p95 of version {loading.name} is {_ms(value)}, and was {_ms(normal)} ({part:.0%} more is allowed)"
         return Condition(key, bad, round(value, 6), round(limit, 6), detail, baseline=normal)
 
-    def _pair(self, driver: Driver) -> Iterator[Condition]:
+    def _pair(self, driver: Driver, firing: Mapping[Key, float | None]) -> Iterator[Condition]:
         """The newer version beside the one that everything can go back to, while both have traffic."""
         newer, older = driver.candidate or driver.active, driver.active if driver.candidate else driver.standby
         if newer is None or older is None:
             return
-        part = self._settings.alert_latency
-        bad, value, limit = slower(self._beats(newer), self._beats(older), part)
+        part, key = self._settings.alert_latency, Key("latency_over_other", driver.model, _named(driver, newer))
+        bad, answers, limit = slower(self._beats(newer), self._beats(older), part)
+        if not bad and key not in firing:
+            yield Condition(key, bad)
+            return
+        value = percentile(answers, SHARE) or 0.0
         detail = f"p95 of version {newer.name} is {_ms(value)}; beside {older.name} {_ms(limit)} are allowed"
-        key = Key("latency_over_other", driver.model, _named(driver, newer))
         yield Condition(key, bad, round(value, 6), round(limit, 6), detail, _rollout_of(driver, newer))
 
     def _stuck(self, driver: Driver) -> Iterator[Condition]:
@@ -163,19 +175,24 @@ class Lookout:
             yield Condition(Key(alert, model), bad, None if score is None else round(score, 2), limit, told)
 
     def _remember(self, drivers: Mapping[str, Driver]) -> None:
-        """Ten seconds are over: judged by what was before them, then a part of it."""
-        live: set[int] = set()
+        """Ten seconds of a model are over: judged by what was before them, then a part of it.
+
+        A tenth of the models has its turn each second, so that none is longer than the others.
+        """
         for name, driver in drivers.items():
-            beats = []
-            for number in driver.loader.live:
-                live.add(number)
-                beat = self._fleet.observatory.pulse.last(number, SLICE)
-                beats.append(beat)
-                _add(self._past.setdefault(number, Past()), slice_of(beat))
-            self._score(name, slice_of(sum_of(beats)))
-        self._past = {number: past for number, past in self._past.items() if number in live}
-        self._models = {name: past for name, past in self._models.items() if name in drivers}
-        self._scores = {name: scores for name, scores in self._scores.items() if name in drivers}
+            due = self._due.setdefault(name, self._looks + SLICE - 1 + len(self._due) % SLICE)
+            if due <= self._looks:
+                self._due[name] = self._looks + SLICE
+                beats = {number: self._fleet.observatory.pulse.last(number, SLICE) for number in driver.loader.live}
+                for number, beat in beats.items():
+                    _add(self._past.setdefault(number, Past()), slice_of(beat))
+                self._score(name, slice_of(sum_of(beats.values())))
+        if self._looks % SLICE == 0:
+            live = {number for driver in drivers.values() for number in driver.loader.live}
+            self._past = {number: past for number, past in self._past.items() if number in live}
+            self._models = {name: past for name, past in self._models.items() if name in drivers}
+            self._scores = {name: scores for name, scores in self._scores.items() if name in drivers}
+            self._due = {name: due for name, due in self._due.items() if name in drivers}
 
     def _score(self, model: str, new: Slice | None) -> None:
         past = self._models.setdefault(model, Past())

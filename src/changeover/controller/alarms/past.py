@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from changeover.controller.alarms.latency import LEAST, SHARE
 from changeover.controller.pulse import Beat
@@ -28,6 +29,7 @@ _NORMAL: Final = 1.4826
 _STEADY: Final = 0.05
 """Of the logarithm of a latency: five per cent more or less are no news."""
 _LEAST_FAILURES: Final = 3
+_Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,13 @@ class Past:
         """Ten more seconds are over."""
         self._slices.append(new)
         if len(self._slices) >= _LEAST_SLICES:
-            self.p95_s = median(one.p95_s for one in self._slices)
+            self.p95_s = _median(np.array([one.p95_s for one in self._slices]))
 
     def latency_score(self, new: Slice) -> float | None:
         """How far a slice is above the normal latency, None as long as too little is known."""
         if len(self._slices) < _LEAST_FOR_ANOMALY:
             return None
-        return _score(math.log(new.p95_s), [math.log(one.p95_s) for one in self._slices], _STEADY)
+        return _score(math.log(new.p95_s), np.log([one.p95_s for one in self._slices]), _STEADY)
 
     def error_score(self, new: Slice) -> float | None:
         """The same of the share of failures."""
@@ -76,13 +78,18 @@ class Past:
             return None
         if new.failures < _LEAST_FAILURES:
             return 0.0
-        shares = [one.error_share for one in self._slices]
-        usual = max(median(shares), 1 / new.asked)
+        shares = np.array([one.error_share for one in self._slices])
+        usual = max(_median(shares), 1 / new.asked)
         return _score(new.error_share, shares, math.sqrt(usual / new.asked))
 
 
-def _score(value: float, past: Iterable[float], least: float) -> float:
-    values = list(past)
-    middle = median(values)
-    spread = _NORMAL * median(abs(one - middle) for one in values)
+def _score(value: float, past: _Numbers, least: float) -> float:
+    middle = _median(past)
+    spread = _NORMAL * _median(np.abs(past - middle))
     return (value - middle) / max(spread, least)
+
+
+def _median(numbers: _Numbers) -> float:
+    """As `statistics.median`, of some hundreds in microseconds."""
+    rising, half = np.sort(numbers), len(numbers) // 2
+    return float(rising[half] if len(numbers) % 2 else (rising[half - 1] + rising[half]) / 2)

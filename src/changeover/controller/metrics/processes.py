@@ -56,7 +56,8 @@ class Processes:
 
     def _read(self, pid: int) -> Process | None:
         try:
-            words = (self._proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+            with open(f"{self._proc}/{pid}/stat", "rb", 0) as file:  # hundreds of them are read
+                words = file.read().rpartition(b")")[2].split()
         except OSError:
             return None
         return Process(int(words[21]) * _PAGE, (int(words[11]) + int(words[12])) / _TICKS)
