@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from changeover.testing import Outlived, Server, cpu_seconds, wait_for
+from changeover.testing.traces import hasten
 from tests import onnx_models
 from tests.best import best
 from tests.conftest import Serve
@@ -97,20 +98,6 @@ def test_stopping_before_anything_serves(tmp_path: Path) -> None:
         server.assert_nothing_outlives(2.0)
 
 
-@contextlib.contextmanager
-def lowly() -> Iterator[subprocess.Popen[bytes]]:
-    """A process at idle priority, as spares and provers are: what its end takes is the machine's doing."""
-    low = "import os, sys; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
-    code = low + "; print(flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def ended(family: Sequence[int]) -> float:
     """The moment (`time.monotonic`) at which the last of these processes had ended, by the kernel's own word."""
     with contextlib.ExitStack() as stack:
@@ -132,25 +119,22 @@ def ended(family: Sequence[int]) -> float:
 
 
 def killed(server: Server) -> float:
-    """Seconds from SIGKILL for the supervisor until no process, socket or shared memory is left.
-
-    Less what a process of the least priority took that was killed in the same moment: a busy machine gives it no turn.
-    """
-    with lowly() as control, ThreadPoolExecutor(2) as pool:
-        server.processes()
-        family = list(server._seen)
-        ends = pool.submit(ended, family), pool.submit(ended, [control.pid])
+    """Seconds from SIGKILL for the supervisor to the moment when no process, socket or shared memory is left."""
+    server.processes()
+    family = [process for process in server._seen.values() if process.is_running()]
+    with ThreadPoolExecutor(1) as pool:
+        end = pool.submit(ended, [process.pid for process in family])
         began = time.monotonic()
         server.signal(signal.SIGKILL)
-        control.kill()
-        last, needed = (end.result() - began for end in ends)
-        try:
-            server.assert_nothing_outlives(0.0)
-        except Outlived:  # not by a process that was known: that takes until it is gone
-            server.assert_nothing_outlives(10.0)
-            last = time.monotonic() - began
-        server.wait()
-    return last - needed
+        wait_for(lambda: server._process is None or server._process.poll() is not None, "the supervisor's end")
+        hasten(family)
+        took = end.result() - began
+    try:
+        server.assert_nothing_outlives(0.0)
+    except Outlived:  # by a process that was not known, so that its end was not waited for
+        server.assert_nothing_outlives(10.0)
+        took = time.monotonic() - began
+    return took
 
 
 def test_when_the_supervisor_is_killed_everything_dies(tmp_path: Path) -> None:

@@ -98,12 +98,14 @@ class Crowd:
             self.wrong.append(str(error))
 
 
-def killed(server: Server, crowd: Crowd) -> None:
-    """Kill the worker at random moments, each time when the crowd has gone on with the one before."""
+def killed(server: Server, crowd: Crowd, times: int) -> None:
+    """Kill the worker at random moments, each time when the crowd has gone on with the one before, or it is wrong."""
     chance = random.Random(3)
-    for _ in range(KILLS):
+    for _ in range(times):
         seen = crowd.steps
         wait_for(lambda seen=seen: crowd.wrong or crowd.steps > seen + 20, "the crowd goes on")
+        if crowd.wrong:
+            break
         until = perf_counter() + chance.random() * 0.005
         while perf_counter() < until:
             pass
@@ -121,7 +123,7 @@ def test_workers_killed_at_random_lose_and_double_no_step(serve: Serve, tmp_path
     server.deploy("m", running_sum().SerializeToString())
     crowd = Crowd(server, 8)
     try:
-        killed(server, crowd)
+        killed(server, crowd, KILLS if fault is None else 20 * KILLS)  # the control goes on until it is wrong
     finally:
         crowd.stop()
     assert bool(crowd.wrong) is (fault is not None), crowd.wrong

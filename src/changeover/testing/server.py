@@ -17,7 +17,7 @@ import psutil
 
 import changeover
 from changeover.testing.talk import Reply, exchange
-from changeover.testing.traces import Outlived, traces
+from changeover.testing.traces import Outlived, hasten, traces
 from changeover.testing.waiting import PATIENCE, PAUSE, wait_for
 
 INSTANT = "rollout: {strategy: instant}\n"
@@ -183,6 +183,7 @@ class Server:
         while left := traces(self._seen.values(), (self.http_port, self.grpc_port, self.control_port)):
             if time.monotonic() > deadline:
                 raise Outlived("; ".join(left))
+            hasten(self._seen.values())
             time.sleep(PAUSE)
 
     # -- talk ----------------------------------------------------------------------------------------------
