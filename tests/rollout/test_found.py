@@ -118,18 +118,18 @@ def test_older_bytes_do_not_come_after_newer_ones(
     stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a version waits for the disk its folder gets other bytes: these serve, and the first ones never do."""
-    monkeypatch.setattr("changeover.rollout.queue._FOUND_AGAIN", 0.2)
+    monkeypatch.setattr("changeover.rollout.queue._FOUND_AGAIN", 1.0)
+    older, newer = stage.offer(1), stage.offer(1, flavour="retrained")  # sealed before: a slow disk takes its time
 
     async def script(driver: Driver) -> None:
         journal.fail()
-        await driver.offer_found(stage.offer(1))
+        await driver.offer_found(older)
         await driver.idle()
         journal.heal()
-        newer = stage.offer(1, flavour="retrained")
         await driver.offer_found(newer)
         await driver.idle()
         assert driver.waiting == []
-        await asyncio.sleep(0.3)  # past the moment at which the first bytes would have been looked at again
+        await asyncio.sleep(1.1)  # past the moment at which the first bytes would have been looked at again
         await driver.idle()
         assert [record.target for record in journal.rollouts.of(MODEL)] == [newer.ref]
 

@@ -110,7 +110,7 @@ def test_an_abort_does_not_wait_for_the_load(stage: Stage, fleet: MemoryFleet, j
         judged(driver)
         await bring(driver, stage.offer(1))
         await load_for_ever(driver, fleet, stage.canary(2))
-        record = await within(2.0, driver.abort())
+        record = await within(2.0, driver.abort(), stage.folder)
         assert (record.phase, record.record["reason"]) == ("rolled_back", "aborted")
         assert [spec.version for spec in fleet.alive.values()] == ["1"]
         assert journal.loadings.get(2).state == "failed"

@@ -85,7 +85,7 @@ def test_it_takes_the_place_of_one_that_loads(stage: Stage, fleet: MemoryFleet, 
         await bring(driver, stage.offer(1))
         await load_for_ever(driver, fleet, stage.canary(2))
         await driver.offer(stage.canary(3, SUPERSEDES))
-        await within(2.0, driver.idle())
+        await within(2.0, driver.idle(), stage.folder)
         assert phases(journal) == {"1": "succeeded", "2": "rolled_back", "3": "progressing"}
 
     play(stage.driver(fleet, journal), script)
