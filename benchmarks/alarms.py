@@ -30,6 +30,8 @@ from changeover.transport.reports import Observed
 MODELS = 200
 BUCKETS = 120
 HOUR = 3600
+USUAL_S = 0.065
+"""The 95th percentile of what the gateway tells."""
 REACH_MS = 60.0
 """A look and a beat together: a fifth of what it was when this was written, at its worst second."""
 
@@ -100,7 +102,7 @@ async def _longest() -> float:
 def _remembered(watch: Watch, drivers: dict[str, Any]) -> None:
     """An hour that was like any."""
     chance = random.Random(2)
-    hour = [Slice(0.01 * chance.lognormvariate(0, 0.1), 1000, chance.randrange(2)) for _ in range(HOUR // 10)]
+    hour = [Slice(USUAL_S * chance.lognormvariate(0, 0.1), 1000, chance.randrange(2)) for _ in range(HOUR // 10)]
     lookout: Any = vars(watch)["_lookout"]
     for known, names in (("_past", range(2 * MODELS)), ("_models", drivers)):
         for name in names:

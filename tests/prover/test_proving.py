@@ -142,8 +142,12 @@ def test_a_golden_set_beside_the_version(bench: Bench) -> None:
 ALONE = """
 import sys
 from pathlib import Path
+from changeover.prover import process as prover
+from changeover.worker import process as worker
 from tests import onnx_models
 from tests.prover.test_proving import Bench
+worker.preload()  # as the zygote has
+prover.preload()
 bench = Bench(Path(sys.argv[1]))
 end = bench.prove(bench.worker(onnx_models.weighty(8).SerializeToString(), memory_limit=int(sys.argv[2])))
 print(end.state, end.reason, end.measured.peak_bytes)

@@ -73,7 +73,7 @@ def test_a_body_says_all() -> None:
 
 def test_what_is_not_known_yet_is_not_gone() -> None:
     """Of a model that is being taken over; another one's alarm is over, and so is its own when it is known."""
-    alarms, other = Alarms(), replace(BAD, key=replace(KEY, model="n"))
+    alarms, other = Alarms(), replace(BAD, key=KEY._replace(model="n"))
     for _ in range(3):
         alarms.look([BAD, other])
     assert [change.key.model for change in alarms.look([], {"m"})] == ["n"]
