@@ -35,7 +35,7 @@ _HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 class Labels:
     """Names and values of a series, written once for all the series that have them."""
 
-    __slots__ = ("braced", "encoded", "heads", "pairs", "text")
+    __slots__ = ("braced", "encoded", "heads", "pairs", "text", "turn")
 
     def __init__(self, **pairs: str) -> None:
         self.pairs = tuple(pairs.items())
@@ -44,28 +44,35 @@ class Labels:
         self.encoded: bytes | None = None
         """Of the protobuf form, once it was asked for; `heads`: of a message with one number, by the kind of metric."""
         self.heads: dict[int, bytes] = {}
+        self.turn = -1
+        """Of the book that made it, the last one in which it was asked for."""
 
     def __repr__(self) -> str:
         return self.braced
 
 
 class LabelBook:
-    """Makes labels, and gives those again that it made since the last turn but one: what is gone takes no memory."""
+    """Makes labels, and gives those again that it has made; what was not asked for in a whole turn is forgotten."""
 
     def __init__(self) -> None:
-        self._now: dict[tuple[tuple[str, str], ...], Labels] = {}
-        self._before = self._now
+        self._made: dict[tuple[tuple[str, str], ...], Labels] = {}
+        self._turn = 0
+        self._asked = 0
 
     def turn(self) -> None:
         """Another scrape begins."""
-        self._before, self._now = self._now, {}
+        if self._asked < len(self._made):
+            self._made = {key: made for key, made in self._made.items() if made.turn == self._turn}
+        self._turn, self._asked = self._turn + 1, 0
 
     def __call__(self, **pairs: str) -> Labels:
         """The labels with these names and values."""
         key = tuple(pairs.items())
-        made = self._now.get(key)
+        made = self._made.get(key)
         if made is None:
-            made = self._now[key] = self._before.get(key) or Labels(**pairs)
+            made = self._made[key] = Labels(**pairs)
+        if made.turn != self._turn:
+            made.turn, self._asked = self._turn, self._asked + 1
         return made
 
 

@@ -23,9 +23,10 @@ _DOUBLE: Final = struct.Struct("<d")
 _SCHEMA: Final = 5
 _SHIFT: Final = 639
 """Bucket `n` of ours ends at 2^((n - 639) / 32) seconds, which is bucket `n - 639` of schema 5."""
-_SMALL: Final = tuple(map(write_varint, range(1 << 12)))
 _ZERO: Final = 2.0**-21
 """Seconds below which nothing is counted: the first bucket ends above."""
+_NATIVE: Final = b"\x28" + write_varint(_SCHEMA << 1) + b"\x31" + _DOUBLE.pack(_ZERO)
+_SMALL: Final = tuple(map(write_varint, range(1 << 12)))
 
 
 def protobuf(families: Iterable[Family]) -> bytes:
@@ -44,11 +45,13 @@ def _family(family: Family) -> bytes:
     if _TYPES[family.kind]:
         parts.append(b"\x18" + write_varint(_TYPES[family.kind]))
     place, pack = _FIELDS[family.kind], _DOUBLE.pack
+    tag = write_varint(place << 3 | LENGTH)
     for labels, value in family.values:
         parts += (labels.heads.get(place) or _head(labels, place), pack(value))
     for labels, spread in family.distributions:
         inner = _summary(spread) if family.kind == "summary" else _histogram(spread)
-        parts.append(write_bytes(4, _labels(labels) + write_bytes(place, inner)))
+        told, size = labels.encoded or _labels(labels), _varint(len(inner))
+        parts += (b"\x22", _varint(len(told) + len(tag) + len(size) + len(inner)), told, tag, size, inner)
     if family.unit:
         parts.append(write_bytes(5, family.unit.encode()))
     return b"".join(parts)
@@ -69,7 +72,7 @@ def _labels(labels: Labels) -> bytes:
 
 
 def _summary(value: Distribution) -> bytes:
-    return b"\x08" + write_varint(value.count) + b"\x11" + _DOUBLE.pack(value.total)
+    return b"\x08" + _varint(value.count) + b"\x11" + _DOUBLE.pack(value.total)
 
 
 def _histogram(value: Distribution) -> bytes:
@@ -80,7 +83,7 @@ def _histogram(value: Distribution) -> bytes:
             number = _varint(below)
             parts += (b"\x1a", _SMALL[len(number) + len(end) + 1], b"\x08", number, end)
     else:
-        parts += [b"\x28" + write_varint(_zigzag(_SCHEMA)), b"\x31" + _DOUBLE.pack(_ZERO), *_native(value.native)]
+        parts += [_NATIVE, *_native(value.native)]
     return b"".join(parts)
 
 
@@ -92,14 +95,16 @@ def _ends(edges: tuple[float, ...]) -> list[bytes]:
 
 def _native(counts: npt.NDArray[np.int64]) -> list[bytes]:
     """Spans of buckets that follow one another, and each count as the difference from the one before."""
-    places = np.flatnonzero(counts)
+    places = counts.nonzero()[0]
     if not len(places):
         return [write_bytes(12, b"\x08\x00\x10\x00")]  # an empty span says that it is a native histogram
     told: list[bytes] = []
     following, start = _SHIFT, 0
-    for end in [*(np.flatnonzero(places[1:] - places[:-1] > 1) + 1).tolist(), len(places)]:
+    gaps = int(places[-1]) - int(places[0]) >= len(places)
+    for end in [*(((places[1:] - places[:-1] > 1).nonzero()[0] + 1).tolist() if gaps else ()), len(places)]:
         first, length, start = int(places[start]), end - start, end
-        told.append(write_bytes(12, b"\x08" + _varint(_zigzag(first - following)) + b"\x10" + _varint(length)))
+        span = b"\x08" + _varint(_zigzag(first - following)) + b"\x10" + _varint(length)
+        told.append(b"\x62" + _SMALL[len(span)] + span)
         following = first + length
     deltas = counts[places]
     deltas[1:] -= deltas[:-1].copy()

@@ -4,7 +4,7 @@ No 400 workers are started: the drivers' facts are made, and everything behind t
 beats, and the watch looks at them. Nothing else of the controller runs meanwhile, so this is how long its event loop is
 held up at most, unless the watch lets it go on in between.
 
-    python benchmarks/alarms.py [TICKS]
+    python benchmarks/alerts_cost.py [TICKS]
 """
 
 from __future__ import annotations
