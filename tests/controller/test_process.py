@@ -66,7 +66,7 @@ def test_a_first_load_that_was_interrupted_leaves_one_worker(serve: Serve) -> No
     wait_for(lambda: not controller.is_running(), "its end")
     server.wait_ready()
     wait_for(lambda: server.get("/v2/models/m/ready").status == 200, "the model")
-    titles = [" ".join(p.cmdline()) for p in server.processes()]
+    titles = server.titles()
     assert sum("worker m/1" in title for title in titles) == 1
 
 

@@ -36,6 +36,5 @@ def test_each_of_many_answers_for_itself(tmp_path: Path) -> None:
             server.deploy("large", onnx_models.weighty(64).SerializeToString())
             traffic.wait_for_answers(20)
         assert (traffic.report.failed, traffic.report.wrong) == ([], 0)
-        titles = [" ".join(p.cmdline()) for p in server.processes()]
-        assert sum(title.startswith("changeover: worker m") for title in titles) == MODELS
+        assert sum(title.startswith("changeover: worker m") for title in server.titles()) == MODELS
         assert [ask(server, n) for n in range(MODELS)] == [[n] * 4 for n in range(MODELS)]

@@ -375,6 +375,6 @@ def test_gateways_share_sequences_and_one_may_die(served: Server) -> None:
 
 def kill_gateway(server: Server) -> None:
     """SIGKILL for one, and wait for its replacement."""
-    gateways = [p for p in server.processes() if "".join(p.cmdline()) == "changeover: gateway"]
-    os.kill(gateways[0].pid, signal.SIGKILL)
-    psutil.wait_procs(gateways[:1], timeout=PATIENCE)
+    gateway = server.named("gateway")
+    os.kill(gateway.pid, signal.SIGKILL)
+    psutil.wait_procs([gateway], timeout=PATIENCE)

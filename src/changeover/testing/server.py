@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -152,6 +153,14 @@ class Server:
         except psutil.NoSuchProcess:
             return []
         self._seen.update({p.pid: p for p in found})
+        return found
+
+    def titles(self) -> list[str]:
+        """What they are called; who has ended meanwhile is left out."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                found.append(" ".join(process.cmdline()).strip())
         return found
 
     def named(self, what: str) -> psutil.Process:
