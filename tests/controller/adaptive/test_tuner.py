@@ -32,8 +32,8 @@ version = pathlib.Path(told["--write"])
 version.mkdir()
 (version / "model.onnx").write_bytes(pathlib.Path(source, "model.onnx").read_bytes())
 plan = json.loads(pathlib.Path(source, "model.yaml").read_bytes())
-requests = open(told["--requests"], "rb").read().decode() if "--requests" in told else ""
-seen = {"plan": plan, "requests": requests, "told": told}
+requests = open(told["--requests"], "rb").read().decode()
+seen = {"plan": plan, "requests": requests, "told": told, "tmp": os.environ["TMPDIR"]}
 (version / "seen.json").write_text(json.dumps(seen))
 print(json.dumps({"kept": False, "sentence": "twice as fast"}))
 """
@@ -66,7 +66,7 @@ def tuned(subject: Subject, room: Path, adaptive: AdaptivePlan = AdaptivePlan())
 
 
 def test_what_it_is_given(artifact: Artifact, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that may be written to, the plan as it counts, the wish of the section, requests without a file."""
+    """A copy that may be written to, the plan as it counts, the wish of the section; all files are in one folder."""
     child(monkeypatch, tmp_path, WRITES)
     golden = tmp_path / "golden"
     golden.mkdir()
@@ -81,6 +81,8 @@ def test_what_it_is_given(artifact: Artifact, room: Path, tmp_path: Path, monkey
         "--objective": "memory", "--budget": "7", "-o": "json",
     }  # fmt: skip
     assert seen["told"]["--golden"] == str(golden)
+    assert seen["tmp"] == str(room)
+    assert seen["told"]["--requests"].startswith(str(room))
     assert parse_plan(json.dumps(seen["plan"])) == PLAN
 
 

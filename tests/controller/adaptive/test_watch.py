@@ -44,7 +44,8 @@ class House:
         self.observatory.totals.role_of = lambda _model, _loading: "active"
         self.watch = AdaptiveWatch(journal, self.observatory, self._retune)
         loading = SimpleNamespace(number=LOADING, plan=self.plan, artifact=SimpleNamespace(folder=Path("/sealed")))
-        self.driver = SimpleNamespace(model="m", active=loading, candidate=None)
+        settings = SimpleNamespace(repository=None)
+        self.driver = SimpleNamespace(model="m", active=loading, candidate=None, settings=settings)
         self._requests = 0
 
     async def seconds(self, count: int, rate: int = 20, rows: int = 1) -> None:
@@ -153,9 +154,12 @@ def test_a_candidate_that_takes_a_part_is_no_change(house: Callable[..., House])
     assert made.states() == []
 
 
-def test_other_hardware_and_a_private_model(house: Callable[..., House]) -> None:
-    """Told with the next slice; the command of a private model asks for no samples."""
+def test_other_hardware_and_a_private_model(house: Callable[..., House], tmp_path: Path) -> None:
+    """Told with the next slice; the command of a private model asks for no samples, and names what lies beside it."""
     made = house("{private: true, adaptive: {hold: 10s}}")
+    made.driver.settings.repository = str(tmp_path)
+    (tmp_path / "m" / "golden").mkdir(parents=True)
+    (tmp_path / "m" / "model.yaml").write_text("private: true")
 
     async def script() -> None:
         await made.seconds(3)
@@ -164,7 +168,9 @@ def test_other_hardware_and_a_private_model(house: Callable[..., House]) -> None
 
     made.run(script)
     assert (made.proposal["cause"], made.proposal["detail"]) == ("hardware", "cores: 4, were 2")
-    assert "samples" not in made.proposal["command"]
+    command = made.proposal["command"]
+    assert "samples" not in command
+    assert f"--plan {tmp_path}/m/model.yaml --golden {tmp_path}/m/golden --propose m" in command
 
 
 @pytest.mark.parametrize(

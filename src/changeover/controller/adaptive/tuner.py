@@ -1,7 +1,7 @@
 """Tuning a version that serves: in a child process at idle priority, for as long as its budget says.
 
 The child is `changeover model tune` on a copy of the version with the plan that counts for it, so what comes of it is
-what an operator would have got. Recent requests reach it in memory only.
+what an operator would have got. All its files, recent requests too, lie in one folder that only this user can read.
 """
 
 from __future__ import annotations
@@ -64,47 +64,38 @@ async def tune(subject: Subject, adaptive: AdaptivePlan, folder: Path) -> Outcom
         adaptive: objective and budget.
         folder: an empty one, on a disk with room for some copies of the model.
     """
-    source, version = folder / "source", folder / "version"
-    await asyncio.to_thread(_copy, subject, source)
-    memory = _in_memory(subject.requests)
-    try:
-        arguments = ["--objective", adaptive.objective, "--budget", f"{adaptive.budget:g}", "--write", str(version)]
-        if subject.golden is not None and not (source / GOLDEN).is_dir():
-            arguments += ["--golden", str(subject.golden)]
-        arguments += [] if memory is None else ["--requests", f"/proc/self/fd/{memory}"]
-        code, told, said = await _run([str(source), *arguments], memory, _BEYOND * adaptive.budget + _PATIENCE)
-    finally:
-        if memory is not None:
-            os.close(memory)
+    source, version, requests = folder / "source", folder / "version", folder / "requests.npz"
+    await asyncio.to_thread(_copy, subject, source, requests)
+    arguments = ["--objective", adaptive.objective, "--budget", f"{adaptive.budget:g}", "--write", str(version)]
+    if subject.golden is not None and not (source / GOLDEN).is_dir():
+        arguments += ["--golden", str(subject.golden)]
+    if subject.requests:
+        arguments += ["--requests", str(requests)]
+    patience = _BEYOND * adaptive.budget + _PATIENCE
+    code, told, said = await _run([str(source), *arguments, "-o", "json"], folder, patience)
     return _outcome(code, told, said, version)
 
 
-def _copy(subject: Subject, source: Path) -> None:
+def _copy(subject: Subject, source: Path, requests: Path) -> None:
     """A version's folder that may be written to, with the plan as it counts."""
+    requests.write_bytes(subject.requests)
     shutil.copytree(subject.artifact.folder, source, copy_function=shutil.copyfile)
+    for part in (source, *(path for path in source.rglob("*") if path.is_dir())):
+        part.chmod(0o700)  # sealed folders may not be written to
     plan = msgspec.to_builtins(subject.plan)
     (source / PLAN_FILE).write_bytes(
         msgspec.json.encode({name: part for name, part in plan.items() if part is not None})
     )
 
 
-def _in_memory(data: bytes) -> int | None:
-    if not data:
-        return None
-    memory = os.memfd_create("changeover-requests")
-    with os.fdopen(os.dup(memory), "wb") as file:
-        file.write(data)
-    return memory
-
-
-async def _run(arguments: list[str], memory: int | None, patience: float) -> tuple[int | None, bytes, bytes]:
+async def _run(arguments: list[str], folder: Path, patience: float) -> tuple[int | None, bytes, bytes]:
     """Exit code (None: it was not done in time), what it wrote, what it said on the way."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", _CHILD, str(os.getpid()), *arguments, "-o", "json"),
+        *(sys.executable, "-m", _CHILD, str(os.getpid()), *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=() if memory is None else (memory,),
+        env=os.environ | {"TMPDIR": str(folder)},  # what it leaves when it is killed goes with the folder
         start_new_session=True,
     )
     try:

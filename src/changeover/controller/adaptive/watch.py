@@ -20,9 +20,12 @@ from changeover.controller.adaptive.hardware import hardware
 from changeover.controller.metrics.totals import Total
 from changeover.controller.observatory import Observatory
 from changeover.errors import ChangeoverError
+from changeover.lifecycle.source import PLAN_FILE
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
+from changeover.rollout.loading import Loading
 from changeover.rollout.plan_adaptive import AdaptivePlan, Apply
+from changeover.rollout.proving import GOLDEN
 
 _ACTIVE: Final = "active"
 _RUN: Final = 2
@@ -146,11 +149,12 @@ class AdaptiveWatch:
     # -- proposals -----------------------------------------------------------------------------------------
 
     def _propose(self, driver: Driver, plan: AdaptivePlan, watched: _Model, changed: Changed) -> None:
-        if watched.criterion.known is None or driver.active is None:
+        known, active = watched.criterion.known, driver.active
+        if known is None or active is None:
             return
-        command = _command(driver, plan)
+        command = _command(driver, active, plan)
         proposal = Proposal(utc_now(), "proposed", changed.cause, changed.detail, command)
-        watched.criterion.known = replace(watched.criterion.known, proposal=proposal)
+        watched.criterion.known = replace(known, proposal=proposal)
         watched.unwritten.append(_event(proposal))
         log.info("%s: worth tuning anew (%s): %s", driver.model, changed.detail, command)
 
@@ -216,10 +220,14 @@ def _event(proposal: Proposal) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name != "at"}
 
 
-def _command(driver: Driver, plan: AdaptivePlan) -> str:
-    """What an operator would type on the server's machine; what there is of the version lies where it was sealed."""
-    model = driver.active.artifact.folder if driver.active is not None else Path()
-    goal = f"--objective {plan.objective} --budget {plan.budget:g}"
-    requests = "" if driver.active is None or driver.active.plan.private else " --requests requests.npz"
-    samples = f"changeover model samples {driver.model} --to requests.npz && " if requests else ""
-    return f"{samples}changeover model tune {model} {goal}{requests} --propose {driver.model}"
+def _command(driver: Driver, active: Loading, plan: AdaptivePlan) -> str:
+    """What an operator would type on the server's machine; the version lies where it was sealed."""
+    folder, beside = active.artifact.folder, driver.settings.repository
+    words = ["changeover model tune", str(folder), f"--objective {plan.objective} --budget {plan.budget:g}"]
+    if beside is not None:
+        for option, name in (("--plan", PLAN_FILE), ("--golden", GOLDEN)):
+            if not (folder / name).exists() and (Path(beside) / driver.model / name).exists():
+                words.append(f"{option} {Path(beside).absolute() / driver.model / name}")
+    if not active.plan.private:
+        words = [f"changeover model samples {driver.model} --to requests.npz &&", *words, "--requests requests.npz"]
+    return " ".join([*words, f"--propose {driver.model}"])
