@@ -28,7 +28,7 @@ def test_its_forms() -> None:
     [
         "adaptive: yes please",
         "adaptive: {every: 0}",
-        "adaptive: {hold: 4s}",
+        "adaptive: {hold: 1s}",
         "adaptive: {factor: 1}",
         "adaptive: {apply: now}",
         "adaptive: {objective: all}",

@@ -28,7 +28,7 @@ class AdaptivePlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     every: Annotated[float, msgspec.Meta(ge=1, le=31_536_000)] = 86_400.0
-    hold: Annotated[float, msgspec.Meta(ge=5, le=86_400)] = 600.0
+    hold: Annotated[float, msgspec.Meta(ge=2, le=86_400)] = 600.0
     factor: Annotated[float, msgspec.Meta(gt=1, le=100)] = 2.0
     apply: Apply = Apply.PROPOSE
     objective: Literal["latency", "p99", "throughput", "memory"] = "latency"

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from changeover.controller.adaptive import child
+
 COMMAND = [sys.executable, "-m", "changeover.controller.adaptive.child"]
 PROBE = """
 import os, sys
@@ -26,3 +28,11 @@ def test_it_does_not_outlive_another_parent() -> None:
     """One whose parent is gone already ends at once, and runs nothing."""
     ended = subprocess.run([*COMMAND, str(os.getpid() + 1), "--help"], capture_output=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (1, b"")
+
+
+def test_it_is_a_command_that_there_is() -> None:
+    """What it becomes."""
+    ended = subprocess.run([*COMMAND, str(os.getpid()), "--help"], capture_output=True, timeout=60, check=False)
+    assert child._COMMAND[1:] == ("changeover.cli", "model", "tune")
+    assert ended.returncode == 0, ended.stderr
+    assert b"--write" in ended.stdout

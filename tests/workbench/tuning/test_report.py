@@ -94,3 +94,18 @@ def test_a_version_is_written(tmp_path: Path) -> None:
     report.write(tmp_path / "more", tmp_path / "any.onnx", tmp_path / "any.onnx", "")
     assert (tmp_path / "more" / "model.onnx").read_bytes() == b"alone"
     assert len(list((tmp_path / "more").iterdir())) == 2
+
+
+def test_a_sealed_version_may_be_tuned(tmp_path: Path) -> None:
+    """Nothing in the folders that a server has sealed may be written to; in what is made of them it may."""
+    sealed = tmp_path / "files"
+    (sealed / "golden").mkdir(parents=True)
+    for file in (sealed / "model.onnx", sealed / "golden" / "a.npz"):
+        file.write_bytes(b"x")
+        file.chmod(0o400)
+    for folder in (sealed / "golden", sealed):
+        folder.chmod(0o500)
+    report.write(tmp_path / "out", sealed / "model.onnx", sealed / "model.onnx", "runtime: {}\n")
+    made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    assert all(path.stat().st_mode & 0o200 for path in made)
+    assert {path.name for path in made} == {"out", "model.onnx", "model.yaml", "golden", "a.npz"}

@@ -22,6 +22,7 @@ from changeover.workbench.tuning.variants import Variants
 from changeover.workbench.tuning.wish import Setting, Wish
 
 Document = dict[str, Any]
+_WRITABLE: Final = 0o755
 _TUNED: Final = ("instances", "intra_op_threads", "optimization", "providers", "max_batch")
 _WORDS: Final = {
     "latency": "the median run of one row takes {} less time",
@@ -101,7 +102,9 @@ def write(folder: Path, source: Path, made: Path, text: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in dict.fromkeys([source, made]):
         if file.name == MODEL_FILE:  # of a version's folder: labels, external data, a golden set lie beside it
-            shutil.copytree(file.parent, folder, dirs_exist_ok=True)
+            shutil.copytree(file.parent, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            for part in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                part.chmod(_WRITABLE)  # what a server has sealed may not be written to
         else:
             shutil.copyfile(file, folder / MODEL_FILE)
     (folder / PLAN_FILE).write_text(text, "utf-8")
