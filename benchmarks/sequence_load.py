@@ -61,7 +61,8 @@ class Load:
         signals: [sequences, steps], what is sent.
         connections: at once.
         rate: steps a second in all; 0 for as many as there can be.
-        doors: sockets of each connection, one after the other: later steps may come to a gateway that saw none before.
+        doors: sockets of each connection, one after the other, and one more with each `change_doors`: later steps may
+            come to a gateway that saw none before, or that knows only where a sequence was earlier.
     """
 
     def __init__(
@@ -73,10 +74,15 @@ class Load:
         self._connections = min(connections, len(signals))
         self._rate = rate
         self._doors = doors
+        self._changes = 0
         self._done = 0
         self._marks: list[tuple[float, asyncio.Event]] = []
         shape = signals.shape
         self.outcome = Outcome(np.full(shape, np.nan), np.zeros(shape, np.int64), np.zeros(shape))
+
+    def change_doors(self) -> None:
+        """Each connection takes another socket before its next step."""
+        self._changes += 1
 
     def run(self, at: At = ()) -> Outcome:
         """All steps of all sequences."""
@@ -92,27 +98,40 @@ class Load:
                 tasks.create_task(self._connection(range(number, len(self._signals), self._connections), started))
         self.outcome.seconds = time.perf_counter() - started
 
+    async def more(self, steps: int) -> None:
+        """Wait until so many steps more are answered, or all."""
+        await self._reached(min(self._done + steps, self._signals.size))
+
     async def _when(self, share: float, act: Callable[[], Awaitable[None]]) -> None:
-        reached = asyncio.Event()
-        self._marks.append((share * self._signals.size, reached))
-        await reached.wait()
+        await self._reached(share * self._signals.size)
         await act()
+
+    async def _reached(self, done: float) -> None:
+        reached = asyncio.Event()
+        if self._done < done:
+            self._marks.append((done, reached))
+            await reached.wait()
 
     async def _connection(self, mine: range, started: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         steps = self._signals.shape[1]
-        sent = 0
+        sent, door = 0, self._door(0)
         for step in range(steps):
-            if step and step * self._doors // steps != (step - 1) * self._doors // steps:
-                writer.close()
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             for sequence in mine:
+                if door != self._door(step):
+                    door = self._door(step)
+                    writer.close()
+                    reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 if self._rate:
                     due = started + sent * self._connections / self._rate
                     await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 sent += 1
                 await self._step(reader, writer, sequence, step)
         writer.close()
+
+    def _door(self, step: int) -> tuple[int, int]:
+        """Which socket a step goes through."""
+        return step * self._doors // self._signals.shape[1], self._changes
 
     async def _step(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sequence: int, step: int) -> None:
         flags = {"sequence_id": sequence + 1}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from changeover.clock import utc_now
+from changeover.clock import seconds_since, utc_now
 
 
 def test_texts_sort_as_their_moments_and_read_back() -> None:
@@ -15,3 +15,9 @@ def test_texts_sort_as_their_moments_and_read_back() -> None:
     assert read.tzinfo == UTC
     assert abs((datetime.now(UTC) - read).total_seconds()) < 60
     assert len(first) == len("2026-01-31T12:00:00.000000Z")
+
+
+def test_seconds_since_a_recorded_moment() -> None:
+    """Of what is to come they are negative."""
+    assert 0 <= seconds_since(utc_now()) < 60
+    assert -3600 <= seconds_since((datetime.now(UTC) + timedelta(hours=1)).isoformat()) < -3500

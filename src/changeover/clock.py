@@ -1,6 +1,6 @@
 """Wall-clock time as text, for records that people read.
 
-Durations are never computed from these: they come from `time.monotonic` or `time.perf_counter`.
+Durations come from `time.monotonic` or `time.perf_counter`; only one that outlives a process is told by these.
 """
 
 from __future__ import annotations
@@ -14,3 +14,8 @@ def utc_now() -> str:
     Texts of this form sort as the moments they stand for.
     """
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds_since(moment: str) -> float:
+    """Seconds between a recorded moment and now; somebody may have set the clock meanwhile."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()

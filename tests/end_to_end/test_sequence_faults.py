@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from changeover.testing import Server, wait_for
+from tests import onnx_models
 from tests.conftest import Serve
 from tests.end_to_end.crowd import gateways, held_by
-from tests.end_to_end.test_sequences import PLAN, ask, connected, deployed, fresh, total
+from tests.end_to_end.sequence_flow import PLAN, ask, connected, deployed, fresh, total
 from tests.split import Tables
 
 NOBODY_WAITS = "on_changeover: drain, idle: 300s"
@@ -30,28 +33,43 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_drain_outlives_its_controller(served: Server) -> None:
-    """The next one waits for the sequences of the old version, too, and lets it go when the last has ended."""
+    """The next one waits for the sequences of the old version, too, and lets it go when the last has ended.
+
+    A version that comes meanwhile waits, as it would have, and what is on record of the drain's begin stays.
+    """
     model, connection = fresh(served, NOBODY_WAITS), connected(served)
     served.plan(model, PLAN.format(NOBODY_WAITS).replace("instant}", "instant, undo_window: 0}"))
     for sequence in (1, 2, 3):
         assert total(ask(connection, model, sequence, sequence_id=sequence, sequence_start=True)) == sequence
     deployed(served, model, 1)
     wait_for(lambda: not served.model(model)["standby"], "a table without the old version")
-    term = served.control("GET", "/v1/health")["term"]
+    wait_for(lambda: loading_of(served, model)[0] == "draining", "the record of the drain's begin")
+    begun, term = loading_of(served, model), term_of(served)
     served.named("controller").kill()
     wait_for(lambda: term_of(served) > term, "the next controller")
-    deployed(served, model, 2)  # it has recovered, and other versions come and go
+    rollout = served.push(model, onnx_models.adder(2).SerializeToString())["rollout"]
+    wait_for(lambda: served.control("GET", f"/v1/rollouts/{rollout}")["phase"] == "validating", "its turn")
     for sequence in (1, 2, 3):
         told = ask(connection, model, 10, sequence_id=sequence)
         assert (total(told), told[1].get("model_version")) == (sequence + 10, "1")
     assert counted(served, model)["1"] == 3
     assert served.model(model)["sequences"]["by_version"]["1"] == 3
+    assert loading_of(served, model) == begun
     for sequence in (1, 2, 3):
         told = ask(connection, model, 100, sequence_id=sequence, sequence_end=True)
         assert total(told) == sequence + 110
     wait_for(lambda: served.find(f"worker {model}/1") is None, "the old worker's end")
     wait_for(lambda: "1" not in counted(served, model), "no series of it")
+    assert served.settled(rollout)["phase"] in ("watching", "succeeded")
     connection.close()
+
+
+def loading_of(server: Server, model: str) -> tuple[str, str]:
+    """The state of a model's first loading and when it was recorded, as the journal has it."""
+    with closing(sqlite3.connect(f"file:{server.state}/journal.sqlite?mode=ro", uri=True)) as journal:
+        rows = journal.execute("SELECT state, updated FROM loadings WHERE model = ? ORDER BY id LIMIT 1", (model,))
+        state, updated = rows.fetchone()
+    return state, updated
 
 
 def term_of(server: Server) -> int:

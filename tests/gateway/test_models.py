@@ -8,9 +8,10 @@ import pytest
 
 from changeover.gateway.models import Models
 from changeover.transport.channel import Header, Part
-from changeover.transport.control import Committed, Prepare, Signature, TensorEntry
+from changeover.transport.control import Committed, Prepare, RoutingTable, Signature, TensorEntry, encode
 from changeover.transport.link import Kind, frame
-from changeover.transport.page import RoutePage, TableStore
+from changeover.transport.page import RoutePage, TableRecord, TableStore
+from tests.gateway.sequences.stateful import stateful
 from tests.gateway.stage import WORD, FakeWorker, Request, Stage, entry, question, stage
 from tests.loop_time import within
 
@@ -184,6 +185,39 @@ def test_a_new_gateway_joins_with_the_table_in_force_and_the_later_ones() -> Non
             assert waiting == {8, 9}
             assert models.unopened(waiting) == {8, 9}
             assert sorted(models.by_name["m"].prepared) == [2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_a_new_gateway_knows_what_drains_where_sequences_may_live() -> None:
+    """Of the table in force; it holds them as older gateways do, and serves without waiting for their channels."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.publish(1, stateful(8, "2"), draining=[stateful(7, "1"), entry(6, "0")])
+            here.publish(2, stateful(9, "3"), draining=[stateful(5, "1")])
+            here.page.store(WORD, 1)
+            models, _, waiting = joined(here)
+            assert waiting == {8, 9}
+            assert sorted(models.targets) == [7, 8, 9]
+            models.on_unnamed = lambda target: setattr(target, "backing", 1)
+            models.on_committed(Committed(WORD, 1))
+            assert sorted(models.targets) == [7, 8, 9]
+            assert models.targets[7].held == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_new_gateway_of_an_unloaded_model_knows_nobody() -> None:
+    """Its sequences have ended with it."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            nobody = RoutingTable("m", WORD, 1, [], [], 0, draining=[stateful(7, "1")])
+            here.store.append(TableRecord(WORD, 1, 1, encode(nobody)), here.page.words)
+            here.page.store(WORD, 1)
+            models, _, waiting = joined(here)
+            assert (waiting, models.targets) == (set(), {})
 
     asyncio.run(scenario())
 

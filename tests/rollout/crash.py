@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -202,3 +202,10 @@ def killed_in_recovery(at: int, stage: Stage, fleet: MemoryFleet, path: str) -> 
 def restarted(fleet: MemoryFleet, *, cold: bool) -> MemoryFleet:
     """The processes as a next controller finds them."""
     return MemoryFleet(fates=fleet.fates) if cold else fleet
+
+
+def lived(stage: Stage, fleet: MemoryFleet, script: Callable[[Driver], Awaitable[None]]) -> None:
+    """A term that ends where its script does."""
+    fleet.new_term()
+    with stage.journal("one.sqlite") as journal:
+        play(stage.driver(fleet, journal), script)

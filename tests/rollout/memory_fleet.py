@@ -64,6 +64,7 @@ class MemoryFleet:
         proving: what provers were told.
         prepare_error: raised by `prepare`, `acknowledge_error` after the store.
         leased: loadings that never drain; `stubborn` ones are not reaped in time.
+        patience: seconds that a drain was waited for last, by loading.
         old_pick_ns: start of the last pick from the old table, as gateways tell it.
         alive: workers that run, `proven` those that said they are ready.
         looks: loadings and epoch of each look at the evidence.
@@ -77,6 +78,7 @@ class MemoryFleet:
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     proving: list[ProverSpec] = field(default_factory=list)
     leased: set[int] = field(default_factory=set)
+    patience: dict[int, float] = field(default_factory=dict)
     stubborn: set[int] = field(default_factory=set)
     old_pick_ns: int = 0
     gateways: int = 2
@@ -200,6 +202,7 @@ class MemoryFleet:
 
     async def drained(self, loading: int, deadline: float) -> bool:
         self._call(f"drained {loading}")
+        self.patience[loading] = deadline
         await asyncio.sleep(deadline if loading in self.leased else 0)
         return loading not in self.leased
 

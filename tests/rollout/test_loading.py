@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from changeover.errors import Internal, ModelRejected
 from changeover.lifecycle.states import LoadingState
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.plan import parse_plan
+from changeover.sequences.declared import Layout
 from changeover.transport.control import WorkerStatus
 from tests.rollout.memory_fleet import MEASURED, Fate, MemoryFleet, signature
 from tests.rollout.stage import MODEL, ScriptedJournal, Stage
@@ -197,6 +199,27 @@ def test_release(loader: Loader, stage: Stage, fleet: MemoryFleet, journal: Scri
         assert not loader.live
         assert not fleet.alive
         assert journal.loadings.get(loading.number).state == "released"
+
+    run(scenario)
+
+
+def test_the_begin_of_a_drain_is_on_record(loader: Loader, stage: Stage, journal: ScriptedJournal) -> None:
+    """Of a version with sequences; what of its time has passed before this term is over."""
+
+    async def scenario() -> None:
+        plain, kept = await loaded(loader, stage), await loaded(loader, stage, 2)
+        assert await loader.drain(plain, 30.0) == 30.0
+        assert journal.loadings.get(plain.number).state == "ready"
+        assert kept.entry is not None
+        kept.entry = replace(kept.entry, sequence=Layout([], [], 60.0, 4, "drain", 0, 8, 500))
+        assert await loader.drain(kept, 30.0) == 90.0
+        begun = journal.loadings.get(kept.number)
+        assert begun.state == "draining"
+        kept.drained = 50.0
+        assert await loader.drain(kept, 30.0) == 40.0
+        assert journal.loadings.get(kept.number).updated == begun.updated
+        kept.drained = 100.0
+        assert await loader.drain(kept, 30.0) == 0.0
 
     run(scenario)
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from changeover.errors import Internal
-from changeover.lifecycle.artifacts import discard
 from changeover.rollout import recovery
 from changeover.rollout.driver import Driver
-from changeover.rollout.offer import Offer, plan_for
 from changeover.transport.control import RoutingTable
 from tests.rollout.crash import (
     Offers,
@@ -20,10 +17,10 @@ from tests.rollout.crash import (
     expected,
     killed_at,
     killed_in_recovery,
+    lived,
     offers_of,
     recovered,
     restarted,
-    settled,
     version_of,
 )
 from tests.rollout.memory_fleet import Fate, MemoryFleet
@@ -32,6 +29,8 @@ from tests.rollout.stage import MODEL, WORD, ScriptedJournal, Stage, bring, play
 FEWEST_POINTS = 140
 FEWEST_RECOVERIES = 85
 """As counted when this was written: less would mean that something is no longer tried."""
+
+COLD = pytest.mark.parametrize("cold", [False, True], ids=["controller killed", "machine restarted"])
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +52,6 @@ def whole(stage: Stage) -> tuple[Offers, list[str]]:
     assert sum("store" in point for point in points) == 2 * 6  # 1, 2, without 1, 4, the undo, without 4
     assert len(points) >= FEWEST_POINTS
     return offers, points
-
-
-COLD = pytest.mark.parametrize("cold", [False, True], ids=["controller killed", "machine restarted"])
 
 
 @COLD
@@ -207,13 +203,6 @@ def test_a_page_beyond_the_commit_gets_its_record(stage: Stage, fleet: MemoryFle
     assert not fleet.broken
 
 
-def lived(stage: Stage, fleet: MemoryFleet, script: Callable[[Driver], Awaitable[None]]) -> None:
-    """A term that ends where its script does."""
-    fleet.new_term()
-    with stage.journal("one.sqlite") as journal:
-        play(stage.driver(fleet, journal), script)
-
-
 @COLD
 def test_a_window_and_an_offer_behind_it(stage: Stage, fleet: MemoryFleet, cold: bool) -> None:
     """The rollout that watches is ended before the one that waited begins, as it would have been."""
@@ -247,112 +236,3 @@ def test_the_active_bytes_offered_again(stage: Stage, fleet: MemoryFleet, cold: 
     lived(stage, fleet, first)
     fleet = restarted(fleet, cold=cold)
     recovered(stage, fleet, "one.sqlite", lambda driver: check(driver, fleet, "2"))
-
-
-@COLD
-def test_a_mistake_in_the_plan_takes_nothing_down(stage: Stage, fleet: MemoryFleet, cold: bool) -> None:
-    """`model.yaml` was edited, and edited wrongly: what was proven before it serves on, or again."""
-    repository = stage.folder / "models"
-    (repository / MODEL).mkdir(parents=True)
-    stage = Stage(stage.folder, repository=str(repository))
-
-    async def first(driver: Driver) -> None:
-        artifact = stage.artifact(1)
-        await driver.offer(Offer(1, artifact, plan_for(artifact, MODEL, stage.settings), "repository"))
-        await driver.idle()
-
-    lived(stage, fleet, first)
-    (repository / MODEL / "model.yaml").write_text("rollout: {undo_windw: 9s}")
-    fleet = restarted(fleet, cold=cold)
-    recovered(stage, fleet, "one.sqlite", lambda driver: check(driver, fleet, "1"))
-
-
-def test_a_lost_artifact_leaves_the_standby(stage: Stage, fleet: MemoryFleet) -> None:
-    """After a restart of the machine the version before serves when the chosen one cannot; without both, none."""
-    offers = offers_of(stage)
-    lived(stage, fleet, lambda driver: bring(driver, offers[1], offers[4]))
-    discard(offers[4].artifact.path)
-    again = MemoryFleet()
-    recovered(stage, again, "one.sqlite", lambda driver: check(driver, again, "1"))
-    discard(offers[1].artifact.path)
-    nobody = MemoryFleet()
-    recovered(stage, nobody, "one.sqlite", lambda driver: check(driver, nobody, None))
-
-
-def test_a_living_worker_outlives_its_artifact(stage: Stage, fleet: MemoryFleet) -> None:
-    """Its sealed copy is lost, and the controller dies: it serves on and is managed, a next version can follow it."""
-    offers = offers_of(stage)
-
-    async def first(driver: Driver) -> None:
-        await driver.offer(offers[1])
-        await driver.idle()
-
-    async def second(driver: Driver) -> None:
-        await driver.taken_over.wait()
-        await driver.idle()
-        check(driver, fleet, "1")
-        await driver.offer(offers[4])
-        await driver.idle()
-        check(driver, fleet, "4")
-
-    lived(stage, fleet, first)
-    discard(offers[1].artifact.path)
-    lived(stage, fleet, second)
-
-
-def test_what_once_served_may_serve_again_when_nothing_does(stage: Stage, fleet: MemoryFleet) -> None:
-    """Its artifact was lost, its folder is still in the repository: found again, it is no old news."""
-    offer = stage.offer(1)
-
-    async def first(driver: Driver) -> None:
-        await driver.offer(offer)
-        await driver.idle()
-
-    lived(stage, fleet, first)
-    discard(offer.artifact.path)
-    again = MemoryFleet()
-
-    async def second(driver: Driver) -> None:
-        await driver.taken_over.wait()
-        await driver.idle()
-        assert driver.active is None
-        await driver.offer_found(stage.offer(1))
-        await driver.idle()
-        check(driver, again, "1")
-
-    lived(stage, again, second)
-
-
-def test_a_version_that_drains_goes_on_draining(stage: Stage, fleet: MemoryFleet) -> None:
-    """Its last requests and live sequences are waited for anew; a candidate that no table named ends at once."""
-    offers = offers_of(stage)
-    waited: list[tuple[bool, str]] = []
-
-    async def first(driver: Driver) -> None:
-        driver.commands._drain_deadline = 3600.0
-        fleet.leased.add(1)
-        await driver.offer(offers[1])
-        await driver.offer(offers[2])
-        await until(lambda: "drained 1" in fleet.calls)
-        fleet.spawn(77, fleet.alive[1])
-
-    async def second(driver: Driver) -> None:
-        driver.commands._drain_deadline = 3600.0
-        await driver.taken_over.wait()
-        await driver.idle()
-        await until(lambda: fleet.calls.count("drained 1") == 2)
-        waited.extend((number in fleet.alive, driver.journal.loadings.get(1).state) for number in (1, 77))
-        assert driver.active is not None
-        assert driver.active.version == 2
-        assert [loading.version for loading in driver.loader.live.values() if driver.role(loading) == "none"] == [1]
-
-    async def third(driver: Driver) -> None:
-        fleet.leased.clear()
-        await settled(driver)
-        check(driver, fleet, "2")
-        assert driver.journal.loadings.get(1).state == "released"
-
-    for script in (first, second, third):
-        lived(stage, fleet, script)
-    assert waited == [(True, "ready"), (False, "ready")]
-    assert not fleet.broken

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from changeover.rollout.driver import Driver
-from tests.rollout.crash import offers_of
+from tests.rollout.crash import lived, offers_of
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, Stage, bring, until
-from tests.rollout.test_recovery import lived
 
 
 def test_a_certificate_after_a_restart(stage: Stage, fleet: MemoryFleet) -> None:

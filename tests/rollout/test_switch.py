@@ -266,3 +266,21 @@ def test_stale_picks_of_a_real_move(switch: Switch, fleet: MemoryFleet) -> None:
         assert (await switch.forward(await both(switch))).stale_picks == fleet.gateways
 
     run(scenario)
+
+
+def test_a_table_tells_what_drains_while_it_has_a_worker(switch: Switch, fleet: MemoryFleet) -> None:
+    """A gateway or controller that starts later has it from there."""
+
+    async def scenario() -> None:
+        fleet._known.update({1: MODEL, 2: MODEL})
+        await switch.forward(await both(switch))
+        for living in (True, False):
+            if not living:
+                del fleet._known[1]
+            done = await switch.forward(
+                await switch.prepare(lambda epoch: all_to(Draft(MODEL, WORD, epoch), NEW), None)
+            )
+            assert [entry.loading for entry in done.table.draining] == [1] * living
+            assert fleet.in_force(WORD) == done.table
+
+    run(scenario)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from changeover.rollout.tables import Draft, Share, Watch, all_to, split, weight_of
+from changeover.rollout.tables import Draft, Share, Watch, all_to, split, weight_of, with_draining
 from changeover.transport.control import BUCKETS, LoadingEntry
 from tests.rollout.memory_fleet import signature
 
@@ -79,3 +80,15 @@ def test_the_buckets_are_always_all(weight: int, holdback: int) -> None:
 def test_the_weight_of_a_loading(loading: int, weight: int) -> None:
     """As the table has it."""
     assert weight_of(split(DRAFT, OLD, NEW, Share(500, "5%")), loading) == weight
+
+
+def test_what_a_table_leaves_is_known_as_draining_until_it_is_released() -> None:
+    """Of the table in force and of the one drawn with it; what never was named is no part of it."""
+    older = LoadingEntry(5, "2", "c" * 64, signature(), 32, 30.0)
+    in_force = replace(all_to(DRAFT, OLD), draining=[older])
+    forward, back = with_draining(in_force, [all_to(DRAFT, NEW), all_to(DRAFT, OLD)], {5, 7, 9, 11})
+    assert forward.draining == [older, OLD]
+    assert back.draining == [older, NEW]
+    (later,) = with_draining(forward, [all_to(DRAFT, NEW)], {7, 9})
+    assert later.draining == [OLD]
+    assert with_draining(None, [in_force], {5, 7})[0].draining == []

@@ -14,6 +14,7 @@ import pytest
 from changeover.errors import ModelRejected
 from changeover.runtime import faults
 from changeover.runtime.stateless import Stateless
+from changeover.sequences.back import without_worker
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
 from changeover.sequences.section import Declared
 from changeover.tensors import Tensor, from_numpy
@@ -79,6 +80,20 @@ def test_a_replay_is_taken_back_by_a_replay(tmp_path: Path) -> None:
     handed = newer.hand(saved(2, 2, h=[[9, 9, 9, 9]]), OLDER)
     assert handed.states == ()
     assert values(older.take(handed, back=True)) == {"h": [[3, 3, 3, 3]]}
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [({"on_changeover": "replay", "replay": 2}, "h"), ({"on_changeover": "map", "map": [{"rename": {"h": "s"}}]}, "s")],
+)
+def test_the_older_version_takes_what_a_dead_newer_one_left(tmp_path: Path, said: dict[str, Any], state: str) -> None:
+    """What lies in the slab, without the worker that could have handed it out."""
+    older = converting(tmp_path, OLDER, models.running_sum(), {**models.SUM_STATE, "replay": 2})
+    declared = {"state": [{"input": state, "output": f"{state}_next"}], **said}
+    newer = converting(tmp_path, NEWER, models.running_sum(name=state), declared)
+    left = without_worker(saved(2, 2, **{state: [[3, 3, 3, 3]]}), newer._layout)
+    assert left is not None
+    assert values(older.take(left, back=True)) == {"h": [[3, 3, 3, 3]]}
 
 
 @pytest.mark.parametrize("states", [{"h": [[1, 2, 3]]}, {"s": [[1, 2, 3, 4]]}])

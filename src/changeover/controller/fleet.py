@@ -291,7 +291,7 @@ class Fleet:
 
     def _know(self, record: TableRecord) -> None:
         table = msgspec.json.decode(record.data, type=RoutingTable)
-        self._words.update({entry.loading: record.word for entry in table.loadings})
+        self._words.update({entry.loading: record.word for entry in (*table.loadings, *table.draining)})
         self.observatory.evidence.drawn(table)
 
     def _tell(self, kind: Kind, body: msgspec.Struct | dict[str, object], target: int = SUPERVISOR) -> None:

@@ -209,7 +209,8 @@ def _published(fleet: Fleet) -> set[str]:
 
 
 def _named(table: bytes) -> set[str]:
-    return {entry.digest for entry in msgspec.json.decode(table, type=RoutingTable).loadings}
+    told = msgspec.json.decode(table, type=RoutingTable)
+    return {entry.digest for entry in (*told.loadings, *told.draining)}
 
 
 def _empty(folder: Path) -> None:

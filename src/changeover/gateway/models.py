@@ -94,8 +94,18 @@ class Models:
     def join(self) -> set[int]:
         """Load the tables in force and all later ones; returns the loadings whose channels must open first."""
         epochs = list(self._page.words)  # before the store is read: what is stored was published before
-        self._take([r for r in self._store.read() if r.epoch >= epochs[r.word]])
-        return set(self.targets)
+        tables = self._take([r for r in self._store.read() if r.epoch >= epochs[r.word]])
+        named = set(self.targets)
+        for table in tables:
+            if table.targets and table.epoch == epochs[table.record.word]:
+                self._know_draining(table.record)
+        return named
+
+    def _know_draining(self, routing: RoutingTable) -> None:
+        """Sequences may live in loadings that this gateway has never seen named: who is older holds them."""
+        for entry in routing.draining:
+            if entry.sequence is not None:
+                self._target(entry, routing.word)
 
     def _reload(self, word: int, epoch: int) -> None:
         """The table of an epoch that was in force, and all later ones."""

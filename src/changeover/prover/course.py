@@ -2,7 +2,7 @@
 
 A golden set of a sequence model is `golden/*.npz` with one array an input that clients send, by its name: sequences on
 the first axis, their steps on the second, then what one step takes (its rows may be left out). Outputs and labels in it
-are not read. Several files are one set.
+are for the gate `accuracy` (`recited`). Several files are one set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Steps = Sequence[Inputs]
 _SEQUENCES: Final = 4
 _STEPS: Final = 24
 _MOST_SEQUENCES: Final = 64
-_MOST_STEPS: Final = 512
+MOST_STEPS: Final = 512
 """Of a recorded sequence; later ones are not run."""
 
 
@@ -66,11 +66,11 @@ def recorded(folder: Path, inputs: Sequence[TensorSpec]) -> Course:
     """The steps of a golden set. Raises as `course`."""
     files = sorted(folder.glob("*.npz"))
     if not files:
-        raise _invalid("a sequence model takes *.npz, and it holds none")
+        raise invalid("a sequence model takes *.npz, and it holds none")
     try:
-        found = [sequence for file in files for sequence in _sequences(golden.arrays(file), inputs)]
+        found = [sequence for file in files for sequence in sequences(golden.arrays(file), inputs)]
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise _invalid(f"it cannot be read: {error}") from error
+        raise invalid(f"it cannot be read: {error}") from error
     return Course(found[:_MOST_SEQUENCES], recorded=True)
 
 
@@ -90,19 +90,20 @@ def _made(inputs: Sequence[TensorSpec], seed: int) -> Inputs:
     return {spec.name: array for spec, array in zip(inputs, rows, strict=True)}
 
 
-def _sequences(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> list[Steps]:
+def sequences(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> list[Steps]:
+    """The recorded sequences of one archive. Raises ModelRejected (`golden_invalid`)."""
     lacking = {spec.name for spec in inputs} - arrays.keys()
     if lacking:
-        raise _invalid(f"there is no array for input {min(lacking)!r}")
+        raise invalid(f"there is no array for input {min(lacking)!r}")
     typed = {spec.name: golden.typed(arrays[spec.name], spec) for spec in inputs}
     if any(array.ndim < 2 for array in typed.values()):
-        raise _invalid("an array has sequences on its first axis and their steps on the second")
+        raise invalid("an array has sequences on its first axis and their steps on the second")
     sizes = {array.shape[:2] for array in typed.values()}
     if len(sizes) != 1 or 0 in min(sizes):
-        raise _invalid("its arrays differ in their number of sequences or steps, or there is none")
+        raise invalid("its arrays differ in their number of sequences or steps, or there is none")
     ((count, steps),) = sizes
     return [
-        [{spec.name: _item(typed[spec.name][at, step], spec) for spec in inputs} for step in range(steps)[:_MOST_STEPS]]
+        [{spec.name: _item(typed[spec.name][at, step], spec) for spec in inputs} for step in range(steps)[:MOST_STEPS]]
         for at in range(count)
     ]
 
@@ -111,8 +112,9 @@ def _item(item: Array, spec: TensorSpec) -> Array:
     for array in (np.asarray(item), np.asarray(item)[np.newaxis]):
         if spec.fits(array.shape):
             return array
-    raise _invalid(f"a step of {spec.name!r} is {list(np.shape(item))}, and the model takes {list(spec.shape)}")
+    raise invalid(f"a step of {spec.name!r} is {list(np.shape(item))}, and the model takes {list(spec.shape)}")
 
 
-def _invalid(what: str) -> ModelRejected:
+def invalid(what: str) -> ModelRejected:
+    """A golden set that is none of sequences."""
     return ModelRejected(f"the golden set cannot be used: {what}"[:500], reason="golden_invalid")

@@ -39,6 +39,7 @@ class GoldenSet:
         labels: one a sample; None where outputs are recorded.
         outputs: by name, one item a sample; empty where there are labels.
         whole: an item is all that a run takes, its batch dimension included.
+        lengths: of sequences, whose steps the samples are, one sequence after the other; empty where there are none.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class GoldenSet:
     labels: list[Any] | None = None
     outputs: dict[str, list[Array]] = field(default_factory=dict)
     whole: bool = False
+    lengths: list[int] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
@@ -91,7 +93,7 @@ def _read_archives(
 ) -> GoldenSet:
     _bound(files)
     parts = [arrays(file) for file in files]
-    made = GoldenSet(folder, _digest(files))
+    made = GoldenSet(folder, digest_of(files))
     names = set(parts[0])
     if any(set(part) != names for part in parts):
         raise _invalid("its files do not hold the same arrays")
@@ -139,7 +141,7 @@ def _read_folders(
 ) -> GoldenSet:
     files = [file for one in sets for file in sorted(one.glob("*.pb"))]
     _bound(files)
-    made = GoldenSet(folder, _digest(files), whole=True)
+    made = GoldenSet(folder, digest_of(files), whole=True)
     made.inputs = {spec.name: [] for spec in inputs}
     made.outputs = {spec.name: [] for spec in outputs}
     for one in sets:
@@ -198,7 +200,8 @@ def _bound(files: Sequence[Path]) -> None:
         raise _invalid(f"it has over {_MOST_FILES} files, or over {_MOST_BYTES >> 30} GiB")
 
 
-def _digest(files: Sequence[Path]) -> str:
+def digest_of(files: Sequence[Path]) -> str:
+    """Of all files of a set."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -226,9 +229,12 @@ class Batch:
 
 
 def batches(golden: GoldenSet, specs: Sequence[TensorSpec], size: int) -> Iterator[Batch]:
-    """The whole set in its order, at most `size` samples a run, 1 where rows may not share one."""
+    """The whole set in its order, at most `size` samples a run, 1 where rows may not share one; or a sequence each."""
     order = golden.order().tolist()
     columns = {spec.name: golden.inputs[spec.name] for spec in specs}
+    if golden.lengths:
+        yield from _sequences(golden, columns)
+        return
     alone = golden.whole or any(spec.fits(columns[spec.name][0].shape) for spec in specs)
     if alone:
         for sample in order:
@@ -238,6 +244,13 @@ def batches(golden: GoldenSet, specs: Sequence[TensorSpec], size: int) -> Iterat
         chosen = order[start : start + size]
         rows = {name: np.stack([column[sample] for sample in chosen]) for name, column in columns.items()}
         yield Batch(chosen, rows, split=True)
+
+
+def _sequences(golden: GoldenSet, columns: dict[str, list[Array]]) -> Iterator[Batch]:
+    ends = np.cumsum(golden.lengths)
+    for at in np.random.default_rng(_SEED).permutation(len(ends)):
+        steps = range(int(ends[at]) - golden.lengths[at], int(ends[at]))
+        yield Batch([*steps], {name: np.stack([column[n] for n in steps]) for name, column in columns.items()}, True)
 
 
 def recorded(golden: GoldenSet, name: str, samples: Sequence[int], given: Array) -> Array:

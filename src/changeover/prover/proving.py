@@ -16,7 +16,7 @@ import msgspec
 from changeover.errors import ModelError, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, public, require_compatible
-from changeover.prover import golden, sequences
+from changeover.prover import golden, recited, sequences
 from changeover.prover.gates.accuracy import Accuracy, needs_active
 from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, MOST_SECONDS, Agreement
 from changeover.prover.gates.performance import performance
@@ -178,7 +178,7 @@ class Proving:
         if not rule.enabled:
             return _switched_off("accuracy")
         if self._worker.sequence is not None:
-            return GateResult("accuracy", "skipped", "steps of sequences are what the gate 'state' runs")
+            return recited.accuracy(rule, self._spec.golden, self._candidate, self._alive)
         folder = golden.find(self._spec.golden)
         if folder is None:
             return self._without_golden_set(rule)

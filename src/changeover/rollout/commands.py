@@ -16,6 +16,7 @@ from changeover.rollout.current import Current
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
 from changeover.rollout.machine import NOTHING, Command, Event, Told
+from changeover.rollout.releases import Releases
 from changeover.rollout.switch import Draw, Prepared, Switch, Switched
 from changeover.rollout.tables import UNWATCHED, Draft, Watch, all_to, split
 from changeover.transport.control import LoadingEntry, RoutingTable
@@ -68,7 +69,7 @@ class Commands:
         self._switch = switch
         self._fleet = fleet
         self._journal = journal
-        self._drain_deadline = drain_deadline
+        self.releases = Releases(loader, fleet, drain_deadline, around.beside)
         self._around = around
         self._table: dict[Command, Callable[[Current], Awaitable[Happened | None]]] = {
             Command.LOAD: self._load,
@@ -106,7 +107,7 @@ class Commands:
                 prepared = await self._switch.prepare(lambda epoch: all_to(self._draft(epoch), active), None)  # noqa: B023
                 await self._switch.forward(prepared)
                 self.standby = None
-                await self.drain_and_release(loading)
+                await self.releases.go(loading)
 
     # -- one method a command ------------------------------------------------------------------------------
 
@@ -130,6 +131,7 @@ class Commands:
         try:
             self._loader.start(candidate)
             current.receipt.loading(candidate)
+            await self.releases.over()
             await self._loader.proven(candidate, self.active)
         except ChangeoverError as error:
             return Happened(Event.REFUSED, error)
@@ -158,7 +160,7 @@ class Commands:
         """A standby whose release failed until now: the table in force does not name it any more."""
         left, self.standby = self.standby, standby
         if left is not None:
-            self.release_beside(left)
+            self.releases.beside(left)
 
     async def _promote(self, current: Current) -> Happened:
         candidate, source = current.candidate, self.active
@@ -227,9 +229,7 @@ class Commands:
             self._around.again(lambda: self._release_left(current, standby))
             return
         self.standby = None
-        held = self._fleet.memory(standby.number)
-        await self.drain_and_release(standby)
-        current.receipt.released(held)
+        await self._end(current, standby)
 
     async def _release_left(self, current: Current, standby: Loading) -> None:
         """Another try, unless a later rollout has released it or keeps it."""
@@ -242,7 +242,7 @@ class Commands:
         if candidate is not None and candidate is not self.standby and table is not None:
             named = candidate.number in [entry.loading for entry in table.loadings]
             if not named:
-                await self.drain_and_release(candidate)
+                await self.releases.go(candidate)
                 return
             self.standby = candidate  # what a table names and nobody needs is let go in one way
         await self._release_standby(current)
@@ -270,19 +270,15 @@ class Commands:
     def _draft(self, epoch: int) -> Draft:
         return Draft(self._switch.model, self._switch.word, epoch)
 
-    def release_beside(self, loading: Loading) -> None:
-        """Drain and release what no table in force names, beside everything else."""
-        self._around.beside(self.drain_and_release(loading))
-
-    async def drain_and_release(self, loading: Loading) -> None:
-        """Wait for the last lease, then end the worker; past the deadline its requests run on the active version."""
-        if not await self._fleet.drained(loading.number, self._drain_deadline + loading.idle):
-            log.error("%r still has leases at the drain deadline; they are run again elsewhere", loading)
-        if not await self._loader.release(loading):
-            log.error("the worker of %r had to be killed", loading)
+    async def _end(self, current: Current, loading: Loading) -> None:
+        """Let a version go that no table names any more. Where sequences may live in it the driver does not wait."""
+        held = self._fleet.memory(loading.number)
+        current.ending = await self.releases.go(loading, lambda: current.receipt.released(held))
 
     async def _write_certificate(self, current: Current) -> None:
         await current.receipt.reported()
+        if current.ending is not None:
+            await asyncio.wait({current.ending})
         current.certifying = False
         certificate = new = current.receipt.certificate(current.rollout)
         if current.certificate is not None:

@@ -67,6 +67,7 @@ class Current:
         window: seconds of the undo window that are left.
         certificate: of the last term, which a restart must not replace by one of fewer numbers.
         certifying: a new one waits for its numbers.
+        ending: the version before drains, and its sequences may take their time.
         stopped: somebody wants it to end while its candidate loads; what for.
         since: when the place in force was taken, RFC 3339; `held` seconds of it are over.
         ruling: what the judge said last, `evidence` of what.
@@ -85,6 +86,7 @@ class Current:
     clock: asyncio.TimerHandle | None = None
     certificate: Certificate | None = None
     certifying: bool = False
+    ending: asyncio.Task[None] | None = None
     stopped: asyncio.Future[tuple[Event, Told]] = field(default_factory=_future)
     since: str | None = None
     held: float = 0.0

@@ -43,6 +43,7 @@ class Loading:
         entry: is there once it is ready, and `recorded` once the journal knows.
         chosen: it served before, so its gates have spoken.
         proof: what the prover found; None before it has, and for what was chosen before.
+        drained: seconds that it had been draining when this term took it over.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Loading:
     gates: list[GateResult] = field(default_factory=list)
     chosen: bool = False
     proof: ProverStatus | None = None
+    drained: float = 0.0
 
     @property
     def digest(self) -> str:
@@ -184,6 +186,16 @@ class Loader:
             log.error("a new worker of %r refuses to serve: %s", loading, status.detail)
         elif loading.entry is None and loading.proof is None and status.state != LoadingState.FAILED:
             loading.state = LoadingState(status.state)
+
+    async def drain(self, loading: Loading, deadline: float) -> float:
+        """A loading drains from now on; seconds that it may: live sequences have `idle` more than the `deadline`.
+
+        When that began is on record, so that no new term begins it anew.
+        """
+        if loading.idle and loading.state is LoadingState.READY:
+            loading.state = move(loading.state, LoadingState.DRAINING)
+            await self._record(loading)
+        return max(deadline + loading.idle - loading.drained, 0.0)
 
     async def release(self, loading: Loading) -> bool:
         """End the worker of a drained loading; True when it was reaped in time."""

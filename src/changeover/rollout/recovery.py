@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from changeover.clock import seconds_since
 from changeover.errors import ChangeoverError, ModelRejected
 from changeover.lifecycle import artifacts
 from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.manifest import manifest_of
 from changeover.lifecycle.states import LoadingState
 from changeover.records.epochs import EpochRecord
+from changeover.records.loadings import LoadingRecord
 from changeover.rollout import resumption
 from changeover.rollout.loading import Loading
 from changeover.rollout.machine import Phase
@@ -125,26 +127,28 @@ def _artifact(driver: Driver, digest: str) -> Artifact:
 async def _drop_strangers(driver: Driver, table: RoutingTable | None) -> None:
     """Workers that no table names: a candidate of the last term ends, what has served ends when it has drained."""
     named = {entry.loading for entry in table.loadings} if table else set()
-    left = _served_before(driver, table) if table else {}
+    left = {entry.loading: entry for entry in table.draining} if table else {}
     kept = set(named)
+    loadings = driver.journal.loadings
+    records = {record.id: record for record in await asyncio.to_thread(loadings.of, driver.model)}
     for number in driver.fleet.loadings_of(driver.model) - named:
         if number in left:
             kept.add(number)
-            driver.commands.release_beside(_adopted(driver, left[number]))
+            driver.commands.releases.beside(_draining(driver, left[number], records.get(number)))
             continue
         driver.fleet.retire(number, 2.0)
         driver.fleet.forget(number)
-    loadings = driver.journal.loadings
-    for record in await asyncio.to_thread(loadings.of, driver.model):
+    for record in records.values():
         if record.id not in kept and not LoadingState(record.state).ended:
             await _tolerantly(driver, asyncio.to_thread(loadings.move, record.id, LoadingState.FAILED, failure=_LOST))
 
 
-def _served_before(driver: Driver, table: RoutingTable) -> dict[int, LoadingEntry]:
-    """What the tables before the one in force name: its last requests and live sequences may still be there."""
-    earlier = [r for r in driver.fleet.tables() if r.word == table.word and r.epoch < table.epoch]
-    decoded = [msgspec.json.decode(r.data, type=RoutingTable) for r in earlier]
-    return {entry.loading: entry for one in decoded for entry in one.loadings}
+def _draining(driver: Driver, entry: LoadingEntry, record: LoadingRecord | None) -> Loading:
+    """It goes on draining, for as long as it still may."""
+    loading = _adopted(driver, entry)
+    if record is not None and record.state == LoadingState.DRAINING:
+        loading.state, loading.drained = LoadingState.DRAINING, max(seconds_since(record.updated), 0.0)
+    return loading
 
 
 async def _cold_start(driver: Driver, table: RoutingTable, undone: list[str]) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from changeover.clock import seconds_since
 from changeover.errors import ChangeoverError, InvalidPlan
 from changeover.lifecycle import artifacts
 from changeover.lifecycle.artifacts import Artifact
@@ -168,5 +168,4 @@ def _left(window: float, record: RolloutRecord) -> float:
     """Seconds of an undo window that are left; it began when the phase was recorded."""
     if record.phase != Phase.WATCHING:
         return window
-    gone = (datetime.now(UTC) - datetime.fromisoformat(record.updated)).total_seconds()
-    return min(max(window - gone, 0.0), window)
+    return min(max(window - seconds_since(record.updated), 0.0), window)

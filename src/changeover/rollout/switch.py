@@ -15,6 +15,7 @@ from time import monotonic_ns
 from changeover.errors import ChangeoverError, Internal
 from changeover.records.journal import Journal
 from changeover.rollout.fleet import Fleet, StoreTimes
+from changeover.rollout.tables import with_draining
 from changeover.transport.control import Acknowledged, RoutingTable, encode
 from changeover.transport.page import TableRecord
 
@@ -94,18 +95,20 @@ class Switch:
                 reason="record_owed",
             )
         started = monotonic_ns()
-        records = await asyncio.to_thread(self._intend, [forward] if back is None else [forward, back])
+        living = self._fleet.loadings_of(self.model)
+        records = await asyncio.to_thread(self._intend, [forward] if back is None else [forward, back], living)
         for table, data in records:
             self._fleet.publish(TableRecord(self.word, table.epoch, self.term, data))
         tables = [table for table, _ in records]
         await self._fleet.prepare(self.word, [table.epoch for table in tables])
         return Prepared(tables[0], tables[1] if back else None, monotonic_ns() - started)
 
-    def _intend(self, draws: list[Draw]) -> list[tuple[RoutingTable, bytes]]:
+    def _intend(self, draws: list[Draw], living: set[int]) -> list[tuple[RoutingTable, bytes]]:
         """Take the epochs and record what is meant with them, in one commit: nobody has heard of them before it."""
         epochs = self._journal.epochs
         with self._journal.together():
-            tables = [draw(epoch) for draw, epoch in zip(draws, epochs.allocate(self.model, len(draws)), strict=True)]
+            drawn = [draw(epoch) for draw, epoch in zip(draws, epochs.allocate(self.model, len(draws)), strict=True)]
+            tables = with_draining(self.table, drawn, living)
             records = [(table, encode(table)) for table in tables]
             for table, data in records:
                 epochs.intend(self.model, table.epoch, data, term=self.term)

@@ -6,7 +6,10 @@ promoted version is the last ones. `active` is always the version that everythin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from changeover.transport.control import BUCKETS, LoadingEntry, RoutingTable
 
@@ -108,6 +111,24 @@ def split(draft: Draft, active: LoadingEntry, candidate: LoadingEntry, share: Sh
 def weight_of(table: RoutingTable, loading: int) -> int:
     """Buckets of a loading."""
     return sum(count for count, number in table.buckets if number == loading)
+
+
+def with_draining(before: RoutingTable | None, drawn: Sequence[RoutingTable], living: set[int]) -> list[RoutingTable]:
+    """The same tables, each with what the ones before it named or let drain and it does not name.
+
+    Args:
+        before: in force.
+        drawn: tables that follow it, one after the other.
+        living: loadings that have a worker; the others are released.
+    """
+    known = {e.loading: e for e in (*before.loadings, *before.draining)} if before is not None else {}
+    made = []
+    for table in drawn:
+        named = {entry.loading for entry in table.loadings}
+        left = [entry for number, entry in known.items() if number in living - named]
+        made.append(replace(table, draining=left))
+        known.update((entry.loading, entry) for entry in table.loadings)
+    return made
 
 
 def _runs(*parts: tuple[int, LoadingEntry | None]) -> list[tuple[int, int]]:

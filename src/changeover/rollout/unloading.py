@@ -76,4 +76,4 @@ async def _let_go(driver: Driver) -> None:
     await switch.forward(prepared)
     commands.active = commands.standby = None
     for loading in served:
-        await commands.drain_and_release(loading)
+        await commands.releases.end(loading)

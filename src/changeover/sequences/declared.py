@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from changeover.errors import ModelRejected
 from changeover.sequences.geometry import MOST_BYTES, MOST_SAVED, Geometry
+from changeover.sequences.mapping import MapStep
 from changeover.sequences.saved import Extent, most_bytes
 from changeover.sequences.section import Controls, Declared, Initial, OnChangeover, StateDeclared, Switch
 from changeover.tensors import Datatype, TensorSpec
@@ -70,7 +71,8 @@ class Layout(msgspec.Struct, frozen=True):
         states, controls: in the order in which they were declared.
         idle, max, on_changeover, replay: of the plan.
         slots, saved_bytes: the geometry of its slab.
-        way_back: how sequences move to the version before when this one is taken back.
+        way_back: how sequences move to the version before when this one is taken back; steps_back: of a map, where
+            they need no file and make nothing larger (`back`).
     """
 
     states: list[StateLayout]
@@ -82,6 +84,7 @@ class Layout(msgspec.Struct, frozen=True):
     slots: int
     saved_bytes: int
     way_back: OnChangeover = "carry"
+    steps_back: Annotated[tuple[MapStep, ...], msgspec.Meta(max_length=100)] | None = None
 
     @property
     def geometry(self) -> Geometry:
@@ -133,7 +136,7 @@ def _layout(
         size += declared.answer_limit - sum(e.nbytes for e in answer)
     slots = declared.max + declared.max // 4 + 16  # room for tombstones: who comes late gets an exact answer
     said = declared.idle, declared.max, declared.on_changeover, declared.kept
-    layout = Layout(states, controls, *said, slots, size, declared.way_back)
+    layout = Layout(states, controls, *said, slots, size, declared.way_back, declared.plain_back)
     if size > MOST_SAVED:
         raise _mismatch(
             f"one sequence takes {size} bytes, over {MOST_SAVED >> 30} GiB; lower state.max, replay or answer_limit"

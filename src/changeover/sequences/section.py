@@ -11,6 +11,7 @@ from changeover.sequences.mapping import MapStep, inverse
 OnChangeover = Literal["carry", "map", "replay", "drain", "reset"]
 """What becomes of a live sequence when another version takes over (docs/sequences.md)."""
 _REPLAY: Final = 16
+_PLAIN: Final = ("rename", "crop", "scale")
 
 
 class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +100,12 @@ class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.on_changeover == "map" and self.steps_back is None:
             return "replay" if self.kept else "drain"
         return self.on_changeover
+
+    @property
+    def plain_back(self) -> tuple[MapStep, ...] | None:
+        """The steps back where whoever has a state can do them, without files of this version and in no more room."""
+        steps = self.steps_back if self.way_back == "map" else None
+        return steps if steps is not None and all(step.kind in _PLAIN for step in steps) else None
 
     @property
     def kept(self) -> int:

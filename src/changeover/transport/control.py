@@ -79,6 +79,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
         word: index of the model's word in the route page.
         buckets: runs of (count, loading) that sum to 10,000; none where no version serves (the model is unloaded).
         loadings: every loading the table names in any way; a loading not named here may be drained.
+        draining: named by a table before and not released yet; a gateway that joins has to know where sequences live.
         active, standby, candidate: loading numbers, an active 0 where no version serves. The candidate's buckets are
             the first ones, contiguous, so that a ramp only adds; a holdback on the old version has the last ones.
         shield: a routed request that the candidate fails is replayed on the active version.
@@ -101,6 +102,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
     finite: bool = False
     mirror: int = 0
     step: str = ""
+    draining: list[LoadingEntry] = []
 
 
 FaultKind = Literal["slow", "error", "nan", "labels", "leak", "crash", "hang"]
@@ -134,14 +136,12 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     Attributes:
         path: the sealed ONNX file; cache: the optimised-model cache folder; empty: an empty folder to run in.
         verify: run the structure checks first (what a prover has proven need not).
-        signature: what the prover or an earlier worker of this loading has proven.
+        signature: what the prover or an earlier worker of this loading has proven; sequence: declared by the plan.
         hurry: clients wait for this replacement, so nothing is quiet and nothing is tried out (the supervisor says so).
-        instances: runner threads.
+        instances: runner threads; run_timeout: seconds after which the gateways take a run for hung.
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
         faults: none but in rehearsals; session: options of ONNX Runtime's session and of its runs.
-        run_timeout: seconds after which the gateways take a run for hung.
-        sequence: what the plan declares of the model's sequences.
     """
 
     loading: int

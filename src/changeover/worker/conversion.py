@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from changeover.errors import ModelRejected, ModelRunFailed
 from changeover.runtime.stateless import Stateless
 from changeover.runtime.stepping import Inputs, States, Stepper
 from changeover.runtime.tools import open_tools
+from changeover.sequences.back import rebuilt
 from changeover.sequences.moves import Conversion
-from changeover.sequences.saved import Flag, Saved
+from changeover.sequences.saved import Saved
 from changeover.sequences.section import Declared
 from changeover.tensors import Datatype, Tensor, from_numpy
 from changeover.transport.control import WorkerSpec
@@ -54,12 +53,7 @@ class Converting:
         """
         if to > self._number:
             return saved
-        handed = self._conversion.handed(_arrays(saved.states))
-        known = {tensor.name: tensor.datatype for tensor in saved.states}
-        states = tuple(
-            from_numpy(n, array, _datatype(known.get(n), array.dtype.itemsize)) for n, array in handed.items()
-        )
-        return replace(saved, states=states, flags=saved.flags | Flag.BACK)
+        return rebuilt(saved, self._conversion.handed(_arrays(saved.states)))
 
     def _replayed(self, saved: Saved) -> States:
         if not saved.inputs:
@@ -78,8 +72,3 @@ class Converting:
 
 def _arrays(tensors: tuple[Tensor, ...]) -> States:
     return {tensor.name: tensor.numpy() for tensor in tensors}
-
-
-def _datatype(known: Datatype | None, itemsize: int) -> Datatype | None:
-    """BF16 cannot be told from an array of its raw bits."""
-    return known if known is Datatype.BF16 and itemsize == known.itemsize else None

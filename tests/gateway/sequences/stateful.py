@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from changeover.sequences.declared import Layout, StateLayout
+from changeover.sequences.mapping import MapStep
 from changeover.sequences.saved import Flag, Saved, unpack
 from changeover.sequences.slab import Geometry, Mark, Slab
 from changeover.sequences.wire import POSITION, Ask, Status, Told, Verb, pack_told, unpack_asks
@@ -23,10 +24,12 @@ from tests.gateway.stage import FakeWorker, Request, entry, question
 GEOMETRY = Geometry(32, 1024)
 
 
-def stateful(loading: int, version: str, way: str = "carry", **more: Any) -> LoadingEntry:
-    """A loading of a model that keeps sequences."""
+def stateful(
+    loading: int, version: str, way: str = "carry", back: tuple[MapStep, ...] | None = None, **more: Any
+) -> LoadingEntry:
+    """A loading of a model that keeps sequences; `back`: steps of its way back."""
     states = [StateLayout("h", "hn", "INT64", [1], 0, 1)]
-    layout = Layout(states, [], 60.0, 16, way, 0, GEOMETRY.slots, GEOMETRY.saved_bytes, way)  # type: ignore[arg-type]
+    layout = Layout(states, [], 60.0, 16, way, 0, GEOMETRY.slots, GEOMETRY.saved_bytes, way, back)  # type: ignore[arg-type]
     return entry(loading, version, sequence=layout, **more)
 
 

@@ -10,8 +10,8 @@ from changeover.errors import ChangeoverError, Overloaded
 from changeover.gateway.sequences.careful import careful
 from changeover.gateway.sequences.step import Step
 from changeover.gateway.sequences.sweep import Sweeper
+from tests.gateway.sequences.house import Shown, house
 from tests.gateway.sequences.stateful import stateful, step
-from tests.gateway.sequences.test_sequences import _Shown, house
 from tests.gateway.stage import entry
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +76,7 @@ async def test_a_defect_of_the_sweeper_costs_no_deadline(monkeypatch: pytest.Mon
     async with house(timeout=0.05) as home:
         home.serve(1, stateful(1, "1"))
         assert await home.ask(step(7, 1, start=True)) == 1
-        home.stage.models.targets[1].slab = _Shown(home.workers[1])  # type: ignore[assignment]
+        home.stage.models.targets[1].slab = Shown(home.workers[1])  # type: ignore[assignment]
         home.serve(2, stateful(2, "2"))
         monkeypatch.setattr(Sweeper, "_sweep", broken)
         monkeypatch.setattr(Step, "check", broken)
@@ -91,7 +91,7 @@ async def test_a_step_of_a_model_that_keeps_no_sequences_any_more() -> None:
     async with house() as home:
         home.serve(1, stateful(1, "1"))
         assert await home.ask(step(7, 1, start=True)) == 1
-        home.stage.models.targets[1].slab = _Shown(home.workers[1])  # type: ignore[assignment]
+        home.stage.models.targets[1].slab = Shown(home.workers[1])  # type: ignore[assignment]
         home.tasks[0].cancel()
         requests = [home.stage.ask(step(7, n)) for n in (2, 3)]
         await asyncio.sleep(0)

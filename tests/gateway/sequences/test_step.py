@@ -9,8 +9,8 @@ import pytest
 from changeover.gateway.sequences.words import SETTLED
 from changeover.sequences.saved import Flag
 from changeover.sequences.wire import Verb
+from tests.gateway.sequences.house import House, house, slab_of
 from tests.gateway.sequences.stateful import StatefulWorker, stateful, step
-from tests.gateway.sequences.test_sequences import House, _slab, house
 from tests.gateway.stage import Request
 
 pytestmark = pytest.mark.anyio
@@ -155,7 +155,7 @@ async def test_a_state_in_hand_goes_home_when_its_receiver_has_died_for_good() -
 async def _died(home: House, loading: int) -> None:
     """A worker dies and gets no successor; its slab is what gateways see of it."""
     worker, target = home.workers[loading], home.stage.models.targets[loading]
-    target.slab = _slab(worker)
+    target.slab = slab_of(worker)
     home.tasks[loading - 1].cancel()
     opened = len(home.stage.told)
     worker.worker.sock.close()

@@ -157,8 +157,27 @@ def test_a_loading_is_held_until_nothing_lives_there() -> None:
     assert house.old.held == 1
     house.sweeper.check(2.1 + GRACE)
     assert house.old.held == 0
+    house.targets[NEW].batcher.connected = True
     house.sweeper.hold(house.targets[NEW])
     assert house.targets[NEW].held == 0
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_loading_that_a_new_gateway_was_told_of_is_held_until_its_slab_is_here(comes: bool) -> None:
+    """It drains: what lives there is seen with its first channel, or there is none and never will be."""
+    house = House("drain")
+    slab, house.old.slab = house.old.slab, None
+    house.sweeper.hold(house.old)
+    for turn in range(3):
+        house.sweeper.check(1.0 + turn * GRACE)
+    assert house.old.held == 1
+    if comes:
+        house.old.slab, house.old.batcher.connected = slab, True
+    else:
+        house.old.batcher.gone = True
+    for turn in range(3):
+        house.sweeper.check(5.0 + turn * GRACE)
+    assert house.old.held == comes
 
 
 def test_an_empty_loading_is_held_while_a_step_is_on_its_way_there() -> None:

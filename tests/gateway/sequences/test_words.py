@@ -21,6 +21,7 @@ from changeover.gateway.sequences.words import ask_of, dead, handed, released, s
 from changeover.gateway.ticket import Ticket
 from changeover.sequences.declared import Layout
 from changeover.sequences.geometry import Geometry
+from changeover.sequences.mapping import MapStep
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Status, Verb
@@ -126,7 +127,7 @@ def test_a_generation_that_no_clock_gives_is_not_carried(generation: int) -> Non
 
 
 def test_a_dead_loading_hands_back_what_the_older_one_knows() -> None:
-    """What was carried, as it is; what only the plan's steps could make, not at all. A newer one gets what is there."""
+    """What was carried, as it is; what only its worker could make, not at all. A newer one gets what is there."""
     newer, older = stateful(5, "5"), stateful(5, "5", "map")
     targets = [Target(entry, 1, None) for entry in (newer, older)]  # type: ignore[arg-type]
     told = dead(slab(), KEY, 60.0)
@@ -135,6 +136,8 @@ def test_a_dead_loading_hands_back_what_the_older_one_knows() -> None:
     assert (unpack(back.body).flags, total_of(unpack(back.body)), back.generation) == (Flag.BACK, 6, 11)
     assert handed(told, targets[1], 3) is None
     assert [handed(told, target, 7) for target in targets] == [told, told]
+    misfit = Target(stateful(5, "5", "map", back=(MapStep(rename={"no": "h"}),)), 1, None)  # type: ignore[arg-type]
+    assert handed(told, misfit, 3) is None
     moved = told._replace(status=Status.MOVED, moved_to=9)
     assert handed(moved, targets[1], 3) == moved
 

@@ -98,7 +98,7 @@ class Sweeper:
 
     def hold(self, target: Target) -> None:
         """No table names it any more. It stays, as if a request were there, while sequences live in it, or may soon."""
-        if target.sequence is None or target.slab is None:
+        if target.sequence is None or (target.slab is None and not _comes(target)):
             return
         sweep = self._sweeps.setdefault(target.loading, _Sweep(target))
         if not sweep.held:
@@ -127,6 +127,8 @@ class Sweeper:
                 log.exception("the sequences of %r cannot be looked at", target)
 
     def _look_at(self, model: Model, table: Table, target: Target, now: float) -> None:
+        if _comes(target):
+            return
         sweep = self._sweeps.get(target.loading)
         of_no_use = target.loading in table.carrying or target.slab is None or not table.stateful
         if not of_no_use and target.slab is not None and target.slab.live:
@@ -187,6 +189,11 @@ class Sweeper:
     def _is_mine(self, key: bytes, tag: bytes) -> bool:
         index, gateways = self._models.place
         return int.from_bytes(key[:4]) % gateways == index and _sound(key, tag)
+
+
+def _comes(target: Target) -> bool:
+    """Whether its slab is on the way, with its first channel: this gateway is new, and knows nothing of it yet."""
+    return target.slab is None and not target.batcher.connected and not target.batcher.gone
 
 
 def _sound(key: bytes, tag: bytes) -> bool:

@@ -8,8 +8,9 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from changeover.errors import Internal
+from changeover.errors import Internal, ModelRejected
 from changeover.gateway.sequences import course
+from changeover.sequences.back import without_worker
 from changeover.sequences.saved import NO_DIGEST, Flag, peek, unpack
 from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb, request_digest
@@ -100,16 +101,16 @@ def _lying(memory: Slab, key: bytes) -> Record | None:
 def handed(told: Told, source: Target, goal: int) -> Told | None:
     """What `dead` found as its worker would have handed it out; None where only a worker could.
 
-    A newer version hands a state back to an older one as that one knows it: as it is, where it was carried, and said to
-    be so; else by running its plan's steps.
+    A newer version hands a state back to an older one as that one knows it (`back.without_worker`).
     """
     to = told.moved_to if told.status is Status.MOVED else goal
     if not told.body or to > source.loading or source.sequence is None:
         return told
-    if source.sequence.on_changeover != "carry":
-        return None
-    saved = unpack(told.body)
-    return told._replace(body=replace(saved, flags=saved.flags | Flag.BACK).pack())
+    try:
+        saved = without_worker(unpack(told.body), source.sequence)
+    except ModelRejected:
+        saved = None
+    return told._replace(body=saved.pack()) if saved is not None else None
 
 
 def released(carried: Carried) -> bytes:

@@ -93,12 +93,16 @@ class Accuracy:
             if by_active:
                 marks.append(_same_classes(candidate, given, theirs))
             else:
-                marks.append(self._mark(candidate, batch, given))
+                marks.append(self._unit(self._mark(candidate, batch, given)))
                 rivals += [self._mark(active, batch, theirs)] if active is not None else []
             self._alive()
             if time.thread_time() > until:
                 break
         return self._judged(np.concatenate(marks), np.concatenate(rivals) if rivals else None)
+
+    def _unit(self, marks: Array) -> Array:
+        """What is counted: samples, or a sequence with the mean of its steps."""
+        return np.array([marks.mean()]) if self._golden.lengths else marks
 
     def _note_errors(self, subject: Subject, batch: Batch, given: Answers) -> None:
         """The largest errors of any value, for the record: a tolerance is chosen by them."""
@@ -157,19 +161,21 @@ class Accuracy:
     def _judged(self, marks: Array, rivals: Array | None) -> GateResult:
         golden, metric, count = self._golden, self._metric, len(marks)
         value = float(marks.mean())
-        low, high = intervals.mean(marks) if metric == "cosine" else intervals.share(int(marks.sum()), count)
+        scores = metric == "cosine" or bool(golden.lengths)
+        low, high = intervals.mean(marks) if scores else intervals.share(int(marks.sum()), count)
         least = self._rule.min if self._rule.min is not None else _LEAST.get(metric)
         evidence: dict[str, Any] = {
             "metric": metric, "value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "min": least,
-            "samples": count, "of": golden.samples, "golden": golden.digest[:16],
-            "interval": "bootstrap" if metric == "cosine" else "clopper-pearson",
+            "samples": count, "of": len(golden.lengths) or golden.samples, "golden": golden.digest[:16],
+            "interval": "bootstrap" if scores else "clopper-pearson",
         }  # fmt: skip
         if golden.outputs:
             names = ("max_abs", "max_rel")
             evidence |= {n: v if math.isfinite(v) else None for n, v in zip(names, self._largest, strict=True)}
         if metric in ("tolerance", "topk"):
             evidence["tolerance" if metric == "tolerance" else "k"] = getattr(self._rule, _PARAMETER[metric])
-        sentence = f"{metric} {value:.4g} on {count:,} samples (95 % between {low:.4g} and {high:.4g})"
+        unit = "sequences" if golden.lengths else "samples"
+        sentence = f"{metric} {value:.4g} on {count:,} {unit} (95 % between {low:.4g} and {high:.4g})"
         if least is not None:
             if value < least:
                 return failed("accuracy", "accuracy_low", f"{sentence}, below {least:g}", evidence)
