@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec.structs import replace
 
+from changeover.records.certificate import Certificate
 from changeover.rollout.current import Current
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import NOTHING, Command, Event
@@ -107,10 +108,14 @@ def test_the_certificate_has_the_end_of_what_drained(
         serving.entry = replace(serving.entry, sequence=replace(LAYOUT, idle=0.3))
         fleet.leased.add(1)
         await bring(driver, stage.offer(2))
-        await until(lambda: driver.journal.rollouts.of(MODEL)[0].certificate is not None)
-        certificate = driver.journal.rollouts.of(MODEL)[0].certificate
-        assert certificate is not None
-        assert (certificate.steps[-1].name, certificate.memory.released_bytes) == ("release", 1001)
+
+        def certificate() -> Certificate | None:
+            return driver.journal.rollouts.of(MODEL)[0].certificate
+
+        await until(lambda: (found := certificate()) is not None and found.outcome == "succeeded")
+        found = certificate()
+        assert found is not None
+        assert (found.steps[-1].name, found.memory.released_bytes) == ("release", 1001)
         assert 1 not in fleet.alive
 
     play(stage.driver(fleet, journal), script)

@@ -87,7 +87,7 @@ def test_what_a_table_leaves_is_known_as_draining_until_it_is_released() -> None
     older = LoadingEntry(5, "2", "c" * 64, signature(), 32, 30.0)
     in_force = replace(all_to(DRAFT, OLD), draining=[older])
     forward, back = with_draining(in_force, [all_to(DRAFT, NEW), all_to(DRAFT, OLD)], {5, 7, 9, 11})
-    assert forward.draining == [older, OLD]
+    assert forward.draining == [OLD, older]
     assert back.draining == [older, NEW]
     (later,) = with_draining(forward, [all_to(DRAFT, NEW)], {7, 9})
     assert later.draining == [OLD]

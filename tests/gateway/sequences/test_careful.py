@@ -73,7 +73,8 @@ async def test_a_defect_of_the_sweeper_costs_no_deadline(monkeypatch: pytest.Mon
     def broken(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    async with house(timeout=0.05) as home:
+    short = {b"changeover-timeout": b"0.05"}
+    async with house() as home:
         home.serve(1, stateful(1, "1"))
         assert await home.ask(step(7, 1, start=True)) == 1
         home.stage.models.targets[1].slab = Shown(home.workers[1])  # type: ignore[assignment]
@@ -83,7 +84,7 @@ async def test_a_defect_of_the_sweeper_costs_no_deadline(monkeypatch: pytest.Mon
         for task in home.tasks:
             task.cancel()
         await asyncio.sleep(0)
-        assert await home.ask(step(8, 1, start=True)) == "deadline_exceeded"
+        assert await home.ask(step(8, 1, start=True, headers=short)) == "deadline_exceeded"
 
 
 async def test_a_step_of_a_model_that_keeps_no_sequences_any_more() -> None:
