@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,8 +62,8 @@ class Load:
         signals: [sequences, steps], what is sent.
         connections: at once.
         rate: steps a second in all; 0 for as many as there can be.
-        doors: sockets of each connection, one after the other, and one more with each `change_doors`: later steps may
-            come to a gateway that saw none before, or that knows only where a sequence was earlier.
+        doors: sockets of each connection, one after the other, and one more after each time of being `still`: later
+            steps may come to a gateway that saw none before, or that knows only where a sequence was earlier.
     """
 
     def __init__(
@@ -75,14 +76,25 @@ class Load:
         self._rate = rate
         self._doors = doors
         self._changes = 0
+        self._under_way = 0
+        self._may_send, self._nobody_sends = asyncio.Event(), asyncio.Event()
+        self._may_send.set()
+        self._nobody_sends.set()
         self._done = 0
         self._marks: list[tuple[float, asyncio.Event]] = []
         shape = signals.shape
         self.outcome = Outcome(np.full(shape, np.nan), np.zeros(shape, np.int64), np.zeros(shape))
 
-    def change_doors(self) -> None:
-        """Each connection takes another socket before its next step."""
-        self._changes += 1
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """No step is under way in the block; after it each connection takes another socket."""
+        self._may_send.clear()
+        await self._nobody_sends.wait()
+        try:
+            yield
+        finally:
+            self._changes += 1
+            self._may_send.set()
 
     def run(self, at: At = ()) -> Outcome:
         """All steps of all sequences."""
@@ -118,16 +130,23 @@ class Load:
         sent, door = 0, self._door(0)
         for step in range(steps):
             for sequence in mine:
-                if door != self._door(step):
-                    door = self._door(step)
-                    writer.close()
-                    reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 if self._rate:
                     due = started + sent * self._connections / self._rate
                     await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 sent += 1
+                await self._may_send.wait()
+                self._count(1)
+                if door != self._door(step):
+                    door = self._door(step)
+                    writer.close()
+                    reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 await self._step(reader, writer, sequence, step)
+                self._count(-1)
         writer.close()
+
+    def _count(self, more: int) -> None:
+        self._under_way += more
+        (self._nobody_sends.clear if self._under_way else self._nobody_sends.set)()
 
     def _door(self, step: int) -> tuple[int, int]:
         """Which socket a step goes through."""

@@ -3,8 +3,8 @@
     python benchmarks/sequences.py [SEQUENCES] [STEPS] [--only NAME ...]
 
 `changeover`: another graph with the same weights takes over in the middle. `rollback`: it gets half of the sequences,
-gives half of these back, and is taken back; after each of that clients go on at another gateway. `kills`: workers are
-killed 20 times. `lossy`: weights in half precision are stopped by the gate. `pause`: what the step takes in which a
+gives half of these back, and is taken back; clients go on at other gateways meanwhile. `kills`: workers are killed
+20 times. `lossy`: weights in half precision are stopped by the gate. `pause`: what the step takes in which a
 sequence of 64 KiB moves. `batched`: 256 sequences, put together or one by one. `controls`: what must fail: `kills`
 where a step has no commit word, `rollback` where a sequence that was released goes on where it was.
 """
@@ -106,10 +106,11 @@ def rollback(sent: Array, expected: Array) -> None:
 
         async def there_and_back() -> None:
             await here.push(forecast("gates"))
-            for verb, body in (("weight", b'{"weight": "50%"}'), ("weight", b'{"weight": "25%"}'), ("abort", b"")):
-                await here.steer(verb, body)
-                load.change_doors()
+            for weight in (b"50", b"25"):  # each next step comes to a gateway that may not have seen the one before
+                async with load.still():
+                    await here.steer("weight", b'{"weight": "%b%%"}' % weight)
                 await load.more(2 * len(sent))
+            await here.steer("abort")
 
         told = load.run([(0.2, there_and_back)]).against(expected)
     _tell("sequences_rollback", told, moved=len(told["by_version"]) == 2)

@@ -54,10 +54,12 @@ def sent(adder: Adder, *, connections: int = 1, doors: int = 1, change: float = 
         load = Load(server.sockets[0].getsockname()[1], "m", SENT, connections, doors=doors)
 
         async def other() -> None:
-            load.change_doors()
-            await load.more(2)
-            load.change_doors()
-            await load.more(100)
+            for steps in (2, 100):
+                async with load.still():
+                    seen = len(adder.steps)
+                    await asyncio.sleep(0)
+                    assert len(adder.steps) == seen
+                await load.more(steps)
 
         try:
             await load._run([(change, other)] if change else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -62,10 +62,11 @@ class House:
     def dies(self, role: str, **more: Any) -> None:
         self.fleet.hear(frame(Kind.DIED, {"role": role, "pid": 1, "code": -9, **more}))
 
-    def publish(self, epoch: int, *loadings: int) -> None:
+    def publish(self, epoch: int, *loadings: int, draining: Sequence[int] = ()) -> None:
         """Put a table of word 1 into the store that names these loadings."""
-        entries = [LoadingEntry(n, str(n), "d", Signature([], [], True), 32, 10.0) for n in loadings]
-        table = RoutingTable("m", 1, epoch, [(10_000, loadings[0])], entries, loadings[0])
+        told = {n: LoadingEntry(n, str(n), "d", Signature([], [], True), 32, 10.0) for n in (*loadings, *draining)}
+        entries, left = [told[n] for n in loadings], [told[n] for n in draining]
+        table = RoutingTable("m", 1, epoch, [(10_000, loadings[0])], entries, loadings[0], draining=left)
         self.fleet.publish(TableRecord(1, epoch, 4, encode(table)))
 
     def close(self) -> None:

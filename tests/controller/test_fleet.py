@@ -108,6 +108,21 @@ def test_drained_means_no_lease_anywhere(house: House) -> None:
     asyncio.run(scenario())
 
 
+def test_what_drains_is_known_from_the_table_in_force(house: House) -> None:
+    """Older tables are not kept for ever: a controller that starts now waits for it all the same."""
+
+    async def scenario() -> None:
+        house.publish(7, 4, draining=[5])
+        house.fleet.store(1, 7)
+        house.says(1, Kind.ACKNOWLEDGED, acknowledged(7, {5: 1}))
+        house.says(2, Kind.ACKNOWLEDGED, acknowledged(7, {}))
+        assert not await house.fleet.drained(5, 0.05)
+        house.says(1, Kind.LEASES, Leases(1, 5))
+        assert await house.fleet.drained(5, 5.0)
+
+    asyncio.run(scenario())
+
+
 def test_a_loading_that_was_never_committed_is_drained(house: House) -> None:
     """A table was prepared and given up: no gateway can have picked from it, so none is asked."""
 
