@@ -108,6 +108,26 @@ def test_drained_means_no_lease_anywhere(house: House) -> None:
     asyncio.run(scenario())
 
 
+def test_where_no_gateway_lives_nothing_is_drained(house: House) -> None:
+    """All were killed: what lives in a loading is held again by the next one, which has to say so first."""
+
+    async def scenario() -> None:
+        house.publish(6, 5)
+        house.publish(7, 4, draining=[5])
+        house.fleet.store(1, 7)
+        for member in (1, 2):
+            house.dies("gateway", member=member)
+        assert not await house.fleet.drained(5, 0.05)
+        task = asyncio.create_task(house.fleet.drained(5, 5.0))
+        house.fleet.hear(house.up(3))
+        house.says(3, Kind.ACKNOWLEDGED, acknowledged(7, {5: 1}))
+        assert not await house.fleet.drained(5, 0.05)
+        house.says(3, Kind.LEASES, Leases(1, 5))
+        assert await task
+
+    asyncio.run(scenario())
+
+
 def test_what_drains_is_known_from_the_table_in_force(house: House) -> None:
     """Older tables are not kept for ever: a controller that starts now waits for it all the same."""
 

@@ -31,11 +31,14 @@ def test_gateways_share_sequences_and_one_may_die(served: Server) -> None:
         assert total(ask(connection, model, number, sequence_id=6, **start)) == expected
         connection.close()
         if number == 12:
-            killed_and_replaced(served)
+            killed_and_replaced(served, 1)
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["at once", "one by one"])
 @pytest.mark.parametrize("way", ["drain", "carry"])
-def test_a_gateway_that_starts_during_a_drain_carries_its_sequences_on(served: Server, way: str) -> None:
+def test_a_gateway_that_starts_during_a_drain_carries_its_sequences_on(
+    served: Server, way: str, together: bool
+) -> None:
     """All that saw the older table are killed: with drain sequences go on where they are, else they are moved."""
     declared = f"on_changeover: {way}, idle: 300s"
     model = fresh(served, declared)
@@ -47,8 +50,8 @@ def test_a_gateway_that_starts_during_a_drain_carries_its_sequences_on(served: S
     deployed(served, model, 1)
     if way == "drain":
         wait_for(lambda: not served.model(model)["standby"], "a table without the old version")
-    for _ in range(2):
-        killed_and_replaced(served)
+    for _ in range(1 if together else 2):
+        killed_and_replaced(served, 2 if together else 1)
     wait_for(lambda: served.model(model)["sequences"]["live"] == len(MANY), "all of them, none in between")
     for value, end in ((10, False), (100, True)):
         for sequence in MANY:
@@ -60,9 +63,11 @@ def test_a_gateway_that_starts_during_a_drain_carries_its_sequences_on(served: S
     wait_for(lambda: served.find(f"worker {model}/1") is None, "the old worker's end")
 
 
-def killed_and_replaced(server: Server) -> None:
-    """SIGKILL for the gateway that has lived longest, and wait until both are in service again."""
-    oldest = min(gateways(server), key=lambda process: process.create_time())
-    oldest.kill()
-    wait_for(lambda: oldest.pid not in {process.pid for process in gateways(server)}, "the death of a gateway")
+def killed_and_replaced(server: Server, count: int) -> None:
+    """SIGKILL for the gateways that have lived longest, and wait until both are in service again."""
+    oldest = sorted(gateways(server), key=lambda process: process.create_time())[:count]
+    for process in oldest:
+        process.kill()
+    dead = {process.pid for process in oldest}
+    wait_for(lambda: not dead & {process.pid for process in gateways(server)}, "the death of gateways")
     in_service(server, 2)

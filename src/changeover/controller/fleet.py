@@ -144,7 +144,7 @@ class Fleet:
         """Wait until no gateway holds a lease on a loading that the table in force does not name.
 
         Every gateway that lives has to have acknowledged that table: one that was joining at the store may have
-        picked from an older one before.
+        picked from an older one before. Where none lives nobody knows: the next one will find live sequences there.
 
         Returns:
             False when the deadline (seconds) passes first.
@@ -155,7 +155,8 @@ class Fleet:
         asked = question.committed(word, self.epoch(word), joining=True)
 
         def empty() -> bool:
-            return not self._gateways.owing(asked) and not any(g.leases.get(loading) for g in self.gateways.values())
+            there = self.gateways.values()
+            return bool(there) and not self._gateways.owing(asked) and not any(g.leases.get(loading) for g in there)
 
         with self._gateways.posed(asked):
             return await self.news.until(empty, deadline)
