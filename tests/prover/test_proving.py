@@ -178,6 +178,7 @@ def test_a_golden_set_of_sequences(bench: Bench) -> None:
     folder.mkdir()
     declared = msgspec.convert(sequence_models.SUM_STATE, Declared)
     for number, factor, state in ((1, 1.0, "ready"), (2, 1.5, "failed")):
+        bench.reports.clear()
         np.savez(folder / "set.npz", x=steps, y=steps.cumsum(axis=1))
         model = sequence_models.running_sum(factor).SerializeToString()
         end = bench.prove(bench.worker(model, number, sequence=declared), golden=[str(folder)])
