@@ -14,10 +14,9 @@ from changeover.lifecycle.seal import seal_folder
 from changeover.prover.proving import Proving
 from changeover.rollout.plan_gates import AccuracyGate, GatesPlan, PerformanceGate, ResourcesGate
 from changeover.runtime import memory
-from changeover.sequences.declared import Declared
 from changeover.transport.control import Signature, TensorEntry, WorkerSpec
 from changeover.transport.proving import ProverSpec, ProverStatus, Reference
-from tests import onnx_models, sequence_models
+from tests import onnx_models
 
 TOLD = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "FP32", [-1, 4])], True)
 
@@ -170,17 +169,3 @@ def test_more_than_its_memory_limit(tmp_path: Path) -> None:
     state, reason, peak = proven_alone(tmp_path / "large", 64 << 20)
     assert (state, reason) == ("ready", "None")
     assert 4 << 20 < int(peak) < 64 << 20
-
-
-def test_a_golden_set_of_sequences(bench: Bench) -> None:
-    """Its recorded answers are compared step by step, and a version that answers otherwise goes no further."""
-    folder, steps = bench.folder / "golden", np.ones((2, 3, 4), np.float32)
-    folder.mkdir()
-    declared = msgspec.convert(sequence_models.SUM_STATE, Declared)
-    for number, factor, state in ((1, 1.0, "ready"), (2, 1.5, "failed")):
-        bench.reports.clear()
-        np.savez(folder / "set.npz", x=steps, y=steps.cumsum(axis=1))
-        model = sequence_models.running_sum(factor).SerializeToString()
-        end = bench.prove(bench.worker(model, number, sequence=declared), golden=[str(folder)])
-        assert (end.state, end.reason) == (state, None if state == "ready" else "accuracy_low")
-        assert results(end)["accuracy"] == ("passed" if state == "ready" else "failed")

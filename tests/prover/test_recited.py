@@ -18,6 +18,7 @@ from changeover.runtime import faults
 from changeover.sequences.section import Declared
 from changeover.transport.control import GateResult, WorkerSpec
 from tests import sequence_models as models
+from tests.prover.test_proving import Bench
 
 STEPS = np.random.default_rng(3).normal(size=(5, 6, 4)).astype(np.float32)
 SUMS = STEPS.cumsum(axis=1)
@@ -106,3 +107,16 @@ def test_files_are_one_set_and_long_sequences_are_cut(tmp_path: Path, monkeypatc
     assert judged(tmp_path, x=STEPS, y=spoilt).result == "passed"
     with pytest.raises(ModelRejected, match="the same arrays"):
         judged(tmp_path, x=STEPS)
+
+
+def test_a_version_that_is_proven_goes_through_it(tmp_path: Path) -> None:
+    """The gate speaks in its turn, and a version that answers otherwise goes no further."""
+    bench, golden = Bench(tmp_path), tmp_path / "golden"
+    golden.mkdir()
+    np.savez(golden / "set.npz", x=STEPS, y=SUMS)
+    declared = msgspec.convert(models.SUM_STATE, Declared)
+    for number, factor, ended in ((1, 1.0, ("ready", None)), (2, 1.5, ("failed", "accuracy_low"))):
+        bench.reports.clear()
+        worker = bench.worker(models.running_sum(factor).SerializeToString(), number, sequence=declared)
+        end = bench.prove(worker, golden=[str(golden)])
+        assert (end.state, end.reason) == ended
