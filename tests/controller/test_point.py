@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from changeover.controller.point import Point, Spread
-from changeover.telemetry.observations import BUCKETS
+from changeover.telemetry.observations import BUCKETS, difference
 from changeover.transport.reports import Observed, OverGrpc
 
 
@@ -31,3 +32,10 @@ def test_what_lies_between_two_reports_is_their_difference() -> None:
         counts = np.zeros(BUCKETS, np.int64)
         Spread(before, two).count(counts)
         assert {int(n): int(counts[n]) for n in np.flatnonzero(counts)} == found
+
+
+@pytest.mark.parametrize("later", [{400: 3, 401: 9, 500: 1}, {400: 3, 401: 9, 450: 2, 500: 2}])
+def test_what_is_new_since_an_earlier_report(later: dict[int, int]) -> None:
+    """Whether it has the same buckets or more of them."""
+    before, after = (Point.of(1, Observed(1, "m", 0, 0, 0, told)) for told in ({400: 3, 401: 5, 500: 1}, later))
+    assert after.latency_since(before) == difference(after.latency, before.latency) != {}

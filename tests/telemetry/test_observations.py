@@ -15,6 +15,7 @@ from changeover.telemetry.observations import (
     HTTP,
     PER_DOUBLING,
     Counter,
+    above,
     bucket,
     bucket_middle,
     difference,
@@ -104,3 +105,9 @@ def test_errors_are_counted_by_what_they_were() -> None:
         (GRPC, "run_failed", "model"): 2,
         (HTTP, "client_gone", "caller"): 1,
     }
+
+
+@given(st.dictionaries(st.integers(0, BUCKETS - 1), st.integers(1, 9)), st.floats(1e-7, 1e4))
+def test_answers_above_a_limit_are_counted(histogram: dict[int, int], limit: float) -> None:
+    """Those whose bucket has its middle there."""
+    assert above(histogram, limit) == sum(count for one, count in histogram.items() if bucket_middle(one) > limit)

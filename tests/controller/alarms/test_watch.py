@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from changeover.controller.alarms import lookout
+from changeover.controller.alarms import watch as module
 from changeover.controller.alarms.alarms import Alarm
 from changeover.controller.alarms.condition import Condition, Key
 from changeover.controller.alarms.watch import Watch
@@ -111,3 +112,29 @@ def test_an_alarm_outlasts_the_recovery_of_its_model(tmp_path: Path) -> None:
 
     with stage.journal() as journal:
         asyncio.run(script(journal))
+
+
+@pytest.mark.parametrize(("most", "fewest"), [(3600.0, 0), (-1.0, 4)])
+def test_others_have_their_turn_while_many_models_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, fewest: int
+) -> None:
+    """After some milliseconds of looking, and not before."""
+    monkeypatch.setattr(module, "_TURN", most)
+    turns: list[int] = []
+
+    async def other() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async def script(watch: Watch) -> None:
+        await watch.look({})  # what is on record is known now
+        monkeypatch.setattr(watch._lookout, "parts", lambda *_: iter([[]] * 4))
+        task = asyncio.create_task(other())
+        await watch.look({})
+        assert len(turns) == fewest
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        asyncio.run(script(of(journal)))

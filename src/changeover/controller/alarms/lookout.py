@@ -45,18 +45,23 @@ class Lookout:
         self._looks = 0
 
     def look(self, drivers: Mapping[str, Driver], firing: Mapping[Key, float | None]) -> list[Condition]:
-        """Everything, once.
+        """Everything, once."""
+        return [condition for part in self.parts(drivers, firing) for condition in part]
+
+    def parts(self, drivers: Mapping[str, Driver], firing: Mapping[Key, float | None]) -> Iterator[list[Condition]]:
+        """The same, a model at a time: who looks at many can let others have a turn in between.
 
         Args:
-            drivers: of all models.
+            drivers: of all models; they may become more or fewer meanwhile.
             firing: alarms that fire, each with what was normal when it began.
         """
         self._looks += 1
-        found = [*self._memory()]
-        for driver in drivers.values():
-            found += self._of_model(driver, firing)
-        self._remember(drivers)
-        return found
+        yield [*self._memory()]
+        for name, driver in list(drivers.items()):
+            yield [*self._of_model(driver, firing)]
+            self._remember(name, driver)
+        if self._looks % SLICE == 0:
+            self._forget(drivers)
 
     # -- the machine ---------------------------------------------------------------------------------------
 
@@ -169,30 +174,34 @@ class Lookout:
         limit = self._settings.alert_anomaly
         scores = self._scores.get(model, (None, None))
         for alert, score in zip(("latency_anomaly", "errors_anomaly"), scores, strict=True):
+            if score is None:
+                yield Condition(Key(alert, model), None)
+                continue
             what = "p95" if alert == "latency_anomaly" else "share of errors"
-            told = f"the {what} of the last {SLICE} s lies {score or 0:.1f} deviations above the last hour's median"
-            bad = None if score is None else score > limit
-            yield Condition(Key(alert, model), bad, None if score is None else round(score, 2), limit, told)
+            told = f"the {what} of the last {SLICE} s lies {score:.1f} deviations above the last hour's median"
+            yield Condition(Key(alert, model), score > limit, round(score, 2), limit, told)
 
-    def _remember(self, drivers: Mapping[str, Driver]) -> None:
+    def _remember(self, name: str, driver: Driver) -> None:
         """Ten seconds of a model are over: judged by what was before them, then a part of it.
 
         A tenth of the models has its turn each second, so that none is longer than the others.
         """
-        for name, driver in drivers.items():
-            due = self._due.setdefault(name, self._looks + SLICE - 1 + len(self._due) % SLICE)
-            if due <= self._looks:
-                self._due[name] = self._looks + SLICE
-                beats = {number: self._fleet.observatory.pulse.last(number, SLICE) for number in driver.loader.live}
-                for number, beat in beats.items():
-                    _add(self._past.setdefault(number, Past()), slice_of(beat))
-                self._score(name, slice_of(sum_of(beats.values())))
-        if self._looks % SLICE == 0:
-            live = {number for driver in drivers.values() for number in driver.loader.live}
-            self._past = {number: past for number, past in self._past.items() if number in live}
-            self._models = {name: past for name, past in self._models.items() if name in drivers}
-            self._scores = {name: scores for name, scores in self._scores.items() if name in drivers}
-            self._due = {name: due for name, due in self._due.items() if name in drivers}
+        due = self._due.setdefault(name, self._looks + SLICE - 1 + len(self._due) % SLICE)
+        if due > self._looks:
+            return
+        self._due[name] = self._looks + SLICE
+        beats = {number: self._fleet.observatory.pulse.last(number, SLICE) for number in driver.loader.live}
+        for number, beat in beats.items():
+            _add(self._past.setdefault(number, Past()), slice_of(beat))
+        self._score(name, slice_of(sum_of(beats.values())))
+
+    def _forget(self, drivers: Mapping[str, Driver]) -> None:
+        """What is no more."""
+        live = {number for driver in drivers.values() for number in driver.loader.live}
+        self._past = {number: past for number, past in self._past.items() if number in live}
+        self._models = {name: past for name, past in self._models.items() if name in drivers}
+        self._scores = {name: scores for name, scores in self._scores.items() if name in drivers}
+        self._due = {name: due for name, due in self._due.items() if name in drivers}
 
     def _score(self, model: str, new: Slice | None) -> None:
         past = self._models.setdefault(model, Past())

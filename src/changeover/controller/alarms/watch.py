@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from changeover.controller.alarms.alarms import Alarm, Alarms, read
+from changeover.controller.alarms.condition import Condition, Key
 from changeover.controller.alarms.lookout import Lookout
 from changeover.controller.fleet import Fleet
 from changeover.errors import ChangeoverError
@@ -15,6 +17,8 @@ from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.settings import Settings
 
+_TURN: Final = 0.005
+"""Seconds after which whatever waits in the controller's loop goes first."""
 log = logging.getLogger("changeover.alerts")
 
 
@@ -40,11 +44,22 @@ class Watch:
             return
         firing = {key: alarm.seen.baseline for key, alarm in alarms.firing.items()}
         unknown = {model for model, driver in drivers.items() if not driver.recovered.is_set()}
-        for change in alarms.look(self._lookout.look(drivers, firing), unknown):
+        for change in alarms.look(await self._conditions(drivers, firing), unknown):
             _say(change)
             self._waiting.append(change)
         if self._waiting:
             await self._record()
+
+    async def _conditions(self, drivers: Mapping[str, Driver], firing: Mapping[Key, float | None]) -> list[Condition]:
+        """All there are. With many models others have their turns meanwhile: reports, questions, the heart-beat."""
+        found: list[Condition] = []
+        began = monotonic()
+        for part in self._lookout.parts(drivers, firing):
+            found += part
+            if monotonic() - began > _TURN:
+                await asyncio.sleep(0)
+                began = monotonic()
+        return found
 
     async def firing(self) -> list[dict[str, Any]]:
         """Those that fire, for the API.
