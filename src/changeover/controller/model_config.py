@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from changeover.errors import InvalidPlan, InvalidRequest
-from changeover.lifecycle.source import MODEL_FILE
-from changeover.rollout.triton_config import understood_json
+from changeover.rollout.triton_config import foreign, understood_json
 
-_RUNTIMES: Final = ("onnxruntime", "onnxruntime_onnx")
 _OF_TENSORS: Final = ("labels", "interface")
 _DECLARED: Final = "input, output: they are as the model itself declares them"
 
@@ -41,12 +39,10 @@ def plan_of_config(model: str, config: Mapping[str, Any]) -> Asked:
     except InvalidPlan as error:
         raise InvalidRequest(error.message, reason=error.reason) from None
     said = found.config
-    served = {"name": (model,), "platform": _RUNTIMES, "backend": _RUNTIMES, "default_model_filename": (MODEL_FILE,)}
-    for name, allowed in served.items():
-        if said.get(name, allowed[0]) not in allowed:
-            raise InvalidRequest(
-                f"config: {name} cannot be {said[name][:100]!r} in a load of {model!r}", reason="invalid_config"
-            )
+    wrong = ["name"] if said.get("name", model) != model else foreign(said)
+    if wrong:
+        named = said[wrong[0]][:100]
+        raise InvalidRequest(f"config: {wrong[0]} cannot be {named!r} in a load of {model!r}", reason="invalid_config")
     declared = (_DECLARED,) if said.keys() & {"input", "output"} else ()
     plan = {section: fields for section, fields in found.plan.items() if section not in _OF_TENSORS}
     return Asked(max(found.versions) if found.versions else None, plan, (*declared, *found.remarks))

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from changeover.errors import InvalidPlan, ModelRejected
-from changeover.lifecycle.source import CONFIG_FILE
+from changeover.lifecycle.source import CONFIG_FILE, MODEL_FILE
 from changeover.protocol.model_config import Lines, read_config, read_json, triton_type
 from changeover.protocol.text_format import refused
 from changeover.rollout import triton_sequence
@@ -30,6 +30,8 @@ _HEEDED: Final = frozenset(
 )
 """Fields that have an effect, or ask for what is done anyway: `max_queue_delay_microseconds` is the longest time that a
 request may be held back to fill a batch, and none ever is."""
+_RUNTIMES: Final = ("onnxruntime_onnx", "onnxruntime", "")
+_SERVED: Final = {"platform": _RUNTIMES, "backend": _RUNTIMES, "default_model_filename": (MODEL_FILE, "")}
 _THREADS: Final = "intra_op_thread_count"
 _BOUNDS: Final = {"max_batch": 65536, "instances": 64, "intra_op_threads": 256, "queue_limit": 1_000_000}
 
@@ -75,6 +77,11 @@ def understood_json(config: Mapping[str, Any]) -> Understood:
 def _understood(config: dict[str, Any], lines: Lines) -> Understood:
     remarks = tuple(dict.fromkeys(_remarks(config, lines)))
     return Understood(config, _plan(config, lines), remarks, _versions(config, lines))
+
+
+def foreign(config: Mapping[str, Any]) -> list[str]:
+    """The fields that name another runtime or file than the one there is; a file's have no effect."""
+    return [name for name, served in _SERVED.items() if config.get(name, "") not in served]
 
 
 def beneath(plan: Mapping[str, Any], spoken: object) -> object:
@@ -237,9 +244,7 @@ def _remarks(config: Mapping[str, Any], lines: Lines) -> Iterator[str]:
         above = path
         yield f"line {line}: {path} has no effect here" if line else f"{path}: it has no effect here"
     for path, idle in (
-        ("platform", config.get("platform", "onnxruntime_onnx") not in ("onnxruntime_onnx", "")),
-        ("backend", config.get("backend", "onnxruntime") not in ("onnxruntime", "")),
-        ("default_model_filename", config.get("default_model_filename", "model.onnx") not in ("model.onnx", "")),
+        *((name, True) for name in foreign(config)),
         ("version_policy", _several(config.get("version_policy", {}))),
         ("input.reshape", _keeps_shape(config, "input")),
         ("output.reshape", _keeps_shape(config, "output")),
