@@ -70,6 +70,28 @@ def test_a_list_of_bytes() -> None:
         assert error.value.reason == "shape_data_mismatch"
 
 
+def test_elements_of_bytes_of_all_lengths() -> None:
+    """One, two and three bytes of length beside each other; one that is cut off is no message."""
+    sizes = (0, 127, 128, 16383, 16384, 1, 16384, 0)
+    contents = b"".join(write_bytes(8, bytes([65 + size % 7]) * size) for size in sizes)
+    assert _read(contents, Datatype.BYTES, len(sizes)) == [bytes([65 + size % 7]) * size for size in sizes]
+    for cut in (write_bytes(8, b"abc")[:-1], write_bytes(8, bytes(200))[:-1], b"\x42", b"\x42\x80"):
+        with pytest.raises(InvalidRequest) as error:
+            _read(write_bytes(8, b"x") + cut, Datatype.BYTES, 2)
+        assert error.value.reason == "malformed_protobuf"
+
+
+def test_elements_of_bytes_that_take_long_are_counted() -> None:
+    """Padded lengths and tags, which no serialiser writes, are taken as far as other fields; usual ones all."""
+    usual, long = write_bytes(8, b"x"), write_bytes(8, bytes(1 << 14))
+    assert len(_read(usual * (MAX_FIELDS + 9) + long * 3, Datatype.BYTES, MAX_FIELDS + 12)) == MAX_FIELDS + 12
+    for padded in (b"\x42\x81\x80\x00x", b"\xc2\x00\x01x"):
+        assert _read(padded * MAX_FIELDS, Datatype.BYTES, MAX_FIELDS) == [b"x"] * MAX_FIELDS
+        with pytest.raises(TooLarge) as error:
+            _read(padded * (MAX_FIELDS + 1), Datatype.BYTES, MAX_FIELDS + 1)
+        assert error.value.reason == "too_many_fields"
+
+
 def test_an_empty_list_of_another_type_says_nothing() -> None:
     """A list without elements is no data; unknown fields are skipped."""
     assert _read(write_bytes(6, b"") + write_bytes(99, b"?") + write_bytes(2, b"\5"), Datatype.INT8, 1) == [5]

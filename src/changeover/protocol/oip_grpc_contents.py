@@ -40,6 +40,8 @@ _BYTES: Final = Datatype.BYTES
 _BLOCK: Final = 1 << 16  # bytes of varints decoded together, so that the work fits the cache
 _LONGEST: Final = 10
 _ELEMENT: Final = 8 << 3 | LENGTH  # the tag of an element of BYTES
+_SIZES: Final = [size.to_bytes(4, "little") for size in range(0x80)]
+_LONG: Final = 1 << 14  # bytes from which on a length takes three
 
 
 def raw_data(contents: Sequence[memoryview], datatype: Datatype, count: int, where: str, fields: Fields) -> Raw:
@@ -100,9 +102,14 @@ def _serialised(contents: Sequence[memoryview], count: int, where: str, fields: 
     for message in contents:
         at, end = 0, len(message)
         while at < end:
+            at, more = _usual(message, at, raw, count - taken)
+            taken += more
+            if at == end:
+                break
             tag, start, at = field(message, at)
+            if tag != _ELEMENT or at - start < _LONG:
+                fields.spend()  # no serialiser writes an element so, each of which takes 1 µs
             if tag != _ELEMENT:
-                fields.spend()
                 _check_other(tag, message[start:at], _BYTES, where)
                 continue
             taken += 1
@@ -112,6 +119,29 @@ def _serialised(contents: Sequence[memoryview], count: int, where: str, fields: 
             raw += message[start:at]
     check_count(taken, count, where)
     return memoryview(raw)
+
+
+def _usual(message: memoryview, at: int, raw: bytearray, most: int) -> tuple[int, int]:
+    """Add the elements of BYTES from `at` on, `most` of them, that have a length of one byte or two: 0.2 µs each.
+
+    Returns:
+        Where they end, and how many they are.
+    """
+    end, taken = len(message), 0
+    while taken < most and at + 1 < end and message[at] == _ELEMENT:
+        size, start = message[at + 1], at + 2
+        if size >= 0x80:
+            if start == end or message[start] >= 0x80:
+                break
+            size += (message[start] << 7) - 0x80
+            start += 1
+        stop = start + size
+        if stop > end:
+            break
+        raw += _SIZES[size] if size < 0x80 else size.to_bytes(4, "little")
+        raw += message[start:stop]
+        at, taken = stop, taken + 1
+    return at, taken
 
 
 def _integers(written: memoryview, datatype: Datatype, count: int, where: str) -> Raw:
