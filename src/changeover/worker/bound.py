@@ -1,0 +1,75 @@
+"""The batches of a channel that come again, bound to the memory of their slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from changeover.runtime.bound import Bound, bind
+from changeover.runtime.session import Array, Session
+
+_MOST: Final = 128
+"""Batches of one channel that are bound."""
+_QUICK_NS: Final = 1_000_000
+"""Of a run: a longer one does not feel what binding spares, and trying it once more would be felt."""
+
+Batch = tuple[int, int, bytes]
+"""Slot, number of runs, descriptors of the inputs."""
+
+
+class BoundBatch(NamedTuple):
+    """Its runs, and descriptors and number of the outputs of one."""
+
+    runs: list[Bound]
+    parts: bytes
+    outputs: int
+
+    def run(self) -> bool:
+        """Run all; returns whether what came out is in the slot."""
+        return all(run.run() for run in self.runs)
+
+
+class Bindings:
+    """What is bound of one channel.
+
+    Args:
+        session: whose runs they are.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[Batch, BoundBatch | None] = {}
+
+    def of(self, batch: Batch) -> BoundBatch | None:
+        """The bound runs of a batch."""
+        return self._known.get(batch)
+
+    def wants(self, batch: Batch, wall_ns: int) -> bool:
+        """Whether a batch that has run so long is to be bound, and was not tried before."""
+        return wall_ns < _QUICK_NS * batch[1] and batch not in self._known and len(self._known) < _MOST
+
+    def take(
+        self,
+        batch: Batch,
+        feeds: Sequence[dict[str, Array]],
+        results: Sequence[Sequence[Array]],
+        layout: tuple[Sequence[Array], bytes],
+    ) -> None:
+        """Bind a batch that was run just now, if it can be.
+
+        Args:
+            batch: which has `wants`.
+            feeds: inputs of each run.
+            results: outputs of each run.
+            layout: where those belong, one run after the other, and their descriptors.
+        """
+        views, parts = layout
+        width = len(results[0])
+        runs = []
+        for number, (feed, right) in enumerate(zip(feeds, results, strict=True)):
+            bound = bind(self._session, feed, views[number * width : (number + 1) * width], right)
+            if bound is None:
+                self._known[batch] = None
+                return
+            runs.append(bound)
+        self._known[batch] = BoundBatch(runs, parts, width)
