@@ -15,7 +15,7 @@ import copy
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 import schemathesis
@@ -33,6 +33,7 @@ from models import double
 from rig import Server, emit, say, verdict
 
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
+INFER = "/infer"
 SIMPLE_SHARE = 0.01
 """Of all cases, for an operation that is no inference; inferences share the rest."""
 _PARAMETERS: dict[str, list[Any]] = {
@@ -43,6 +44,12 @@ _PARAMETERS: dict[str, list[Any]] = {
     "changeover-key": ["k", "client-17"],
     "Inference-Header-Content-Length": [1, 2, 60, 100, 123, 200, 4096, 9999999999],
 }
+_OF_INFERENCE: dict[str, list[Any]] = {
+    "model": ["double"],
+    "version": ["1", "active"],
+    "changeover-version": ["1", "active", "9"],
+}
+"""Instead of those: a name that nobody has is one error, whatever else there is."""
 _INPUT: dict[str, Any] = {
     "name": {"enum": ["x", "y", ""]},
     "datatype": {"enum": ["FP32", "INT64", "BYTES", "FP16", "BOOL", "COMPLEX"]},
@@ -54,6 +61,19 @@ _INPUT: dict[str, Any] = {
         ]
     },
 }
+_ANY: list[Any] = [True, -1, 0, 1.5, "x", None, []]
+_MEMBERS: dict[str, dict[str, list[Any]]] = {
+    "InputTensor": {"binary_data_size": [0, 16, 15, 1 << 40], "shared_memory_region": ["r"]},
+    "WantedOutput": {"binary_data": [True, False], "classification": [1, 2, 1 << 40], "shared_memory_region": ["r"]},
+    "InferenceRequest": {
+        "binary_data_output": [True, False],
+        "timeout": [1, 5_000_000],
+        "priority": [1],
+        "sequence_id": [7, "s"],
+        "sequence_start": [True],
+    },
+}
+"""Of the parameters of these, beside `_ANY`. Objects of anything would be most of the time, and are one error."""
 
 _X = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
 _GOOD: list[Any] = [
@@ -67,35 +87,58 @@ _GOOD: list[Any] = [
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     """The document with values that lead further into the server; statuses and forms of answers stay as they are."""
     told = copy.deepcopy(document)
-    for methods in told["paths"].values():
+    for path, methods in told["paths"].items():
+        values = {**_PARAMETERS, **(_OF_INFERENCE if path.endswith(INFER) else {})}
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
-                if parameter["name"] in _PARAMETERS:
-                    parameter["schema"] = {"enum": _PARAMETERS[parameter["name"]]}
+                if parameter["name"] in values:
+                    parameter["schema"] = {"enum": values[parameter["name"]]}
     schemas = told["components"]["schemas"]
     schemas["InputTensor"]["properties"] |= _INPUT
+    for name, members in _MEMBERS.items():
+        known = {member: {"enum": [*values, *_ANY]} for member, values in members.items()}
+        other = {"additionalProperties": {"enum": _ANY}, "maxProperties": 3}
+        schemas[name]["properties"]["parameters"] |= {"properties": known, **other}
     schemas["InferenceRequest"]["properties"]["inputs"] |= {"maxItems": 3}
     schemas["InferenceRequest"] = {"anyOf": [{"enum": _GOOD}, schemas["InferenceRequest"]]}
     return told
 
 
-def fuzz(document: dict[str, Any], url: str, cases: int, number: int = 1) -> Counter[tuple[str, int]]:
-    """Send about `cases` requests; returns how often each operation gave each status.
+class Job(NamedTuple):
+    """So many requests of one operation, that fit its description, or do not."""
+
+    operation: APIOperation
+    mode: GenerationMode
+    cases: int
+
+
+def jobs(document: dict[str, Any], cases: int) -> list[Job]:
+    """What about `cases` requests are made of, the largest first."""
+    schema = schemathesis.openapi.from_dict(narrowed(document))
+    operations = [found.ok() for found in schema.get_all_operations()]
+    inferences = [operation for operation in operations if operation.path.endswith(INFER)]
+    simple = max(1, int(cases * SIMPLE_SHARE / 2))
+    share = max(1, (cases - 2 * simple * (len(operations) - len(inferences))) // (2 * max(1, len(inferences))))
+    found = [
+        Job(operation, mode, share if operation in inferences else simple)
+        for operation in operations
+        for mode in list(GenerationMode)
+    ]
+    return sorted(found, key=lambda job: -job.cases)
+
+
+def fuzz(
+    document: dict[str, Any], url: str, cases: int, number: int = 1, part: slice = slice(None)
+) -> Counter[tuple[str, int]]:
+    """Send about `cases` requests, or this part of them; returns how often each operation gave each status.
 
     Raises:
         AssertionError: an answer that was not described, or one that must not be; with the request as a curl command.
     """
-    schema = schemathesis.openapi.from_dict(narrowed(document))
-    operations = [found.ok() for found in schema.get_all_operations()]
-    inferences = [operation for operation in operations if operation.path.endswith("/infer")]
-    simple = max(1, int(cases * SIMPLE_SHARE / 2))
-    share = max(1, (cases - 2 * simple * (len(operations) - len(inferences))) // (2 * max(1, len(inferences))))
     seen: Counter[tuple[str, int]] = Counter()
     with requests.Session() as session:
-        for operation in operations:
-            most = share if operation in inferences else simple
-            for mode in list(GenerationMode):
-                _send(operation, mode, _Sender(session, url, seen), settings_of(most), number)
+        for job in jobs(document, cases)[part]:
+            _send(job, _Sender(session, url, seen), settings_of(job.cases), number)
     return seen
 
 
@@ -128,10 +171,10 @@ class _Sender:
             raise AssertionError(f"{case.operation.label}: {error}") from None
 
 
-def _send(operation: APIOperation, mode: GenerationMode, sender: _Sender, how: settings, number: int) -> None:
+def _send(job: Job, sender: _Sender, how: settings, number: int) -> None:
     @seed(number)
     @how
-    @given(case=operation.as_strategy(generation_mode=mode))
+    @given(case=job.operation.as_strategy(generation_mode=job.mode))
     def send(case: Case) -> None:
         sender(case)
 

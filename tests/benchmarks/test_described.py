@@ -1,6 +1,6 @@
-"""Random requests made of the port's description: 720, which take 25 s, and a description with a gap in it is found.
+"""Random requests made of the port's description, and a description with a gap in it is found.
 
-`benchmarks/described.py` sends 50,000.
+`benchmarks/described.py` sends 50,000; here and in `test_described_versions.py` are more than 5,000.
 """
 
 from __future__ import annotations
@@ -9,28 +9,33 @@ from typing import Any
 
 import pytest
 
-from changeover.testing import Server, exchange
-
-pytest.importorskip("schemathesis", reason="its cases are schemathesis's")
+from changeover.testing import Server
+from tests.benchmarks.described_parts import CASES, PARTS, ask, document_of
 
 
 @pytest.fixture(scope="module")
 def document(shared_server: Server) -> dict[str, Any]:
-    told: dict[str, Any] = exchange(shared_server.http_port, "GET", "/openapi.json").json()
-    return told
+    return document_of(shared_server)
 
 
-def test_every_answer_is_described(shared_server: Server, document: dict[str, Any]) -> None:
-    """Status, form and reason; each operation was asked, and some requests got as far as the model."""
-    from described import fuzz
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS // 2))
+def test_every_answer_is_described(shared_server: Server, part: int) -> None:
+    """Status, form and reason, whether the request fits its description or not."""
+    ask(shared_server, part)
 
-    seen = fuzz(document, f"http://127.0.0.1:{shared_server.http_port}", 720)
-    assert seen.total() > 400
-    assert {operation for operation, _ in seen} == {
+
+def test_every_operation_is_asked(document: dict[str, Any]) -> None:
+    """The parts together have each one, in both modes, and as many requests as they say."""
+    from described import INFER, jobs
+
+    found = jobs(document, CASES)
+    assert len(found) == 2 * sum(map(len, document["paths"].values()))
+    assert {job.operation.label for job in found} == {
         f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods
     }
-    assert any(status == 200 for operation, status in seen if operation.endswith("/infer"))
-    assert seen["POST /v2/models/{model}/infer", 400] > 20
+    assert [job.operation.path.endswith(INFER) for job in found[: PARTS + 1]] == [True] * PARTS + [False]
+    assert 5_000 <= sum(job.cases for job in found) <= CASES
 
 
 @pytest.mark.parametrize("gap", ["status", "reason"])
