@@ -1,8 +1,9 @@
 """Changeovers at 0.9 of capacity: every request counted, every answer checked; then the switch in numbers.
 
-    python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN] [--gateways N] [--grpc RATE]
+    python benchmarks/changeovers.py [CHANGEOVERS] [SECONDS_BETWEEN] [--gateways N] [--grpc RATE] [--felt N]
 
-The load is HTTP, with so many calls of gRPC a second beside it; the capacity is what HTTP has beside those calls.
+The load is HTTP, with so many calls of gRPC a second beside it; the capacity is what HTTP has beside those calls. Then
+N further changeovers at 0.6 of capacity, with the windows of `felt.py`, for both protocols.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
+from changeover.bench.figures import percentiles
 from changeover.bench.process import BenchProcess
-from felt import capacity, counts, small, spec_for
+from felt import BEFORE, HALF, Subject, capacity, counts, measure, small, spec_for
 from household import Household
 from rig import Server, emit, median, say, verdict
 
 SHARE = 0.9
 
 
-def main(changeovers: int, between: float, gateways: int, grpc_rate: float) -> None:
+def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt: int) -> None:
     """Run and print."""
     subject = small()
     rollouts: list[str] = []
@@ -51,6 +56,8 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float) -> N
             result = bench.result(120)
         time.sleep(6)  # the last certificate needs the seconds after its switch
         certificates = [server.certificate(r) for r in rollouts]
+        if felt:
+            is_felt(server, subject, changeovers + 2, felt, grpc_rate)
     answered = len(result["versions"])
     clean = bool(result["clean"]) and answered == changeovers + 1
     emit("changeovers", met=clean, count=changeovers, seconds=round(seconds, 1), capacity=round(found), share=SHARE,
@@ -72,14 +79,49 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float) -> N
          reach="0 stale picks, last acknowledgement p50 <= 5 ms")  # fmt: skip
 
 
+def is_felt(server: Server, subject: Subject, first: int, changeovers: int, grpc_rate: float) -> None:
+    """p99 around so many changeovers beside p99 before them, of HTTP (printed as `felt`) and of the calls beside it."""
+    switches: list[float] = []
+
+    def change(number: int) -> None:
+        version = first + number - 2
+        rollout = server.push(subject.name, version, subject.versions[(version - 1) % 2])
+        assert server.finished(rollout)["phase"] == "succeeded"
+        switches.append(time.monotonic())
+
+    spec = spec_for(subject, server.port, first + changeovers)
+    mixed = replace(subject, name=f"{subject.name}, {grpc_rate:g} calls/s of gRPC beside")
+    with TemporaryDirectory() as folder:
+        times = Path(folder) / "times.npy"
+        with grpc_calls(server.grpc_port, subject.name, grpc_rate, times):
+            measure(mixed, spec, changeovers, change)
+        if not grpc_rate:
+            return
+        due, taken = np.load(times)
+    pairs = [
+        [percentiles(taken[(due >= a) & (due < b)])["p99"] for a, b in windows] for windows in map(_both, switches)
+    ]
+    before, around = median([one for one, _ in pairs]), median([other for _, other in pairs])
+    ratio, added = median([b / a for a, b in pairs]), median([b - a for a, b in pairs])
+    emit("felt_grpc", met=ratio <= 1.2 or added <= subject.allowed_ms, changeovers=changeovers, rate=grpc_rate,
+         p99_before_ms=before, p99_around_ms=around, ratio=ratio, added_ms=added,
+         reach=f"ratio <= 1.2, or added <= {subject.allowed_ms} ms")  # fmt: skip
+
+
+def _both(switch: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The window before a switch and the one around it, as in `felt.py`."""
+    return (switch - HALF - BEFORE, switch - HALF), (switch - HALF, switch + HALF)
+
+
 @contextmanager
-def grpc_calls(port: int, model: str, rate: float) -> Iterator[dict[str, Any]]:
-    """Calls of gRPC inside the block; afterwards what came of them is in the dictionary."""
+def grpc_calls(port: int, model: str, rate: float, times: Path | None = None) -> Iterator[dict[str, Any]]:
+    """Calls of gRPC inside the block; afterwards what came of them is in the dictionary, and their times in a file."""
     figures: dict[str, Any] = {}
     if not rate:
         yield figures
         return
     command = [sys.executable, str(Path(__file__).parent / "grpc_load.py"), str(port), model, str(rate)]
+    command += [str(times)] if times is not None else []
     load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield figures
@@ -95,6 +137,7 @@ if __name__ == "__main__":
     parser.add_argument("seconds_between", type=float, nargs="?", default=0.3)
     parser.add_argument("--gateways", type=int, default=0, metavar="N", help="default: as the server")
     parser.add_argument("--grpc", type=float, default=200.0, metavar="RATE", help="calls a second; 0: HTTP only")
+    parser.add_argument("--felt", type=int, default=10, metavar="N", help="changeovers at 0.6 of capacity; 0: none")
     given = parser.parse_args()
-    main(given.changeovers, given.seconds_between, given.gateways, given.grpc)
+    main(given.changeovers, given.seconds_between, given.gateways, given.grpc, given.felt)
     sys.exit(verdict())

@@ -42,7 +42,7 @@ QUICK = (
     ("throughput.py", "1"),
     ("grpc_throughput.py", "1"),
     ("replacement.py", "1"),
-    ("changeovers.py", "10"),
+    ("changeovers.py", "10", "--felt", "2"),
     ("kills.py", "3"),
     ("crash_points.py", "60"),
     ("full_disk.py", "1"),
