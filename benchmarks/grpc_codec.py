@@ -54,7 +54,7 @@ def _plain(parameters: object) -> dict[str, object]:
 
 
 def upb_decode(body: memoryview) -> GrpcAsked:
-    """`oip_grpc.decode` by protobuf's own classes, with the least of its checks."""
+    """`oip_grpc.Cut.decode` by protobuf's own classes, with the least of its checks."""
     request = Request.FromString(body)
     inputs = []
     for given, data in zip(request.inputs, request.raw_input_contents, strict=True):
@@ -95,11 +95,11 @@ def codecs(size: str, shape: tuple[int, ...]) -> None:
     bodies = cycle([request_of(shape, f"{index:036}") for index in range(8)])
     head = bytes(body[: bytes(body).index(b"\x3a", 40)])
     calls: dict[str, Callable[[], object]] = {
-        "decode, own": lambda: oip_grpc.decode(body),
-        "decode, own, another id each time": lambda: oip_grpc.decode(next(bodies)),
+        "decode, own": lambda: oip_grpc.Cut(body).decode(),
+        "decode, own, another id each time": lambda: oip_grpc.Cut(next(bodies)).decode(),
         "head, own, not seen before": lambda: oip_grpc.parse_head(head, raw=True),
         "decode, upb": lambda: upb_decode(body),
-        "route_of, own": lambda: oip_grpc.route_of(body),
+        "cut and route, own": lambda: oip_grpc.Cut(body).route(),
         "encode, own": lambda: oip_grpc.encode_response("mnist", "3", "r", [output]),
         "encode, upb": lambda: upb_encode(output),
     }

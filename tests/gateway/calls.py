@@ -13,6 +13,7 @@ from changeover.gateway.door.http2.fields import Status
 from changeover.gateway.door.http2.hpack import Decoder
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.protocol.oip_grpc_wire import Fields
+from tests.gateway.stage import Stage
 
 INFERENCE = "/inference.GRPCInferenceService/"
 _MOST = 1 << 16
@@ -90,3 +91,8 @@ def inference(model: str = "m", *, rows: int = 1, timeout: float | None = None, 
     made = FakeCall(memoryview(encode("inference.ModelInferRequest", message)), headers=headers)
     made.timeout = timeout
     return made
+
+
+async def answered(here: Stage, *calls: FakeCall) -> None:
+    """Wait until all have an answer."""
+    await here.until(lambda: all(c.status is not None for c in calls), "an answer to each call")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from changeover.protocol.oip_grpc import GrpcAsked, decode
+from changeover.protocol.oip_grpc import Cut, GrpcAsked
 from tests.protocol.grpc_messages import message
 
 Request, Response = message("inference.ModelInferRequest"), message("inference.ModelInferResponse")
@@ -21,6 +21,16 @@ def given_parameters(parameters: Any, values: dict[str, dict[str, Any]]) -> dict
 def asked(request: Any) -> GrpcAsked:
     """What is read of a request."""
     return decode(memoryview(request.SerializeToString()))
+
+
+def decode(body: memoryview) -> GrpcAsked:
+    """What is read of a message."""
+    return Cut(body).decode()
+
+
+def route_of(body: memoryview) -> tuple[str, str]:
+    """Whom it asks."""
+    return Cut(body).route()
 
 
 def one(datatype: str = "FP32", shape: tuple[int, ...] = (1,), raw: bytes | None = None, **contents: Any) -> Any:

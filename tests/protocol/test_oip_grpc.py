@@ -12,10 +12,9 @@ from hypothesis.extra import numpy as npst
 
 from changeover.protocol.oip import Place
 from changeover.protocol.oip_grpc import (
-    decode,
+    Cut,
     encode_head,
     encode_response,
-    route_of,
     stream_error,
     stream_response,
 )
@@ -86,7 +85,7 @@ def test_raw_requests_come_through(
     assert [(t.name, t.datatype, t.shape, bytes(t.data)) for t in found.request.inputs] == [
         (f"x{index}", tensor.datatype, tensor.shape, tensor.data) for index, tensor in enumerate(inputs)
     ]
-    assert route_of(memoryview(request.SerializeToString())) == (model, version)
+    assert Cut(memoryview(request.SerializeToString())).route() == (model, version)
 
 
 @given(tensors(list(LISTS)))
@@ -161,7 +160,7 @@ def test_raw_bytes_are_not_copied() -> None:
     array = np.arange(400, dtype=np.float32)
     for request in (one(shape=(400,), raw=array.tobytes()), one(shape=(400,), fp32_contents=array.tolist())):
         body = np.frombuffer(request.SerializeToString(), np.uint8)
-        found = decode(body.data).request.inputs[0].data
+        found = Cut(body.data).decode().request.inputs[0].data
         assert np.array_equal(np.frombuffer(found, np.float32), array)
         assert np.shares_memory(np.frombuffer(found, np.uint8), body)
     chunks = encode_response("m", "1", "", [from_numpy("y", array)])
@@ -186,10 +185,10 @@ def test_fields_in_any_order_and_place() -> None:
     unknown += write_varint(96 << 3 | 1) + bytes(8)
     body = write_bytes(7, b"\7") + inputs[0] + write_text(1, "old") + write_text(3, "first") + write_bytes(7, b"\x08")
     body += unknown + inputs[1] + write_text(3, "second") + write_text(1, "new") + write_text(2, "4")
-    found = decode(memoryview(body))
+    found = Cut(memoryview(body)).decode()
     assert (found.model, found.version, found.request.id) == ("new", "4", "second")
     assert [(t.name, bytes(t.data)) for t in found.request.inputs] == [("a", b"\7"), ("b", b"\x08")]
-    assert route_of(memoryview(body)) == ("new", "4")
+    assert Cut(memoryview(body)).route() == ("new", "4")
 
 
 def test_no_outputs_means_all() -> None:
@@ -204,7 +203,7 @@ def test_unpacked_and_split_lists() -> None:
     contents = [one + floats[0] + write_bytes(6, floats[1] + floats[2]), one + floats[3] + write_bytes(6, floats[4])]
     head = write_text(1, "x") + write_text(2, "FP32") + write_varint(3 << 3) + b"\5"
     body = write_bytes(5, head + b"".join(write_bytes(5, part) for part in contents))
-    assert decode(memoryview(body)).request.inputs[0].numpy().tolist() == [1, 2, 3, 4, 5]
+    assert Cut(memoryview(body)).decode().request.inputs[0].numpy().tolist() == [1, 2, 3, 4, 5]
     whole = Request.FromString(body)
     assert list(whole.inputs[0].contents.fp32_contents) == [1, 2, 3, 4, 5]
 

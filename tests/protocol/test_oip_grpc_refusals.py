@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 
 from changeover.errors import CallerError, InvalidRequest, TooLarge
 from changeover.protocol.oip import MAX_BYTES_ELEMENTS, MAX_PARAMETERS, MAX_TENSORS
-from changeover.protocol.oip_grpc import (
-    decode,
-    route_of,
-)
 from changeover.protocol.oip_grpc_wire import MAX_FIELDS, write_bytes, write_text
-from tests.protocol.grpc_requests import Request, asked, changed, given_parameters, one, placed
+from tests.protocol.grpc_requests import Request, asked, changed, decode, given_parameters, one, placed, route_of
 
 
 def _wanting(request: Any, classes: int) -> None:

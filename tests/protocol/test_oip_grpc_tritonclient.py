@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from changeover.protocol.oip import Place
-from changeover.protocol.oip_grpc import GrpcAsked, decode, encode_response
+from changeover.protocol.oip_grpc import GrpcAsked, encode_response
 from changeover.protocol.oip_places import Placed
 from changeover.tensors import Datatype, from_numpy
+from tests.protocol.grpc_requests import decode
 from tests.protocol.test_oip_binary_tritonclient import _arrays, _same, _tensor
 
 with warnings.catch_warnings():

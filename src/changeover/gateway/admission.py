@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
 from changeover.errors import InvalidRequest, Overloaded
@@ -27,8 +28,7 @@ _MOST_RETRY: Final = 60
 Shapes = tuple[tuple[int, ...], ...]
 
 
-@dataclass(slots=True)
-class Admitted:
+class Admitted(msgspec.Struct):
     """A request's tensors in the order of the model's inputs.
 
     Attributes:

@@ -206,8 +206,8 @@ class WorkerChannel:
     def readable(self) -> None:
         """Answers, at most as many as batches are out: what comes beyond has no batch and breaks the channel."""
         try:
-            while self._owner is not None and self._receive():
-                pass
+            while self._owner is not None and self._receive() and self.batches:
+                pass  # what comes when no batch is out is read when the loop calls again
         except Internal as error:
             self._lose(error.message)
         except Exception:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 from changeover.access import Guard, Scope
-from changeover.errors import CallerError, ChangeoverError, InvalidRequest, NotFound
+from changeover.errors import CallerError, ChangeoverError, NotFound
 from changeover.gateway.catalogue import EXTENSIONS, METADATA, as_mistake, describe, target_of
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Head, Refused, Status
@@ -19,8 +19,6 @@ from changeover.gateway.grpc_repository import INDEX, LOAD, UNLOAD, RepositoryCa
 from changeover.gateway.models import Models
 from changeover.gateway.pipeline import Pipeline
 from changeover.gateway.repository import Repository
-from changeover.gateway.router import ROLES
-from changeover.protocol.oip_grpc import route_of
 from changeover.protocol.oip_grpc_messages import decode, encode
 from changeover.protocol.oip_grpc_schema import METHODS as SCHEMA
 
@@ -137,9 +135,9 @@ class GrpcApp:
         method = METHODS[call.path]
         try:
             if method.what == "infer":
-                self._infer(call, GrpcAsker(call))
+                self._infer(GrpcAsker(call))
             elif method.what == "stream":
-                self._infer(call, StreamAsker(call))
+                self._infer(StreamAsker(call))
             elif method.what == "watch":
                 self._health.watch(cast(Turn, call))  # as every call of `STREAMS` is
             elif method.what in self._later:
@@ -149,18 +147,13 @@ class GrpcApp:
         except ChangeoverError as error:
             error_status(call, error)
 
-    def _infer(self, call: Call, asker: GrpcAsker) -> None:
+    def _infer(self, asker: GrpcAsker) -> None:
         try:
-            name, version = route_of(call.body)
-            if version and not version.isdecimal() and version not in ROLES:
-                raise InvalidRequest(
-                    f"model_version {version[:60]!r} is neither a number nor one of {', '.join(ROLES)}",
-                    reason="version_not_found",
-                )
+            name, version = asker.route()
         except ChangeoverError as error:
             asker.fail(error)
         else:
-            self._pipeline.infer(asker, name, version or None)
+            self._pipeline.infer(asker, name, version)
 
     def _answer(self, call: Call, method: Method) -> None:
         messages = SCHEMA[call.path]

@@ -11,6 +11,7 @@ from changeover.errors import (
     Conflict,
     DeadlineExceeded,
     Forbidden,
+    InvalidRequest,
     ModelNotReady,
     NotFound,
     Overloaded,
@@ -21,6 +22,7 @@ from changeover.errors import (
 from changeover.gateway.door.http2.call import Call
 from changeover.gateway.door.http2.fields import Status, reason_field
 from changeover.gateway.door.http2.hpack import encode
+from changeover.gateway.router import ROLES
 from changeover.protocol import oip_grpc
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_grpc_messages import as_parameters
@@ -47,7 +49,9 @@ class GrpcAsker:
     """The `Asker` of a call of the gRPC port."""
 
     protocol = GRPC
-    __slots__ = ("_call", "headers", "received", "size", "timeout")
+    __slots__ = ("_call", "_cut", "headers", "received", "size", "timeout")
+
+    _cut: oip_grpc.Cut
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -56,13 +60,29 @@ class GrpcAsker:
         self.received = call.received
         self.timeout = call.timeout
 
+    def route(self) -> tuple[str, str | None]:
+        """The model and the version that are asked; the first thing to be done with a request.
+
+        Raises:
+            InvalidRequest: the message is none, or the version is neither a number nor a role.
+            TooLarge: it has too many fields.
+        """
+        self._cut = oip_grpc.Cut(self._call.body)
+        name, version = self._cut.route()
+        if version and not version.isdecimal() and version not in ROLES:
+            raise InvalidRequest(
+                f"model_version {version[:60]!r} is neither a number nor one of {', '.join(ROLES)}",
+                reason="version_not_found",
+            )
+        return name, version or None
+
     def watch(self, gone: Callable[[], None] | None) -> None:
         """Call `gone` when the client cancels or goes away."""
         self._call.abandoned = gone
 
     def decode(self) -> InferRequest:
         """See `Asker`."""
-        return oip_grpc.decode(self._call.body).request
+        return self._cut.decode().request
 
     def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:
         """See `Asker`; every output as raw contents."""
@@ -90,7 +110,7 @@ class StreamAsker(GrpcAsker):
 
     def decode(self) -> InferRequest:
         """See `Asker`."""
-        self._asked = oip_grpc.decode(self._call.body)
+        self._asked = self._cut.decode()
         return self._asked.request
 
     def encode(self, model: str, version: str, asked: InferRequest, outputs: list[Tensor]) -> list[Raw]:

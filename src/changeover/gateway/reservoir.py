@@ -56,24 +56,32 @@ class Reservoir:
         self.skip = 0
         self._shelf = shelf
         self._kept: list[list[Tensor]] = []
-        self._seen = 0
+        self._seen = 0  # with those that `skip` lets pass, up to `_MOST_SEEN`
         self._most = MOST_REQUESTS
         self.bytes = 0
 
     def offer(self, ticket: Ticket) -> None:
-        """A request is being answered well; what is kept of it is a copy."""
-        if self._seen == _MOST_SEEN:
-            self._keep(ticket)
-            self.skip = int(log(1 - random()) / log1p(-self._most / _MOST_SEEN))  # noqa: S311 - no secret
-            return
-        self.skip = 0
-        self._seen += 1
-        if self._seen <= self._most or random() * self._seen < self._most:  # noqa: S311 - no secret
-            self._keep(ticket)
+        """A request is being answered well, and was drawn; what is kept of it is a copy."""
+        self._keep(ticket)
+        if self._seen < _MOST_SEEN:
+            self._seen += 1
+        self.skip = self._passing()
+
+    def _passing(self) -> int:
+        """How many requests are not drawn until the next one is: as if dice were thrown for each (Vitter's X)."""
+        passing, chance, stay = 0, 1 - random(), 1.0  # noqa: S311 - no secret
+        while self._seen < _MOST_SEEN:
+            stay *= 1 - min(self._most / (self._seen + 1), 1.0)
+            if stay <= chance:
+                return passing
+            passing += 1
+            self._seen += 1
+        return passing + int(log(1 - random()) / log1p(-self._most / _MOST_SEEN))  # noqa: S311 - no secret
 
     def sample(self) -> Sample:
         """What is kept, in random order."""
-        return Sample(self._seen, sample(self._kept, len(self._kept)))
+        waiting = max(self.skip, 0) if self._seen < _MOST_SEEN else 0
+        return Sample(self._seen - waiting, sample(self._kept, len(self._kept)))
 
     def shrink(self) -> None:
         """Keep one less from now on: others have less room than this one."""

@@ -7,7 +7,7 @@ case with nothing behind. So there is one way in and one way out, both in `oip_b
 
 Over gRPC the messages are protobuf's, with a model's name among the rest:
 
-    oip_grpc.route_of(message) -> model, version     decode(message) -> GrpcAsked     encode_response(...) -> chunks
+    oip_grpc.Cut(message).route() -> model, version  Cut.decode() -> GrpcAsked  encode_response(...) -> chunks
     oip_grpc_messages.decode(name, message) -> values     encode(name, values) -> message     for all other calls
 
 - `oip`         the messages, and how a refusal is worded

@@ -37,26 +37,59 @@ def unpacked(body: memoryview, coding: bytes, most: int, take: Callable[[int], b
         TooLarge: it has more bytes (`too_large`).
         Overloaded: there is no room for it now.
     """
-    name = coding.strip().lower()
-    if name == b"identity":
+    if coding.strip().lower() == b"identity":
         return body
-    if name not in CODINGS:
-        told = name[:60].decode("latin-1")
-        raise InvalidRequest(
-            f"content-encoding {told!r} is not taken here; send gzip, deflate or the body as it is",
-            reason="unknown_content_encoding",
-        )
-    found = bytearray()
-    try:
-        for piece in _pieces(body, name, most):
-            if len(found) + len(piece) > most:
-                raise TooLarge(f"the body has over {most} bytes once it is unpacked")
-            if not take(len(piece)):
-                raise Overloaded("too many bytes are in flight here to unpack the body; retry later")
-            found += piece
-    except zlib.error as error:
-        raise _malformed(name, str(error)) from None
-    return memoryview(found).toreadonly()
+    unpacking = Unpacking(body, coding, most, take)
+    while (found := unpacking.step()) is None:
+        pass
+    return found
+
+
+class Unpacking:
+    """A packed body on its way to what it was, in steps of about a millisecond, between which others have their turn.
+
+    Args:
+        body, coding, most, take: as for `unpacked`, but not `identity`.
+
+    Attributes:
+        packed: bytes of the body as it came.
+
+    Raises:
+        InvalidRequest: another coding (`unknown_content_encoding`).
+    """
+
+    __slots__ = ("_found", "_most", "_name", "_pieces", "_take", "packed")
+
+    def __init__(self, body: memoryview, coding: bytes, most: int, take: Callable[[int], bool]) -> None:
+        self._name = coding.strip().lower()
+        if self._name not in CODINGS:
+            told = self._name[:60].decode("latin-1")
+            raise InvalidRequest(
+                f"content-encoding {told!r} is not taken here; send gzip, deflate or the body as it is",
+                reason="unknown_content_encoding",
+            )
+        self._pieces = _pieces(body, self._name, most)
+        self._most = most
+        self._take = take
+        self._found = bytearray()
+        self.packed = len(body)
+
+    def step(self) -> memoryview | None:
+        """Unpack a piece more; returns the whole when that was the last. Raises as `unpacked`."""
+        found, until = self._found, len(self._found) + _PIECE
+        try:
+            while len(found) < until:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    return memoryview(found).toreadonly()
+                if len(found) + len(piece) > self._most:
+                    raise TooLarge(f"the body has over {self._most} bytes once it is unpacked")
+                if not self._take(len(piece)):
+                    raise Overloaded("too many bytes are in flight here to unpack the body; retry later")
+                found += piece
+        except zlib.error as error:
+            raise _malformed(self._name, str(error)) from None
+        return None
 
 
 def _pieces(body: memoryview, name: bytes, most: int) -> Iterator[bytes]:

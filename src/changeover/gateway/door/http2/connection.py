@@ -228,7 +228,7 @@ class Http2Door(asyncio.Protocol):
     def begin(self, now: float, until: float) -> None:
         """Messages that waited for the budget have their place first."""
         self._in.now = now
-        if self._collector.allow(until):
+        if self._collector.ready and self._collector.allow(until):
             self._turns.schedule()
 
     def frame(self, frame: Frame) -> None:
@@ -238,8 +238,10 @@ class Http2Door(asyncio.Protocol):
     def end(self) -> None:
         """Send what the turn has brought; calls that stood behind unsent answers go on."""
         self._in.flush()
-        self._send()
-        self._calls.go_on(self)
+        if self._out.waiting:
+            self._send()
+        if self._calls.may_go_on:
+            self._calls.go_on(self)
         next_look = self._gate.now + _SWEEP_SECONDS if self._streams.open else math.inf
         self.deadline = min(self.deadline, next_look, self._in.head_due(self._turns.idle))
         self._rest()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
 
 from changeover.errors import CallerError
 
@@ -80,7 +83,7 @@ class Broken(CallerError):
         self.code = code
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """One frame as it was read; the payload is a copy, or a view of what was read when it is long."""
 
     kind: int
@@ -166,6 +169,15 @@ def header(length: int, kind: int, flags: int, stream: int) -> bytes:
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A whole frame."""
     return header(len(payload), kind, flags, stream) + payload
+
+
+def answer(stream: int, head: bytes, size: int, body: Sequence[bytes | memoryview], end: bytes) -> bytes:
+    """A whole answer in three frames: its first fields, `size` bytes of data, its last fields."""
+    pack = _HEADER.pack
+    begin = pack(len(head) >> 8, len(head) & 0xFF, HEADERS, END_HEADERS, stream)
+    data = pack(size >> 8, size & 0xFF, DATA, 0, stream)
+    last = pack(len(end) >> 8, len(end) & 0xFF, HEADERS, END_HEADERS | END_STREAM, stream)
+    return b"".join((begin, head, data, *body, last, end))
 
 
 def settings(values: dict[Setting, int]) -> bytes:

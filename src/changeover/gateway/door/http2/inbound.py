@@ -23,6 +23,7 @@ MOST_STREAMS: Final = 1000
 
 _MOST_CONTINUATIONS: Final = 32
 _PRIORITY_BYTES: Final = 5
+_BEFORE: Final = frames.PADDED | frames.PRIORITISED
 _NOTHING: Final = Frame(frames.HEADERS, 0, 0, b"")
 
 
@@ -59,13 +60,11 @@ class Inbound:
         number = frame.stream
         if not number & 1:
             raise Broken(Code.PROTOCOL_ERROR, f"HEADERS on stream {number}")
-        payload = frames.unpadded(frame.flags, frame.payload)
-        if frame.flags & frames.PRIORITISED:
-            if len(payload) < _PRIORITY_BYTES:
-                raise Broken(Code.FRAME_SIZE_ERROR, "HEADERS without the priority they announce")
-            payload = payload[_PRIORITY_BYTES:]
-        if frame.flags & frames.END_HEADERS:
-            self._fields(number, bytes(payload), bool(frame.flags & frames.END_STREAM))
+        payload, flags = frame.payload, frame.flags
+        if flags & _BEFORE:
+            payload = _unwrapped(flags, payload)
+        if flags & frames.END_HEADERS:
+            self._fields(number, bytes(payload), bool(flags & frames.END_STREAM))
             return
         self._block = bytearray(payload)
         self._parts = 0
@@ -100,8 +99,10 @@ class Inbound:
         if stream.room < 0:
             self._streams.reset(stream, Code.FLOW_CONTROL_ERROR)
             return
-        payload = frames.unpadded(frame.flags, frame.payload)
-        stream.ended = bool(frame.flags & frames.END_STREAM)
+        payload, flags = frame.payload, frame.flags
+        if flags & frames.PADDED:
+            payload = frames.unpadded(flags, payload)
+        stream.ended = bool(flags & frames.END_STREAM)
         if not payload and not stream.ended:
             self._calm.idle()
         self._calm.moved(size)
@@ -202,3 +203,13 @@ class Inbound:
         self._calm.idle()
         if stream is not None:
             self._streams.reset(stream, Code.STREAM_CLOSED)
+
+
+def _unwrapped(flags: int, payload: bytes | memoryview) -> bytes | memoryview:
+    """The block of HEADERS without padding and priority."""
+    payload = frames.unpadded(flags, payload)
+    if not flags & frames.PRIORITISED:
+        return payload
+    if len(payload) < _PRIORITY_BYTES:
+        raise Broken(Code.FRAME_SIZE_ERROR, "HEADERS without the priority they announce")
+    return payload[_PRIORITY_BYTES:]

@@ -20,6 +20,7 @@ from changeover.gateway.door.http2.frames import (
     Broken,
     Code,
     Setting,
+    answer,
     header,
     reset,
 )
@@ -109,8 +110,9 @@ class Outbound:
         top = prefix(size - PREFIX)
         if size <= self._frame and size <= self._window and size <= self._initial + stream.window and not self.stuck:
             self._window -= size
-            start, data = self._block(END_HEADERS, number, head), header(size, DATA, 0, number)
-            self.write(b"".join((start, data, top, *body, header(len(end), HEADERS, _LAST, number), end)))
+            if self._table:
+                head, self._table = self._table + head, b""
+            self.write(answer(number, head, size, (top, *body), end))
             return True
         stream.start, stream.end = head, end
         stream.out, stream.offset = _pieces((top, *body)), 0
@@ -178,6 +180,11 @@ class Outbound:
             if stream.out is not None and self._send_some(stream):
                 done.append(stream)
         return done
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any stream has something left to send."""
+        return bool(self._line)
 
     def _enqueue(self, stream: Stream) -> None:
         if stream.out is not None and not stream.queued:

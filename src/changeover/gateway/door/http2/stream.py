@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from changeover.gateway.door.http2.frames import DEFAULT_WINDOW
 
 if TYPE_CHECKING:
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
     from changeover.gateway.door.http2.fields import Head
     from changeover.gateway.door.http2.message import Message
     from changeover.gateway.door.http2.talk import Talk
+    from changeover.protocol.content_coding import Unpacking
 
 
-class Stream:
+class Stream(msgspec.Struct, eq=False):
     """Plain state, changed by `Inbound` until the call is complete and by `Outbound` after its answer.
 
     Attributes:
@@ -31,6 +34,7 @@ class Stream:
         charged: bytes of the gateway's budget taken for the message.
         on_grant: set while the message waits for the budget.
         call: with the application.
+        unpacking: its packed message, while that is not all unpacked.
         talk: of a call whose client sends many messages; None for all others.
         window: bytes the client lets the door send, more or less than its initial window.
         start: the first fields of the answer, until they were sent.
@@ -40,30 +44,25 @@ class Stream:
         queued: in the line of streams that can send.
     """
 
-    __slots__ = (
-        "began", "call", "charged", "due", "end", "ended", "head", "held", "id", "message", "offset", "on_grant",
-        "out", "queued", "room", "start", "talk", "window",
-    )  # fmt: skip
-
-    def __init__(self, number: int, head: Head, began: float, due: float) -> None:
-        self.id = number
-        self.head = head
-        self.began = began
-        self.due = due
-        self.room = DEFAULT_WINDOW
-        self.message: Message | None = None
-        self.ended = False
-        self.held = 0
-        self.charged = 0
-        self.on_grant: Callable[[Stream], None] | None = None
-        self.call: Call | None = None
-        self.talk: Talk | None = None
-        self.window = 0
-        self.start = b""
-        self.out: deque[bytearray] | None = None
-        self.offset = 0
-        self.end = b""
-        self.queued = False
+    id: int
+    head: Head
+    began: float
+    due: float
+    room: int = DEFAULT_WINDOW
+    message: Message | None = None
+    ended: bool = False
+    held: int = 0
+    charged: int = 0
+    on_grant: Callable[[Stream], None] | None = None
+    call: Call | None = None
+    unpacking: Unpacking | None = None
+    talk: Talk | None = None
+    window: int = 0
+    start: bytes = b""
+    out: deque[bytearray] | None = None
+    offset: int = 0
+    end: bytes = b""
+    queued: bool = False
 
     def granted(self) -> None:
         """The budget has the bytes the message waited for."""

@@ -68,11 +68,12 @@ class Streams:
 
     def add(self, stream: Stream) -> bool:
         """Take a new call; returns whether there is room for its fields."""
-        weight = _weight(stream)
-        if self.heavy + weight > _HEAVY_BYTES:
-            return False
-        self.heavy += weight
-        self._gate.budget.charge(weight)
+        weight = stream.head.size
+        if weight > LIGHT_BYTES:
+            if self.heavy + weight > _HEAVY_BYTES:
+                return False
+            self.heavy += weight
+            self._gate.budget.charge(weight)
         self.open[stream.id] = stream
         return True
 
@@ -115,14 +116,16 @@ class Streams:
         """Forget a stream and give back what it holds."""
         if self.open.pop(stream.id, None) is not None:
             self.quiet_since = self._gate.now
-            weight = _weight(stream)
-            self.heavy -= weight
-            self._gate.budget.give(weight)
+            weight = stream.head.size
+            if weight > LIGHT_BYTES:
+                self.heavy -= weight
+                self._gate.budget.give(weight)
         if stream.talk is not None:
             stream.talk.drop()
             stream.talk = None  # it refers to the stream
         self.release(stream)
-        self._out.drop(stream)
+        if stream.out is not None:
+            self._out.drop(stream)
 
     def release(self, stream: Stream) -> None:
         """The message is not held any more."""
@@ -131,7 +134,7 @@ class Streams:
             self._gate.budget.forget(stream)
         self.credit += stream.held
         stream.held = 0
-        stream.message = None
+        stream.message = stream.unpacking = None
         if stream.charged:
             charged, stream.charged = stream.charged, 0
             self._gate.budget.give(charged)
@@ -140,8 +143,3 @@ class Streams:
 def first(stream: Stream) -> bytes:
     """The head of what is sent next: empty when an answer has begun."""
     return b"" if stream.talk is not None and stream.talk.begun and not stream.start else HEAD
-
-
-def _weight(stream: Stream) -> int:
-    size = stream.head.size
-    return size if size > LIGHT_BYTES else 0

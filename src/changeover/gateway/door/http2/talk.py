@@ -42,7 +42,7 @@ class Talk:
         early: data of messages that have no room yet.
         begun: a part of the answer was given to `Outbound`.
         over: the end was, or nobody wants it any more.
-        parked: a message waits behind unsent answers of the connection.
+        parked: a message waits behind unsent answers of the connection, or is being unpacked.
     """
 
     __slots__ = (

@@ -109,6 +109,8 @@ class Turns:
         taken, frame = self._taken, self._reader.frame
         while not self.stopped and not self._out.stuck:
             if not taken:
+                if not self._frames.held:
+                    return
                 taken.extend(self._frames.take(_TAKEN_FRAMES))
                 if not taken:
                     return
