@@ -19,6 +19,7 @@ def document(shared_server: Server) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS // 2))
 def test_every_answer_is_described(shared_server: Server, part: int) -> None:
     """Status, form and reason, whether the request fits its description or not."""

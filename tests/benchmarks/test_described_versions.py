@@ -9,6 +9,7 @@ from tests.benchmarks.described_parts import PARTS, ask
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS // 2, PARTS))
 def test_every_answer_is_described(shared_server: Server, part: int) -> None:
     """Status, form and reason, whether the request fits its description or not."""

@@ -74,5 +74,5 @@ def bind(
 
 
 def _first_bytes(array: Array) -> tuple[memoryview, bytes]:
-    view = memoryview(array.reshape(-1).view(np.uint8))[: len(_MARK)]
+    view = array.reshape(-1).view(np.uint8).data[: len(_MARK)]
     return view, _MARK[: len(view)]
