@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from changeover.cli.main import run
 from changeover.demo import digits
 from changeover.testing import Server, wait_for
@@ -81,6 +83,7 @@ def _answered(server: Server) -> dict[str, Any] | None:
         return None
 
 
+@pytest.mark.timeout(400)  # at idle priority it takes as long as others leave it
 def test_another_machine_and_a_tuning_that_is_pushed(tmp_path: Path) -> None:
     """The same state on other hardware is told at once, without a request; the server tunes by itself, when idle.
 
@@ -89,14 +92,14 @@ def test_another_machine_and_a_tuning_that_is_pushed(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.plan(
             "digits",
-            "runtime: {optimization: 'off', intra_op_threads: 2}\nadaptive: {hold: 2s, apply: push, budget: 4s}",
+            "runtime: {optimization: 'off', intra_op_threads: 2}\nadaptive: {hold: 2s, apply: push, budget: 2s}",
         )
         server.deploy("digits", digits.model_bytes("2"))
         wait_for(lambda: kept(server, "digits"), "what it is tuned for")
     on_other_hardware(tmp_path / "state", "digits")
     with Server(tmp_path) as server:
         over = ("pushed", "kept", "failed")
-        found = wait_for(lambda: _ended(server, over), "the end of the tuning", patience=100.0)
+        found = wait_for(lambda: _ended(server, over), "the end of the tuning", patience=300.0)
         assert (found["cause"], found["state"] in ("pushed", "kept")) == ("hardware", True), found
         assert "cores: " in found["detail"]
         if found["state"] == "pushed":
