@@ -12,7 +12,7 @@ import pytest
 from tests.needed import needed
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 

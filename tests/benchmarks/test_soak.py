@@ -58,7 +58,7 @@ def figures(output: str) -> dict[str, dict[str, Any]]:
 def test_a_short_soak_with_a_kill_of_each_role(tmp_path: Path) -> None:
     """No request fails or is wrong, only held connections break, every role is replaced, and the report tells it."""
     soak = Soak(tmp_path, "6")
-    output, progress = soak.process.communicate(timeout=110)
+    output, progress = soak.process.communicate(timeout=280)
     found = figures(output)
     for name in ("requests", "broken_by_kill", "kills"):
         assert found[name]["met"], (found[name], progress)
@@ -76,6 +76,6 @@ def test_an_interrupted_soak_reports_and_leaves_nothing(tmp_path: Path) -> None:
     soak = Soak(tmp_path, "10m")
     wait_for(lambda: any("worker small_cnn/3" in title for title in soak.titles()), "a changeover", patience=60)
     soak.process.send_signal(signal.SIGINT)
-    soak.process.communicate(timeout=50)
+    soak.process.communicate(timeout=120)
     assert json.loads((tmp_path / "soak.json").read_text())["stopped_early"]
     wait_for(lambda: not soak.left(), "all processes to end", patience=5)

@@ -52,7 +52,7 @@ def test_all_kinds_of_calls_are_seen(calls: list[Call]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_killed_at_points_spread_over_a_life(recorded: Recorded, tmp_path: Path) -> None:
     """No request fails or is answered wrongly, what was acknowledged holds, and every rollout ends by its rule."""
     kills = [point for point in points(recorded) if point.what not in FAILING]
@@ -65,7 +65,7 @@ def test_killed_at_points_spread_over_a_life(recorded: Recorded, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 @pytest.mark.usefixtures("recorded")
 def test_killed_or_unable_to_write_in_a_canary(tmp_path: Path) -> None:
     """A sound version gets there all the same, one that fails at its step is taken back, and no client can tell."""

@@ -11,7 +11,7 @@ from tests.small_disk import small_disk
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_a_verdict_on_a_full_disk(tmp_path: Path) -> None:
     """Everything is back while not one byte can be written; the record is owed, then paid; with room none is owed."""
     with small_disk(tmp_path / "disk", SIZE) as disk:

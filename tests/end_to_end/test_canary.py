@@ -108,7 +108,7 @@ def test_the_controller_is_killed_at_a_step(serve: Serve) -> None:
         traffic.wait_for_answers(20)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_a_new_controller_counts_what_the_gateways_have_counted(serve: Serve) -> None:
     """All that the step had seen, no more and no less, though its hold begins anew; and it says so."""
     server = serve(gateways=2)

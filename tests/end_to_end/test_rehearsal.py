@@ -54,7 +54,7 @@ def rehearsed(folder: Path, step: str, cases: Sequence[Case]) -> list[Outcome]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize(
     ("step", "cases"),
     [

@@ -36,7 +36,7 @@ from changeover.transport.page import RoutePage, TableRecord, TableStore
 
 WORD = 1
 SIZE = ChannelSize(3, 4096, 4096)
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 def entry(loading: int, version: str, **changes: Any) -> LoadingEntry:

@@ -23,7 +23,7 @@ from tests.rollout.memory_fleet import Fate, MemoryFleet
 
 MODEL = "mnist"
 WORD = 1
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 def unwritable() -> Internal:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds that anything may take on a busy machine before a test gives up."""
 PAUSE = 0.01
 
