@@ -62,6 +62,7 @@ class Settings:
         tls_client_ca: PEM file of the CA whose client certificates the control port demands.
         insecure: tokens may travel in the clear beyond loopback.
         shared_memory: clients may register shared memory of this machine and have inputs and outputs there.
+        custom_ops: folder of libraries with operators that plans may name (`runtime.session.custom_ops`).
         alert_latency: how much slower than the other version, and than its own past, a version may be; 0 for no alert.
         alert_errors: share of requests that may fail.
         alert_memory: share of the control group's, or the machine's, memory that may be in use.
@@ -102,6 +103,7 @@ class Settings:
     tls_client_ca: str | None = None
     insecure: bool = False
     shared_memory: bool = False
+    custom_ops: str | None = None
     alert_latency: float = 0.5
     alert_errors: float = 0.001
     alert_memory: float = 0.8

@@ -79,3 +79,20 @@ def test_a_clients_token_is_no_business_of_the_server(
     assert "CHANGEOVER_TOKEN" not in os.environ
     assert SECRET not in " ".join(started[0])
     assert str(tmp_path / "tokens") in started[0][-1]
+
+
+def test_libraries_lie_where_no_model_is_put(
+    started: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder in the repository or the state folder is refused, by whatever way it is named, and so is none at all."""
+    for name in ("models/ops", ".changeover", "ops"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "models" / "ops")
+    cases = {"models/ops": "in the repository", "link": "in the repository", ".changeover": "in the state folder",
+             "missing": "missing is no folder"}  # fmt: skip
+    for folder, words in cases.items():
+        assert run(["serve", "models", "--custom-ops", folder]) == 64
+        assert words in capsys.readouterr().err
+    assert started == []
+    run(["serve", "models", "--custom-ops", "ops"])
+    assert len(started) == 1

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from changeover.controller.members import GatewayState
+import os
+import resource
+from pathlib import Path
+
+from changeover.controller.members import GatewayState, WorkerState
+from changeover.transport.control import Measured, WorkerStatus
 from tests.controller.house import acknowledged
 
 
@@ -26,3 +31,17 @@ def test_an_error_counts_when_the_gateway_is_in_service() -> None:
     assert (gateway.has_prepared(1, [7]), gateway.has_prepared(1, [8])) == (False, True)
     gateway.prepared[(1, 7)] = "no channel yet"
     assert gateway.has_prepared(1, [7, 8])
+
+
+def test_mapped_weights_count_for_each_worker() -> None:
+    """Though they are in memory once: a gate errs on the safe side. Never more than is there, whoever says so."""
+    worker = WorkerState(7, "m")
+    assert worker.memory() is None
+    worker.pid = os.getpid()
+    told = {}
+    for size in (1 << 20, 1 << 50):
+        worker.status = WorkerStatus(7, "ready", measured=Measured(mapped_bytes=size, inherited_bytes=1 << 50))
+        told[size] = worker.memory()
+    assert told[1 << 20] == 1 << 20
+    whole = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    assert 1 << 20 < (told[1 << 50] or 0) <= whole

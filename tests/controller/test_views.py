@@ -68,7 +68,9 @@ def test_a_model_in_its_undo_window(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert (told["active"], told["standby"], told["candidate"]) == ("2", "1", None)
         assert told["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
         assert told["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}]
-        assert (told["runtime"]["max_batch"], told["runtime"]["session"]) == (32, {})
+        assert told["runtime"]["max_batch"] == 32
+        options = told["runtime"]["session"]
+        assert (options["arena"], options["prepacking"], len(options["custom_ops"])) == (True, True, 0)
         rows = told["versions"]
         assert [(r["version"], r["role"], r["state"]) for r in rows] == [
             ("2", "active", "ready"),

@@ -41,7 +41,7 @@ def test_a_hit_is_a_use(tmp_path: Path) -> None:
     aged(old, 100)
     aged(new, 50)
     assert least_used(cached.graphs(tmp_path), 200)[0].name == old.path.stem
-    assert old.usable()
+    assert old.read()
     assert least_used(cached.graphs(tmp_path), 200)[0].name == new.path.stem
 
 
@@ -51,7 +51,7 @@ def test_a_removed_entry_is_gone_with_its_digest(tmp_path: Path) -> None:
     [graph] = cached.graphs(tmp_path)
     cached.remove(tmp_path, graph)
     cached.remove(tmp_path, graph)
-    assert not made.usable()
+    assert not made.read()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,3 +88,19 @@ def test_what_is_no_entry_is_left_alone(tmp_path: Path) -> None:
     made.path.rename(made.path.with_suffix(".bak"))
     made.path.with_suffix(".sha256").unlink()
     assert cached.graphs(tmp_path) == []
+
+
+def test_weights_count_each_for_itself(tmp_path: Path) -> None:
+    """A file of weights is older or newer than a graph, and goes without one; a half-written one is swept."""
+    name = "a" * 64
+    (tmp_path / f"{name}.weights").write_bytes(bytes(1000))
+    os.utime(tmp_path / f"{name}.weights", (1, 1))
+    made = published(tmp_path, "a", 100)
+    going = least_used(cached.graphs(tmp_path), 500)
+    assert [(graph.name, graph.size) for graph in going] == [(name, 1000)]
+    cached.remove(tmp_path, going[0])
+    assert made.read()
+    assert [graph.size for graph in cached.graphs(tmp_path)] == [164]
+    for left in (f".{name}.weights.4194305.tmp", f".{'b' * 40}.onnx.4194305.data"):
+        (tmp_path / left).write_bytes(b"half")
+    assert cached.sweep(tmp_path) == 2

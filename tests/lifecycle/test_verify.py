@@ -273,3 +273,16 @@ def test_the_runtime_is_not_imported(tmp_path: Path) -> None:
         "assert 'onnx' not in sys.modules; verify(Path(sys.argv[1])); assert 'onnxruntime' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
+
+
+def test_operators_of_ones_own_are_the_session_s_to_know(tmp_path: Path) -> None:
+    """Those of a domain that nobody knows and the model imports; without libraries, and of known domains: refused."""
+    own = node_model(helper.make_node("Own", ["x"], ["y"], domain="my.ops"))
+    own.opset_import.append(helper.make_opsetid("my.ops", 1))
+    assert reason(write(tmp_path / "own", own)) == "operator_unknown"
+    assert verify(tmp_path / "own", custom_ops=True).outputs[0].name == "y"
+    for name, domain in (("unimported", "my.ops"), ("standard", "")):
+        folder = write(tmp_path / name, node_model(helper.make_node("Own", ["x"], ["y"], domain=domain)))
+        with pytest.raises(ModelRejected) as caught:
+            verify(folder, custom_ops=True)
+        assert caught.value.reason == "operator_unknown"

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from changeover.errors import ModelRejected, ModelRunFailed
-from changeover.runtime import session
+from changeover.runtime import cache, session
 from changeover.tensors import Datatype
 from changeover.transport.control import WorkerSpec
 from tests import onnx_models
@@ -97,6 +97,26 @@ def test_another_level_is_another_entry(spec: Spec) -> None:
     assert session.load(spec(onnx_models.scale(2), optimization="basic")).cache == "miss"
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (session.ort, "__version__", "1.99.0"),
+        (session.ort, "get_build_info", lambda: "another build"),
+        (cache, "cpu_features", lambda: "another processor"),
+    ],
+)
+def test_what_another_runtime_or_processor_made_is_not_used(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, value: object
+) -> None:
+    """An entry from before an upgrade or a move to another machine is passed by, and stays what it was."""
+    described = spec(onnx_models.scale(2))
+    session.load(described)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(module, name, value)
+        assert [session.load(described).cache for _ in range(2)] == ["miss", "hit"]
+    assert session.load(described).cache == "hit"
+
+
 def test_a_damaged_cache_entry_is_made_again(spec: Spec, tmp_path: Path) -> None:
     """Its digest does not match: the source is loaded, and the entry is whole afterwards."""
     described = spec(onnx_models.scale(2))
@@ -137,7 +157,9 @@ def test_external_data_comes_back_from_the_cache(spec: Spec, tmp_path: Path) -> 
     made = onnx_models.weighty(1)
     onnx.save_model(made, described.path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     row = np.ones((1, 4), np.float32)
-    assert [session.load(described).session.run([row])[0].tolist() for _ in range(2)] == [[[1.0] * 4]] * 2
+    loaded = [session.load(described) for _ in range(2)]
+    assert [one.cache for one in loaded] == ["miss", "hit"]
+    assert [one.session.run([row])[0].tolist() for one in loaded] == [[[1.0] * 4]] * 2
 
 
 def test_what_is_no_model_is_rejected(spec: Spec) -> None:

@@ -11,7 +11,7 @@ import pytest
 from changeover.errors import ModelRejected, ModelRunFailed
 from changeover.runtime import session
 from changeover.transport.control import WorkerSpec
-from changeover.transport.session_options import SessionOptions
+from changeover.transport.session_options import ArenaOptions, SessionOptions
 from tests import onnx_models
 
 ROWS = [np.ones((2, 4), np.float32)]
@@ -75,9 +75,46 @@ def test_entries_of_a_run(tmp_path: Path) -> None:
     """They go with every run: one that ONNX Runtime refuses fails it."""
     shrinking = {"memory.enable_memory_arena_shrinkage": "cpu:0"}
     assert session.load(spec(tmp_path, run_config=shrinking)).session.run(ROWS)
-    wrong = session.load(spec(tmp_path, run_config={"memory.enable_memory_arena_shrinkage": "moon:0"})).session
-    with pytest.raises(ModelRunFailed, match="moon"):
+    wrong = session.load(spec(tmp_path, run_config={"memory.enable_memory_arena_shrinkage": "gpu:7"})).session
+    with pytest.raises(ModelRunFailed, match="gpu:7"):
         wrong.run(ROWS)
+
+
+def mapped() -> int:
+    """MiB of address space."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * 4096 >> 20
+
+
+def grown(made: WorkerSpec, rows: int) -> int:
+    """MiB that the first run of so many rows of 16 bytes adds, the inputs and outputs left out."""
+    loaded = session.load(made).session
+    given = np.ones((rows, 4), np.float32)
+    before = mapped()
+    kept = loaded.run([given])
+    return mapped() - before - (sum(array.nbytes for array in kept) >> 20)
+
+
+def test_an_arena_has_a_limit(tmp_path: Path) -> None:
+    """A run that needs more fails by it, one that fits does not, and no other session has it."""
+    limited = session.load(spec(tmp_path, arena_options=ArenaOptions(max_mem=1 << 20))).session
+    large = np.ones((1 << 17, 4), np.float32)
+    with pytest.raises(ModelRunFailed, match="Available memory") as caught:
+        limited.run([large])
+    assert caught.value.reason == "out_of_memory"
+    assert limited.run(ROWS)
+    assert session.load(spec(tmp_path)).session.run([large])
+    with pytest.raises(ModelRunFailed, match="Available memory"):
+        limited.run([large])
+
+
+def test_an_arena_grows_as_it_is_told(tmp_path: Path) -> None:
+    """By what is asked for, by twice as much, from a first piece of a size; the inputs of the runs are the same."""
+    rows = (36 << 20) // 16
+    asked = grown(spec(tmp_path, arena_options=ArenaOptions(arena_extend_strategy="kSameAsRequested")), rows)
+    doubled = grown(spec(tmp_path, arena_options=ArenaOptions(max_mem=1 << 40)), rows)
+    first = grown(spec(tmp_path, arena_options=ArenaOptions(initial_chunk_size_bytes=200 << 20)), rows)
+    assert doubled >= asked + 20
+    assert first >= doubled + 100
 
 
 def test_what_onnxruntime_refuses(tmp_path: Path) -> None:

@@ -37,6 +37,18 @@ def test_options_are_told_apart() -> None:
         ("free_dimensions: {N: 0}", "Expected `int` >= 1"),
         ("config: {session.load_model_format: ORT}", "Invalid enum value 'session.load_model_format'"),
         ("provider_options: {CUDAExecutionProvider: {}}", "not among the providers"),
+        (
+            "config: {session.disable_quant_qdq: 'yes'}",
+            'session.disable_quant_qdq takes "0" or "1", and \'yes\' is none',
+        ),
+        ("config: {session.intra_op.spin_duration_us: '1s'}", "takes a number such as"),
+        ("run_config: {memory.enable_memory_arena_shrinkage: 'moon:0'}", "takes arenas such as cpu:0"),
+        ("arena_options: {max_mem: 0}", "Expected `int` >= 1"),
+        ("arena_options: {max_mem: much}", "is no size such as 512MB or 2GiB"),
+        ("arena_options: {extend: 2}", "runtime.session.arena_options.extend: there is no such field"),
+        ("{arena: false, arena_options: {max_mem: 1GiB}}", "arena_options are of an arena"),
+        ("custom_ops: [../own.so]", "'../own.so' is no name of a library such as libmine.so"),
+        ("custom_ops: [/opt/own.so]", "is no name of a library"),
         ("{arena: false, run_config: {memory.enable_memory_arena_shrinkage: 'cpu:0'}}", "nothing to shrink"),
     ],
 )
@@ -53,3 +65,11 @@ def test_threads_may_be_pinned() -> None:
     """Each thread but the first has its processors."""
     given: dict[str, Any] = {"intra_op_threads": 3, "session": {"affinities": "1;2-3,5"}}
     assert plan_of({"runtime": given}).runtime.session.affinities == "1;2-3,5"
+
+
+def test_arenas_and_libraries_of_a_plan() -> None:
+    """Sizes in words, names of files; both tell a version's options from others."""
+    given = {"arena_options": {"max_mem": "1MiB"}, "custom_ops": ["libown.so.1"]}
+    options = plan_of({"runtime": {"session": given}}).runtime.session
+    assert (options.arena_options.max_mem, options.custom_ops) == (1 << 20, ("libown.so.1",))
+    assert options.key not in ("", SessionOptions(custom_ops=("libown.so.1",)).key)

@@ -75,6 +75,9 @@ class Flags:
     shared_memory: Annotated[
         bool | None, typer.Option("--shared-memory", help="Let clients of this machine share memory (/dev/shm).")
     ] = None
+    custom_ops: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of custom-op libraries that plans may name; no others.")
+    ] = None
     faults: Annotated[
         str | None, typer.Option(metavar="FILE", help="For rehearsals on loopback: make versions go wrong on purpose.")
     ] = None
@@ -145,8 +148,8 @@ def _check_files(settings: Settings) -> None:
     """Read once what gateways and controller will read, so that a mistake is told before anything starts.
 
     Raises:
-        InvalidRequest: the token file, certificate, key, client CA or file of faults cannot be used, or a package is
-            missing.
+        InvalidRequest: the token file, certificate, key, client CA, file of faults or folder of libraries cannot be
+            used, or a package is missing.
     """
     from importlib.util import find_spec
 
@@ -161,7 +164,23 @@ def _check_files(settings: Settings) -> None:
             "setting otlp_endpoint: traces need `pip install changeover[otel]`", reason="invalid_setting"
         )
     read_faults(settings.faults)
+    _check_custom_ops(settings)
     context_of(settings.tls_cert, settings.tls_key, settings.tls_client_ca, demand=True)
+
+
+def _check_custom_ops(settings: Settings) -> None:
+    """Refuse a folder of libraries that is none, or into which models are put: their native code would be loaded."""
+    if settings.custom_ops is None:
+        return
+    folder = Path(settings.custom_ops).resolve()
+    if not folder.is_dir():
+        raise InvalidRequest(f"setting custom_ops: {settings.custom_ops} is no folder", reason="invalid_setting")
+    for name, place in (("repository", settings.repository), ("state folder", settings.state_dir)):
+        if place is not None and folder.is_relative_to(Path(place).resolve()):
+            raise InvalidRequest(
+                f"setting custom_ops: {settings.custom_ops} is in the {name}; libraries lie where no model is put",
+                reason="invalid_setting",
+            )
 
 
 def _read_config(file: Path | None) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from changeover.rollout.fleet import Death
-from changeover.transport.control import Acknowledged, WorkerHealth, WorkerStatus
+from changeover.transport.control import Acknowledged, Measured, WorkerHealth, WorkerStatus
 
 _PAGE = resource.getpagesize()
 
@@ -95,7 +95,7 @@ class WorkerState:
         return self.death
 
     def memory(self) -> int | None:
-        """Bytes that it has to itself, None when there is no process.
+        """Bytes that it has to itself, and weights that others may map too; None when there is no process.
 
         From counters that the kernel keeps: its sums over a process (`smaps_rollup`) take a millisecond, and the
         worker's memory map with them.
@@ -106,5 +106,6 @@ class WorkerState:
             resident, shared = Path(f"/proc/{self.pid}/statm").read_text().split()[1:3]
         except OSError:
             return None
-        inherited = self.status.measured.inherited_bytes if self.status else 0
-        return max((int(resident) - int(shared)) * _PAGE - inherited, 0)
+        measured = self.status.measured if self.status else Measured()
+        mapped = min(measured.mapped_bytes, int(shared) * _PAGE)
+        return max((int(resident) - int(shared)) * _PAGE - measured.inherited_bytes, 0) + mapped

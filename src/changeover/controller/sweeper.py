@@ -21,6 +21,7 @@ import msgspec
 
 from changeover.errors import ChangeoverError
 from changeover.lifecycle import artifacts, cached, retention
+from changeover.lifecycle.retention import Graph
 from changeover.records.events import KEPT
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
@@ -60,7 +61,7 @@ class Sweeper:
         self._fleet = fleet
         self._drivers = drivers
         self._store = settings.state / "artifacts"
-        self._cache = settings.state / "cache"
+        self._caches = (settings.state / "cache", settings.state / "weights")
         self._arrivals = 0
         self._taking = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "retention", lambda: os.setpriority(os.PRIO_PROCESS, 0, _LOWEST))
@@ -68,7 +69,8 @@ class Sweeper:
     def leftovers(self) -> None:
         """Delete what an earlier controller left half done; for the start only, before anything is taken in."""
         incoming = self._settings.state / "incoming"
-        for folder, delete in ((self._store, artifacts.sweep), (self._cache, cached.sweep), (incoming, _empty)):
+        caches = [(folder, cached.sweep) for folder in self._caches]
+        for folder, delete in ((self._store, artifacts.sweep), *caches, (incoming, _empty)):
             try:
                 if folder.is_dir():
                     delete(folder)
@@ -162,13 +164,15 @@ class Sweeper:
         return [(digest, [(use.model, use.version) for use in uses if use.digest == digest]) for digest in going]
 
     def _trim_cache(self) -> None:
-        if not self._cache.is_dir():
-            return
-        cached.sweep(self._cache)
-        going = retention.least_used(cached.graphs(self._cache), self._settings.cache_limit)
+        """Both folders together have one limit."""
+        found: dict[Graph, Path] = {}
+        for folder in filter(Path.is_dir, self._caches):
+            cached.sweep(folder)
+            found |= dict.fromkeys(cached.graphs(folder), folder)
+        going = retention.least_used(found, self._settings.cache_limit)
         for graph in going:
             try:
-                cached.remove(self._cache, graph)
+                cached.remove(found[graph], graph)
             except OSError as error:
                 log.error("retention: a cached graph cannot be removed: %s", error.strerror)  # noqa: TRY400
         if going:

@@ -18,6 +18,7 @@ from changeover.records.rollouts import RolloutRecord
 from changeover.records.versions import VersionRecord
 from changeover.rollout.driver import Driver
 from changeover.rollout.loading import Loading
+from changeover.rollout.plan import RuntimePlan
 from changeover.transport.control import WorkerHealth
 
 
@@ -55,9 +56,15 @@ def model(driver: Driver, known: Recorded, fleet: Fleet) -> dict[str, Any]:
         "versions": _versions(driver, known, fleet),
         "inputs": msgspec.to_builtins(signature.inputs) if signature else [],
         "outputs": msgspec.to_builtins(signature.outputs) if signature else [],
-        "runtime": msgspec.to_builtins(active.plan.runtime) if active else None,
+        "runtime": _runtime(active.plan.runtime) if active else None,
         "rollout": msgspec.to_builtins(rollout_view.summary(known.rollout, driver)) if known.rollout else None,
     }
+
+
+def _runtime(plan: RuntimePlan) -> dict[str, Any]:
+    """Every option that is in force, those of the session that nobody set too."""
+    session = msgspec.to_builtins(msgspec.structs.asdict(plan.session))
+    return {**msgspec.to_builtins(plan), "session": session}
 
 
 def _state(driver: Driver, fleet: Fleet) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """An entry of the optimised-graph cache.
+    """An entry of the optimised-graph cache, or weights that entries name.
 
     Attributes:
         name: of its file, without the suffix.

@@ -124,9 +124,9 @@ class Proving:
         return GateResult("integrity", "passed", "every byte has the digest it was sealed under", evidence)
 
     def _structure(self) -> GateResult:
-        began = time.perf_counter()
-        self._declared = public(verify.verify(Path(self._worker.path).parent), self._worker.sequence)
-        reference = self._spec.reference
+        began, worker, reference = time.perf_counter(), self._worker, self._spec.reference
+        found = verify.verify(Path(worker.path).parent, custom_ops=bool(worker.session.custom_ops))
+        self._declared = public(found, worker.sequence)
         if reference is not None:
             require_compatible(_signature(reference), self._declared)
         self._note(verify_s=began)

@@ -87,6 +87,7 @@ class Loader:
         self._journal = journal
         self._state = settings.state
         self._timeout = settings.load_timeout
+        self._custom_ops = str(Path(settings.custom_ops).resolve()) if settings.custom_ops else ""
         self._folder = Path(settings.repository) / model if settings.repository is not None else None
         self.live: dict[int, Loading] = {}
 
@@ -267,6 +268,8 @@ class Loader:
             sequence=loading.plan.sequence,
             verify=loading.proof is None,
             signature=loading.proof.signature if loading.proof is not None else None,
+            custom_ops=self._custom_ops,
+            weights=str(self._state / "weights"),
         )
 
     def _entry(self, loading: Loading, status: WorkerStatus) -> LoadingEntry:

@@ -23,6 +23,16 @@ QUANTITIES: Final[dict[str, Callable[[object], float]]] = {
     "runtime.run_timeout": seconds,
     "runtime.max_queue_delay": seconds,
     "runtime.memory_limit": size_bytes,
+    **{
+        f"runtime.session.arena_options.{field}": size_bytes
+        for field in (
+            "max_mem",
+            "initial_chunk_size_bytes",
+            "initial_growth_chunk_size_bytes",
+            "max_power_of_two_extend_bytes",
+            "max_dead_bytes_per_chunk",
+        )
+    },
     "gates.accuracy.min": share,
     "gates.performance.min_difference": seconds,
     "gates.resources.max_memory": share,

@@ -13,6 +13,7 @@ import resource
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def load(spec: WorkerSpec) -> Loaded:
     """
     loaded = session.load(spec)
     if spec.faults:
-        loaded = Loaded(FaultySession(loaded.session, spec.faults, spec.loading), loaded.cache)
+        loaded = replace(loaded, session=FaultySession(loaded.session, spec.faults, spec.loading))
     return without_sequences(loaded, spec)
 
 

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import: a started thread would also break fork
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as _c
 
 from changeover.errors import ModelRejected, ModelRunFailed
-from changeover.runtime import cache
+from changeover.runtime import cache, custom_ops, weights
+from changeover.runtime.cache import CacheEntry
+from changeover.runtime.custom_ops import Library
 from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.control import WorkerSpec
+from changeover.transport.session_options import GROWTH, ArenaOptions
 
 Array = npt.NDArray[Any]
 _LEVELS = {
@@ -30,43 +37,82 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 _MODES = {"sequential": ort.ExecutionMode.ORT_SEQUENTIAL, "parallel": ort.ExecutionMode.ORT_PARALLEL}
+_CPU = "CPUExecutionProvider"
+_WEIGHTS = "session.optimized_model_external_initializers_"
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _FATAL = 4
-_MEMORY_WORDS = ("bad_alloc", "Failed to allocate memory", "bad allocation", "Cannot allocate memory")
+_MEMORY_WORDS = (
+    "bad_alloc", "Failed to allocate memory", "bad allocation", "Cannot allocate memory", "Available memory of"
+)  # fmt: skip
+_STRATEGIES = ("kNextPowerOfTwo", "kSameAsRequested")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What `load` did: the session, and whether the optimised graph came from the cache (hit, miss, off)."""
+    """What `load` did.
+
+    Attributes:
+        cache: whether the optimised graph came from there: hit, miss, off.
+        mapped: bytes of weights that it has in common with all sessions that have them.
+    """
 
     session: Session
     cache: str
+    mapped: int = 0
 
 
 def load(spec: WorkerSpec) -> Loaded:
     """Load a sealed model, from the optimised-graph cache where it can.
 
     Raises:
-        ModelRejected: onnxruntime refuses the model (`load_failed`), or memory ran out (`out_of_memory`).
+        ModelRejected: onnxruntime refuses the model (`load_failed`), memory ran out (`out_of_memory`), or it wants a
+            library that it may not have (`custom_op_not_allowed`).
     """
+    own = custom_ops.allowed(spec)
     if spec.optimization == "off":
-        return Loaded(_opened(spec.path, _options(spec, "off"), spec), "off")
-    parts = (spec.digest, ort.__version__, ",".join(spec.providers), spec.optimization, *_more(spec))
-    entry = cache.entry(spec.cache, *parts)
-    if entry.usable():
+        return Loaded(_opened(spec.path, _options(spec, "off", own), spec), "off")
+    runtime = (ort.__version__, ort.get_build_info())
+    entry = cache.entry(
+        spec.cache, spec.digest, *runtime, ",".join(spec.providers), spec.optimization, *_more(spec, own)
+    )
+    folder = Path(spec.weights or spec.cache)
+    graph = entry.read()
+    mapped = weights.ready(graph, Path(spec.cache), folder) if graph is not None else None
+    if graph is not None and mapped is not None:
         try:
-            return Loaded(_opened(str(entry.path), _options(spec, "off"), spec), "hit")
+            return Loaded(_opened(graph, _mapping(spec, own, folder), spec), "hit", mapped)
         except ModelRejected:
             pass  # onnxruntime does not take back every graph that it wrote: the source counts
-    options = _options(spec, spec.optimization)
+    return _first(spec, own, entry)
+
+
+def _first(spec: WorkerSpec, own: list[Library], entry: CacheEntry) -> Loaded:
+    """Load the model's own file, and leave the optimised graph in the cache."""
+    options = _options(spec, spec.optimization, own)
     options.optimized_model_filepath = str(entry.fresh)
+    options.add_session_config_entry(f"{_WEIGHTS}file_name", entry.fresh_weights.name)
+    options.add_session_config_entry(f"{_WEIGHTS}min_size_in_bytes", str(weights.LEAST))
+    if spec.providers == (_CPU,):
+        options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
     try:
         session = _opened(spec.path, options, spec)
     except ModelRejected:
         entry.discard()  # the graph may be too large to write (over 2 GiB), or the disk full
-        return Loaded(_opened(spec.path, _options(spec, spec.optimization), spec), "off")
-    entry.publish()
+        return Loaded(_opened(spec.path, _options(spec, spec.optimization, own), spec), "off")
+    try:
+        weights.part(entry.fresh, entry.fresh_weights)
+    except (OSError, ValueError, LookupError):
+        entry.discard()
+    else:
+        entry.publish()
     return Loaded(session, "miss")
+
+
+def _mapping(spec: WorkerSpec, own: list[Library], folder: Path) -> ort.SessionOptions:
+    """Options for a graph of the cache, whose weights lie in a folder."""
+    options = _options(spec, "off", own)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return options
 
 
 def open_level(path: str, level: str, *, threads: int = 1, written: str | None = None) -> Session:
@@ -88,12 +134,12 @@ def open_level(path: str, level: str, *, threads: int = 1, written: str | None =
     return _opened(path, options, spec)
 
 
-def _more(spec: WorkerSpec) -> tuple[str, ...]:
+def _more(spec: WorkerSpec, own: list[Library]) -> tuple[str, ...]:
     """Of what else an optimised graph depends on; nothing where the options are the defaults."""
-    return (spec.session.key,) if spec.session.key else ()
+    return (spec.session.key, *(library.digest for library in own)) if spec.session.key else ()
 
 
-def _options(spec: WorkerSpec, level: str) -> ort.SessionOptions:
+def _options(spec: WorkerSpec, level: str, own: Sequence[Library] = ()) -> ort.SessionOptions:
     options, given = ort.SessionOptions(), spec.session
     options.graph_optimization_level = _LEVELS[level]
     options.intra_op_num_threads = spec.intra_op_threads
@@ -108,7 +154,28 @@ def _options(spec: WorkerSpec, level: str) -> ort.SessionOptions:
         options.add_free_dimension_override_by_name(name, size)
     for name, value in (*_entries(spec).items(), *given.config.items()):
         options.add_session_config_entry(name, value)
+    if given.arena_options != GROWTH:
+        _grow(options, given.arena_options)
+    for library in own:
+        _register(options, library)
     return options
+
+
+def _grow(options: ort.SessionOptions, wanted: ArenaOptions) -> None:
+    """An arena that grows as it is told: a session takes the allocator that was registered last, and keeps it."""
+    told = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
+    told["arena_extend_strategy"] = _STRATEGIES.index(wanted.arena_extend_strategy)
+    memory = _c.OrtMemoryInfo("Cpu", _c.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, _c.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(told))
+    options.add_session_config_entry("session.use_env_allocators", "1")
+
+
+def _register(options: ort.SessionOptions, library: Library) -> None:
+    try:
+        options.register_custom_ops_library(library.path)
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one
+        message = f"the custom-op library {library.path} cannot be loaded: {str(error).strip()}"
+        raise ModelRejected(message, reason="load_failed") from None
 
 
 def _entries(spec: WorkerSpec) -> dict[str, str]:
@@ -136,14 +203,15 @@ def _run_options(spec: WorkerSpec) -> ort.RunOptions | None:
     return options
 
 
-def _opened(path: str, options: ort.SessionOptions, spec: WorkerSpec) -> Session:
-    return Session(_open(path, options, spec), _run_options(spec))
+def _opened(model: str | bytes, options: ort.SessionOptions, spec: WorkerSpec) -> Session:
+    """A session of a model's file, or of its bytes."""
+    return Session(_open(model, options, spec), _run_options(spec))
 
 
-def _open(path: str, options: ort.SessionOptions, spec: WorkerSpec) -> ort.InferenceSession:
+def _open(model: str | bytes, options: ort.SessionOptions, spec: WorkerSpec) -> ort.InferenceSession:
     chosen = [(name, dict(spec.session.provider_options.get(name, {}))) for name in spec.providers]
     try:
-        return ort.InferenceSession(path, options, providers=chosen)
+        return ort.InferenceSession(model, options, providers=chosen)
     except MemoryError:
         raise ModelRejected("out of memory while loading; raise runtime.memory_limit", reason="out_of_memory") from None
     except Exception as error:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one

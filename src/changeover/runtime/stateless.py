@@ -8,6 +8,7 @@ completes the inputs of any step, `parted` divides what came out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def without_sequences(loaded: Loaded, spec: WorkerSpec) -> Loaded:
         return loaded
     found = resolve(spec.sequence, loaded.session.inputs, loaded.session.outputs)
     initial = initial_states(spec.sequence, found.layout, Path(spec.path).parent)
-    return Loaded(Stateless(loaded.session, found, initial), loaded.cache)
+    return replace(loaded, session=Stateless(loaded.session, found, initial))
 
 
 class Stateless(Session):

@@ -22,7 +22,7 @@ from changeover.transport import board, page
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENOUGH_DESCRIPTORS = 65_536
-_ROOMS = ("artifacts", "cache", "empty", "incoming")
+_ROOMS = ("artifacts", "cache", "weights", "empty", "incoming")
 log = logging.getLogger("changeover.supervisor")
 
 

@@ -1,7 +1,6 @@
 """The typed messages between controller, gateways and workers, and the routing table they speak of.
 
-All are msgspec Structs in JSON. Frames that the supervisor itself reads (link.Kind below 20) are described by
-the same Structs, though the supervisor sees them as plain values.
+All are msgspec Structs in JSON. Those that the supervisor itself reads (link.Kind below 20) are plain values to it.
 """
 
 from __future__ import annotations
@@ -49,11 +48,9 @@ class LoadingEntry(msgspec.Struct, frozen=True):
     """A loading as the routing table names it.
 
     Attributes:
-        max_batch: rows that go together.
-        run_timeout: seconds after which a run counts as hung.
+        max_batch: rows that go together; run_timeout: seconds after which a run counts as hung.
         queue_limit, max_queue_delay: the model's own limits; None leaves the server's.
-        private: no request is kept while a table names it.
-        labels: paths of label files by output.
+        private: no request is kept while a table names it; labels: paths of label files by output.
         config: what the version's `config.pbtxt` says, as Triton's JSON; None without one.
         sequence: of a sequence model, whose `signature` is without its states and control inputs; None of any other.
     """
@@ -134,14 +131,14 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """All a worker needs to load one version.
 
     Attributes:
-        path: the sealed ONNX file; cache: the optimised-model cache folder; empty: an empty folder to run in.
-        verify: run the structure checks first (what a prover has proven need not).
-        signature: what the prover or an earlier worker of this loading has proven; sequence: declared by the plan.
+        path: the sealed ONNX file; empty: an empty folder to run in; custom_ops: a folder of libraries, "" for none.
+        cache: the optimised-model cache folder; weights: the folder to map weights from, "" for the cache itself.
+        verify: run the structure checks first; signature: what a prover or earlier worker of this loading has proven.
         hurry: clients wait for this replacement, so nothing is quiet and nothing is tried out (the supervisor says so).
-        instances: runner threads; run_timeout: seconds after which the gateways take a run for hung.
         memory_limit: bytes above what the process has at start, 0 for none: of address space while it loads, twice
             as much while it serves; there the supervisor holds what is in use to the limit.
         faults: none but in rehearsals; session: options of ONNX Runtime's session and of its runs.
+        instances: runner threads; run_timeout: seconds until a run counts as hung; sequence: declared by the plan.
     """
 
     loading: int
@@ -165,15 +162,17 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     run_timeout: float = 30.0
     sequence: Declared | None = None
     session: SessionOptions = DEFAULTS
+    custom_ops: str = ""
+    weights: str = ""
 
 
 class Measured(msgspec.Struct, frozen=True):
     """What a worker measured while it loaded: seconds and bytes.
 
     Attributes:
-        verify_s, load_s, cache, warmup_s: of the prover, which is the first to load a version.
-        gates_s: all other gates together; open_s: the worker's own load, of what the prover has put into the cache.
-        inherited_bytes: anonymous memory that it has from the zygote and has not written to.
+        verify_s, load_s, cache, warmup_s: of the prover, which is the first to load a version; gates_s: all others'.
+        open_s: the worker's own load, of what the prover has put into the cache.
+        inherited_bytes: anonymous memory of the zygote that it has not written to; mapped_bytes: weights in files.
     """
 
     quiet: str = "none"
@@ -187,6 +186,7 @@ class Measured(msgspec.Struct, frozen=True):
     rss_bytes: int = 0
     peak_bytes: int = 0
     inherited_bytes: int = 0
+    mapped_bytes: int = 0
 
 
 class GateResult(msgspec.Struct, frozen=True):

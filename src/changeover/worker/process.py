@@ -116,7 +116,8 @@ class Loader:
         artifacts.verify_sealed(Path(spec.path).parents[2], spec.digest)  # a replacement too: disks change
         if spec.verify:
             _report(self._link, WorkerStatus(spec.loading, "verifying"))
-            self._declared = public(verify.verify(Path(spec.path).parent), spec.sequence)
+            found = verify.verify(Path(spec.path).parent, custom_ops=bool(spec.session.custom_ops))
+            self._declared = public(found, spec.sequence)
             self.gates.append(GateResult("structure", "passed", "the file is valid ONNX and all operators are known"))
         verify_s = time.perf_counter() - started
         _report(self._link, WorkerStatus(spec.loading, "loading"))
@@ -130,6 +131,7 @@ class Loader:
         pace.rest()
         at_load = time.perf_counter()
         signature, run_ms = self._prove(loaded.session)
+        ctypes.CDLL(None).malloc_trim(0)  # that of the first runs, too
         measured = Measured(
             quiet=how or "none",
             cache=loaded.cache,
@@ -140,6 +142,7 @@ class Loader:
             rss_bytes=memory.resident(),
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             inherited_bytes=memory.inherited(),
+            mapped_bytes=loaded.mapped,
         )
         resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
         layout = loaded.session.layout if isinstance(loaded.session, Stateless) else None
