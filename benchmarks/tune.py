@@ -5,10 +5,11 @@ python benchmarks/tune.py [SECONDS] [MODEL ...]       (digits: latency and throu
 Each model is tuned through the command line with a golden set: held-out digits, else generated inputs with the classes
 that the model itself gives them. The version that it writes is then timed beside the default by plain onnxruntime, in
 fresh processes, one after the other, with the options of the written plan; and its answers are counted. `slower` is
-true when the whole interval of the ratio (new over default, medians of the pairs) is over 1. Two controls show that the
-check can fail: the same model without optimisation must be found slower, one with shaken weights less right. Prints a
-JSON line for each; the exit code is 1 when an answer was slower or less right than asked for, when the budget was not
-kept, or when a control went unnoticed.
+true when the whole interval of the ratio (new over default, medians of the pairs) is over 1, unless the version is the
+default, byte by byte and option by option (`same`: then the ratio tells what the check itself is worth). Two controls
+show that the check can fail: the same model without optimisation must be found slower, one with shaken weights less
+right. Prints a JSON line for each; the exit code is 1 when an answer was slower or less right than asked for, when the
+budget was not kept, or when a control went unnoticed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -39,6 +40,9 @@ _SLICE = 0.6
 _LEAST_RUNS = 10
 _ALLOWED = 0.01
 """Share of right answers that may be lost."""
+_DEFAULT: Final = {
+    "instances": 1, "intra_op_threads": 1, "optimization": "all", "providers": ["CPUExecutionProvider"], "max_batch": 32
+}  # fmt: skip
 _MODELS = (("digits", "latency"), ("digits", "throughput"), ("lstm", "latency"), ("large_cnn", "latency"))
 Document = dict[str, Any]
 
@@ -116,21 +120,22 @@ def _tuned(case: Case, folder: Path, objective: str, budget: float) -> Document:
 def _checked(case: Case, version: Path, objective: str) -> Document:
     """The written version beside the default: ratio of the times of a row, and share of right answers."""
     plan = yaml.safe_load((version / "model.yaml").read_text())["runtime"]
-    default = {"max_batch": 32}
     rows = case.model.parent / "inputs.npy"
     np.save(rows, case.inputs)
     ratios = []
     for at in range(_PAIRS):
         spent = {}
         for side in ((0, 1), (1, 0))[at % 2]:
-            model, options = ((case.model, default), (version / "model.onnx", plan))[side]
+            model, options = ((case.model, _DEFAULT), (version / "model.onnx", plan))[side]
             spent[side] = _timed(model, options, rows, objective)
         ratios.append(spent[1] / spent[0])
     low, high = median(ratios)
+    told = {**_DEFAULT, **plan}
+    same = told == _DEFAULT and case.model.read_bytes() == (version / "model.onnx").read_bytes()
     accuracy = float(np.mean(_classes(version / "model.onnx", case.inputs, plan["optimization"]) == case.labels))
     return {
-        "ratio": round(float(np.median(ratios)), 4), "low": round(low, 4), "high": round(high, 4), "slower": low > 1.0,
-        "accuracy": round(accuracy, 4), "least": case.least,
+        "ratio": round(float(np.median(ratios)), 4), "low": round(low, 4), "high": round(high, 4), "same": same,
+        "slower": low > 1.0 and not same, "accuracy": round(accuracy, 4), "least": case.least,
     }  # fmt: skip
 
 
