@@ -9,7 +9,7 @@ import pytest
 
 from changeover.testing import Server, exchange
 
-CASES = 5_400
+CASES = 6_000
 PARTS = 4
 """Each has the requests of one mode for one path of an inference, and its share of all other ones."""
 
