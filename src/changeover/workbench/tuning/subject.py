@@ -40,6 +40,7 @@ class Subject:
     def __init__(self) -> None:
         self._session: Session | None = None
         self._before = memory.Marks.now()
+        self._mapped = 0
         self._rows = Rows([], batchable=False)
 
     def load(self, asked: Document) -> Document:
@@ -49,7 +50,8 @@ class Subject:
         spec = msgspec.convert(asked["spec"], WorkerSpec)
         memory.limit(spec)
         began = time.perf_counter()
-        loaded = session.load(spec).session
+        found = session.load(spec)
+        loaded, self._mapped = found.session, found.mapped
         seconds = time.perf_counter() - began
         _trim()
         self._session = loaded
@@ -78,12 +80,16 @@ class Subject:
         return {"rows": len(every) * asked["rows"], "seconds": took, "times": _thinned(every)}
 
     def weigh(self, asked: Document) -> Document:
-        """Bytes that the model takes once the largest batches were run by all callers; pages of files left out."""
+        """Bytes that the model takes once the largest batches were run by all callers.
+
+        Weights of the cache that are mapped count, although other versions may share them; other pages of files do not.
+        """
         for size in dict.fromkeys([1, asked["rows"]]):
             _together(partial(self._once, size), asked["callers"])
         _trim()
         after = memory.Marks.now()
-        return {"bytes": max(after.resident - after.shared - (self._before.resident - self._before.shared), 0)}
+        private = after.resident - after.shared - (self._before.resident - self._before.shared)
+        return {"bytes": max(private, 0) + self._mapped}
 
     def _once(self, rows: int, caller: int) -> None:
         self._model().run(self._rows.some(rows, caller))
