@@ -92,6 +92,15 @@ def test_the_page_needs_nothing_else() -> None:
     assert not re.search(r"https?://", made)
 
 
+def test_a_version_that_had_no_traffic_has_no_chart_of_its_share() -> None:
+    """A sentence says so; the charts of latency and memory stay."""
+    refused = {"phase": "failed", "detail": "it is refused", "step": None, "weight": None}
+    moments = [{"at": f"2026-01-31T12:00:0{n}Z", "phase": p} for n, p in enumerate(("validating", "failed"))]
+    made = page(SUCCEEDED | refused | {"history": moments}, CERTIFICATE, NOW)
+    assert f"None of it went to version {SUCCEEDED['to']['version']}." in words(made)
+    assert made.count("<svg") == 2
+
+
 def test_the_share_is_a_staircase() -> None:
     """It stays as it is between two moments, and goes to all of the traffic at the promotion."""
     path = re.search(r'class="line"[^>]* d="([^"]+)"', page(SUCCEEDED, CERTIFICATE, NOW))

@@ -123,6 +123,8 @@ def _share(rollout: Document) -> str:
     end = (_time(rollout.get("ended") or rollout["updated"]) - began).total_seconds()
     points.append((max(end, points[-1][0]), share))
     name = f"version {rollout['to']['version']}"
+    if not any(value for _, value in points):
+        return f"<p>None of it went to {html.escape(name)}.</p>"
     return svg(Chart("Share of the traffic", "%, numbers as in the history", {name: points}, marks))
 
 
