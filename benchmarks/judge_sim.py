@@ -1,6 +1,9 @@
 """The judge against simulated traffic: false rollbacks, power, guarantees, and known ways to be wrong beside it.
 
-python benchmarks/judge_sim.py [--rollouts N] [--jobs N] [--quick]
+    python benchmarks/judge_sim.py [--rollouts N] [--jobs N] [--quick] [--parts PART,...] [--append FILE]
+
+The whole takes long; --parts takes some of `PARTS_OF_IT`, and with --append the rollouts of identical versions that are
+in FILE already are not simulated again.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +29,7 @@ from changeover.rollout.judge.errors import Errors
 from changeover.rollout.judge.findings import ALPHA, PARTS
 from changeover.telemetry.evidence import Arm, Pairs, Window
 from judge_traffic import PLAN, Step, Traffic, simulate, windows
+from kept import Kept
 from rig import emit, say, verdict
 
 THRESHOLD = math.log(PARTS / ALPHA)
@@ -74,33 +79,40 @@ def play(traffic: Traffic, plan: tuple[Step, ...], rollouts: int, seed: int) -> 
     return out
 
 
-def identical(rollouts: int, pool: ProcessPoolExecutor) -> None:
+def identical(rollouts: int, pool: ProcessPoolExecutor, kept: Kept) -> None:
     """A/A: how many rollouts of identical versions are taken back."""
-    jobs = []
+    done = {row["chunk"] for row in kept.rows}
+    jobs: dict[Future[list[Played]], tuple[int, str]] = {}
     names = list(IDENTICAL)
-    for number in range(math.ceil(rollouts / CHUNK)):
-        name = names[number % len(names)]
-        size = min(CHUNK, rollouts - number * CHUNK)
-        jobs.append((name, pool.submit(play, IDENTICAL[name], PLAN, size, 1000 + number)))
+    for chunk in range(math.ceil(rollouts / CHUNK)):
+        name, size = names[chunk % len(names)], min(CHUNK, rollouts - chunk * CHUNK)
+        if chunk not in done:
+            jobs[pool.submit(play, IDENTICAL[name], PLAN, size, 1000 + chunk)] = chunk, name
+    for job in as_completed(jobs):
+        chunk, name = jobs[job]
+        found = job.result()
+        kept.add({"chunk": chunk, "traffic": name, "rollouts": len(found), "held_up": sum(r.held_up for r in found),
+                  "reasons": [r.reason for r in found if r.reason]})  # fmt: skip
+        say(f"identical versions: {sum(r['rollouts'] for r in kept.rows)} rollouts, "
+            f"{sum(len(r['reasons']) for r in kept.rows)} taken back")  # fmt: skip
+    _identical_told(rollouts, names, kept)
+
+
+def _identical_told(rollouts: int, names: list[str], kept: Kept) -> None:
     false: Counter[str] = Counter()
     total: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    held_up = 0
-    for done, (name, job) in enumerate(jobs, start=1):
-        for reason, _, _, doubts in job.result():
-            held_up += doubts
-            total[name] += 1
-            false[name] += bool(reason)
-            reasons[reason] += bool(reason)
-        if done % 4 == 0:
-            say(f"identical versions: {sum(total.values())} rollouts, {sum(false.values())} taken back")
+    for row in kept.rows:
+        total[row["traffic"]] += row["rollouts"]
+        false[row["traffic"]] += len(row["reasons"])
+        reasons.update(row["reasons"])
     back = sum(false.values())
     allowed = math.floor(0.004 * rollouts)
-    emit("judge_false_rollbacks", met=back <= max(allowed, 1 if rollouts < 250 else 0), rollouts=rollouts,
-         taken_back=back, upper_95=round(upper(back, rollouts), 5), reasons={k: v for k, v in reasons.items() if v},
+    emit("judge_false_rollbacks", met=back <= max(allowed, 1 if rollouts < 250 else 0), rollouts=sum(total.values()),
+         taken_back=back, upper_95=round(upper(back, rollouts), 5), reasons=dict(reasons),
          by_traffic={name: f"{false[name]} of {total[name]}" for name in names},
          reach="<= 4 of 1,000 (upper 95 % bound < 1 %)")  # fmt: skip
-    steps = rollouts * len(PLAN)
+    steps, held_up = rollouts * len(PLAN), sum(row["held_up"] for row in kept.rows)
     emit("judge_doubts_of_healthy", met=held_up <= 0.02 * steps, steps=steps, held_up=held_up,
          reach="<= 2 % of the steps of identical versions last longer than their hold")  # fmt: skip
 
@@ -246,14 +258,22 @@ def wrong(rollouts: int) -> None:
          reach="a candidate twice as slow looks faster")  # fmt: skip
 
 
-def main(rollouts: int, jobs: int, quick: bool) -> None:
+PARTS_OF_IT = ("guarantees", "hasty", "power", "wrong", "identical")
+
+
+def main(rollouts: int, jobs: int, parts: Sequence[str], quick: bool, kept: Kept) -> None:
     """Run and print."""
     with ProcessPoolExecutor(jobs) as pool:
-        guarantees(500 if quick else 4000)
-        hasty(20 if quick else 200)
-        power(40 if quick else 400, pool)
-        wrong(20 if quick else 100)
-        identical(rollouts, pool)
+        if "guarantees" in parts:
+            guarantees(500 if quick else 4000)
+        if "hasty" in parts:
+            hasty(20 if quick else 200)
+        if "power" in parts:
+            power(40 if quick else 400, pool)
+        if "wrong" in parts:
+            wrong(20 if quick else 100)
+        if "identical" in parts:
+            identical(rollouts, pool, kept)
 
 
 if __name__ == "__main__":
@@ -261,6 +281,10 @@ if __name__ == "__main__":
     parser.add_argument("--rollouts", type=int, default=0, metavar="N", help="identical ones; default 1000")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    parser.add_argument("--parts", default=",".join(PARTS_OF_IT), metavar="PART,...")
+    parser.add_argument("--append", type=Path, metavar="FILE", help="keeps the rollouts of identical versions")
     given = parser.parse_args()
-    main(given.rollouts or (60 if given.quick else 1000), given.jobs, given.quick)
+    wanted = given.rollouts or (60 if given.quick else 1000)
+    found = Kept(given.append, {"bench": "judge_sim", "rollouts": wanted, "chunk": CHUNK})
+    main(wanted, given.jobs, given.parts.split(","), given.quick, found)
     sys.exit(verdict())

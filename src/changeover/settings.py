@@ -194,9 +194,12 @@ def _checked(settings: Settings) -> Settings:
             f"setting gateways: {settings.gateways} gateways serve nobody; give 1 or more, or auto",
             reason="invalid_setting",
         )
-    for name in ("keep_versions", "cache_limit"):
-        if getattr(settings, name) < 0:
+    for name in ("keep_versions", "cache_limit", "drain_deadline", "lame_duck", "settle"):
+        if not getattr(settings, name) >= 0:  # NaN neither
             raise InvalidRequest(f"setting {name}: give 0 or more", reason="invalid_setting")
+    for name in ("body_limit", "queue_limit", "max_queue_delay", "default_timeout", "load_timeout"):
+        if not getattr(settings, name) > 0:
+            raise InvalidRequest(f"setting {name}: give more than 0", reason="invalid_setting")
     _check_model_control(settings)
     _check_alerts(settings)
     _check_access(settings)

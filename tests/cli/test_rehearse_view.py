@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from changeover.bench.records import Records
+from changeover.bench.check import Outcome as Answer
+from changeover.bench.records import Records, Timing
 from changeover.cli.rehearse_view import outcome_line, rehearsal_table
 from changeover.rehearsal.cases import Case
 from changeover.rehearsal.outcome import Moments, Outcome, outcome, summary
@@ -27,7 +28,7 @@ def made(kind: str, rollout: dict[str, Any]) -> Outcome:
 def shown(*outcomes: Outcome) -> str:
     """The table of these candidates."""
     screen = StringIO()
-    rows = {"summary": summary(outcomes), "passed": all(o.right for o in outcomes)}
+    rows = {"summary": summary(outcomes), "passed": all(o.right for o in outcomes), "rate": 300.0}
     Console(width=200, file=screen).print(rehearsal_table(rows))
     return " ".join(screen.getvalue().split())
 
@@ -47,3 +48,15 @@ def test_a_row_a_kind_and_a_verdict() -> None:
     assert "0 0 0 0 ms 12 ms" in text
     assert "every bad candidate was taken back, every healthy one promoted" in text
     assert "the plan does not do: slow@canary" in shown(made("error", TAKEN), made("slow", {"phase": "succeeded"}))
+
+
+def test_who_was_turned_away_is_told_apart() -> None:
+    """It is an error all the same, and the machine's rather than the candidate's; without any nothing is said."""
+    seen = Records()
+    for reason, answer in (("queue_delay", Answer.SHED), ("run_failed", Answer.FAILED)):
+        seen.add_failure(Timing(1.0, 1.0, 1.1, fresh=False), 503, reason, answer)
+    crowded = outcome(Case("error"), 1, Moments(0.0, 10.0, 12.5), TAKEN, (seen, "2", 2.0))
+    assert "2 errors (1 turned away), 0 wrong" in outcome_line(crowded)
+    assert "note 1 of the errors are requests that were turned away" in shown(crowded)
+    assert "cannot keep up with 300 requests a second" in shown(crowded)
+    assert "turned away" not in outcome_line(made("error", TAKEN)) + shown(made("error", TAKEN))

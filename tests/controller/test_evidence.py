@@ -108,11 +108,13 @@ def test_pairs_are_differences_too() -> None:
     evidence = Evidence()
     for gateway in (1, 2):
         for at in (1, 2, 3):
-            pairs = Paired(2, EPOCH, 10 * at, at, 2 * at, 3 * at, {0: 9 * at, 1000: at})
+            apart = (0.5 * gateway, 0.25, 1 - at / 8)
+            pairs = Paired(2, EPOCH, 10 * at, at, 2 * at, 3 * at, {0: 9 * at, 1000: at}, apart)
             evidence.record(gateway, at, Observations(at, [], [], [pairs]))
     found = window(evidence, 1, 3).pairs
     assert (found.compared, found.flips, found.failures, found.dropped) == (40, 4, 8, 12)
     assert found.errors == {0: 36, 1000: 4}
+    assert found.apart == (1.0, 0.25, 0.625)  # no difference: the farthest so far
 
 
 def test_a_long_step_takes_bounded_room() -> None:

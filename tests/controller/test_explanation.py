@@ -30,9 +30,22 @@ def test_a_new_controller_says_what_became_of_the_evidence() -> None:
     """Its hold began anew, and some of what was counted before counts."""
     shown = ALL["progressing"]
     taken = {**shown["history"][-1], "event": "found_split", "at": "2026-01-31T12:01:30.000000Z"}
-    sentences = explained(msgspec.convert({**shown, "history": [*shown["history"], taken]}, RolloutStatus))
+    why = {"reason": "inconclusive", "detail": "need about 40 more"}
+    sentences = explained(msgspec.convert({**shown, **why, "history": [*shown["history"], taken]}, RolloutStatus))
+    assert "The reason is inconclusive: need about 40 more." in sentences
     assert any(s.startswith("A new controller took it over at 2026-01-31T12:01:30.000000Z; a hold") for s in sentences)
     assert not any("What happened last" in s for s in sentences)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"), [("unjudged", "the judge failed"), ("judged", "the judge was sound again")]
+)
+def test_the_judge_is_not_said_to_have_decided_about_itself(event: str, words: str) -> None:
+    """It failed, or judges again: the step is held, and nobody has decided anything."""
+    shown = ALL["progressing"]
+    moment = {**shown["history"][-1], "event": event, "at": "2026-01-31T12:01:30.000000Z"}
+    sentences = explained(msgspec.convert({**shown, "history": [*shown["history"], moment]}, RolloutStatus))
+    assert f"What happened last: {words} at 2026-01-31T12:01:30.000000Z." in sentences
 
 
 @pytest.mark.parametrize(

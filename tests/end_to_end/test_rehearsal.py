@@ -45,12 +45,12 @@ def rehearsed(folder: Path, step: str, cases: Sequence[Case]) -> list[Outcome]:
         (version / "model.onnx").write_bytes(MODEL)
         (version.parent / "model.yaml").write_text(PLAN.replace("STEP", step))
 
-    with Stage(Play("m", cases, fill, body, 128 << 20, 60.0), folder) as stage:
+    with Stage(Play("m", cases, fill, body, 128 << 20, 60.0, 5.0), folder) as stage:
         stage.control = ControlClient(stage.server.control_url, timeout=30.0)
         expected = {str(version): 2 * X for version in range(1, 9)}
         stage.load = LoadSpec("m", {"x": X}, expected, port=stage.server.http_port, rate=200.0, arrivals="poisson")
-        stage.warm_s, stage.certificate_s, stage.deadline = 0.3, 0.0, 5.0
-        return [stage.act(number) for number in range(len(cases))]
+        stage.warm_s, stage.certificate_s = 0.3, 0.0
+        return [stage.outcome_of(stage.act(number)) for number in range(len(cases))]
 
 
 @pytest.mark.slow

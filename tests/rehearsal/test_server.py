@@ -30,6 +30,14 @@ def test_it_serves_on_free_ports_and_ends(tmp_path: Path) -> None:
         exchange(server.http_port, "GET", "/v2/health/live")
 
 
+def test_it_has_the_settings_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none of the environment's, which are another server's."""
+    monkeypatch.setenv("CHANGEOVER_MAX_QUEUE_DELAY", "nonsense")
+    told = PrivateServer(tmp_path, "m", settings={"max_queue_delay": "-1"})
+    with pytest.raises(Internal, match=r"max_queue_delay.*-1"), told:
+        pass
+
+
 def test_last_words(tmp_path: Path) -> None:
     """A server that cannot start says why."""
     with pytest.raises(Internal, match="No such file") as ended, PrivateServer(tmp_path, "m", ["--faults", "none"]):

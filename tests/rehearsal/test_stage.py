@@ -43,7 +43,7 @@ def test_a_gate_and_a_promotion(tmp_path: Path) -> None:
         stage.warm_s = 0.5
         expected = {str(version): 2 * X for version in range(1, 4)}
         stage.load = LoadSpec("m", {"x": X}, expected, port=stage.server.http_port, rate=100.0)
-        bad, healthy = stage.act(0), stage.act(1)
+        bad, healthy = (stage.outcome_of(acted) for acted in (stage.act(0), stage.act(1)))
     assert (bad.caught_by, bad.reason, bad.phase) == ("gate warmup", "output_not_finite", "failed")
     assert (bad.exposed, bad.errors, bad.wrong, bad.late) == (0, 0, 0, 0)
     assert bad.requests > 50

@@ -56,6 +56,18 @@ class Court:
         return self.hearing.hear(self.current, counted(7, requests))
 
 
+class Counting(ScriptedJudge):
+    """Remembers how many pairs it has seen, and of which table."""
+
+    @property
+    def pairs(self) -> int:
+        return sum(window.pairs.compared for window in self.seen) + int((self.remembered or {}).get("pairs", 0))
+
+    def memory(self) -> dict[str, object]:
+        before = (self.remembered or {}).get("epoch", 0)
+        return {"epoch": self.seen[-1].stratum[0] if self.seen else before, "pairs": self.pairs}
+
+
 @pytest.fixture
 def court(stage: Stage, fleet: MemoryFleet) -> Court:
     return Court(stage, fleet)
@@ -178,23 +190,15 @@ def test_the_controller_outlives_its_judge(stage: Stage, fleet: MemoryFleet) -> 
 
 def test_terms_that_end_in_one_step_leave_what_they_knew(stage: Stage, fleet: MemoryFleet) -> None:
     """What a term took over from the last one's table is on record before it can end in its turn."""
-    judges: list[ScriptedJudge] = []
+    judges: list[Counting] = []
     counts: dict[int, int] = {}
 
     def evidence(_: str, active: int, candidate: int, epoch: int, since_ns: int) -> Window:
         seen = counts.get(epoch, 0) if since_ns == 0 else 0
         return Window((epoch, candidate, active), since_ns, since_ns + 1, 0, Arm(90), Arm(), Pairs(seen))
 
-    class Known(ScriptedJudge):
-        """Remembers how many pairs it has seen, and of which table."""
-
-        def memory(self) -> dict[str, object]:
-            before = self.remembered or {}
-            pairs = sum(window.pairs.compared for window in self.seen) + before.get("pairs", 0)
-            return {"epoch": self.seen[-1].stratum[0] if self.seen else before.get("epoch", 0), "pairs": pairs}
-
-    def known(driver: Driver) -> Known:
-        judge = Known()
+    def known(driver: Driver) -> Counting:
+        judge = Counting()
         driver.vigil.hearing.make = lambda _: judge
         judges.append(judge)
         return judge
@@ -220,4 +224,76 @@ def test_terms_that_end_in_one_step_leave_what_they_knew(stage: Stage, fleet: Me
             play(stage.driver(fleet, journal), script)
         for epoch in sorted(counts)[:-1]:
             del counts[epoch]  # the gateways keep what is newest
-    assert [judge.memory()["pairs"] for judge in judges[1:]] == [100, 200, 300]
+    assert [judge.pairs for judge in judges[1:]] == [100, 200, 300]
+
+
+def test_what_came_after_a_record_in_the_middle_of_a_step_counts(stage: Stage, fleet: MemoryFleet) -> None:
+    """A pause, or a judge that failed, puts the rollout on record; the next term knows all of the step, and once."""
+    counted: dict[int, int] = {}
+    shown: dict[int, int] = {}
+
+    def evidence(_: str, active: int, candidate: int, epoch: int, since_ns: int) -> Window:
+        pairs = counted.get(epoch, 0) - (shown.get(epoch, 0) if since_ns else 0)
+        shown[epoch] = counted.get(epoch, 0)
+        return Window((epoch, candidate, active), since_ns, since_ns + 1, 0, Arm(90), Arm(), Pairs(pairs))
+
+    judges: list[Counting] = []
+
+    def known(driver: Driver) -> Counting:
+        judges.append(Counting())
+        driver.vigil.hearing.make = lambda _: judges[-1]
+        return judges[-1]
+
+    async def first(driver: Driver) -> None:
+        judge = known(driver)
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.canary(2))
+        await driver.idle()
+        for _ in range(2):
+            counted[driver.epoch] = counted.get(driver.epoch, 0) + 10
+            await tick(driver, judge)
+            await driver.pause()
+        assert judge.pairs == 20
+        counted[driver.epoch] += 300
+        await tick(driver, judge)
+
+    async def later(driver: Driver) -> None:
+        judge = known(driver)
+        await driver.taken_over.wait()
+        await driver.idle()
+        await tick(driver, judge)
+
+    fleet.evidence = evidence  # type: ignore[method-assign]
+    for script in (first, later, later):
+        fleet.new_term()
+        with stage.journal("one.sqlite") as journal:
+            play(stage.driver(fleet, journal), script)
+    assert [judge.pairs for judge in judges] == [320, 320, 320]
+
+
+def test_after_a_restart_of_the_machine_the_record_is_all_there_is(stage: Stage, fleet: MemoryFleet) -> None:
+    """No gateway tells anything again: what the judge knew when the rollout was paused counts on."""
+    judges: list[Counting] = []
+
+    async def first(driver: Driver) -> None:
+        judges.append(Counting())
+        driver.vigil.hearing.make = lambda _: judges[0]
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.canary(2))
+        await driver.idle()
+        fleet.evidence = lambda _m, a, c, epoch, since: Window((epoch, c, a), since, since + 1, 0, pairs=Pairs(10))  # type: ignore[method-assign]
+        await tick(driver, judges[0])
+        await driver.pause()
+
+    async def later(driver: Driver) -> None:
+        judges.append(Counting())
+        driver.vigil.hearing.make = lambda _: judges[1]
+        await driver.taken_over.wait()
+        await driver.idle()
+        await tick(driver, judges[1])
+
+    for script in (first, later):
+        with stage.journal("one.sqlite") as journal:
+            play(stage.driver(fleet, journal), script)
+        fleet = MemoryFleet()
+    assert [judge.pairs for judge in judges] == [10, 10]

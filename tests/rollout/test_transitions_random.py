@@ -22,6 +22,7 @@ HAPPENS = [
     Event.STEP_FAILED,
     Event.STEP_INCONCLUSIVE,
     Event.UNJUDGED,
+    Event.JUDGED,
     Event.LOST,
     Event.SUPERSEDED,
     Event.PAUSE_ASKED,

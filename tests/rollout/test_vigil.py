@@ -268,6 +268,31 @@ def test_a_judge_that_raises_holds_the_step(stage: Stage, fleet: MemoryFleet, mo
     run(scenario)
 
 
+@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED, Phase.WATCHING])
+def test_a_judge_is_sound_again_after_ten_windows(
+    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, phase: Phase
+) -> None:
+    """In a row, and said once: one that fails now and then would fill the history; what is missing comes first."""
+
+    async def scenario() -> None:
+        post = Post(stage, fleet, phase=phase)
+        post.stand()
+        post.current.rollout = replace(post.current.rollout, reason="judge_failed")
+        with monkeypatch.context() as broken:
+            assert [post.look() for _ in range(9)] == [None] * 9
+            broken.setattr(post.judge, "observe", lambda _: 1 / 0)
+            assert post.look() is None
+        assert [post.look() for _ in range(9)] == [None] * 9
+        assert post.look() == (Event.JUDGED, None, None)
+        post.current.rollout = replace(post.current.rollout, reason=None)
+        assert post.look() is None
+        post.current.rollout = replace(post.current.rollout, reason="judge_failed")
+        post.judge.says = says("failed", "error_rate")
+        assert post.look() == (Event.STEP_FAILED, "error_rate", "judge")
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("text", "phase", "wanted"),
     [

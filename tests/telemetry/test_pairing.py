@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.prover import comparison
+from changeover.telemetry.evidence import FARTHEST, TOGETHER
 from changeover.telemetry.pairing import PairCount, compare
 from changeover.tensors import Datatype, Tensor, TensorSpec, from_numpy
 
@@ -23,7 +24,9 @@ def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = 
     wanted = comparison.compare_output(spec, ours.numpy(), theirs.numpy())
     assert found[0] is wanted.flip
     assert found[1] == pytest.approx(wanted.error, abs=1e-6)
-    return found
+    farthest = (min(wanted.max_abs, FARTHEST.absolute), min(wanted.max_rel, FARTHEST.relative), wanted.cosine)
+    assert found.apart == pytest.approx(farthest, rel=1e-6, abs=1e-6)
+    return found[:2]
 
 
 @given(SHAPES, st.lists(NUMBERS, min_size=8, max_size=8), st.sampled_from([np.float32, np.float64]))
@@ -56,27 +59,27 @@ def test_other_datatypes() -> None:
     assert both(halves, halves[::-1].copy())[1] == pytest.approx(0.4)
     bits = np.array([[1.0, 2.0]], np.float32).view(np.uint32) >> 16
     tensor = [Tensor("y", Datatype.BF16, (1, 2), bits.astype(np.uint16).tobytes())]
-    assert compare(tensor, tensor) == (False, 0.0)
+    assert compare(tensor, tensor) == (False, 0.0, TOGETHER)
     assert both(np.array([True, False]), np.array([True, True]), Datatype.BOOL)[0]
     texts = np.array([b"a", b"bc"], object), np.array([b"a", b"bd"], object)
-    assert compare([from_numpy("y", texts[0])], [from_numpy("y", texts[1])]) == (True, 0.5)
+    assert compare([from_numpy("y", texts[0])], [from_numpy("y", texts[1])]) == (True, 0.5, TOGETHER)
 
 
 def test_what_cannot_be_laid_side_by_side_is_as_different_as_can_be() -> None:
     """Another shape, another type, another number of outputs; nothing at all is equal to nothing."""
     one = from_numpy("y", np.ones((1, 4), np.float32))
     other = from_numpy("y", np.ones((1, 3), np.float32))
-    assert compare([one], [other]) == (True, 1.0)
-    assert compare([one], [from_numpy("y", np.ones((1, 4), np.int32))]) == (True, 1.0)
-    assert compare([one], [one, one]) == (True, 1.0)
-    assert compare([], []) == (None, 0.0)
+    assert compare([one], [other]) == (True, 1.0, FARTHEST)
+    assert compare([one], [from_numpy("y", np.ones((1, 4), np.int32))]) == (True, 1.0, FARTHEST)
+    assert compare([one], [one, one]) == (True, 1.0, FARTHEST)
+    assert compare([], []) == (None, 0.0, TOGETHER)
 
 
 def test_the_worst_output_counts() -> None:
     """Errors are not averaged away by outputs that agree."""
     same = from_numpy("a", np.ones((1, 4), np.float32))
     ours, theirs = from_numpy("b", np.full((1, 4), 1, np.float32)), from_numpy("b", np.full((1, 4), 3, np.float32))
-    assert compare([same, ours], [same, theirs]) == (False, 0.5)
+    assert compare([same, ours], [same, theirs]) == (False, 0.5, (2.0, 2.0, 1.0))
 
 
 def test_pairs_are_counted_by_thousandths() -> None:
@@ -91,5 +94,6 @@ def test_pairs_are_counted_by_thousandths() -> None:
         pairs.add([base], [from_numpy("y", np.array([[value]], np.float32))])
     assert {step: n for step, n in enumerate(pairs.errors) if n} == {0: 1, 1: 1, 500: 1}
     assert (pairs.compared, pairs.flips) == (4, 1)
+    assert pairs.apart == (2.0, FARTHEST.relative, 0.0)  # the flip was over a zero, and at a right angle
     assert pairs.is_news()
     assert not pairs.is_news()

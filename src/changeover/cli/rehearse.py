@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from changeover.rehearsal.cases import Case
     from changeover.rehearsal.outcome import Outcome
     from changeover.rehearsal.plan import Script
-    from changeover.rehearsal.stage import Stage
+    from changeover.rehearsal.stage import Acted, Stage
 
 Document = dict[str, Any]
 
@@ -114,7 +114,10 @@ def rehearse(
 
 
 def perform(subject: Subject, cases: list[Case], clients: Clients, timeout: float) -> Iterator[Outcome]:
-    """Bring the candidates, one after the other, and tell of each on stderr; the server ends with the iteration."""
+    """Bring the candidates, one after the other, and tell of each on stderr; the server ends with the iteration.
+
+    Each is told of when the next one has acted, for its certificate takes seconds.
+    """
     from changeover.cli.client import ControlClient
     from changeover.rehearsal.plan import memory_limit
     from changeover.rehearsal.stage import Play, Stage
@@ -124,18 +127,27 @@ def perform(subject: Subject, cases: list[Case], clients: Clients, timeout: floa
         version = folder / "repository" / subject.name / "1"
         play = Play(
             subject.name, cases, lambda repository: _fill(repository / subject.name, subject),
-            lambda: _packed(version), memory_limit(subject.script.plan), timeout,
+            lambda: _packed(version), memory_limit(subject.script.plan), timeout, clients.deadline,
         )  # fmt: skip
         say(f"starting a private server with {subject.name} …")
         with Stage(play, folder, lambda sentence: say(f"  {sentence}")) as stage:
             stage.control = ControlClient(stage.server.control_url, timeout=60.0)
-            stage.load, stage.deadline = load_of(stage, subject.name, clients), clients.deadline
+            stage.load = load_of(stage, subject.name, clients)
+            before: Acted | None = None
             for number, case in enumerate(cases):
                 run = 1 + sum(other == case for other in cases[:number])
                 say(f"{number + 1} of {len(cases)}: {case.name}")
-                outcome = stage.act(number, run)
-                say(f"  {outcome_line(outcome)}")
-                yield outcome
+                acted = stage.act(number, run)
+                if before is not None:
+                    yield _told(stage.outcome_of(before))
+                before = acted
+            if before is not None:
+                yield _told(stage.outcome_of(before))
+
+
+def _told(outcome: Outcome) -> Outcome:
+    say(f"  {outcome.kind}: {outcome_line(outcome)}")
+    return outcome
 
 
 @contextmanager

@@ -21,9 +21,13 @@ def outcome_line(outcome: Outcome) -> str:
     after = "" if outcome.detection_s is None else f" after {outcome.detection_s:.1f} s"
     counts = (
         f"{outcome.requests:,} requests, {outcome.exposed:,} exposed, {outcome.shielded:,} shielded, "
-        f"{outcome.errors:,} errors, {outcome.wrong:,} wrong, {outcome.late:,} late"
+        f"{outcome.errors:,} errors{_shed(outcome)}, {outcome.wrong:,} wrong, {outcome.late:,} late"
     )
     return f"{'right' if outcome.right else 'WRONG'}: {end}{after}; {counts}{_back(outcome)}"
+
+
+def _shed(outcome: Outcome) -> str:
+    return f" ({outcome.shed:,} turned away)" if outcome.shed else ""
 
 
 def _back(outcome: Outcome) -> str:
@@ -43,7 +47,15 @@ def rehearsal_table(document: Document) -> RenderableType:
         column.justify = "right"
     for row in document["summary"]:
         made.add_row(*_cells(row))
-    return Group(made, "", pairs([("verdict", _verdict(document))]))
+    return Group(made, "", pairs([("verdict", _verdict(document)), *_notes(document)]))
+
+
+def _notes(document: Document) -> list[tuple[str, str]]:
+    shed = sum(row["shed"] for row in document["summary"])
+    if not shed:
+        return []
+    return [("note", f"{shed:,} of the errors are requests that were turned away: the machine cannot keep up with "
+             f"{document['rate']:g} requests a second, whatever the candidate does; try a lower --rate")]  # fmt: skip
 
 
 def _cells(row: Document) -> list[str]:

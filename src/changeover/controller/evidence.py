@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from changeover.controller.series import Series, Thinning
-from changeover.telemetry.evidence import Arm, Pairs, Window
+from changeover.telemetry.evidence import Apart, Arm, Pairs, Window
 from changeover.telemetry.observations import difference, merged
 from changeover.transport.control import RoutingTable, encode
 from changeover.transport.reports import Observations, Paired, Tallied
@@ -127,6 +127,7 @@ class Evidence:
                     failures=total.failures + after.failures - before.failures,
                     errors=merged([total.errors, difference(after.errors, before.errors)]),
                     dropped=total.dropped + after.dropped - before.dropped,
+                    apart=total.apart.joined(Apart(*after.apart)),
                 )
         return total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from changeover.controller.bodies import ArmBody, FindingBody, RolloutStatus, VersionName
+from changeover.controller.bodies import ArmBody, FindingBody, MomentBody, RolloutStatus, VersionName
 from changeover.rollout.judge.explain import sentence
 from changeover.rollout.judge.findings import Finding, Verdict
 
@@ -25,16 +25,22 @@ def _where(status: RolloutStatus) -> Iterator[str]:
     else:
         yield f"{way} is {status.phase}: {_PHASES.get(status.phase, 'it is under way')}."
     if status.history:
-        last = status.history[-1]
-        if (last.event or "").startswith("found_"):
-            yield f"A new controller took it over at {last.at}; {_TAKEN_OVER}."
-            return
-        why = f": {last.detail}" if last.detail and last.detail != status.detail else ""
-        yield f"What happened last: {last.phase} at {last.at}, decided by {last.by or 'plan'}{why}."
+        yield _last(status.history[-1], status.detail)
     if status.reason:
         yield f"The reason is {status.reason}: {_ended(status.detail or 'no more is known')}"
 
 
+def _last(moment: MomentBody, detail: str | None) -> str:
+    event = moment.event or ""
+    if event.startswith("found_"):
+        return f"A new controller took it over at {moment.at}; {_TAKEN_OVER}."
+    if event in _OF_THE_JUDGE:
+        return f"What happened last: {_OF_THE_JUDGE[event]} at {moment.at}."
+    why = f": {moment.detail}" if moment.detail and moment.detail != detail else ""
+    return f"What happened last: {moment.phase} at {moment.at}, decided by {moment.by or 'plan'}{why}."
+
+
+_OF_THE_JUDGE: Final = {"unjudged": "the judge failed", "judged": "the judge was sound again"}
 _TAKEN_OVER = (
     "a hold began anew then, and of what was counted before, the part that was on record or that the gateways told "
     "again counts on"

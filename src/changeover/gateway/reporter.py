@@ -107,8 +107,9 @@ def _errors(counter: Counter) -> list[tuple[str, str, str, int]]:
 
 def _paired(pairs: PairCount) -> Paired:
     return Paired(
-        pairs.loading, pairs.epoch, pairs.compared, pairs.flips, pairs.failures, pairs.dropped, sparse(pairs.errors)
-    )
+        pairs.loading, pairs.epoch, pairs.compared, pairs.flips, pairs.failures, pairs.dropped, sparse(pairs.errors),
+        pairs.apart,
+    )  # fmt: skip
 
 
 def _tallied(tally: Tally) -> Tallied:

@@ -46,6 +46,7 @@ class Outcome:
         exposed: of them went to the candidate after its fault had begun.
         shielded: of those were answered by the active version after all.
         errors: clients that got an error, or nothing.
+        shed: of them those that the server turned away, because the machine could not keep up with the clients.
         wrong: clients that got values which are not the model's.
         late: answers after the clients' deadline.
         back_ms: from the verdict to the candidate's last answer to a client; 0 when none came after it.
@@ -65,6 +66,7 @@ class Outcome:
     exposed: int
     shielded: int
     errors: int
+    shed: int
     wrong: int
     late: int
     back_ms: float | None
@@ -114,6 +116,7 @@ def outcome(case: Case, run: int, moments: Moments, rollout: Document, seen: tup
         exposed=int((sent >= begun).sum()) + shielded if case.bad else len(sent) + shielded,
         shielded=shielded,
         errors=int((outcomes >= Answer.FAILED).sum()),
+        shed=int((outcomes == Answer.SHED).sum()),
         wrong=int(((outcomes == Answer.WRONG) | (outcomes == Answer.WRONG_VERSION)).sum()),
         late=int(late.sum()),
         back_ms=_back_ms(_of(records, version, "received"), moments.verdict) if taken_back else None,
@@ -220,6 +223,7 @@ def _row(kind: str, mine: Sequence[Outcome]) -> dict[str, Any]:
         "exposed": sum(o.exposed for o in mine),
         "shielded": sum(o.shielded for o in mine),
         "errors": sum(o.errors for o in mine),
+        "shed": sum(o.shed for o in mine),
         "wrong": sum(o.wrong for o in mine),
         "late": sum(o.late for o in mine),
         "failures": dict(sum((Counter(o.failures) for o in mine), Counter[str]()).most_common()),

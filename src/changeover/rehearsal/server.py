@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,15 +33,19 @@ class PrivateServer:
         folder: its own.
         model: that must answer before the start is over.
         arguments: further ones for `changeover serve`.
+        settings: further ones by name, as `changeover.yaml` has them.
     """
 
-    def __init__(self, folder: Path, model: str, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, model: str, arguments: Sequence[str] = (), settings: Mapping[str, str] | None = None
+    ) -> None:
         self.repository = folder / "repository"
         self.log = folder / "server.log"
         self.http_port = self.control_port = 0
         self._folder = folder
         self._model = model
         self._arguments = arguments
+        self._settings = {f"CHANGEOVER_{name.upper()}": value for name, value in (settings or {}).items()}
         self._process: subprocess.Popen[bytes] | None = None
         self._kept = False
 
@@ -82,6 +86,7 @@ class PrivateServer:
         command += ["--http-port", "0", "--grpc-port", "0", "--control-port", "0"]
         command += ["--state-dir", str(self._folder / "state")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHANGEOVER_")}
+        environment |= self._settings
         with self.log.open("wb") as log:
             # In a folder of its own: a changeover.yaml of the working directory is another server's.
             self._process = subprocess.Popen(

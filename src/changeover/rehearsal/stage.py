@@ -6,15 +6,17 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Final, Protocol
 
 from changeover.bench import BenchProcess, LoadSpec
+from changeover.bench.records import Records
 from changeover.errors import ChangeoverError, NotFound, ServerError
 from changeover.rehearsal.cases import Case, moment_reached
 from changeover.rehearsal.outcome import Moments, Outcome, outcome, verdict_at
 from changeover.rehearsal.server import PrivateServer
+from changeover.settings import Settings
 
 Document = dict[str, Any]
 
@@ -24,6 +26,7 @@ _PAUSED = "paused"
 _ENDS = ("succeeded", "rolled_back", "failed")
 _WATCH_S = 60.0
 """Seconds in which a bad candidate that was promoted may still be taken back, if the undo window is as long."""
+_QUEUE_DELAY_S: Final = Settings().max_queue_delay
 _CLEARED_WITHIN = 30.0
 _CONTROLLER_BACK_WITHIN = 15.0
 
@@ -55,6 +58,7 @@ class Play:
         body: makes the body of a push of the same bytes, with its content type.
         memory_limit: bytes of the plan.
         longest: seconds after which a rollout that has no end is given up.
+        deadline: seconds that each client gives its request; nobody is turned away who could be answered in them.
     """
 
     model: str
@@ -63,6 +67,19 @@ class Play:
     body: Callable[[], AbstractContextManager[tuple[IO[bytes], str]]]
     memory_limit: int
     longest: float
+    deadline: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """One candidate whose rollout has come to its end, or was given up; `records` are its clients'."""
+
+    case: Case
+    run: int
+    version: str
+    moments: Moments
+    rollout: Document = field(repr=False)
+    records: Records = field(repr=False)
 
 
 class Stage:
@@ -71,7 +88,7 @@ class Stage:
     with Stage(play, folder) as stage:
         stage.control = ...            # a client of stage.server.control_url
         stage.load = LoadSpec(...)     # to stage.server.http_port
-        outcome = stage.act(0)
+        outcome = stage.outcome_of(stage.act(0))
     """
 
     control: Control
@@ -82,13 +99,12 @@ class Stage:
         self._folder = folder
         self._on_event = on_event
         self._stack = ExitStack()
-        self.deadline = 2.0
-        """Seconds that each client gives its request."""
         self.certificate_s = 10.0
         """Seconds to wait for the certificate of one taken back, which has the count of shielded requests."""
         self.warm_s = 1.5
         """Seconds of traffic before a candidate comes and after its end."""
-        self.server = PrivateServer(folder, play.model, ["--faults", str(folder / "faults.json")])
+        patience = {"max_queue_delay": f"{max(play.deadline, _QUEUE_DELAY_S):g}"}
+        self.server = PrivateServer(folder, play.model, ["--faults", str(folder / "faults.json")], patience)
 
     def __enter__(self) -> Stage:
         play = self._play
@@ -107,17 +123,17 @@ class Stage:
             self._on_event(f"the server's last words: {self.server.last_words()}")
         self._stack.close()
 
-    def act(self, number: int, run: int = 1) -> Outcome:
+    def act(self, number: int, run: int = 1) -> Acted:
         """Bring candidate `number` under load, and see what becomes of it.
 
         Raises:
             ChangeoverError: the server or the load generator broke down.
         """
-        case, version = self._play.cases[number], str(2 + number)
+        case, version, deadline = self._play.cases[number], str(2 + number), self._play.deadline
         spec = replace(
             self.load,
-            headers=(*self.load.headers, ("changeover-timeout", f"{self.deadline:g}")),
-            timeout_s=self.deadline + 5.0,
+            headers=(*self.load.headers, ("changeover-timeout", f"{deadline:g}")),
+            timeout_s=deadline + 5.0,
             duration_s=self._play.longest + 60.0,
         )
         with BenchProcess(spec) as bench:
@@ -125,12 +141,20 @@ class Stage:
             rollout, moments = self._bring(case, number, version)
             time.sleep(self.warm_s)
             bench.stop()
-            bench.result(self.deadline + 60.0)
+            bench.result(deadline + 60.0)
             records = bench.records()
         self._arming(number).unlink(missing_ok=True)
         self._clear(case, rollout)
-        shown = self._completed(rollout)
-        return outcome(case, run, moments, shown, (records, version, self.deadline))
+        return Acted(case, run, version, moments, rollout, records)
+
+    def outcome_of(self, acted: Acted) -> Outcome:
+        """What became of a candidate. Waits for its certificate, which comes seconds later: the next can act meanwhile.
+
+        Raises:
+            ChangeoverError: the server broke down.
+        """
+        shown, seen = self._completed(acted.rollout), (acted.records, acted.version, self._play.deadline)
+        return outcome(acted.case, acted.run, acted.moments, shown, seen)
 
     def _bring(self, case: Case, number: int, version: str) -> tuple[Document, Moments]:
         """Push, arm the fault at its moment, wait for the end.

@@ -72,7 +72,8 @@ class Current:
         since: when the place in force was taken, RFC 3339; `held` seconds of it are over.
         ruling: what the judge said last, `evidence` of what.
         totals: of all windows since the place was taken.
-        memory: what the judge knew when the place was taken, for a next term.
+        memory: what the judge knows.
+        known_before: what it knew when the table in force was stored.
         history: every transition so far, oldest first; it only grows.
     """
 
@@ -94,6 +95,7 @@ class Current:
     evidence: Window | None = None
     totals: Totals = field(default_factory=Totals)
     memory: dict[str, Any] = field(default_factory=dict)
+    known_before: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -64,10 +64,12 @@ class Hearing:
 
     Attributes:
         make: a judge for a plan.
+        sound: windows in a row that were judged.
     """
 
     def __init__(self) -> None:
         self.make: Callable[[Plan], Judging] = judge_of
+        self.sound = 0
         self._judge: Judging | None = None
         self._of: str | None = None
         self._inherited = 0
@@ -96,7 +98,7 @@ class Hearing:
             for window in told:
                 self._judge_for(current).observe(_whole(window, windows[-1].weight))
             if told:
-                current.memory = self._judge_for(current).memory()
+                current.memory = current.known_before = self._judge_for(current).memory()
         except Exception as error:  # noqa: BLE001 - whatever it is, and however the judge came to it
             self._failed(current, error)
         return bool(told)
@@ -115,11 +117,12 @@ class Hearing:
         if self._failing == current.id:
             log.warning("%r: the judge judges again", current.rollout)
         self._failing = None
+        self.sound += 1
         return said
 
     def _failed(self, current: Current, error: Exception) -> Ruling:
         """Said once with all that is known; the next judge begins with what the last good one knew."""
-        self._judge = None
+        self._judge, self.sound = None, 0
         detail = f"the judge failed, and nothing is clear until it judges again ({type(error).__name__}: {error})"
         if self._failing != current.id:
             self._failing = current.id

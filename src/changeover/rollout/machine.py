@@ -55,8 +55,8 @@ class Event(enum.StrEnum):
     switch was given up before its commit, all is as it was. `WAITED`: a way back that was given up is tried again.
 
     `STEP_CLEAR`, `STEP_FAILED`, `STEP_INCONCLUSIVE`: the judge's verdicts. `UNJUDGED`: it failed itself, and the step
-    is held until it judges again. `LOST`: the candidate's worker crashes again and again, hangs, or takes too much
-    memory. `SUPERSEDED`: a newer version takes this one's place.
+    is held until it judges again (`JUDGED`). `LOST`: the candidate's worker crashes again and again, hangs, or takes
+    too much memory. `SUPERSEDED`: a newer version takes this one's place.
 
     `PAUSE_ASKED`, `RESUME_ASKED`, `PROMOTE_ASKED`, `ABORT_ASKED`, `WEIGHT_ASKED`, `UNDO_ASKED`: by hand.
     `WINDOW_ENDED`: the undo window is over, by time or because a newer rollout waits.
@@ -75,6 +75,7 @@ class Event(enum.StrEnum):
     STEP_FAILED = "step_failed"
     STEP_INCONCLUSIVE = "step_inconclusive"
     UNJUDGED = "unjudged"
+    JUDGED = "judged"
     LOST = "lost"
     SUPERSEDED = "superseded"
     PAUSE_ASKED = "pause_asked"
@@ -233,5 +234,5 @@ def taken(state: Rollout, way: Way, event: Event, told: Told) -> Rollout:
 
 
 _GOING_ON = frozenset(
-    {Event.STEP_CLEAR, Event.PAUSE_ASKED, Event.RESUME_ASKED, Event.PROMOTE_ASKED, Event.WEIGHT_ASKED}
+    {Event.STEP_CLEAR, Event.JUDGED, Event.PAUSE_ASKED, Event.RESUME_ASKED, Event.PROMOTE_ASKED, Event.WEIGHT_ASKED}
 )

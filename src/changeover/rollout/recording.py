@@ -106,7 +106,13 @@ def _serving(rollout: Rollout) -> bool:
 
 
 def _body(current: Current) -> dict[str, Any]:
+    """What a next term finds.
+
+    `memory` is of the tables before the one in force alone, as long as that stays: the gateways tell a next term again
+    all that was counted under it. After a restart of the machine nobody does, and then `seen` counts, which is of all.
+    """
     rollout = current.rollout
+    leaving = rollout.goal != rollout.stands
     return {
         **current.receipt.record(),
         "reason": rollout.reason,
@@ -116,7 +122,8 @@ def _body(current: Current) -> dict[str, Any]:
         "hand": rollout.held,
         "by": rollout.by,
         "step_since": current.since,
-        "memory": current.memory,
+        "memory": current.memory if leaving else current.known_before,
+        "seen": None if leaving else current.memory,
         "history": current.history,
     }
 
@@ -133,6 +140,17 @@ def restored(rollout: Rollout, record: RolloutRecord) -> Rollout:
         reason=kept.get("reason"),
         detail=kept.get("detail"),
     )
+
+
+def judge_on_record(record: RolloutRecord, *, told_again: bool) -> dict[str, Any]:
+    """What the judge knew.
+
+    Args:
+        record: of the last term.
+        told_again: the gateways tell all that was counted under the table in force once more.
+    """
+    kept = record.record
+    return msgspec.convert((None if told_again else kept.get("seen")) or kept.get("memory", {}), dict[str, Any])
 
 
 def plan_on_record(record: RolloutRecord) -> Plan | None:

@@ -24,7 +24,7 @@ from changeover.rollout.machine import Event, Phase, Rollout
 from changeover.rollout.offer import Offer, plan_for
 from changeover.rollout.plan import Plan
 from changeover.rollout.receipt import certified
-from changeover.rollout.recording import plan_on_record, restored
+from changeover.rollout.recording import judge_on_record, plan_on_record, restored
 from changeover.rollout.tables import weight_of
 from changeover.transport.control import GateResult, LoadingEntry, RoutingTable
 
@@ -117,7 +117,8 @@ async def _resume(
     current = driver.take_in_hand(record.id, offer, driver.standby if switched else active)
     current.receipt.restore(record, switched=switched)
     current.certificate = record.certificate
-    current.memory = msgspec.convert(record.record.get("memory", {}), dict[str, Any])
+    stands = decided is not None and event in (Event.FOUND_SPLIT, Event.FOUND_SWITCHED)
+    current.memory = current.known_before = judge_on_record(record, told_again=stands and not cold)
     current.history = msgspec.convert(record.record.get("history", []), list[dict[str, Any]])
     current.rollout = restored(current.rollout, record)
     if switched:
@@ -127,7 +128,7 @@ async def _resume(
         current.candidate = driver.loader.live.get(entry.loading)
         if event is Event.FOUND_SPLIT:
             current.rollout = replace(current.rollout, stands=_place(current.rollout, decided, entry))
-    if decided is not None and event in (Event.FOUND_SPLIT, Event.FOUND_SWITCHED):
+    if decided is not None and stands:
         driver.vigil.hearing.inherit(decided.epoch)
     await driver.feed(current, event)
 

@@ -198,6 +198,7 @@ def _in_any_split(phase: Phase) -> dict[tuple[Phase, Event], tuple[Way, ...]]:
     return {
         (phase, Event.STEP_FAILED): _GO_BACK,
         (phase, Event.UNJUDGED): (Way(phase),),
+        (phase, Event.JUDGED): (Way(phase),),
         (phase, Event.LOST): _GO_BACK,
         (phase, Event.SUPERSEDED): _GO_BACK,
         (phase, Event.ABORT_ASKED): _GO_BACK,
@@ -251,6 +252,7 @@ TABLE: Final[dict[tuple[Phase, Event], tuple[Way, ...]]] = {
     (Phase.WATCHING, Event.UNDO_ASKED): _GO_BACK,
     (Phase.WATCHING, Event.STEP_FAILED): _GO_BACK,
     (Phase.WATCHING, Event.UNJUDGED): (Way(Phase.WATCHING),),
+    (Phase.WATCHING, Event.JUDGED): (Way(Phase.WATCHING),),
     (Phase.WATCHING, Event.LOST): _GO_BACK,
     (Phase.WATCHING, Event.FOUND_SWITCHED): _SERVES_STILL,
     # A way back may be stored before it is recorded: then what serves is what was decided.

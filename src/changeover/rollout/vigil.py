@@ -25,6 +25,11 @@ from changeover.transport.control import RoutingTable
 log = logging.getLogger("changeover.controller")
 _PUT_OFF: Final = 10.0
 """Seconds after which a step that could not be taken is tried again."""
+_SOUND_AGAIN: Final = 10
+"""Windows in a row after which a judge that had failed counts as sound, so that one that fails now and then does not
+fill the history."""
+_OF_THE_JUDGE: Final = (Event.UNJUDGED, Event.JUDGED)
+"""About the judge itself: these need no control, and move nothing."""
 _EVENTS: Final = {
     Verdict.FAILED: Event.STEP_FAILED,
     Verdict.CLEAR: Event.STEP_CLEAR,
@@ -67,6 +72,7 @@ class Vigil:
         current.since, current.held = utc_now(), 0.0
         current.ruling = current.evidence = None
         current.totals = Totals()
+        current.known_before = current.memory
 
     def stands(self, current: Current) -> bool:
         """Whether a table of this rollout was stored in this term."""
@@ -107,7 +113,7 @@ class Vigil:
         current.totals.add(window)
         current.ruling = self.hearing.hear(current, window)
         heard = _exhausted(current, window) or self._heard(current, current.ruling)
-        if heard is not None and heard[0] is not Event.UNJUDGED and not self._has_control(current):
+        if heard is not None and heard[0] not in _OF_THE_JUDGE and not self._has_control(current):
             self._alarm(current, heard[1])
             return None
         return heard
@@ -127,7 +133,8 @@ class Vigil:
             return event, Told(ruling.reason, ruling.detail + in_spite(current), "judge")
         climbing = current.rollout.phase in (Phase.SHADOWING, Phase.PROGRESSING)
         if event is None or not climbing or self.clock() < self._not_before:
-            return None
+            sound = current.rollout.reason == JUDGE_FAILED and self.hearing.sound >= _SOUND_AGAIN
+            return (Event.JUDGED, Told()) if sound else None
         if event is Event.STEP_INCONCLUSIVE:
             return event, Told("inconclusive", ruling.detail, "plan")
         return event, Told(by="plan")

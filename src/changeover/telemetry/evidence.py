@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from sys import float_info
+from typing import Final, NamedTuple
 
 KEY_CAP: Final = 10
 """Requests of one key that count in a stratum; what it sends beyond adds nothing to `Arm.keys`."""
@@ -45,6 +46,30 @@ class Arm:
     spent: int = 0
 
 
+class Apart(NamedTuple):
+    """How far two answers are apart, or many pairs of them at most: for people, no test takes it.
+
+    Attributes:
+        absolute, relative: largest error of any element; relative to the active version's. `FARTHEST` is infinity.
+        cosine: smallest of any row, in [-1, 1].
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    cosine: float = 1.0
+
+    def joined(self, other: Apart) -> Apart:
+        """Of both."""
+        return Apart(
+            max(self.absolute, other.absolute), max(self.relative, other.relative), min(self.cosine, other.cosine)
+        )
+
+
+TOGETHER: Final = Apart()
+FARTHEST: Final = Apart(float_info.max, float_info.max, -1.0)
+"""Of two answers that cannot even be laid side by side. No infinity: JSON has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Compared mirrors of one window.
@@ -56,6 +81,7 @@ class Pairs:
         errors: histogram of the bounded error in [0, 1], `ERROR_STEPS` steps, of pairs without classes: those that have
             a top-1 count in `flips` alone.
         dropped: mirrors that were not made, or not compared, for want of time.
+        apart: how far the compared ones are apart at most, in all windows of the stratum so far.
     """
 
     compared: int = 0
@@ -63,6 +89,7 @@ class Pairs:
     failures: int = 0
     errors: Mapping[int, int] = field(default_factory=dict)
     dropped: int = 0
+    apart: Apart = TOGETHER
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class Paired(msgspec.Struct, frozen=True):
     failures: int
     dropped: int
     errors: dict[int, int]
+    apart: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
 
 class Observations(msgspec.Struct, frozen=True):

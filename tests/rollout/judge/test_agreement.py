@@ -10,7 +10,7 @@ import pytest
 from changeover.rollout.judge.agreement import Agreement
 from changeover.rollout.judge.betting import Family, log_bet_alone
 from changeover.rollout.judge.findings import Verdict
-from changeover.telemetry.evidence import Pairs
+from changeover.telemetry.evidence import FARTHEST, Apart, Pairs
 
 THRESHOLD = math.log(500)
 
@@ -99,11 +99,22 @@ def test_nothing_is_needed_where_nothing_helps() -> None:
 def test_a_memory_goes_on() -> None:
     """The same pairs after it give the same finding."""
     one, other = Agreement(0.01, THRESHOLD), Agreement(0.01, THRESHOLD)
-    one.observe(Pairs(40, 2))
+    one.observe(Pairs(40, 2, apart=Apart(0.5, 0.1, 0.9)))
     other.remember(one.memory())
     one.observe(Pairs(40, 1))
     other.observe(Pairs(40, 1))
     assert one.finding() == other.finding()
+
+
+def test_how_far_answers_are_apart_is_said_and_decides_nothing() -> None:
+    """The farthest of all windows; equal answers need no sentence, and over a zero an error is infinite."""
+    agreement, silent = Agreement(0.01, THRESHOLD), Agreement(0.01, THRESHOLD)
+    for far in (Apart(0.25, FARTHEST.relative, 0.98765), Apart(0.125, 3.0, 0.5)):
+        agreement.observe(Pairs(40, apart=far))
+        silent.observe(Pairs(40))
+    assert agreement.finding().detail.endswith("; at most 0.25 apart (infinite of the value), cosine 0.5 or more")
+    assert "apart" not in silent.finding().detail
+    assert (agreement.finding().log_e, agreement.finding().need) == (silent.finding().log_e, silent.finding().need)
 
 
 def test_no_pairs_say_nothing() -> None:

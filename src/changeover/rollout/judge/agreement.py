@@ -17,7 +17,7 @@ import numpy as np
 
 from changeover.rollout.judge.betting import Array, Capital, Family, highest_rejected, log_bet_alone, lowest_rejected
 from changeover.rollout.judge.findings import Finding, Verdict
-from changeover.telemetry.evidence import ERROR_STEPS, Pairs
+from changeover.telemetry.evidence import ERROR_STEPS, FARTHEST, TOGETHER, Apart, Pairs
 
 _TIMES: Final = np.array([1.6, 3.0, 7.0, 25.0])
 """Guesses: so many times the limit."""
@@ -47,6 +47,7 @@ class Agreement:
         self._below = Family(len(self._means), _SHARES_PRIOR)
         self._seen = [0.0, 0.0]
         """Pairs, and the sum of their disagreement."""
+        self._apart = TOGETHER
 
     def observe(self, pairs: Pairs) -> None:
         """Take the pairs of one window."""
@@ -61,6 +62,7 @@ class Agreement:
         over = np.minimum(means * _TIMES, (1 + means) / 2)
         self._above.grow(log_bet_alone(values, counts, means, over))
         self._below.grow(log_bet_alone(values, counts, means, means * _SHARES))
+        self._apart = self._apart.joined(pairs.apart)
         self._seen[0] += trials
         self._seen[1] += float((values * counts).sum())
 
@@ -87,6 +89,7 @@ class Agreement:
         if estimate is not None:
             detail = f"{estimate * 100:.3g} % disagreement in {self.pairs} mirrored requests"
             detail += f"; {high * 100:.3g} % or more is excluded" if high else ""
+            detail += _farthest(self._apart)
         need = self._need(estimate) if verdict is Verdict.WAITING else None
         log_e, against = self._capital.log_e, self._capital.leans
         return Finding("agreement", verdict, log_e, estimate, low, high, self._limit, detail, need, against)
@@ -105,7 +108,7 @@ class Agreement:
     def memory(self) -> dict[str, Any]:
         """As JSON."""
         families = {"above": self._above.memory(), "below": self._below.memory()}
-        return {"capital": self._capital.memory(), **families, "seen": list(self._seen)}
+        return {"capital": self._capital.memory(), **families, "seen": list(self._seen), "apart": list(self._apart)}
 
     def remember(self, memory: dict[str, Any]) -> None:
         """Go on from a memory."""
@@ -113,6 +116,17 @@ class Agreement:
         self._above.remember(memory["above"])
         self._below.remember(memory["below"])
         self._seen = list(memory["seen"])
+        self._apart = Apart(*memory.get("apart", TOGETHER))
+
+
+def _farthest(apart: Apart) -> str:
+    """How far the answers are apart at most; for people, it decides nothing."""
+    if apart == TOGETHER:
+        return ""
+    absolute, relative = (
+        "infinite" if part >= farthest else f"{part:.3g}" for part, farthest in zip(apart[:2], FARTHEST, strict=False)
+    )
+    return f"; at most {absolute} apart ({relative} of the value), cosine {apart.cosine:.4g} or more"
 
 
 def _outcomes(pairs: Pairs) -> tuple[Array, Array]:
