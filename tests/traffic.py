@@ -18,6 +18,9 @@ _CONNECT_SECONDS = 30.0
 MOST_OPEN = 256
 """Requests without an answer after which the next one waits: what is due after a pause of the machine is no flood that
 a server has to shed."""
+_IDLE_SECONDS = 60.0
+"""The door closes what was idle for 75 s: a client that goes on with it may meet that."""
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(slots=True)
@@ -82,7 +85,8 @@ class Traffic:
         self.connections = 0
         """Connections that are open now; `opened`: all there ever were."""
         self.opened = 0
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, Pair]] = []
+        """And since when."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic")
 
@@ -120,13 +124,14 @@ class Traffic:
             number += 1
             due += 1.0 / self._rate
         await asyncio.gather(*tasks)
-        for _, writer in self._idle:
+        for _, (_, writer) in self._idle:
             writer.close()
 
     async def _one(self, number: int) -> None:
         fresh = (number * self._fresh) % 1.0 < self._fresh
         try:
-            pair = self._idle.pop() if self._idle and not fresh else await self._connect()
+            pair = self._kept() if not fresh else None
+            pair = pair or await self._connect()
         except OSError:
             self.report.refused += 1
             return
@@ -136,12 +141,22 @@ class Traffic:
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             self.report.failed.append(f"request {number}: {error!r}")
         if keep and not fresh:
-            self._idle.append(pair)
+            self._idle.append((time.monotonic(), pair))
         else:
             pair[1].close()
             self.connections -= 1
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    def _kept(self) -> Pair | None:
+        """The connection that was used last, unless the server is about to close it for having been idle."""
+        while self._idle:
+            since, pair = self._idle.pop()
+            if time.monotonic() - since < _IDLE_SECONDS:
+                return pair
+            pair[1].close()
+            self.connections -= 1
+        return None
+
+    async def _connect(self) -> Pair:
         pair = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._port), _CONNECT_SECONDS)
         self.connections += 1
         self.opened += 1

@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 from setproctitle import setproctitle
 
+from changeover import structs
 from changeover.access import guard_of
 from changeover.controller.api import make_app
 from changeover.controller.desk import Desk
@@ -51,6 +52,7 @@ def main() -> None:
     give_way(min(os.nice(0) + _NICE, 19))  # sealing, hashing and answering operators must not be felt by clients
     logs.configure(verbose=settings.verbose, form=settings.log_format, process="controller")
     setproctitle("changeover: controller")
+    structs.build()
     page = RoutePage(welcome.fds[1], writable=True)
     try:
         journal = Journal(settings.state / "journal.sqlite")
