@@ -34,6 +34,8 @@ from rig import emit, say, verdict
 
 THRESHOLD = math.log(PARTS / ALPHA)
 CHUNK = 50
+PIECE = 10
+"""Identical rollouts that one job plays: what an interrupted run loses."""
 IDENTICAL = {
     "heavy tails and bursts": Traffic(),
     "with failures": Traffic(failures=0.004, day=0.6),
@@ -84,8 +86,8 @@ def identical(rollouts: int, pool: ProcessPoolExecutor, kept: Kept) -> None:
     done = {row["chunk"] for row in kept.rows}
     jobs: dict[Future[list[Played]], tuple[int, str]] = {}
     names = list(IDENTICAL)
-    for chunk in range(math.ceil(rollouts / CHUNK)):
-        name, size = names[chunk % len(names)], min(CHUNK, rollouts - chunk * CHUNK)
+    for chunk in range(math.ceil(rollouts / PIECE)):
+        name, size = names[chunk % len(names)], min(PIECE, rollouts - chunk * PIECE)
         if chunk not in done:
             jobs[pool.submit(play, IDENTICAL[name], PLAN, size, 1000 + chunk)] = chunk, name
     for job in as_completed(jobs):
@@ -285,6 +287,6 @@ if __name__ == "__main__":
     parser.add_argument("--append", type=Path, metavar="FILE", help="keeps the rollouts of identical versions")
     given = parser.parse_args()
     wanted = given.rollouts or (60 if given.quick else 1000)
-    found = Kept(given.append, {"bench": "judge_sim", "rollouts": wanted, "chunk": CHUNK})
+    found = Kept(given.append, {"bench": "judge_sim", "rollouts": wanted, "chunk": PIECE})
     main(wanted, given.jobs, given.parts.split(","), given.quick, found)
     sys.exit(verdict())

@@ -84,3 +84,15 @@ def test_what_is_no_text_is_usage(tmp_path: Path) -> None:
     """Exit 64."""
     (tmp_path / "model.yaml").write_bytes(b"\xff\xfe")
     assert run(["rollout", "lint", str(tmp_path / "model.yaml")]) == 64
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By line, each once; of a list the first one. What is no field does not hide what stands beside it."""
+    wrong = ["strategy: canari", "steps: [10%, 120%, 5 apples]", "hold: 6 apples", "undo_windw: 1m"]
+    text = "\n  ".join(["rollout:", *wrong]) + "\nprivat: true\n"
+    assert linted(tmp_path, text, "-o", "json") == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [problem["line"] for problem in problems] == [2, 3, 4, 5, 6]
+    assert [problem["field"] for problem in problems] == [
+        "rollout.strategy", "rollout.steps[1]", "rollout.hold", "rollout.undo_windw", "privat",
+    ]  # fmt: skip

@@ -37,6 +37,13 @@ def test_a_new_controller_says_what_became_of_the_evidence() -> None:
     assert not any("What happened last" in s for s in sentences)
 
 
+def test_a_step_whose_table_is_not_in_force_yet() -> None:
+    """It has no time since when."""
+    shown = ALL["progressing"]
+    sentences = explained(msgspec.convert({**shown, "step": {**shown["step"], "since": None}}, RolloutStatus))
+    assert sentences[0].endswith("is progressing at step 5%, 3 of 6, which is being taken just now.")
+
+
 @pytest.mark.parametrize(
     ("event", "words"), [("unjudged", "the judge failed"), ("judged", "the judge was sound again")]
 )
@@ -66,6 +73,7 @@ def test_the_judge_is_not_said_to_have_decided_about_itself(event: str, words: s
         ("failed", "The gate warmup refused the version: output scores holds NaN."),
         ("failed", "Gates passed: integrity."),
         ("first", "from nothing to 2@e278"),
+        ("first", "is succeeded: the model's first version serves."),
     ],
 )
 def test_the_numbers_it_rests_on(situation: str, words: str) -> None:

@@ -24,6 +24,9 @@ Document = dict[str, Any]
 
 _AROUND = 1
 """Lines shown before and after the one meant."""
+_MOST = 20
+"""Mistakes that are told at once."""
+_NOWHERE = object()
 
 
 def lint(
@@ -61,7 +64,7 @@ def checked(text: str, name: str, rate: float | None = None) -> Document:
     try:
         plan = parse_plan(text, name)
     except InvalidPlan as error:
-        return {"file": name, "valid": False, "problems": [_error(error.message, name)], "plan": None}
+        return {"file": name, "valid": False, "problems": _mistakes(text, name, error), "plan": None}
     node = read_yaml(text, name)[1]
     remarks = [
         {"line": line_of(node, r.path), "kind": "remark", "field": r.path.removeprefix("$."), "sentence": r.sentence}
@@ -69,6 +72,34 @@ def checked(text: str, name: str, rate: float | None = None) -> Document:
     ]
     by_line = sorted(remarks, key=lambda remark: remark["line"] or 0)
     return {"file": name, "valid": True, "problems": by_line, "plan": to_builtins(plan)}
+
+
+def _mistakes(text: str, name: str, first: InvalidPlan) -> list[Document]:
+    """Every mistake, by line. What has one is left out, and the rest is looked at again; of a list one is told."""
+    from changeover.rollout.plan import plan_of
+    from changeover.rollout.yaml_text import read_yaml
+
+    found = [_error(first.message, name)]
+    try:
+        value, node = read_yaml(text, name)
+    except InvalidPlan:
+        return found
+    while len(found) < _MOST and _leave_out(value, found[-1]["field"]):
+        try:
+            plan_of(value, name, node)
+        except InvalidPlan as error:
+            found.append(_error(error.message, name))
+        else:
+            break
+    return sorted(found, key=lambda mistake: mistake["line"] or 0)
+
+
+def _leave_out(value: object, field: str | None) -> bool:
+    """Take a field away, such as `rollout.hold`, or the list that it is in; false when it is not there."""
+    names = (field or "").partition("[")[0].split(".")
+    for name in names[:-1]:
+        value = value.get(name) if isinstance(value, dict) else None
+    return isinstance(value, dict) and value.pop(names[-1], _NOWHERE) is not _NOWHERE
 
 
 def _error(message: str, name: str) -> Document:

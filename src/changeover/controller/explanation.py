@@ -21,7 +21,10 @@ def _where(status: RolloutStatus) -> Iterator[str]:
     way = f"Rollout {status.id} of {status.model} from {_name(status.source)} to {_name(status.target)}"
     step = status.step
     if step is not None and status.phase in ("shadowing", "progressing", "paused"):
-        yield f"{way} is {status.phase} at step {step.name}, {step.index} of {step.of}, since {step.since}."
+        since = f"since {step.since}" if step.since else "which is being taken just now"
+        yield f"{way} is {status.phase} at step {step.name}, {step.index} of {step.of}, {since}."
+    elif status.source is None and status.phase == "succeeded":
+        yield f"{way} is succeeded: the model's first version serves."
     else:
         yield f"{way} is {status.phase}: {_PHASES.get(status.phase, 'it is under way')}."
     if status.history:
@@ -72,7 +75,9 @@ def _gates(status: RolloutStatus) -> Iterator[str]:
 
 def _traffic(status: RolloutStatus) -> Iterator[str]:
     weight = status.weight
-    if weight is not None:
+    if weight is not None and not weight.set:
+        yield "The new version has no share of the traffic."
+    elif weight is not None:
         actual = f", and had {weight.actual:.2%} of the requests at this step" if weight.actual is not None else ""
         yield f"The new version is to have {weight.set / 100:.4g}% of the traffic{actual}."
     for who, arm in (("old", status.arms.active), ("new", status.arms.candidate)):
@@ -96,7 +101,8 @@ def _ruling(status: RolloutStatus) -> Iterator[str]:
     if ruling is None:
         return
     if ruling.reason != status.reason:
-        yield f"The judge says {ruling.verdict} ({ruling.reason}): {_ended(ruling.detail)}"
+        why = f" ({ruling.reason})" if ruling.reason != ruling.verdict else ""
+        yield f"The judge says {ruling.verdict}{why}: {_ended(ruling.detail)}"
     yield from (_found(finding) for finding in ruling.findings)
 
 

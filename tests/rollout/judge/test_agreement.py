@@ -112,7 +112,7 @@ def test_how_far_answers_are_apart_is_said_and_decides_nothing() -> None:
     for far in (Apart(0.25, FARTHEST.relative, 0.98765), Apart(0.125, 3.0, 0.5)):
         agreement.observe(Pairs(40, apart=far))
         silent.observe(Pairs(40))
-    assert agreement.finding().detail.endswith("; at most 0.25 apart (infinite of the value), cosine 0.5 or more")
+    assert agreement.finding().detail.endswith("; at most 0.25 apart, relative infinite, cosine 0.5 or more")
     assert "apart" not in silent.finding().detail
     assert (agreement.finding().log_e, agreement.finding().need) == (silent.finding().log_e, silent.finding().need)
 

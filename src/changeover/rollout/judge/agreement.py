@@ -126,7 +126,7 @@ def _farthest(apart: Apart) -> str:
     absolute, relative = (
         "infinite" if part >= farthest else f"{part:.3g}" for part, farthest in zip(apart[:2], FARTHEST, strict=False)
     )
-    return f"; at most {absolute} apart ({relative} of the value), cosine {apart.cosine:.4g} or more"
+    return f"; at most {absolute} apart, relative {relative}, cosine {apart.cosine:.4g} or more"
 
 
 def _outcomes(pairs: Pairs) -> tuple[Array, Array]:
