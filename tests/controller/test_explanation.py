@@ -37,6 +37,36 @@ def test_a_new_controller_says_what_became_of_the_evidence() -> None:
     assert not any("What happened last" in s for s in sentences)
 
 
+def test_with_strategy_manual_nothing_can_be_resumed() -> None:
+    """So nobody is told to."""
+    shown = {**ALL["paused"], "plan": {"rollout": {"strategy": "manual"}}}
+    sentences = explained(msgspec.convert(shown, RolloutStatus))
+    assert sentences[-1] == "It waits for people: `changeover rollout weight digits SHARE`."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("undo_asked", "What was judged last ended by an undo; the judge had said: nothing failed."),
+        ("clear", "The judge says clear: nothing failed."),
+    ],
+)
+def test_who_ended_a_step_is_not_the_judge(verdict: str, words: str) -> None:
+    """Where people did, what the judge had found until then is told as that."""
+    ruling = {"verdict": verdict, "reason": verdict, "detail": "nothing failed", "findings": []}
+    sentences = explained(msgspec.convert({**ALL["rolled_back"], "ruling": ruling}, RolloutStatus))
+    assert words in sentences
+
+
+def test_a_gate_s_sentence_is_said_once() -> None:
+    """As the reason it is there already."""
+    shown = ALL["failed"]
+    gate = next(gate for gate in shown["gates"] if gate["result"] == "failed")
+    sentences = explained(msgspec.convert({**shown, "detail": gate["detail"]}, RolloutStatus))
+    assert sum(gate["detail"] in sentence for sentence in sentences) == 1
+    assert f"The gate {gate['gate']} refused the version." in sentences
+
+
 def test_a_step_whose_table_is_not_in_force_yet() -> None:
     """It has no time since when."""
     shown = ALL["progressing"]

@@ -53,7 +53,9 @@ def test_in_the_undo_window(tmp_path: Path, fleet: MemoryFleet) -> None:
         assert [(gate.gate, gate.result) for gate in told.gates] == [("integrity", "passed"), ("warmup", "passed")]
         assert rollout_view.present(driver) == told.id
         await driver.undo()
-        assert (shown().phase, shown().undo_until) == ("rolled_back", None)
+        assert (shown().phase, shown().undo_until, shown().step) == ("rolled_back", None, None)
+        ruling = shown().ruling
+        assert ruling is None or ruling.verdict == "undo_asked"
         assert rollout_view.present(driver) is None
 
     shown_while(tmp_path, fleet, [(1, 0.0), (2, 60.0)], script)

@@ -119,7 +119,7 @@ def test_an_abort_does_not_wait_for_the_load(stage: Stage, fleet: MemoryFleet, j
     assert not fleet.broken
 
 
-@pytest.mark.parametrize(
+VERBS = pytest.mark.parametrize(
     ("ask", "reason"),
     [
         (Driver.pause, "no_rollout"),
@@ -130,6 +130,9 @@ def test_an_abort_does_not_wait_for_the_load(stage: Stage, fleet: MemoryFleet, j
         (Driver.undo, "no_standby"),
     ],
 )
+
+
+@VERBS
 @pytest.mark.parametrize("versions", [0, 1])
 def test_without_a_rollout_there_is_nothing_to_steer(
     stage: Stage,
@@ -145,6 +148,28 @@ def test_without_a_rollout_there_is_nothing_to_steer(
         if versions:
             await driver.offer(stage.offer(1))
         await driver.idle()
+        with pytest.raises(Conflict) as caught:
+            await ask(driver)
+        assert caught.value.reason == reason
+
+    play(stage.driver(fleet, journal), script)
+
+
+@VERBS
+def test_after_an_abort_that_ended_the_load_there_is_nothing_to_steer(
+    stage: Stage,
+    fleet: MemoryFleet,
+    journal: ScriptedJournal,
+    ask: Callable[[Driver], Awaitable[object]],
+    reason: str,
+) -> None:
+    """The same conflict: what the abort has stopped is nobody else's wish fulfilled, and no fault of the server's."""
+
+    async def script(driver: Driver) -> None:
+        judged(driver)
+        await bring(driver, stage.offer(1))
+        await load_for_ever(driver, fleet, stage.canary(2))
+        await driver.abort()
         with pytest.raises(Conflict) as caught:
             await ask(driver)
         assert caught.value.reason == reason

@@ -10,7 +10,8 @@ from time import monotonic_ns
 import msgspec
 import pytest
 
-from changeover.records.certificate import Certificate, VersionRef
+from changeover.records.certificate import Certificate, VersionRef, Window
+from changeover.records.rollouts import RolloutRecord
 from changeover.rollout import receipt as receipts
 from changeover.rollout.driver import Driver
 from changeover.rollout.fleet import StoreTimes
@@ -73,8 +74,11 @@ def test_a_whole_changeover(stage: Stage, fleet: MemoryFleet, journal: ScriptedJ
         assert [(s.name, s.verdict) for s in told.steps] == [
             ("validating", "passed"),
             ("switch to epoch 2", "acknowledged"),
+            ("step undo window", "window_ended"),
             ("release", "released"),
         ]
+        assert told.steps[2].numbers["weight"] == 10_000
+        assert told.steps[2].numbers["requests"] == {"active": 0, "candidate": 0}
         assert told.steps[0].numbers["load_s"] == MEASURED.load_s
         times = [datetime.fromisoformat(t) for t in (told.started, switch.store_time, told.ended)]
         assert times == sorted(times)
@@ -114,7 +118,13 @@ def test_an_undo(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> 
         told = await certificate_of(driver, rollout, "release")
         assert told.outcome == "rolled_back"
         assert told.decided_by == "operator"
-        assert [s.name for s in told.steps] == ["validating", "switch to epoch 2", "switch to epoch 3", "release"]
+        assert [(s.name, s.verdict) for s in told.steps] == [
+            ("validating", "passed"),
+            ("switch to epoch 2", "acknowledged"),
+            ("step undo window", "undo_asked"),
+            ("switch to epoch 3", "acknowledged"),
+            ("release", "released"),
+        ]
         assert told.switch is not None
         assert (told.switch.epoch, told.switch.prepare_ms) == (3, None)
         assert (told.memory.after_bytes, told.memory.released_bytes) == (1001, 1002)
@@ -188,7 +198,8 @@ def test_it_waits_for_the_seconds_after_the_switch(receipt: Receipt, monkeypatch
 def test_what_the_journal_keeps(receipt: Receipt, stage: Stage) -> None:
     """Where the offer came from, the gates so far, and the end of the window once it runs."""
     before = {"version": 1, "digest": stage.artifact(1).digest}
-    assert receipt.record() == {"offer": "push", "from": before, "gates": [], "undo_until": None, "steps": []}
+    known = {"offer": "push", "from": before, "gates": [], "before": None, "undo_until": None, "steps": []}
+    assert receipt.record() == known
     candidate = Loading(2, 2, stage.artifact(2), stage.offer(2).plan)
     candidate.gates.append(GateResult("integrity", "passed", "sound"))
     receipt.loading(candidate)
@@ -197,6 +208,26 @@ def test_what_the_journal_keeps(receipt: Receipt, stage: Stage) -> None:
     assert kept["gates"] == [{"gate": "integrity", "result": "passed", "detail": "sound", "evidence": {}}]
     left = datetime.fromisoformat(str(kept["undo_until"])) - datetime.now().astimezone()
     assert 55 < left.total_seconds() < 61
+
+
+def test_the_seconds_before_are_kept(
+    receipt: Receipt, stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollout lasts longer than the fleet remembers, and than a controller lives."""
+    candidate = Loading(2, 2, stage.artifact(2), stage.offer(2).plan)
+    receipt.loading(candidate)
+    receipt.gates(candidate)
+    kept = receipt.record()
+    forgotten = Window(requests=0, window_s=4.0)
+    monkeypatch.setattr(fleet, "window", lambda *_: forgotten)
+    told = receipt.certificate(Rollout(MODEL, "1", "2", Phase.WATCHING)).latency
+    assert told.before is not None
+    assert told.before != forgotten
+    target = VersionRef(2, stage.artifact(2).digest)
+    record = RolloutRecord("r-000002", MODEL, None, target, "progressing", kept, None, "then", "then", None)
+    later = Receipt(MODEL, "r-000002", stage.offer(2), None, fleet)
+    later.restore(record, switched=False)
+    assert later.certificate(Rollout(MODEL, "1", "2", Phase.WATCHING)).latency.before == told.before
 
 
 def test_a_first_version_has_no_source(stage: Stage, fleet: MemoryFleet) -> None:

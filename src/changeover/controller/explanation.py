@@ -68,6 +68,9 @@ def _gates(status: RolloutStatus) -> Iterator[str]:
     passed = [gate.gate for gate in status.gates if gate.result == "passed"]
     skipped = [gate.gate for gate in status.gates if gate.result == "skipped"]
     for gate in failed:
+        if gate.detail == status.detail:  # said already
+            yield f"The gate {gate.gate} refused the version."
+            continue
         yield f"The gate {gate.gate} refused the version: {_ended(gate.detail or 'no more is known')}"
     if passed:
         yield f"Gates passed: {', '.join(passed)}" + (f"; skipped: {', '.join(skipped)}." if skipped else ".")
@@ -102,8 +105,22 @@ def _ruling(status: RolloutStatus) -> Iterator[str]:
         return
     if ruling.reason != status.reason:
         why = f" ({ruling.reason})" if ruling.reason != ruling.verdict else ""
-        yield f"The judge says {ruling.verdict}{why}: {_ended(ruling.detail)}"
+        says = f"The judge says {ruling.verdict}{why}"
+        if ruling.verdict not in set(Verdict):
+            says = f"What was judged last ended by {_ENDED_BY.get(ruling.verdict, ruling.verdict)}; the judge had said"
+        yield f"{says}: {_ended(ruling.detail)}"
     yield from (_found(finding) for finding in ruling.findings)
+
+
+_ENDED_BY: Final = {
+    "promote_asked": "a promotion by hand",
+    "weight_asked": "a weight set by hand",
+    "resume_asked": "a resumption by hand",
+    "abort_asked": "an abort",
+    "undo_asked": "an undo",
+    "window_ended": "the end of the undo window",
+    "superseded": "a newer version",
+}
 
 
 def _found(finding: FindingBody) -> str:
@@ -117,7 +134,9 @@ def _found(finding: FindingBody) -> str:
 def _next(status: RolloutStatus) -> Iterator[str]:
     step = status.step
     if status.phase == "paused":
-        yield f"It waits for people: `changeover rollout resume|promote|abort {status.model}`."
+        manual = ((status.plan or {}).get("rollout") or {}).get("strategy") == "manual"
+        verbs = f"weight {status.model} SHARE" if manual else f"resume|promote|abort {status.model}"
+        yield f"It waits for people: `changeover rollout {verbs}`."
     elif status.phase == "watching" and status.undo_until:
         yield f"Until {status.undo_until} `changeover undo {status.model}` gives everything back."
     elif step is not None and status.phase in ("shadowing", "progressing"):

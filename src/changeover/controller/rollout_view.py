@@ -120,7 +120,8 @@ def _step(record: RolloutRecord, current: Current | None) -> StepBody | None:
     phase = current.rollout.phase if current else record.phase
     moments: Any = current.history if current else record.record.get("history", [])
     last = next((moment for moment in reversed(moments) if moment.get("step")), None)
-    if phase not in _SHOWS_STEP or last is None:
+    promoted = any(moment.get("phase") == Phase.WATCHING for moment in moments)
+    if phase not in _SHOWS_STEP or last is None or promoted:
         return None
     plan = _plan(record, current)
     if plan is None:

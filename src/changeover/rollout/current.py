@@ -10,7 +10,7 @@ from changeover.clock import utc_now
 from changeover.records.certificate import Certificate
 from changeover.rollout.judge import Ruling
 from changeover.rollout.loading import Loading
-from changeover.rollout.machine import Event, Rollout, Told
+from changeover.rollout.machine import Event, Phase, Rollout, Told
 from changeover.rollout.offer import Offer
 from changeover.rollout.plan_rollout import PlanStep
 from changeover.rollout.receipt import Receipt
@@ -23,6 +23,7 @@ _LEAST: Final = PlanStep(1.0, hold=0.0, min_requests=0)
 """What counts where the plan has no step: a weight set by hand, and the undo window."""
 
 
+UNDO_WINDOW: Final = "undo window"
 _VERDICTS: Final = {
     Event.STEP_CLEAR: "clear",
     Event.STEP_FAILED: "failed",
@@ -122,6 +123,16 @@ class Current:
         name = rollout.course.name(goal)
         return Share(goal.weight, name, mirror, plan.rollout.shield, plan.gates.warmup.finite)
 
+    def standing(self, step: str) -> tuple[str, int]:
+        """Name and buckets of the place whose table is in force; a promoted version's has no step."""
+        return (step, self.share.weight) if step else (UNDO_WINDOW, BUCKETS - self.watch.holdback)
+
+    @property
+    def refused_by(self) -> str | None:
+        """The gate that the candidate did not pass, as who has decided."""
+        gates = self.candidate.gates if self.candidate else ()
+        return next((f"gate:{gate.gate}" for gate in gates if gate.result == "failed"), None)
+
     @property
     def watch(self) -> Watch:
         """What is looked at once it is promoted."""
@@ -153,11 +164,9 @@ class Current:
         again = bool(self.history) and self.history[-1]["event"] == event
         if replace(after, stands=before.stands) == before and (again or not event.found):
             return False
-        if (
-            before.phase.compares
-            and (after.goal != before.goal or not after.phase.compares)
-            and before.stands is not None
-        ):
+        left = after.goal != before.goal or not after.phase.compares
+        watched = before.phase is Phase.WATCHING and after.phase is not Phase.WATCHING
+        if (before.phase.compares and left and before.stands is not None) or watched:
             self.receipt.verdict(_VERDICTS.get(event, str(event)), self.numbers)
         self.history = [*self.history, _entry(after, event)]
         return True

@@ -220,7 +220,7 @@ class Driver:
         happened: Happened | None = Happened(event, told=told)
         while happened is not None:
             before, error = current.rollout, happened.error
-            told = Told(error.reason, error.message) if error else happened.told
+            told = Told(error.reason, error.message, current.refused_by) if error else happened.told
             current.rollout, commands = advance(before, happened.event, told)
             if current.moved(before, happened.event):
                 tell(before, current.rollout)
@@ -263,8 +263,7 @@ class Driver:
 
     def _stands(self, current: Current, switched: Switched) -> None:
         self.vigil.stand(current, switched.table, switched.times.after_ns)
-        if switched.table.step:
-            current.receipt.step(switched.table.step, current.share.weight, switched.table.epoch)
+        current.receipt.step(*current.standing(switched.table.step), switched.table.epoch)
 
     async def look(self) -> None:
         """Show the judge what was seen since the last look, and do what it says."""

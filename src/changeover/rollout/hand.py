@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from changeover.errors import ChangeoverError, Conflict, Internal
 from changeover.records.rollouts import RolloutRecord
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 _OPERATOR: Final = "operator"
 _LOADING: Final = (Phase.PENDING, Phase.VALIDATING)
+
+
+class _Wish(NamedTuple):
+    """What is asked.
+
+    Attributes:
+        event, told: for the machine.
+        done: whether a rollout is as it was wanted.
+        stopped: it has ended the loading of the candidate, so that the rollout may have come to its end of it already.
+    """
+
+    event: Event
+    told: Told
+    done: Callable[[Rollout], bool]
+    stopped: bool
 
 
 class Hand:
@@ -66,23 +81,18 @@ class Hand:
             Internal: it was tried, and all is as it was.
         """
         asked = self._driver.current
-        if asked is not None and asked.rollout.phase in _LOADING:
+        loading = asked is not None and asked.rollout.phase in _LOADING
+        if asked is not None and loading:
             advance(asked.rollout, event, told)  # says why not, without waiting for the load
             asked.stop(event, told)
         answer: asyncio.Future[RolloutRecord] = asyncio.get_running_loop().create_future()
-        self._driver.enqueue(lambda: self._answer(asked, event, told, done, answer))
+        wish = _Wish(event, told, done, loading)
+        self._driver.enqueue(lambda: self._answer(asked, wish, answer))
         return await answer
 
-    async def _answer(
-        self,
-        asked: Current | None,
-        event: Event,
-        told: Told,
-        done: Callable[[Rollout], bool],
-        answer: asyncio.Future[RolloutRecord],
-    ) -> None:
+    async def _answer(self, asked: Current | None, wish: _Wish, answer: asyncio.Future[RolloutRecord]) -> None:
         try:
-            record = await self._done(asked or self._driver.current, event, told, done)
+            record = await self._done(asked or self._driver.current, wish)
         except ChangeoverError as error:
             if not answer.done():
                 answer.set_exception(error)
@@ -90,18 +100,16 @@ class Hand:
         if not answer.done():
             answer.set_result(record)
 
-    async def _done(
-        self, current: Current | None, event: Event, told: Told, done: Callable[[Rollout], bool]
-    ) -> RolloutRecord:
-        driver = self._driver
+    async def _done(self, current: Current | None, wish: _Wish) -> RolloutRecord:
+        driver, event = self._driver, wish.event
         if current is None or current is not driver.current:
             raise self._nothing(event)
-        if not (current.stopped.done() and current.rollout.phase.terminal):
+        if not (wish.stopped and current.rollout.phase.terminal):
             if current.rollout.phase.terminal or (event is Event.UNDO_ASKED and driver.standby is None):
                 raise self._nothing(event)
-            await driver.feed(current, event, told)
+            await driver.feed(current, event, wish.told)
         rollout = current.rollout
-        if not done(rollout):
+        if not wish.done(rollout):
             raise Internal(
                 f"{driver.model}: {event.value.removesuffix('_asked')} was not done: {rollout.detail}",
                 reason=rollout.reason or "not_done",

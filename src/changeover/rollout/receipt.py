@@ -50,6 +50,7 @@ class Receipt:
         self._switched_ns = 0
         self._ended_ns: int | None = None
         self._undo_until: str | None = None
+        self._before: records.Window | None = None
         self._before_bytes = fleet.memory(source.number) if source else None
         self._peak_bytes: int | None = None
         self._after_bytes: int | None = None
@@ -64,6 +65,7 @@ class Receipt:
         self._source_ref = self._source_ref or known
         self._started = record.started
         self._steps = msgspec.convert(record.record.get("steps", []), list[Step])
+        self._before = msgspec.convert(record.record.get("before"), records.Window | None)
         self._switch_missed = switched
 
     def loading(self, candidate: Loading) -> None:
@@ -72,7 +74,8 @@ class Receipt:
         self._steps.append(Step("validating", _now()))
 
     def gates(self, candidate: Loading | None) -> None:
-        """The gates have spoken; both versions are in memory now."""
+        """The gates have spoken; both versions are in memory now, and the fleet still knows the seconds before."""
+        self._before = self._window_before()
         if candidate is None or not self._steps:
             return
         passed = candidate.entry is not None
@@ -147,6 +150,7 @@ class Receipt:
             "offer": self._kept.get("offer", self._offer.source),
             "from": msgspec.to_builtins(self._source_ref),  # an offer that waited was opened with an older one
             "gates": [msgspec.structs.asdict(g) for g in self._gates()],
+            "before": msgspec.to_builtins(self._before),
             "undo_until": self._undo_until or self._kept.get("undo_until"),
             "steps": msgspec.to_builtins(self._steps),
         }
@@ -198,15 +202,20 @@ class Receipt:
         """The seconds before, from the start of the load to the switch, and after it."""
         window, model = self._fleet.window, self._model
         start, switch = self.started_ns, self._switched_ns
+        before = self._before or self._window_before()
         if self._switch_missed:
             return Latency()
         if self._switch is None:
-            return Latency(before=window(model, start - _BEFORE_NS, start))
+            return Latency(before=before)
         return Latency(
-            before=window(model, start - _BEFORE_NS, start),
+            before=before,
             during=window(model, start, switch),
             after=window(model, switch, switch + _AFTER_NS),
         )
+
+    def _window_before(self) -> records.Window:
+        """Asked for early: a rollout may last longer than the fleet remembers."""
+        return self._fleet.window(self._model, self.started_ns - _BEFORE_NS, self.started_ns)
 
 
 def certified(gates: Sequence[GateResult]) -> tuple[records.GateResult, ...]:
