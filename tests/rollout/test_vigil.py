@@ -268,6 +268,33 @@ def test_a_judge_that_raises_holds_the_step(stage: Stage, fleet: MemoryFleet, mo
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("failures", "heard"),
+    [
+        (0, (Event.STEP_FAILED, "shield_exhausted", "judge")),
+        (3, (Event.STEP_FAILED, "shield_exhausted", "judge")),
+        (20, None),
+    ],
+)
+def test_an_empty_budget_is_no_verdict_where_both_versions_fail(
+    stage: Stage,
+    fleet: MemoryFleet,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    heard: tuple[Event, str, str] | None,
+) -> None:
+    """A machine that stands still makes both late: one in ten and one in five is alike, three in two hundred is not."""
+
+    async def scenario() -> None:
+        post = Post(stage, fleet)
+        post.stand()
+        arms = Arm(requests=200, failures=failures), Arm(requests=100, failures=20, shielded=20, spent=3)
+        monkeypatch.setattr(fleet, "evidence", lambda *_: Window((5, 2, 1), 0, 1, 5000, *arms))
+        assert post.look() == heard
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED, Phase.WATCHING])
 def test_a_judge_is_sound_again_after_ten_windows(
     stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, phase: Phase

@@ -56,6 +56,12 @@ class Totals:
         self.compared += window.pairs.compared
         self.flips += window.pairs.flips
 
+    @property
+    def alike(self) -> bool:
+        """Whether the active version fails at least half as often as the candidate."""
+        ours, theirs, failed = self.requests["candidate"], self.requests["active"], self.failures["active"]
+        return failed > 0 and self.failures["candidate"] * theirs <= 2 * failed * ours
+
 
 @dataclass(slots=True)
 class Current:

@@ -154,8 +154,12 @@ class Vigil:
 
 
 def _exhausted(current: Current, window: Window) -> tuple[Event, Told] | None:
-    """The budget of replays is empty, so clients begin to see the candidate's failures: a verdict by itself."""
-    if not window.candidate.spent or not current.rollout.phase.compares:
+    """The budget of replays is empty, so the candidate has to be spared: a verdict by itself.
+
+    Unless the active version fails alike, by the same measure: then the machine stood still, or something else is wrong
+    that both have to bear, and the judge, who compares them, decides.
+    """
+    if not window.candidate.spent or not current.rollout.phase.compares or current.totals.alike:
         return None
     detail = f"the budget of replays is used up: {window.candidate.spent} requests were not given to the candidate"
     return Event.STEP_FAILED, Told("shield_exhausted", detail + in_spite(current), "judge")
