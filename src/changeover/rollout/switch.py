@@ -133,7 +133,8 @@ class Switch:
             await asyncio.wait_for(asyncio.shield(commit), _JOURNAL_PATIENCE)
             journal_ns = monotonic_ns() - started
         except (TimeoutError, ChangeoverError) as error:
-            log.error("%s: the journal cannot be written, storing epoch %d first: %r", self.model, table.epoch, error)  # noqa: TRY400
+            why = error.message if isinstance(error, ChangeoverError) else "its disk is slow"
+            log.error("%s: epoch %d is stored before the journal has it: %s", self.model, table.epoch, why)  # noqa: TRY400
             journal_ns = 0
             self.owe(table, commit)
         return await self._store(table, journal_ns, 0)
