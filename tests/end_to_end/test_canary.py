@@ -162,7 +162,8 @@ def test_a_promoted_version_whose_answers_turn_nan_is_taken_back(serve: Serve, t
     arming = tmp_path / "arming"
     server = serve(faults=faulty(tmp_path, "2", kind="nan", when=str(arming)))
     steps = "steps: [{weight: 50%, hold: 1s, min_requests: 30}], max_hold: 60s, holdback: 5%"
-    server.plan("m", f"rollout: {{strategy: canary, {steps}}}\n")
+    limits = "limits: {latency_increase: 400%}"  # to look for the fault's file is work too, and much for a small model
+    server.plan("m", f"rollout: {{strategy: canary, {steps}, {limits}}}\n")
     server.deploy("m", model("1"), 1)
     with Traffic(server.http_port, "m", FACTORS, rate=100) as traffic:
         pushed = server.push("m", model("2"), 2)["rollout"]
