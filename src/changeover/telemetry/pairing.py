@@ -1,4 +1,4 @@
-"""Comparing two answers to one request cheaply enough for a gateway: 5 µs for ten scores, 25 µs for 16,000.
+"""Comparing two answers to one request cheaply enough for a gateway (docs/adr/0010).
 
 The judge takes two measures: a flip of the best class, and the bounded error (Bray-Curtis dissimilarity of numbers,
 share of other elements of texts). For people there are the largest absolute and relative error and the smallest cosine.
