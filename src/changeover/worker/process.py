@@ -18,7 +18,7 @@ from setproctitle import setproctitle
 from changeover.errors import ChangeoverError, Internal, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, public
-from changeover.runtime import faults, memory, quiet, session, warmup
+from changeover.runtime import faults, first, memory, quiet, session, warmup
 from changeover.runtime.stateless import Stateless
 from changeover.sequences.wire import ASK_BYTES, TOLD_BYTES
 from changeover.tensors import TensorSpec
@@ -60,6 +60,7 @@ def preload() -> None:
     import onnx.defs
 
     onnx.defs.has("Add")  # registers all schemas, 17 ms that no worker shall pay
+    first.made()
 
 
 def main(fd: int, parent: int) -> None:
