@@ -12,6 +12,8 @@ from rig import Server
 
 ENDS = ("succeeded", "failed", "rolled_back")
 _POLL = 0.03
+_LOOK = 0.1
+"""Seconds between two looks at a rollout: each is a request that the controller answers on the same cores."""
 PATIENCE = 60.0
 
 
@@ -79,7 +81,7 @@ class Changer:
                 return phase
             if time.monotonic() > until:
                 raise TimeoutError(f"rollout {rollout} is still {phase} after {PATIENCE:.0f} s")
-            time.sleep(_POLL)
+            time.sleep(_LOOK)
 
     def _ask(self, path: str, until: float) -> Any:
         while True:
