@@ -139,3 +139,14 @@ def test_rows_that_take_long_go_alone(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pair[0].session, "run_feeds", lambda feeds: [longest.append(len(feeds["x"])), run(feeds)][1])
     assert Agreement(AccuracyGate(), 0.01, quiet).gate(Recent(9, [{"x": row} for row in ROWS[:40]]), *pair) is not None
     assert max(longest) == 1
+
+
+def test_requests_of_an_older_signature_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample may still hold some: neither version answers them, and they say nothing of the others."""
+    monkeypatch.setattr(agreement, "_BITE", 60.0)
+    pair = [subject(tmp_path, onnx_models.scale(2.0)) for _ in (0, 1)]
+    requests = [{"x" if number % 3 else "old": row} for number, row in enumerate(ROWS[:90])]
+    requests[7] = {"x": ROWS[7][:, :3]}
+    result = Agreement(AccuracyGate(), 0.01, quiet).gate(Recent(90, requests), *pair)
+    assert result is not None
+    assert (result.result, result.evidence["samples"], result.evidence["failures"]) == ("passed", 59, 0)

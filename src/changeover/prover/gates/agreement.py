@@ -133,10 +133,11 @@ def _compared(specs: Sequence[TensorSpec], pairs: Sequence[tuple[Answers, Answer
 
 def _answers(subject: Subject, part: Sequence[Answers]) -> list[Answers | None]:
     """To requests of one row each, in one run where that goes; None where a run failed."""
-    columns = {name: [feeds[name] for feeds in part] for name in part[0]}
-    if len(part) > 1 and all(map(_alike, columns.values())):
-        rows = _answer(subject, {name: np.concatenate(arrays) for name, arrays in columns.items()})
-        if rows is not None and all(len(array) == len(part) for array in rows.values()):
+    if len(part) > 1 and all(feeds.keys() == part[0].keys() for feeds in part):  # other versions had other inputs
+        columns = {name: [feeds[name] for feeds in part] for name in part[0]}
+        together = {name: np.concatenate(arrays) for name, arrays in columns.items() if _alike(arrays)}
+        rows = _answer(subject, together) if together.keys() == columns.keys() else None
+        if rows is not None and all(array.shape[:1] == (len(part),) for array in rows.values()):
             return [{name: array[at : at + 1] for name, array in rows.items()} for at in range(len(part))]
     return [_answer(subject, feeds) for feeds in part]
 
