@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from changeover.runtime import quiet
 from changeover.tensors import Datatype
 from changeover.testing import Server, cpu_seconds, wait_for
 from changeover.transport.channel import MAX_CHANNEL_BYTES, checked_size
-from changeover.transport.control import Signature, TensorEntry
-from changeover.worker.process import channels
+from changeover.transport.control import Signature, TensorEntry, WorkerSpec, WorkerStatus
+from changeover.transport.link import Frame, Link
+from changeover.worker.process import Loader, channels
 from tests import onnx_models
 from tests.conftest import Serve
 
@@ -178,3 +182,26 @@ def test_three_instances_answer_rightly_under_load(serve: Serve) -> None:
     with ThreadPoolExecutor(6) as clients:
         for _ in clients.map(ask_for_all, range(6)):
             pass
+
+
+def test_ready_is_told_by_a_normal_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told from the load itself, clients would wait for a worker at idle priority, on a busy machine for seconds."""
+    told: list[tuple[str, int]] = []
+
+    class Ear:
+        """A link that notes who speaks, and at what priority."""
+
+        def send(self, message: Frame) -> None:
+            told.append((json.loads(message.body)["state"], os.sched_getscheduler(0)))
+
+    low: list[int] = []
+
+    def load(_: Loader, __: object) -> tuple[object, WorkerStatus]:
+        low.append(os.sched_getscheduler(threading.get_native_id()))
+        return "session", WorkerStatus(1, "ready")
+
+    monkeypatch.setattr(Loader, "_load", load)
+    monkeypatch.setattr(quiet, "method", lambda _: quiet.Quiet.THREAD)
+    spec = WorkerSpec(1, "m", "1", digest="", path="", cache="", empty="")
+    assert Loader(cast(Link, Ear()), spec).run() == "session"
+    assert (low, told) == ([os.SCHED_IDLE], [("ready", os.SCHED_OTHER)])

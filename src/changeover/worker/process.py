@@ -107,11 +107,14 @@ class Loader:
             MemoryError: over the memory limit outside of onnxruntime.
         """
         if self._spec.hurry:  # clients wait for this replacement
-            return self._load(None)
-        how = quiet.method(self._spec.intra_op_threads)
-        return quiet.run_quietly(lambda: self._load(how), how)
+            loaded, ready = self._load(None)
+        else:
+            how = quiet.method(self._spec.intra_op_threads)
+            loaded, ready = quiet.run_quietly(lambda: self._load(how), how)
+        _report(self._link, ready)  # not before it is a normal process: at idle priority its clients would wait
+        return loaded
 
-    def _load(self, how: quiet.Quiet | None) -> session.Session:
+    def _load(self, how: quiet.Quiet | None) -> tuple[session.Session, WorkerStatus]:
         spec, started, pace = self._spec, time.perf_counter(), quiet.Pace(hurry=how is None)
         serving = memory.limit(spec)
         artifacts.verify_sealed(Path(spec.path).parents[2], spec.digest)  # a replacement too: disks change
@@ -149,11 +152,10 @@ class Loader:
         layout = loaded.session.layout if isinstance(loaded.session, Stateless) else None
         size = channels(signature, spec.max_batch, spec.instances, steps=layout is not None)
         slab = [layout.slots, layout.saved_bytes] if layout is not None else None
-        status = WorkerStatus(
+        ready = WorkerStatus(
             spec.loading, "ready", None, None, signature, size, measured, self.gates, layout, slab
         )  # fmt: skip
-        _report(self._link, status)
-        return loaded.session
+        return loaded.session, ready
 
     def _prove(self, loaded: session.Session) -> tuple[Signature, float]:
         """Warm up; what was proven before is taken over, and only touched here unless somebody waits for it."""
