@@ -92,13 +92,12 @@ class Pipeline:
         interval = target.batcher.pace.interval
         wait, ahead = target.leases * interval, (target.leases - 1) * interval  # this one holds a lease too
         try:
+            if target.room is None:
+                target.room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
             room = target.room
-            if room is None:
-                room = target.room = self._room.own(target.entry.queue_limit, target.entry.max_queue_delay)
             room.check(model.name, model.tickets, wait)
             room.check_bytes(model.name, model.held, asker.size)
-            if ahead:
-                check_time(model.name, ahead, ticket.deadline - monotonic())
+            check_time(model.name, ahead, ticket.deadline - monotonic())
             size = asker.size
             ticket.asked = asked = asker.decode()
             if asker.size > size:
@@ -118,8 +117,6 @@ class Pipeline:
     def _deadline(self, asker: Asker, parameters: Mapping[str, object], header: bytes | None) -> float:
         """What the client says, but never later than its protocol ends the request."""
         ends = asker.timeout
-        if ends is None and header is None and not parameters:
-            return asker.received + self._default_timeout
         if ends is None:
             return deadline(asker.received, parameters, header, self._default_timeout)
         return min(deadline(asker.received, parameters, header, ends), asker.received + ends)
@@ -130,8 +127,7 @@ class Pipeline:
             self._fetch(ticket)
         step = self._sequences.step(ticket) if ticket.model.stateful else None
         ticket.admitted = admit(ticket.asked, target.inputs, target.positions, batchable=target.batchable)
-        if target.most_rows is not None:
-            require_rows(ticket.admitted.rows, target, ticket.fallback)
+        require_rows(ticket.admitted.rows, target, ticket.fallback)
         if ticket.asked.outputs is not None:
             self.check_outputs(ticket, target)
         ticket.asker.watch(lambda: self._abandoned(ticket))

@@ -240,8 +240,7 @@ class Http2Door(asyncio.Protocol):
         self._in.flush()
         if self._out.waiting:
             self._send()
-        if self._calls.may_go_on:
-            self._calls.go_on(self)
+        self._calls.go_on(self)
         next_look = self._gate.now + _SWEEP_SECONDS if self._streams.open else math.inf
         self.deadline = min(self.deadline, next_look, self._in.head_due(self._turns.idle))
         self._rest()
