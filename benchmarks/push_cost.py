@@ -91,10 +91,14 @@ def processor_time(pid: int) -> float:
 
 
 @contextmanager
-def traffic(spec: Any, load: str) -> Iterator[Any]:
-    """Clients beside the block: none, a share of the capacity (open loop), or as many requests as go (closed loop)."""
+def traffic(spec: Any, load: str) -> Iterator[dict[str, Any]]:
+    """Clients beside the block: none, a share of the capacity (open loop), or as many requests as go (closed loop).
+
+    What became of their requests is in the dictionary after the block.
+    """
+    found: dict[str, Any] = {"clean": True}
     if load == "idle":
-        yield None
+        yield found
         return
     if load == "saturated":
         wanted = replace(spec, mode="closed", duration_s=1e6)
@@ -104,8 +108,9 @@ def traffic(spec: Any, load: str) -> Iterator[Any]:
                          keep_rows=False, timeout_s=120.0)  # fmt: skip
     with BenchProcess(wanted) as bench:
         time.sleep(2)
-        yield bench
+        yield found
         bench.stop()
+        found.update(bench.result(120))
 
 
 def measure(load: str, pushes: int, gateways: int) -> None:
@@ -115,7 +120,7 @@ def measure(load: str, pushes: int, gateways: int) -> None:
     with Server({subject.name: subject.versions[0]}, arguments=arguments) as server:
         spec = spec_for(subject, server.port, pushes + 5)
         changer = Changer(server, subject.name, subject.versions)
-        with traffic(spec, load) as bench, Meter(server.process.pid) as meter:
+        with traffic(spec, load) as clients, Meter(server.process.pid) as meter:
             changer.change()  # the first has no graph in the cache
             changer.change()
             before = meter.used()
@@ -124,7 +129,7 @@ def measure(load: str, pushes: int, gateways: int) -> None:
                 change = changer.change()
                 say(f"push_cost: {load}, {number + 1} of {pushes}: {change.ended - change.began:.2f} s, {change.phase}")
             after = meter.used()
-        clean = bench is None or bool(bench.result(120)["clean"])
+        clean = bool(clients["clean"])
         changes = changer.changes[2:]
         for change in changes:
             if change.phase != "succeeded":
