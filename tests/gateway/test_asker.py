@@ -16,8 +16,9 @@ from tests.gateway.stage import Request, entry, question, stage
 def both() -> tuple[Request, FakeCall, list[Asker]]:
     """The same question over HTTP and over gRPC, and who asks it."""
     request, call = question(), inference()
-    askers: list[Asker] = [HttpAsker(request), GrpcAsker(call)]  # type: ignore[arg-type]
-    return request, call, askers
+    grpc = GrpcAsker(call)  # type: ignore[arg-type]
+    assert grpc.route() == ("m", None)
+    return request, call, [HttpAsker(request), grpc]  # type: ignore[arg-type]
 
 
 def test_both_protocols_share_a_batch() -> None:
