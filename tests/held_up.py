@@ -15,10 +15,11 @@ _BEAT = 0.005
 
 
 class Pulse:
-    """A thread that does nothing but beat; `longest` is what this process missed at once, in seconds."""
+    """A thread that does nothing but beat."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self._longest = 0.0
+        self._last = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
@@ -30,11 +31,14 @@ class Pulse:
         self._over.set()
         self._thread.join()
 
+    @property
+    def longest(self) -> float:
+        """What this process missed at once, in seconds; a pause that has just ended, before the next beat, too."""
+        return max(self._longest, time.monotonic() - self._last - _BEAT)
+
     def _beat(self) -> None:
-        last = time.monotonic()
         while not self._over.wait(_BEAT):
-            now = time.monotonic()
-            self.longest, last = max(self.longest, now - last - _BEAT), now
+            self._longest, self._last = self.longest, time.monotonic()
 
 
 def unless_held_up(seconds: float, tries: int = 6) -> Callable[[Callable[P, None]], Callable[P, None]]:
