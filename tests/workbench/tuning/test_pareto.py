@@ -42,8 +42,11 @@ def test_a_point_for_each_setting(objective: str) -> None:
 
 def test_nothing_measured_is_still_a_picture() -> None:
     """It says so by being empty; one setting alone has axes too."""
+    drawn = []
     for one in (setting("a", 0.0, 0), setting("a", 3.0, 5)):
-        ElementTree.fromstring(picture(document(one)))  # noqa: S314 - our own
+        root = ElementTree.fromstring(picture(document(one)))  # noqa: S314 - our own
+        drawn.append(len(list(root.iter("{http://www.w3.org/2000/svg}title"))))
+    assert drawn == [0, 1]
 
 
 def test_the_page_has_the_figures() -> None:
