@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+from changeover.workbench import drawing
+from changeover.workbench.drawing import DIM, cut, said
 from changeover.workbench.fusion import Made, Rewritten
 from changeover.workbench.layout import Place, places
 
@@ -23,7 +25,7 @@ _WORDS: Final = (
     "one colour: ends as one node · heavy frame: fused or replaced at this level",
     "rounded: lays data out in blocks, or back · dashed: folded into a constant, or removed",
 )
-_PLAIN, _LINE, _TEXT, _DIM, _LAYOUT = "#f1f3f5", "#5c677d", "#1b263b", "#5c677d", "#ffffff"
+_PLAIN, _LINE, _LAYOUT = "#f1f3f5", "#5c677d", "#ffffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,12 @@ def _colours(last: Rewritten) -> dict[str, str]:
 
 
 def _head(level: Document, batches: Sequence[int]) -> Iterator[str]:
-    yield _said(0, 24, level["level"], 18, bold=True)
-    yield _said(0, 44, f"{level['nodes']} nodes", 13, fill=_DIM)
+    yield said(0, 24, level["level"], 18, bold=True)
+    yield said(0, 44, f"{level['nodes']} nodes", 13, fill=DIM)
     times = [f"{level['latency_us'][str(size)]['p50']:,.0f} µs" for size in batches]
-    yield _said(0, 62, f"p50 {', '.join(times)} at {', '.join(map(str, batches))}", 12, fill=_DIM)
+    yield said(0, 62, f"p50 {', '.join(times)} at {', '.join(map(str, batches))}", 12, fill=DIM)
     apart = level["difference"]["max_abs"]
-    yield _said(0, 80, "as it was trained" if level["level"] == "off" else f"differs by {apart:.2g}", 12, fill=_DIM)
+    yield said(0, 80, "as it was trained" if level["level"] == "off" else f"differs by {apart:.2g}", 12, fill=DIM)
 
 
 def _level(graph: Rewritten, model: Mapping[str, Place], colours: Mapping[str, str], plain: Rewritten) -> Iterator[str]:
@@ -143,14 +145,14 @@ def _drawn(box: Box, colours: Mapping[str, str], operators: Mapping[str, str]) -
     domain, _, name = made.operator.rpartition(".")
     middle = box.y + box.height / 2
     if layout:
-        yield _said(box.middle, middle + 3.5, name, 10 if box.wide > 70 else 8, anchor="middle", fill="#7b5ea7")
+        yield said(box.middle, middle + 3.5, name, 10 if box.wide > 70 else 8, anchor="middle", fill="#7b5ea7")
         return
     under = " + ".join(operators.get(one, one).rpartition(".")[2] for one in made.of) if len(made.of) > 1 else ""
     blocked = " (blocked)" if domain.endswith("nchwc") else ""
-    lines = [(f"{name}{blocked}", 13, True)] + ([(_cut(under), 10.5, False)] if under else [])
+    lines = [(f"{name}{blocked}", 13, True)] + ([(cut(under, 26), 10.5, False)] if under else [])
     for at, (text, size, bold) in enumerate(lines):
         y = middle + 4.5 + (at - (len(lines) - 1) / 2) * 15
-        yield _said(box.middle, y, text, size, bold=bold, anchor="middle")
+        yield said(box.middle, y, text, size, bold=bold, anchor="middle")
 
 
 def _gone(place: Place, operator: str, kind: str) -> Iterator[str]:
@@ -159,38 +161,23 @@ def _gone(place: Place, operator: str, kind: str) -> Iterator[str]:
         f'<rect x="{x}" y="{y}" width="{_WIDE}" height="{_TALL}" rx="5" fill="none" stroke="#adb5bd" '
         'stroke-width="1" stroke-dasharray="4 3"/>'
     )
-    yield _said(x + _WIDE / 2, y + _TALL / 2 + 4, f"{operator}: {kind}", 11, anchor="middle", fill="#868e96")
+    yield said(x + _WIDE / 2, y + _TALL / 2 + 4, f"{operator}: {kind}", 11, anchor="middle", fill="#868e96")
 
 
 def _legend(y: float) -> Iterator[str]:
     for at, line in enumerate(_WORDS):
-        yield _said(_EDGE, y + 15 * (at - 1), line, 11, fill=_DIM)
-
-
-def _cut(text: str, most: int = 26) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _said(x: float, y: float, text: str, size: float, **style: Any) -> str:
-    anchor = f' text-anchor="{style["anchor"]}"' if "anchor" in style else ""
-    weight = ' font-weight="600"' if style.get("bold") else ""
-    fill = style.get("fill", _TEXT)
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}"{anchor}{weight}>{escape(text)}</text>'
+        yield said(_EDGE, y + 15 * (at - 1), line, 11, fill=DIM)
 
 
 def page(document: Document, svg: str) -> str:
     """The picture with its figures as an HTML page that needs nothing else."""
     rows = "".join(_row(level, document["batches"]) for level in document["levels"])
     head = "".join(f"<th>p50 / p99 at {size}</th>" for size in document["batches"])
-    title = escape(f"What optimisation makes of {document['model']}")
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>'
-        "body{font:15px system-ui,sans-serif;margin:2rem;color:#1b263b;background:#fff}"
-        "table{border-collapse:collapse;margin:1rem 0}"
-        "td,th{padding:.3rem .8rem;text-align:left;border-bottom:1px solid #ddd}"
-        f".wide{{overflow-x:auto}}</style><h1>{title}</h1><table><tr><th>level</th><th>nodes</th>{head}<th>load</th>"
+    return drawing.page(
+        f"What optimisation makes of {document['model']}",
+        f"<table><tr><th>level</th><th>nodes</th>{head}<th>load</th>"
         f"<th>memory</th><th>largest difference</th><th>operators</th></tr>{rows}</table>"
-        f'<div class="wide">{svg}</div></html>'
+        f'<div class="wide">{svg}</div>',
     )
 
 

@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any, Final
 
+from changeover.workbench import drawing
+from changeover.workbench.drawing import DIM, TEXT, cut, said
+
 Document = dict[str, Any]
 _WIDE, _TALL = 860, 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 30, 74, 64
 _COLOURS: Final = {"fp32": "#4c78a8", "int8_dynamic": "#e4572e", "int8_static": "#f2a541", "fp16": "#59a14f"}
-_TEXT, _DIM, _GRID = "#1b263b", "#5c677d", "#e5e9ef"
+_GRID: Final = "#e5e9ef"
 _AXES: Final = {
     "latency": ("p50_us", "median run of one row, µs"),
     "p99": ("p99_us", "99th percentile of a run of one row, µs"),
@@ -47,8 +50,8 @@ def picture(document: Document) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{_TALL}" viewBox="0 0 {_WIDE} {_TALL}" '
         'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">',
         f'<rect width="{_WIDE}" height="{_TALL}" fill="#ffffff"/>',
-        _said(_LEFT, 26, f"{len(shown)} settings, objective {document['objective']}", 17, bold=True),
-        _said(_LEFT, 46, _cut(document["sentence"]), 12, fill=_DIM),
+        said(_LEFT, 26, f"{len(shown)} settings, objective {document['objective']}", 17, bold=True),
+        said(_LEFT, 46, cut(document["sentence"], 128), 12, fill=DIM),
     ]
     if shown:
         parts += _plot(document, shown, key, axis)
@@ -61,18 +64,18 @@ def _plot(document: Document, shown: Sequence[Document], key: str, axis: str) ->
     for value in across.ticks:
         x = across(value)
         yield f'<path d="M{x:.1f} {_TOP}V{_TALL - _BOTTOM}" stroke="{_GRID}"/>'
-        yield _said(x, _TALL - _BOTTOM + 18, f"{value:,.6g}", 11, anchor="middle", fill=_DIM)
+        yield said(x, _TALL - _BOTTOM + 18, f"{value:,.6g}", 11, anchor="middle", fill=DIM)
     for value in up.ticks:
         y = up(value)
         yield f'<path d="M{_LEFT} {y:.1f}H{_WIDE - _RIGHT}" stroke="{_GRID}"/>'
-        yield _said(_LEFT - 8, y + 4, f"{value:,.6g}", 11, anchor="end", fill=_DIM)
-    yield _said((_LEFT + _WIDE - _RIGHT) / 2, _TALL - _BOTTOM + 38, axis, 12, anchor="middle")
+        yield said(_LEFT - 8, y + 4, f"{value:,.6g}", 11, anchor="end", fill=DIM)
+    yield said((_LEFT + _WIDE - _RIGHT) / 2, _TALL - _BOTTOM + 38, axis, 12, anchor="middle")
     middle = (_TOP + _TALL - _BOTTOM) / 2
-    yield f'<g transform="rotate(-90 22 {middle})">{_said(22, middle, "memory, MB", 12, anchor="middle")}</g>'
+    yield f'<g transform="rotate(-90 22 {middle})">{said(22, middle, "memory, MB", 12, anchor="middle")}</g>'
     sign = -1 if key == "rows_per_s" else 1
     best = front([(sign * one[key], one["memory_bytes"]) for one in shown])
     corners = " ".join(f"{across(shown[at][key]):.1f},{up(shown[at]['memory_bytes'] / 1e6):.1f}" for at in best)
-    yield f'<polyline points="{corners}" fill="none" stroke="{_DIM}" stroke-width="1.4" stroke-dasharray="5 4"/>'
+    yield f'<polyline points="{corners}" fill="none" stroke="{DIM}" stroke-width="1.4" stroke-dasharray="5 4"/>'
     for one in shown:
         yield _point(document, one, across(one[key]), up(one["memory_bytes"] / 1e6), key)
     yield from _legend(shown)
@@ -81,24 +84,24 @@ def _plot(document: Document, shown: Sequence[Document], key: str, axis: str) ->
 def _point(document: Document, one: Document, x: float, y: float, key: str) -> str:
     default, answer = one["name"] == document["default"]["name"], one["name"] == document["answer"]["name"]
     told = f"{one['name']}: {one[key]:,.5g}, {one['memory_bytes'] / 1e6:.1f} MB, {one['ratio']} x the default"
-    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="{_TEXT}" stroke-width="1.8"/>'
+    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="{TEXT}" stroke-width="1.8"/>'
     words = [word for word, wanted in (("default", default), ("answer", answer)) if wanted]
     at_edge = x > _WIDE - 140
-    label = _said(x + (-13 if at_edge else 13), y - 6, " = ".join(words), 12, bold=True,
+    label = said(x + (-13 if at_edge else 13), y - 6, " = ".join(words), 12, bold=True,
                   anchor="end" if at_edge else "start") if words else ""  # fmt: skip
     return (
         f'<g><title>{escape(told)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="5" '
-        f'fill="{_COLOURS.get(one["precision"], _DIM)}" fill-opacity="0.8"/>{ring if words else ""}{label}</g>'
+        f'fill="{_COLOURS.get(one["precision"], DIM)}" fill-opacity="0.8"/>{ring if words else ""}{label}</g>'
     )
 
 
 def _legend(shown: Sequence[Document]) -> Iterator[str]:
     x = float(_LEFT)
     for name in dict.fromkeys(one["precision"] for one in shown):
-        yield f'<circle cx="{x + 5:.1f}" cy="60" r="5" fill="{_COLOURS.get(name, _DIM)}"/>'
-        yield _said(x + 15, 64, name, 12)
+        yield f'<circle cx="{x + 5:.1f}" cy="60" r="5" fill="{_COLOURS.get(name, DIM)}"/>'
+        yield said(x + 15, 64, name, 12)
         x += 30 + 7.5 * len(name)
-    yield _said(x + 10, 64, "dashed: nothing is better in both", 12, fill=_DIM)
+    yield said(x + 10, 64, "dashed: nothing is better in both", 12, fill=DIM)
 
 
 class _Scale:
@@ -128,29 +131,14 @@ class _Scale:
         return found if len(found) > 1 else [float(f"{value:.3g}") for value in between][1:-1]
 
 
-def _cut(text: str, most: int = 128) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _said(x: float, y: float, text: str, size: float, **style: Any) -> str:
-    anchor = f' text-anchor="{style["anchor"]}"' if "anchor" in style else ""
-    weight = ' font-weight="600"' if style.get("bold") else ""
-    fill = style.get("fill", _TEXT)
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}"{anchor}{weight}>{escape(text)}</text>'
-
-
 def page(document: Document, svg: str) -> str:
     """The picture with the table of all settings, as an HTML page that needs nothing else."""
     rows = "".join(_row(one) for one in document["settings"])
-    title = escape(f"Settings of {document['model']}")
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>'
-        "body{font:15px system-ui,sans-serif;margin:2rem;color:#1b263b;background:#fff}"
-        "table{border-collapse:collapse;margin:1rem 0}"
-        "td,th{padding:.3rem .8rem;text-align:left;border-bottom:1px solid #ddd}"
-        f"</style><h1>{title}</h1><p>{escape(document['sentence'])}</p>{svg}<table><tr><th>setting</th>"
+    return drawing.page(
+        f"Settings of {document['model']}",
+        f"<p>{escape(document['sentence'])}</p>{svg}<table><tr><th>setting</th>"
         "<th>of the default</th><th>p50</th><th>p99</th><th>rows/s</th><th>memory</th><th></th></tr>"
-        f"{rows}</table></html>"
+        f"{rows}</table>",
     )
 
 
