@@ -122,7 +122,6 @@ def tune(
     from changeover.workbench.described import model_path
     from changeover.workbench.tuning import report
     from changeover.workbench.tuning.tune import tune as tuned
-    from changeover.workbench.tuning.wish import Wish
 
     model = model_path(path)
     if left.write is not None and left.write.exists() and any(left.write.iterdir()):
@@ -130,17 +129,7 @@ def tune(
     before = _plan_beside(model, plan)
     text = before.read_text("utf-8") if before is not None else ""
     base = parse_plan(text, str(before)) if before is not None else Plan()
-    wish = Wish(
-        objective=bounds.objective.value,
-        budget=_budget(bounds.budget),
-        golden=bounds.golden or _golden_beside(model),
-        requests=bounds.requests,
-        min_accuracy=bounds.min_accuracy,
-        max_difference=bounds.max_difference,
-        space=_space(tried),
-        base=base.runtime,
-        cores=len(os.sched_getaffinity(0)),
-    )
+    wish = _wish(bounds, tried, model, base)
     with tempfile.TemporaryDirectory(prefix="changeover-tuned-") as name:
         found = tuned(model, wish, Path(name), say)
         document = {"model": str(model), "plan": str(before) if before is not None else None, **found.document}
@@ -155,6 +144,22 @@ def tune(
         _draw(document, left.picture)
     show(document, output, lambda: tune_table(document))
     return Exit.DONE
+
+
+def _wish(bounds: Bounds, tried: Tried, model: Path, base: Plan) -> Any:
+    from changeover.workbench.tuning.wish import Wish
+
+    return Wish(
+        objective=bounds.objective.value,
+        budget=_budget(bounds.budget),
+        golden=bounds.golden or _golden_beside(model),
+        requests=bounds.requests,
+        min_accuracy=bounds.min_accuracy,
+        max_difference=bounds.max_difference,
+        space=_space(tried),
+        base=base.runtime,
+        cores=len(os.sched_getaffinity(0)),
+    )
 
 
 def _budget(text: str) -> float:
