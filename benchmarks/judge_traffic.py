@@ -8,6 +8,8 @@ outcome is what the judge gets in the server: a `Window` a second.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -98,54 +100,87 @@ def simulate(traffic: Traffic, plan: tuple[Step, ...], rollouts: int, random: np
     slow = _slow(traffic.drift, seconds, rollouts, random)
     own = np.stack([_slow(traffic.own, seconds, rollouts, random) for _ in range(2)])
     keys = _Keys(traffic, rollouts, random)
-    base = traffic.utilisation / traffic.rate
-    clock, backlog = np.zeros(rollouts), np.zeros((2, rollouts))
+    drawn = _drawn(pace, random)
     busy = np.zeros((rollouts, seconds, 2))
-    row = np.arange(rollouts)
-    columns: list[tuple[Array, ...]] = []
-    debt = np.zeros((2, rollouts), dtype=np.int64)
+    columns = []
+    for row in range(rollouts):
+        clock, gap, chances, normal = (part[..., row] for part in drawn)
+        second = np.minimum(clock.astype(np.int64), seconds - 1)
+        key, draw, cost, bad = keys.pick(row, chances[:, 0])
+        arm = (draw < weight[second]).astype(np.int64)
+        base = traffic.utilisation / traffic.rate
+        service = base * cost * slow[row, second] * own[arm, row, second] * _tail(traffic, chances[:, 1], normal)
+        service *= np.where(arm == 1, traffic.candidate_cost, 1.0)
+        service *= np.where((arm == 1) & (chances[:, 2] < traffic.candidate_tail), 6.0, 1.0)
+        size, batch, backlog = _queued(gap, arm, service, base)
+        mine = batch / size
+        busy[row] = np.bincount(second * 2 + arm, mine, 2 * seconds).reshape(seconds, 2)
+        rate = traffic.failures + np.where(arm == 1, traffic.candidate_failures, 0.0)
+        hit = chances[:, 3] < rate / (size if traffic.lumps else 1) + bad
+        failed = _lumped(hit, arm, size) if traffic.lumps else hit
+        counted = chances[:, 4] * size < 1  # one row in a batch tells of it
+        latency = backlog - mine + batch
+        alive = int(np.searchsorted(clock, seconds))
+        every = (np.full(alive, row), second, arm, _bucket(latency), size, np.where(counted, _bucket(batch), -1),
+                 failed, key)  # fmt: skip
+        columns.append([column[:alive] for column in every])
+    merged = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    return Events(*merged, busy=np.minimum(busy.max(axis=2), 1.0))
+
+
+def _drawn(pace: Array, random: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+    """All that chance decides of the requests of each rollout, the first axis: until the last rollout is over.
+
+    Returns:
+        When a request comes, and how long after the one before, shape (requests, rollouts); five numbers between 0 and
+        1, shape (requests, 5, rollouts); a normal one.
+    """
+    rollouts, seconds = pace.shape
+    clock, row = np.zeros(rollouts), np.arange(rollouts)
+    drawn: list[tuple[Array, ...]] = []
     while True:
         now = np.minimum(clock.astype(np.int64), seconds - 1)
         gap = random.standard_exponential(rollouts) / pace[row, now]
-        clock += gap
-        alive = clock < seconds
-        if not alive.any():
+        clock = clock + gap
+        if clock.min() >= seconds:
             break
-        second = np.minimum(clock.astype(np.int64), seconds - 1)
-        key, draw, cost, bad = keys.pick(random)
-        arm = (draw < weight[second]).astype(np.int64)
-        backlog = np.maximum(backlog - gap, 0.0)
-        service = base * cost * slow[row, second] * own[arm, row, second] * _tail(traffic, rollouts, random)
-        service *= np.where(arm == 1, traffic.candidate_cost, 1.0)
-        service *= np.where((arm == 1) & (random.random(rollouts) < traffic.candidate_tail), 6.0, 1.0)
-        waiting = backlog[arm, row] / base
-        place = np.searchsorted(CLASSES[:-1], waiting, side="left")
-        size = CLASSES[place]
-        batch = service * (0.4 + 0.6 * size)
-        mine = batch / size
-        backlog[arm, row] += mine
-        busy[row, second, arm] += mine
-        rate = traffic.failures + np.where(arm == 1, traffic.candidate_failures, 0.0)
-        lump = size if traffic.lumps else 1
-        hit = random.random(rollouts) < rate / lump + bad
-        debt[arm, row] = np.where(hit & (debt[arm, row] == 0), lump, debt[arm, row])
-        failed = debt[arm, row] > 0
-        debt[arm, row] -= failed
-        counted = random.random(rollouts) * size < 1  # one row in a batch tells of it
-        latency = backlog[arm, row] - mine + batch
-        columns.append((row[alive], second[alive], arm[alive], _bucket(latency[alive]), size[alive],
-                        np.where(counted, _bucket(batch), -1)[alive], failed[alive], key[alive]))  # fmt: skip
-    merged = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    order = np.argsort(merged[0], kind="stable")
-    merged = [column[order] for column in merged]
-    return Events(*merged, busy=np.minimum(busy.max(axis=2), 1.0))
+        first, normal = random.random((2, rollouts)), random.standard_normal(rollouts)
+        drawn.append((clock, gap, first, random.random((3, rollouts)), normal))
+    clocks, gaps, first, second, normals = (np.stack(parts) for parts in zip(*drawn, strict=True))
+    return clocks, gaps, np.concatenate((first, second), axis=1), normals
+
+
+def _queued(gap: Array, arm: Array, service: Array, base: float) -> tuple[Array, Array, Array]:
+    """Each request joins its arm's queue: size of its batch, seconds of the batch, the arm's backlog with it."""
+    backlog, classes = [0.0, 0.0], CLASSES.tolist()
+    sizes, batches, backlogs = [], [], []
+    for passed, place, seconds in zip(gap.tolist(), arm.tolist(), service.tolist(), strict=True):
+        backlog = [max(backlog[0] - passed, 0.0), max(backlog[1] - passed, 0.0)]
+        size = classes[bisect_left(classes, backlog[place] / base, 0, len(classes) - 1)]
+        batch = seconds * (0.4 + 0.6 * size)
+        backlog[place] += batch / size
+        sizes.append(size)
+        batches.append(batch)
+        backlogs.append(backlog[place])
+    return np.array(sizes), np.array(batches), np.array(backlogs)
+
+
+def _lumped(hit: Array, arm: Array, size: Array) -> Array:
+    """Which requests fail when a failure takes as many along as a batch has rows."""
+    debt, failed = [0, 0], []
+    for struck, place, rows in zip(hit.tolist(), arm.tolist(), size.tolist(), strict=True):
+        if struck and not debt[place]:
+            debt[place] = rows
+        failed.append(debt[place] > 0)
+        debt[place] -= failed[-1]
+    return np.array(failed)
 
 
 class _Keys:
     """Which key a request has, if any: where it goes, what it costs and whether it is broken."""
 
     def __init__(self, traffic: Traffic, rollouts: int, random: np.random.Generator) -> None:
-        self._count, self._rollouts = traffic.keys, rollouts
+        self._count = traffic.keys
         if traffic.keys:
             popularity = 1 / np.arange(1, traffic.keys + 1)
             self._reach = np.cumsum(popularity / popularity.sum())
@@ -154,11 +189,10 @@ class _Keys:
             broken = random.random((rollouts, traffic.keys)) < traffic.bad_keys
             self._bad = np.where(broken, 0.8, 0.0)
 
-    def pick(self, random: np.random.Generator) -> tuple[Array, Array, Array | float, Array | float]:
+    def pick(self, row: int, chance: Array) -> tuple[Array, Array, Array | float, Array | float]:
         if not self._count:
-            return np.full(self._rollouts, -1), random.random(self._rollouts), 1.0, 0.0
-        key = np.searchsorted(self._reach, random.random(self._rollouts))
-        row = np.arange(self._rollouts)
+            return np.full(len(chance), -1), chance, 1.0, 0.0
+        key = np.searchsorted(self._reach, chance)
         return key, self._draw[row, key], self._cost[row, key], self._bad[row, key]
 
 
@@ -185,9 +219,9 @@ def _slow(sigma: float, seconds: int, rollouts: int, random: np.random.Generator
     return np.asarray(np.exp(out))
 
 
-def _tail(traffic: Traffic, rollouts: int, random: np.random.Generator) -> Array:
-    spike = np.where(random.random(rollouts) < 0.02, 5.0, 1.0)
-    return np.asarray(np.exp(traffic.tail * random.standard_normal(rollouts) - traffic.tail**2 / 2) * spike / 1.08)
+def _tail(traffic: Traffic, chance: Array, normal: Array) -> Array:
+    spike = np.where(chance < 0.02, 5.0, 1.0)
+    return np.asarray(np.exp(traffic.tail * normal - traffic.tail**2 / 2) * spike / 1.08)
 
 
 def _bucket(seconds: Array) -> Array:
@@ -219,9 +253,9 @@ class _Arms:
     def __init__(self, events: Events, mine: slice) -> None:
         group = events.second[mine] * 2 + events.arm[mine]
         order = np.argsort(group, kind="stable")
-        self._group = group[order]
+        self._ends = [0, *np.cumsum(np.bincount(group, minlength=2 * events.busy.shape[1])).tolist()]
         names = ("latency", "size", "work", "failed", "key")
-        self._columns = {name: getattr(events, name)[mine][order] for name in names}
+        self._columns = [getattr(events, name)[mine][order].tolist() for name in names]
         self._keys: tuple[dict[int, tuple[int, int]], ...] = ({}, {})
         self._states: tuple[dict[tuple[int, int], int], ...] = ({}, {})
 
@@ -230,17 +264,15 @@ class _Arms:
         self._keys, self._states = ({}, {}), ({}, {})
 
     def of(self, second: int, arm: int) -> Arm:
-        place = slice(*np.searchsorted(self._group, [second * 2 + arm, second * 2 + arm + 1]))
-        part = {name: column[place] for name, column in self._columns.items()}
-        work = {}
-        for size in np.unique(part["size"]):
-            run = part["work"][(part["size"] == size) & (part["work"] >= 0)]
-            if len(run):
-                work[int(size)] = _sparse(run)
-        requests, failures = len(part["failed"]), int(part["failed"].sum())
-        if requests and part["key"][0] >= 0:
-            self._count(arm, part["key"].tolist(), part["failed"].tolist())
-        return Arm(requests, failures, 0, _sparse(part["latency"]), work, dict(self._states[arm]))
+        place = slice(*self._ends[second * 2 + arm : second * 2 + arm + 2])
+        latency, sizes, runs, failed, keys = (column[place] for column in self._columns)
+        work: dict[int, Counter[int]] = {}
+        for (size, run), count in Counter(zip(sizes, runs, strict=True)).items():
+            if run >= 0:
+                work.setdefault(size, Counter())[run] = count
+        if keys and keys[0] >= 0:
+            self._count(arm, keys, failed)
+        return Arm(len(failed), sum(failed), 0, Counter(latency), work, dict(self._states[arm]))
 
     def _count(self, arm: int, keys: list[int], failed: list[bool]) -> None:
         known, states = self._keys[arm], self._states[arm]
@@ -252,8 +284,3 @@ class _Arms:
                 states[state] -= 1
             known[key] = state = (state[0] + 1, state[1] + failure)
             states[state] = states.get(state, 0) + 1
-
-
-def _sparse(buckets: Array) -> dict[int, int]:
-    values, counts = np.unique(buckets, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
