@@ -45,6 +45,11 @@ class Agreement:
         self._capital = Capital(_PRIOR)
         self._above = Family(len(self._means), _PRIOR)
         self._below = Family(len(self._means), _SHARES_PRIOR)
+        tested = np.append(limit, self._means)[:, None]
+        over = np.minimum(tested * _TIMES, (1 + tested) / 2)
+        under = self._means[:, None] * _SHARES
+        self._bets = np.vstack((tested, self._means[:, None])), np.vstack((over, under))
+        """Means and guesses of them: of the limit, of what is shown to be exceeded, of what is excluded."""
         self._seen = [0.0, 0.0]
         """Pairs, and the sum of their disagreement."""
         self._apart = TOGETHER
@@ -55,13 +60,10 @@ class Agreement:
         trials = float(counts.sum())
         if not trials:
             return
-        guesses = np.minimum(self._limit * _TIMES, (1 + self._limit) / 2)
-        limit = np.full_like(guesses, self._limit)
-        self._capital.grow(log_bet_alone(values, counts, limit, guesses), trials)
-        means = self._means[:, None]
-        over = np.minimum(means * _TIMES, (1 + means) / 2)
-        self._above.grow(log_bet_alone(values, counts, means, over))
-        self._below.grow(log_bet_alone(values, counts, means, means * _SHARES))
+        against, above, below = np.split(log_bet_alone(values, counts, *self._bets), (1, 1 + len(self._means)))
+        self._capital.grow(against[0], trials)
+        self._above.grow(above)
+        self._below.grow(below)
         self._apart = self._apart.joined(pairs.apart)
         self._seen[0] += trials
         self._seen[1] += float((values * counts).sum())

@@ -52,10 +52,10 @@ _TINY: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Hits among trials of one arm; `hits` may be an array, one number for each hypothesis (on the first axis)."""
+    """Hits among trials of one arm; each may be an array: `hits` one number for each hypothesis (on the first axis)."""
 
     hits: float | Array
-    trials: float
+    trials: float | Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,19 @@ class Guess:
 def log_bet(first: Count, second: Count, margin: float | Array, guess: Guess) -> Array:
     """Logarithm of the factor of one window against "the first's chance is at most the second's plus `margin`".
 
+    Args:
+        first: what was seen of the first; trials that are arrays, for several games at once, are all positive.
+        second: of the second.
+        margin: one for each hypothesis.
+        guess: of the chances.
+
     Returns:
         One number for each hypothesis and guess; 0 where an arm has no trials: without control there is no bet.
     """
     m = np.asarray(margin, dtype=np.float64)
-    shape = np.broadcast_shapes(m.shape, np.shape(guess.first), np.shape(guess.second))
-    shape = np.broadcast_shapes(shape, np.shape(first.hits), np.shape(second.hits))
-    if first.trials <= 0 or second.trials <= 0:
-        return np.zeros(shape)
+    if np.ndim(first.trials) == 0 and (first.trials <= 0 or second.trials <= 0):
+        shapes = [np.shape(part) for part in (m, guess.first, guess.second, first.hits, second.hits)]
+        return np.zeros(np.broadcast_shapes(*shapes))
     ratio = first.trials / second.trials
     x = _centre(first.trials, second.trials, m, guess)
     g = _stake(x, m, ratio, guess)
@@ -96,26 +101,26 @@ def log_bet_alone(values: Array, counts: Array, mean: float | Array, guess: floa
     """
     m = np.asarray(mean, dtype=np.float64)
     g = (np.asarray(guess) - m) / np.maximum(m * (1 - m), _TINY)
-    g = np.clip(g, -_EDGE / np.maximum(1 - m, _TINY), _EDGE / np.maximum(m, _TINY))
+    g = np.minimum(np.maximum(g, -_EDGE / np.maximum(1 - m, _TINY)), _EDGE / np.maximum(m, _TINY))
     return np.asarray((np.log1p(g[..., None] * (values - m[..., None])) * counts).sum(axis=-1), dtype=np.float64)
 
 
-def _centre(n1: float, n2: float, m: Array, guess: Guess) -> Array:
+def _centre(n1: float | Array, n2: float | Array, m: Array, guess: Guess) -> Array:
     """The second's chance in the hypothesis that is nearest to the guess (exact for small chances and for margin 0)."""
     total = n1 + n2
     linear = total * m - n2 * np.asarray(guess.second) - n1 * np.asarray(guess.first)
     constant = -n2 * np.asarray(guess.second) * m
     root = (np.sqrt(np.maximum(linear * linear - 4 * total * constant, 0.0)) - linear) / (2 * total)
-    return np.clip(root, np.maximum(0.0, -m), np.minimum(1.0, 1.0 - m))
+    return np.asarray(np.minimum(np.maximum(root, np.maximum(0.0, -m)), np.minimum(1.0, 1.0 - m)))
 
 
-def _stake(x: Array, m: Array, ratio: float, guess: Guess) -> Array:
+def _stake(x: Array, m: Array, ratio: float | Array, guess: Guess) -> Array:
     """The likelihood ratio's, read at the arm whose chance is the larger, within what keeps all factors positive."""
     u = x + m
     by_first = (guess.first - u) / np.maximum(u * (1 - u), _TINY)
     by_second = (x - guess.second) / np.maximum(x * (1 - x), _TINY) / ratio
     most = _EDGE * np.minimum(1 / np.maximum(u, _TINY), 1 / (ratio * np.maximum(1 - x, _TINY)))
-    return np.asarray(np.clip(np.where(m >= 0, by_first, by_second), 0.0, most), dtype=np.float64)
+    return np.asarray(np.minimum(np.maximum(np.where(m >= 0, by_first, by_second), 0.0), most), dtype=np.float64)
 
 
 class Capital:

@@ -95,10 +95,11 @@ class Errors:
 
     def _compare(self, first: Count, second: Count) -> None:
         base, margins = self._base(), self._margins[:, None]
-        guesses = np.minimum(base + self._limit + _BEYOND, 0.99)
-        self._capital.grow(log_bet(first, second, self._limit, Guess(guesses, base)), first.trials)
-        over = np.minimum(base + margins + np.maximum(margins, _BEYOND), 0.99)
-        self._above.grow(log_bet(first, second, margins, Guess(over, base)))
+        beyond = np.vstack((base + self._limit + _BEYOND, base + margins + np.maximum(margins, _BEYOND)))
+        over = Guess(np.minimum(beyond, 0.99), base)
+        against = log_bet(first, second, np.vstack(([self._limit], margins)), over)
+        self._capital.grow(against[0], first.trials)
+        self._above.grow(against[1:])
         under = np.minimum(base + margins * SHARES, 0.98)
         self._below.grow(log_bet(second, first, -margins, Guess(base, under)))
         weight = first.trials * second.trials / (first.trials + second.trials)

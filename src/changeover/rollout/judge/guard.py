@@ -16,12 +16,12 @@ other minute is a measure for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any, Final
 
 from changeover.rollout.judge.findings import Finding, Verdict
 from changeover.telemetry.evidence import Window
-from changeover.telemetry.observations import merged, percentile
+from changeover.telemetry.observations import percentile
 
 WINDOWS: Final = 3
 SECONDS: Final = 10.0
@@ -48,14 +48,14 @@ class Guard:
         self._begin()
         self._row = dict.fromkeys(_QUANTILES, 0)
         self._worst: dict[str, dict[int, float]] = {name: {} for name in _QUANTILES}
-        self._baseline: Mapping[int, int] = {}
+        self._baseline: Counter[int] = Counter()
         self._baseline_seconds = 0.0
         self._last: dict[str, tuple[float, float]] = {}
         self._failed: str | None = None
 
     def _begin(self) -> None:
-        self._active: Mapping[int, int] = {}
-        self._candidate: Mapping[int, int] = {}
+        self._active: Counter[int] = Counter()
+        self._candidate: Counter[int] = Counter()
         self._requests = [0, 0]
         self._seconds = 0.0
         self._weight = 0
@@ -68,8 +68,8 @@ class Guard:
             self._row = dict.fromkeys(_QUANTILES, 0)
             self._begin()
         self._learn(window)
-        self._active = merged([self._active, window.active.latency])
-        self._candidate = merged([self._candidate, window.candidate.latency])
+        self._active.update(window.active.latency)
+        self._candidate.update(window.candidate.latency)
         self._requests[0] += window.candidate.requests
         self._requests[1] += window.active.requests
         self._seconds += window.seconds
@@ -81,7 +81,7 @@ class Guard:
 
     def _learn(self, window: Window) -> None:
         """The active version's own baseline: its worst ten seconds at each rate."""
-        self._baseline = merged([self._baseline, window.active.latency])
+        self._baseline.update(window.active.latency)
         self._baseline_seconds += window.seconds
         if self._baseline_seconds < SECONDS:
             return
@@ -91,7 +91,7 @@ class Guard:
             if found is not None:
                 worst, rate = self._worst[name], _rate(requests / self._baseline_seconds)
                 worst[rate] = max(worst.get(rate, 0.0), found)
-        self._baseline, self._baseline_seconds = {}, 0.0
+        self._baseline, self._baseline_seconds = Counter(), 0.0
 
     def _judge(self) -> None:
         for name, (share, least) in _QUANTILES.items():
@@ -146,7 +146,7 @@ class Guard:
         self._failed, stratum = memory["failed"], memory["stratum"]
         self._stratum = None if stratum is None else (stratum[0], stratum[1], stratum[2])
         self._begin()
-        self._baseline, self._baseline_seconds = {}, 0.0
+        self._baseline, self._baseline_seconds = Counter(), 0.0
 
 
 def _rate(per_second: float) -> int:

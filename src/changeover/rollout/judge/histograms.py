@@ -48,8 +48,9 @@ class Histogram:
 
     def add(self, counts: Mapping[int, int]) -> None:
         """Add a sparse histogram; what lies beyond the last bucket goes into it."""
-        for number, count in counts.items():
-            self._counts[min(max(number, 0), BUCKETS - 1)] += count
+        numbers = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+        values = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+        np.add.at(self._counts, np.minimum(np.maximum(numbers, 0), BUCKETS - 1), values)
 
     def fade(self, share: float) -> None:
         """Keep a share of every count."""

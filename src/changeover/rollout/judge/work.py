@@ -69,22 +69,19 @@ _FADE: Final = 0.99
 
 @dataclass(slots=True)
 class _Game:
-    """One class of batches in the window, or windows, until both arms have some: what is counted, and against what.
+    """One class of batches in the window, or windows, until both arms have some: what is counted, and against what."""
 
-    `active` and `candidate` are batches above the threshold and all batches; `above` and `below` are the candidate's
-    above each ratio of the threshold, counted low and high.
-    """
-
+    share: float
+    """Of the active version's batches above the threshold, before."""
+    places: Array
+    """Buckets from which on the candidate's batches are counted: the first one above the limit; the first ones above
+    each ratio of the threshold, rounded up, and rounded down; and 0, for all."""
     start: int
     """First bucket of the active version's above the threshold."""
-    share: float
-    """Of the active version's batches above it, before."""
-    limit: int
-    """First bucket of the candidate's above the limit."""
     active: Array = field(default_factory=lambda: np.zeros(2))
-    candidate: Array = field(default_factory=lambda: np.zeros(2))
-    above: Array = field(default_factory=lambda: np.zeros(len(RATIOS)))
-    below: Array = field(default_factory=lambda: np.zeros(len(RATIOS)))
+    """Batches above the threshold, and all."""
+    candidate: Array = field(default_factory=lambda: np.zeros(2 + 2 * len(RATIOS)))
+    """Batches from each of the places on."""
 
 
 class Work:
@@ -125,22 +122,21 @@ class Work:
             past.add(histogram)
 
     def _bet(self, window: Window, power: float) -> None:
-        against, trials = np.zeros(len(_UP)), 0.0
-        over, under = np.zeros((2, len(RATIOS), len(_UP)))
+        games = []
         for size in sorted(window.active.work.keys() | window.candidate.work.keys()):
             game = self._count(size, window)
-            if game is None or not game.active[1] or not game.candidate[1]:
-                continue
-            del self._games[size]
-            trials += game.candidate[1]
-            active, x = Count(game.active[0], game.active[1]), game.share
-            up, down = Guess(x + (1 - x) * _UP, x), Guess(x, x * (1 - _DOWN))
-            against += log_bet(Count(game.candidate[0], game.candidate[1]), active, 0.0, up)
-            over += log_bet(Count(game.above[:, None], game.candidate[1]), active, 0.0, up)
-            under += log_bet(active, Count(game.below[:, None], game.candidate[1]), 0.0, down)
-        self._capital.grow(against * power, trials)
-        self._above.grow(over * power)
-        self._below.grow(under * power)
+            if game is not None and game.active[1] and game.candidate[-1]:
+                games.append(self._games.pop(size))
+        if not games:
+            return
+        active, ours = np.array([g.active for g in games])[..., None], np.array([g.candidate for g in games])[..., None]
+        x = np.array([game.share for game in games])[:, None, None]
+        theirs, trials, rows = Count(active[:, :1], active[:, 1:]), ours[:, -1:], 1 + len(RATIOS)
+        over = log_bet(Count(ours[:, :rows], trials), theirs, 0.0, Guess(x + (1 - x) * _UP, x)).sum(axis=0) * power
+        under = log_bet(theirs, Count(ours[:, rows:-1], trials), 0.0, Guess(x, x * (1 - _DOWN))).sum(axis=0) * power
+        self._capital.grow(over[0], float(trials.sum()))
+        self._above.grow(over[1:])
+        self._below.grow(under)
 
     def _count(self, size: int, window: Window) -> _Game | None:
         """The game of a class with this window's batches in it; None while no threshold is known."""
@@ -151,9 +147,7 @@ class Work:
         candidate, active = window.candidate.work.get(size, {}), window.active.work.get(size, {})
         game.active += tails(active, np.array([game.start, 0]))
         if candidate:
-            game.candidate += tails(candidate, np.array([game.limit, 0]))
-            game.above += tails(candidate, game.start + _OFFSETS_UP)
-            game.below += tails(candidate, game.start + _OFFSETS_DOWN)
+            game.candidate += tails(candidate, game.places)
             seen = self._all.setdefault(size, (Histogram(), Histogram()))
             seen[0].add(candidate)
             seen[1].add(active)
@@ -165,7 +159,8 @@ class Work:
             return None
         start = past.quantile_place(self._quantile) + 1
         share = (past.above(start) + 0.5) / (past.total + 1)
-        return _Game(start, share, place_above(allowed(edge(start), self._limit, size, self._weight)))
+        limit = place_above(allowed(edge(start), self._limit, size, self._weight))
+        return _Game(share, np.concatenate(([limit], start + _OFFSETS_UP, start + _OFFSETS_DOWN, [0])), start)
 
     def finding(self) -> Finding:
         """What is known now."""
