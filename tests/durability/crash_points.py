@@ -24,7 +24,7 @@ from pathlib import Path
 from changeover.lifecycle import artifacts
 from changeover.records.journal import Journal
 from changeover.testing import Server, wait_for
-from tests.durability.lives import ENDS, FACTORS, LIVES, MODEL, Cast, broken, workers
+from tests.durability.lives import ENDS, FACTORS, LIVES, MODEL, PAUSE, Cast, broken, workers
 from tests.durability.points import FAILING, Call, Outcome, Point, Recorded
 from tests.traffic import Traffic
 
@@ -131,7 +131,7 @@ def _live(cast: Cast, point: Point) -> None:
 def _kept(cast: Cast, point: Point, traffic: Traffic | None, before: Felt) -> list[str]:
     server = cast.server
     try:
-        wait_for(lambda: _settled(cast), "every rollout to come to its end", 60)
+        wait_for(lambda: _settled(cast), "every rollout to come to its end", 60, PAUSE)
     except TimeoutError as error:
         return [f"{error}; {_shown(server)}"]
     rollouts = server.control("GET", f"/v1/models/{MODEL}/rollouts")["rollouts"]

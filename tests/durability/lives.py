@@ -29,6 +29,9 @@ _TAKEN_BACK = (
     " on_inconclusive: promote}\ngates: {accuracy: {enabled: false}}\n"
 )
 _CERTIFICATE = 8.0
+PAUSE = 0.1
+"""Seconds between two looks: to answer costs a traced controller two stops a system call, and to list processes reads
+all that there are."""
 
 
 @dataclass(slots=True)
@@ -84,7 +87,7 @@ class Cast:
             found: str = self.server.control("GET", f"/v1/rollouts/{promise.rollout}")["phase"]
             return found if found in (*phases, *ENDS) else None
 
-        return wait_for(phase, f"{' or '.join((*phases, 'an end'))} of {promise.rollout}")
+        return wait_for(phase, f"{' or '.join((*phases, 'an end'))} of {promise.rollout}", pause=PAUSE)
 
     def certified(self, promise: Promise) -> None:
         """Wait for the certificate that tells the end."""
@@ -94,11 +97,11 @@ class Cast:
             reply = exchange(self.server.control_port, "GET", path)
             return reply.status == 200 and reply.json()["outcome"] in ENDS
 
-        wait_for(told, "the certificate", _CERTIFICATE)
+        wait_for(told, "the certificate", _CERTIFICATE, PAUSE)
 
     def released(self) -> None:
         """Wait until the worker of the active version is the only one."""
-        wait_for(lambda: len(workers(self.server)) == 1, "the end of the other workers")
+        wait_for(lambda: len(workers(self.server)) == 1, "the end of the other workers", pause=PAUSE)
 
 
 def _instant(cast: Cast) -> Promise:

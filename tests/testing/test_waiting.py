@@ -19,3 +19,11 @@ def test_it_gives_up_and_says_what_it_waited_for() -> None:
     with pytest.raises(TimeoutError, match=r"the end of the world: not true within 0\.02 s"):
         wait_for(lambda: asked.append(True), "the end of the world", patience=0.02)
     assert asked
+
+
+def test_it_asks_as_seldom_as_it_is_told() -> None:
+    """A pause as long as the patience: asked at its beginning and at its end."""
+    asked: list[bool] = []
+    with pytest.raises(TimeoutError):
+        wait_for(lambda: asked.append(True), "nothing", patience=0.1, pause=0.1)
+    assert len(asked) <= 2

@@ -12,8 +12,14 @@ PATIENCE = 90.0
 PAUSE = 0.01
 
 
-def wait_for(condition: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, patience: float = PATIENCE, pause: float = PAUSE) -> T:
     """Ask again until the condition is true; returns its value.
+
+    Args:
+        condition: true, or any value that counts as such, in the end.
+        what: is waited for.
+        patience: seconds that it may take.
+        pause: seconds between two questions; more where each costs the server something.
 
     Raises:
         TimeoutError: it did not become true in `patience` seconds.
@@ -25,4 +31,4 @@ def wait_for(condition: Callable[[], T | None], what: str, patience: float = PAT
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not true within {patience:g} s")
-        time.sleep(PAUSE)
+        time.sleep(pause)

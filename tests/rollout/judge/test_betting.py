@@ -51,6 +51,18 @@ def test_a_window_expects_no_gain_while_the_hypothesis_holds(
     assert expected <= 1 + 1e-9
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30), st.integers(0, 9), st.integers(1, 300)), min_size=1))
+def test_several_games_at_once_are_each_of_them(games: list[tuple[int, int, int, int]]) -> None:
+    """To the last bit: what a judge decides does not depend on how many classes of batches it weighs together."""
+    guesses = np.array([[0.1, 0.4], [0.02, 0.9]])
+    seen = np.array([(min(k1, n1), n1, min(k2, n2), n2) for k1, n1, k2, n2 in games], dtype=np.float64)
+    k1, n1, k2, n2 = (column[:, None, None] for column in seen.T)
+    together = log_bet(Count(k1, n1), Count(k2, n2), 0.01, Guess(guesses, 0.05))
+    alone = [log_bet(Count(row[0], row[1]), Count(row[2], row[3]), 0.01, Guess(guesses, 0.05)) for row in seen]
+    assert together.shape == (len(games), 2, 2)
+    assert together.tolist() == np.array(alone).tolist()
+
+
 def test_an_arm_that_is_worse_makes_it_grow() -> None:
     """The other side: with the right guess the expected logarithm is that of the likelihood ratio, and positive."""
     bet = Guess(0.02, 0.001)

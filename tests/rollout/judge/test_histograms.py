@@ -50,7 +50,10 @@ def test_tails_are_counts_from_a_place_on() -> None:
 def test_counts_fade_and_are_remembered() -> None:
     """Half of everything; a memory is the same histogram; what is too large goes into the last bucket."""
     histogram = Histogram()
-    histogram.add({5: 4, BUCKETS + 7: 2})
+    histogram.add({5: 4, BUCKETS + 7: 1})
+    assert histogram.total == 5.0
+    histogram.add({BUCKETS + 7: 1})
+    assert histogram.total == 6.0
     histogram.fade(0.5)
     assert histogram.memory() == {"5": 2.0, str(BUCKETS - 1): 1.0}
     assert Histogram.of(histogram.memory()).memory() == histogram.memory()

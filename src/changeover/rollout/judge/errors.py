@@ -95,15 +95,16 @@ class Errors:
 
     def _compare(self, first: Count, second: Count) -> None:
         base, margins = self._base(), self._margins[:, None]
+        ours, theirs = float(first.trials), float(second.trials)
         beyond = np.vstack((base + self._limit + _BEYOND, base + margins + np.maximum(margins, _BEYOND)))
         over = Guess(np.minimum(beyond, 0.99), base)
         against = log_bet(first, second, np.vstack(([self._limit], margins)), over)
-        self._capital.grow(against[0], first.trials)
+        self._capital.grow(against[0], ours)
         self._above.grow(against[1:])
         under = np.minimum(base + margins * SHARES, 0.98)
         self._below.grow(log_bet(second, first, -margins, Guess(base, under)))
-        weight = first.trials * second.trials / (first.trials + second.trials)
-        self._difference[0] += weight * (float(first.hits) / first.trials - float(second.hits) / second.trials)
+        weight = ours * theirs / (ours + theirs)
+        self._difference[0] += weight * (float(first.hits) / ours - float(second.hits) / theirs)
         self._difference[1] += weight
 
     def _alarm(self, failures: int, trials: int) -> None:

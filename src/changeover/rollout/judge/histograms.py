@@ -33,10 +33,12 @@ def tails(counts: Mapping[int, int], places: npt.NDArray[Any]) -> npt.NDArray[np
 class Histogram:
     """Counts by bucket, not necessarily whole ones."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_total")
 
     def __init__(self) -> None:
         self._counts = np.zeros(BUCKETS)
+        self._total: float | None = None
+        """Of all counts, as long as none has changed."""
 
     @classmethod
     def of(cls, memory: Mapping[str, float]) -> Histogram:
@@ -50,16 +52,20 @@ class Histogram:
         """Add a sparse histogram; what lies beyond the last bucket goes into it."""
         numbers = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
         values = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+        self._total = None
         np.add.at(self._counts, np.minimum(np.maximum(numbers, 0), BUCKETS - 1), values)
 
     def fade(self, share: float) -> None:
         """Keep a share of every count."""
+        self._total = None
         self._counts *= share
 
     @property
     def total(self) -> float:
         """All counts."""
-        return float(self._counts.sum())
+        if self._total is None:
+            self._total = float(self._counts.sum())
+        return self._total
 
     def above(self, place: int) -> float:
         """Counts in this bucket and in those above."""
