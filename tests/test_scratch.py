@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -61,3 +61,32 @@ def test_a_folder_for_a_block(temporary: Path) -> None:
         assert list(temporary.iterdir()) == [made]
         raise RuntimeError
     assert list(temporary.iterdir()) == []
+
+
+def test_who_holds_one_keeps_it(temporary: Path, gone: int) -> None:
+    """Such as a process of another container, whose number is none here: until it ends."""
+    left = temporary / f"changeover-demo-{gone}-abc"
+    left.mkdir()
+    script = (
+        "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_SH); print('here', flush=True); input()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script, str(left)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        scratch("demo")
+        assert left.exists()
+        holder.communicate(b"\n")
+    scratch("demo")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_one_is_held_by_its_own_process(temporary: Path, block: bool) -> None:
+    """So the same goes for those in other containers that look at this one's."""
+    script = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    with ExitStack() as stack:
+        made = stack.enter_context(scratch_folder("demo")) if block else scratch("demo")
+        assert made.parent == temporary
+        told = subprocess.run([sys.executable, "-c", script, str(made)], capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in told.stderr

@@ -62,3 +62,9 @@ def test_warnings_of_the_tools_are_kept_from_the_caller(source: Path, tmp_path: 
     before = list(warnings.filters)
     quantizing.dynamic(source, tmp_path / "made.onnx")
     assert list(warnings.filters) == before
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_model(source: Path, tmp_path: Path) -> None:
+    """It may be converted another time."""
+    with pytest.raises(OSError, match="No such file"):
+        quantizing.dynamic(source, tmp_path / "nowhere" / "made.onnx")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import logging
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -205,3 +208,57 @@ def test_nothing_is_left(
     assert {"torch", "sympy"}.isdisjoint(sys.modules)
     assert logging.root.manager.disable == logging.NOTSET
     assert {file.name for file in tmp_path.iterdir()} == {"digits.onnx", "made.onnx", "scratch"}
+
+
+@pytest.mark.parametrize("name", ["int8_dynamic", "fp32"])
+def test_a_full_disk_leaves_what_was_there(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The target may be the model itself, or lie in a repository: it is replaced by a whole file, or not at all."""
+    target = tmp_path / "target" / "model.onnx"
+    target.parent.mkdir()
+    target.write_bytes(b"before")
+    whole = Path.write_bytes
+
+    def full(place: Path, data: bytes) -> int:
+        whole(place, data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            converted(path, name, target, [])
+    assert [(one, one.read_bytes()) for one in target.parent.iterdir()] == [(target, b"before")]
+    converted(path, name, target, [])
+    assert list(target.parent.iterdir()) == [target]
+    assert open_level(str(target), "all").inputs
+
+
+def test_a_model_may_be_its_own_target(path: Path) -> None:
+    """Of the same precision it stays as it is."""
+    before = path.read_bytes()
+    converted(path, "fp32", path, [])
+    assert path.read_bytes() == before
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from changeover.workbench import precision
+precision._made = lambda *_: os.kill(os.getpid(), 9)
+precision.converted(Path(sys.argv[1]), "fp16", Path("unused"), [])
+"""
+
+
+def test_what_a_killed_conversion_leaves_goes_with_the_next(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tuner kills those that hang."""
+    room = tmp_path / "temporary"
+    room.mkdir()
+    command = [sys.executable, "-c", KILLED, str(path)]
+    assert subprocess.run(command, env={**os.environ, "TMPDIR": str(room)}, check=False).returncode == -9
+    assert len(list(room.iterdir())) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    converted(path, "fp16", tmp_path / "fp16.onnx", [])
+    assert list(room.iterdir()) == []

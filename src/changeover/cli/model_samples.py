@@ -33,6 +33,8 @@ def samples(
     answer = ControlClient(control, timeout=_TIMEOUT).download(post(control_path("models", name, "samples")))
     try:
         to.touch(_OWNER_ONLY)
+        if to.is_file():
+            to.chmod(_OWNER_ONLY)  # also where there was such a file
         to.write_bytes(answer.body)
     except OSError as error:
         raise Usage(f"--to {to}: {error.strerror}") from None

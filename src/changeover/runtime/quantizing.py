@@ -129,11 +129,17 @@ def _told_plainly(precision: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of the model
+            raise
+        raise _refused(precision, error) from None
     except Exception as error:  # noqa: BLE001 - the tools raise whatever they come across
-        told = " ".join(str(error).split())[:_DETAIL] or type(error).__name__
-        raise ModelRejected(
-            f"ONNX Runtime cannot make it {precision}: {told}", reason="precision_unsupported"
-        ) from None
+        raise _refused(precision, error) from None
     finally:
         logging.disable(before)
         ort.set_default_logger_severity(_WARNING)
+
+
+def _refused(precision: str, error: Exception) -> ModelRejected:
+    told = " ".join(str(error).split())[:_DETAIL] or type(error).__name__
+    return ModelRejected(f"ONNX Runtime cannot make it {precision}: {told}", reason="precision_unsupported")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from changeover.runtime import levels, quantizing
 from changeover.runtime.quantizing import PER_CHANNEL_OPSET
 from changeover.runtime.session import Array, Session, open_level
 from changeover.runtime.warmup import head
+from changeover.scratch import scratch_folder
 from changeover.tensors import Datatype, TensorSpec
 from changeover.workbench.described import read
 
@@ -56,9 +56,9 @@ def converted(model: Path, precision: str, target: Path, samples: Sequence[list[
         return
     if _bytes(whole) > _MOST_BYTES:
         raise _unsupported(f"{model} is over 2 GiB with its weights: it can be converted only where it is exported.")
-    with tempfile.TemporaryDirectory(prefix="changeover-precision-") as name:
-        made = _made(_plain(whole), precision, Path(name), samples)
-        target.write_bytes(made.SerializeToString(deterministic=True))
+    with scratch_folder("precision") as folder:
+        made = _made(_plain(whole), precision, folder, samples)
+        _replace(target, made.SerializeToString(deterministic=True))
 
 
 def _copy(model: Path, whole: ModelProto, target: Path) -> None:
@@ -66,10 +66,25 @@ def _copy(model: Path, whole: ModelProto, target: Path) -> None:
     import onnx
 
     if not any(_outside(model)):
-        shutil.copyfile(model, target)
+        _replace(target, model.read_bytes())
+    elif _bytes(whole) > _MOST_BYTES:
+        onnx.save(whole, target, save_as_external_data=True, location=f"{target.name}.data")
     else:
-        beside = _bytes(whole) > _MOST_BYTES
-        onnx.save(whole, target, save_as_external_data=beside, location=f"{target.name}.data")
+        _replace(target, whole.SerializeToString(deterministic=True))
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all: it may be the model itself, or lie where a server looks for versions."""
+    place = target.resolve()
+    if place.exists() and not place.is_file():  # such as /dev/stdout
+        place.write_bytes(data)
+        return
+    half = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        half.write_bytes(data)
+        half.replace(place)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _outside(model: Path) -> Iterator[str]:
