@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ import pytest
 
 from changeover.demo import digits
 from changeover.errors import ModelRejected
+from changeover.workbench import microscope
 from changeover.workbench.microscope import Wish, checked_levels, look
 from tests.interface.adapting import image_model
 
@@ -90,3 +93,26 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     found, _ = look(place, Wish(("all",), 1, 1, 0.01))
     json.dumps(found, allow_nan=False)
     assert found["levels"][1]["difference"]["max_abs"] == 0
+
+
+class Answering:
+    """A session whose answers are known."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = np.array([values], np.float32)
+
+    def run(self, _: object) -> list[np.ndarray]:
+        return [self.values]
+
+
+@pytest.mark.parametrize(
+    ("mine", "apart"),
+    [((1.0, np.inf), 0.0), ((1.5, np.inf), 0.5), ((np.nan, np.inf), None), ((1.0, 1.0), None), ((1.0, -np.inf), None)],
+)
+def test_a_level_that_answers_with_no_numbers_is_far_away(mine: tuple[float, float], apart: float | None) -> None:
+    """NaN instead of a number is as wrong as can be; the same infinity is the same answer."""
+    levels = [SimpleNamespace(level=name, session=session) for name, session in
+              (("off", Answering(1.0, np.inf)), ("all", Answering(*mine)))]  # fmt: skip
+    found = microscope._apart(cast(Any, levels), [])
+    assert found["off"] == {"max_abs": 0.0, "max_rel": 0.0}
+    assert found["all"]["max_abs"] == apart

@@ -81,3 +81,12 @@ def test_a_huge_graph_is_cut() -> None:
     nodes = tuple(Made(f"{at}:n", "Neg", "kept", (str(at),), (f"{at - 1}:n",) if at else ()) for at in range(2000))
     made = read(picture(document(), [Rewritten(nodes, (), ()), Rewritten(nodes, (), ())]))
     assert 800 <= len(list(made.iter(f"{SVG}rect"))) < 1000
+
+
+def test_answers_that_are_no_numbers() -> None:
+    """They differ by more than anything, in the picture and on the page."""
+    told = document()
+    told["levels"][1]["difference"] = {"max_abs": None, "max_rel": None}
+    svg = picture(told, [OFF, ALL])
+    assert "differs by infinity" in svg
+    assert "<td>infinity</td>" in page(told, svg)

@@ -70,7 +70,7 @@ def optimize_table(document: Document) -> RenderableType:
         apart = level["difference"]["max_abs"]
         made.add_row(
             level["level"], str(level["nodes"]), *times, f"{level['load_ms']:.1f} ms", size(level["memory_bytes"]),
-            "-" if level["level"] == "off" else str(apart),
+            "-" if level["level"] == "off" else str(apart) if apart is not None else "infinity",
         )  # fmt: skip
     parts: list[RenderableType] = [made, "", _operators(document)]
     for level in document["levels"]:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from changeover.runtime import levels
 from changeover.runtime.levels import AtLevel
 from changeover.runtime.session import Array
 from changeover.runtime.warmup import head
+from changeover.scratch import scratch_folder
 from changeover.workbench.described import read
 from changeover.workbench.fusion import Rewritten, name_nodes, operator, rewritten
 
@@ -62,8 +62,7 @@ def look(path: Path, wish: Wish) -> tuple[Document, list[Rewritten]]:
     model = read(path)
     name_nodes(model)
     wanted = [level for level in levels.LEVELS if level in wish.levels or level == "off"]
-    with tempfile.TemporaryDirectory(prefix="changeover-optimize-") as name:
-        folder = Path(name)
+    with scratch_folder("optimize") as folder:
         source = _written(model, folder)
         loaded = [levels.load(source, level, folder, wish.threads) for level in wanted]
         graphs = [_graph(one) for one in loaded]
@@ -124,7 +123,7 @@ def _percentiles(seconds: Sequence[float]) -> Document:
 
 
 def _apart(loaded: Sequence[AtLevel], rows: list[Array]) -> dict[str, Document]:
-    """The largest difference of any output from that without optimisation."""
+    """The largest difference of any output from that without optimisation; None where only one of both is finite."""
     wanted = loaded[0].session.run(rows)
     found = {}
     for one in loaded:
@@ -132,11 +131,13 @@ def _apart(loaded: Sequence[AtLevel], rows: list[Array]) -> dict[str, Document]:
         for mine, theirs in zip(one.session.run(rows), wanted, strict=True):
             if mine.dtype.kind not in "fiu" or not mine.size:
                 continue
-            gap = np.abs(mine.astype(np.float64) - theirs.astype(np.float64))
-            gap = np.where(np.isnan(mine) & np.isnan(theirs), 0.0, gap) if mine.dtype.kind == "f" else gap
-            absolute = max(absolute, float(gap.max()))
-            largest = float(np.abs(theirs.astype(np.float64)).max())
-            relative = max(relative, float(gap.max()) / largest if largest else 0.0)
+            new, old = mine.astype(np.float64), theirs.astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                gap = np.where((new == old) | (np.isnan(new) & np.isnan(old)), 0.0, np.abs(new - old))
+            furthest = float(np.nan_to_num(gap, nan=np.inf, posinf=np.inf).max())
+            largest = float(np.abs(old[np.isfinite(old)]).max(initial=0.0))
+            absolute = max(absolute, furthest)
+            relative = max(relative, furthest / largest if largest else 0.0)
         found[one.level] = {"max_abs": _number(absolute), "max_rel": _number(relative)}
     return found
 

@@ -84,8 +84,14 @@ def _head(level: Document, batches: Sequence[int]) -> Iterator[str]:
     yield said(0, 44, f"{level['nodes']} nodes", 13, fill=DIM)
     times = [f"{level['latency_us'][str(size)]['p50']:,.0f} µs" for size in batches]
     yield said(0, 62, f"p50 {', '.join(times)} at {', '.join(map(str, batches))}", 12, fill=DIM)
+    differs = f"differs by {_apart(level, '.2g')}"
+    yield said(0, 80, "as it was trained" if level["level"] == "off" else differs, 12, fill=DIM)
+
+
+def _apart(level: Document, form: str = "") -> str:
+    """The largest difference, which is no number where the answers are none."""
     apart = level["difference"]["max_abs"]
-    yield said(0, 80, "as it was trained" if level["level"] == "off" else f"differs by {apart:.2g}", 12, fill=DIM)
+    return "infinity" if apart is None else format(apart, form)
 
 
 def _level(graph: Rewritten, model: Mapping[str, Place], colours: Mapping[str, str], plain: Rewritten) -> Iterator[str]:
@@ -191,5 +197,5 @@ def _row(level: Document, batches: Sequence[int]) -> str:
     operators = escape(", ".join(f"{name} {count}" for name, count in level["operators"].items()))
     return (
         f"<tr><td>{level['level']}</td><td>{level['nodes']}</td>{times}<td>{level['load_ms']:.1f} ms</td>"
-        f"<td>{told}</td><td>{level['difference']['max_abs']}</td><td>{operators}</td></tr>"
+        f"<td>{told}</td><td>{_apart(level)}</td><td>{operators}</td></tr>"
     )
