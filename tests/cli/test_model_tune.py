@@ -7,11 +7,14 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from changeover.cli.main import run
 from changeover.rollout.plan import parse_plan
+from tests import custom_operators
 from tests.cli.fake import usual
+from tests.interface.adapting import run as run_model
 from tests.workbench.tuning.models import folding
 
 QUICK = ["--budget", "2s", "--precisions", "fp32", "--levels", "off,all", "--threads", "1"]
@@ -63,7 +66,8 @@ def test_a_default_that_is_kept_is_not_proposed(version: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--budget", "soon"), ("--budget", "0s"), ("--precisions", "int3"), ("--threads", "two"), ("--batches", "0"),
-     ("--instances", "99"), ("--objective", "beauty"), ("--write", ".")],
+     ("--instances", "99"), ("--objective", "beauty"), ("--write", "."), ("--write", "/dev/null"),
+     ("--picture", "nowhere/at/all.svg"), ("--custom-ops", "nowhere")],
 )  # fmt: skip
 def test_mistakes_on_the_command_line(
     version: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
@@ -71,6 +75,47 @@ def test_mistakes_on_the_command_line(
     """What cannot be meant ends with 64 and names the option, before anything is measured."""
     assert run(["model", "tune", str(version), option, value]) == 64
     assert option in capsys.readouterr().err
+
+
+def test_what_was_found_is_told_though_it_cannot_be_proposed(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document is on stdout, the reason on stderr: it took its time, and need not be found again."""
+    command = ["tune", str(version), *QUICK, "--propose", "digits", "--control", "http://127.0.0.1:9", "-o", "json"]
+    assert run(command) not in (0, 64)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["kept"] is False
+    assert told.err.splitlines()[-1].endswith("]")
+
+
+def test_clients_that_speak_another_way(version: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With an `interface` the golden set is the clients', and the tuned version has the steps as before."""
+    (version / "model.yaml").write_text(
+        "runtime: {optimization: off}\ninterface: [{rename: {x: rows}}, {cast: {rows: FP64}, allow_lossy: true}]\n"
+    )
+    rows = np.random.default_rng(1).standard_normal((20, 192))
+    answers = run_model(folding(), x=rows.astype(np.float32))["y"]
+    (version.parent / "golden").mkdir()
+    np.savez(version.parent / "golden" / "a.npz", rows=rows, y=answers)
+    assert run(["tune", str(version), *QUICK, "--write", str(tmp_path / "out"), "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["kept"], document["inputs"], document["accuracy"]["passed"]) == (False, "golden", True)
+    written = parse_plan((tmp_path / "out" / "model.yaml").read_text())
+    assert len(written.interface) == 2
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == (version / "model.onnx").read_bytes()
+
+
+def test_operators_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A library comes from the folder that is named, as a server has it, or the model is refused with its reason."""
+    folder = custom_operators.library(tmp_path / "ops").parent
+    model = tmp_path / "model.onnx"
+    model.write_bytes(custom_operators.inverting().SerializeToString())
+    (tmp_path / "model.yaml").write_text("runtime: {session: {custom_ops: [libown.so]}}")
+    command = ["tune", str(model), "--budget", "1s", "--precisions", "fp32,fp16", "--levels", "all", "--threads", "1"]
+    assert run([*command, "--custom-ops", str(folder), "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["default"]["p50_us"] > 0
+    assert [(one["precision"], one["reason"]) for one in document["dropped"]] == [("fp16", "load_failed")]
+    assert run(command) == 1
+    assert "[custom_op_not_allowed]" in capsys.readouterr().err
 
 
 def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

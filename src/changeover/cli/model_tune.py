@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -18,8 +18,15 @@ from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import CONTROL, Control, Output, grouped, speaks_to
 from changeover.cli.output import Format, say, show, size, table
 from changeover.client.upload import packed
-from changeover.rollout.plan import Plan, parse_plan
+from changeover.rollout.plan import Plan
+from changeover.rollout.proving import GOLDEN
 from changeover.rollout.quantities import seconds
+from changeover.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from changeover.workbench.tuning.tune import Tuned
+    from changeover.workbench.tuning.version import Planned, Version
+    from changeover.workbench.tuning.wish import Wish
 
 Document = dict[str, Any]
 _SHOWN: Final = 12
@@ -104,6 +111,15 @@ def tune(
             exists=True, dir_okay=False, help="Its model.yaml, whose runtime is the default; else the one beside it."
         ),
     ] = None,
+    custom_ops: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Custom-op libraries that the plan may name, as `serve` has them.",
+        ),
+    ] = None,
     control: Control = CONTROL,
     output: Output = Format.TABLE,
 ) -> int:
@@ -120,45 +136,70 @@ def tune(
         changeover model tune model.onnx --objective throughput --golden golden/ --min-accuracy 0.97 --propose digits
     """
     from changeover.workbench.described import model_path
-    from changeover.workbench.tuning import report
     from changeover.workbench.tuning.tune import tune as tuned
+    from changeover.workbench.tuning.version import opened, planned
 
     model = model_path(path)
-    if left.write is not None and left.write.exists() and any(left.write.iterdir()):
-        raise Usage(f"--write: {left.write} is not empty")
-    before = _plan_beside(model, plan)
-    text = before.read_text("utf-8") if before is not None else ""
-    base = parse_plan(text, str(before)) if before is not None else Plan()
-    wish = _wish(bounds, tried, model, base)
-    with tempfile.TemporaryDirectory(prefix="changeover-tuned-") as name:
-        found = tuned(model, wish, Path(name), say)
-        document = {"model": str(model), "plan": str(before) if before is not None else None, **found.document}
-        version = left.write or Path(name) / "version"
-        if left.write is not None or (left.propose is not None and not found.kept):
-            report.write(version, model, found.model, report.plan_text(document["runtime"], text))
-        if left.write is not None:
-            say(f"the version is in {left.write}")
-        if left.propose is not None:
-            document["proposed"] = None if found.kept else _pushed(left.propose, version, control)
-    if left.picture is not None:
-        _draw(document, left.picture)
-    show(document, output, lambda: tune_table(document))
+    _check(left)
+    before = planned(model, plan)
+    wish = _wish(bounds, tried, model, before, custom_ops)
+    with scratch_folder("tuned") as folder:
+        version = opened(path, before.steps, folder)
+        made = folder / "made"
+        made.mkdir()
+        found = tuned(version.model, wish, made, say)
+        document = {"model": str(model), "plan": str(before.file) if before.file else None, **found.document}
+        try:
+            _leave(left, document, (before, version, found), folder, control)
+        finally:  # what took so long is told, whatever becomes of it
+            show(document, output, lambda: tune_table(document))
     return Exit.DONE
 
 
-def _wish(bounds: Bounds, tried: Tried, model: Path, base: Plan) -> Any:
+def _check(left: Left) -> None:
+    """What could not be left behind in the end."""
+    write, picture = left.write, left.picture
+    if write is not None and write.exists() and (not write.is_dir() or any(write.iterdir())):
+        raise Usage(f"--write: {write} is not empty")
+    if picture is not None and not picture.parent.is_dir():
+        raise Usage(f"--picture: there is no folder {picture.parent}")
+
+
+def _leave(left: Left, document: Document, tuning: tuple[Planned, Version, Tuned], folder: Path, control: str) -> None:
+    from changeover.workbench.tuning import report
+
+    before, version, found = tuning
+    place, proposed = left.write or folder / "version", left.propose is not None and not found.kept
+    inside = version.adapted and found.model != version.model
+    try:
+        if left.picture is not None:
+            _draw(document, left.picture)
+        if left.write is not None or proposed:
+            text = report.plan_text(document["runtime"], before.text, inside=inside)
+            report.write(place, version.tuned(found.model), text)
+    except OSError as error:
+        raise Usage(f"{error.filename2 or error.filename or place}: {error.strerror or error}") from None
+    if left.write is not None:
+        say(f"the version is in {left.write}")
+    if left.propose is not None:
+        document["proposed"] = _pushed(left.propose, place, control) if proposed else None
+
+
+def _wish(bounds: Bounds, tried: Tried, model: Path, before: Planned, custom_ops: Path | None) -> Wish:
+    from changeover.workbench.tuning.version import beside
     from changeover.workbench.tuning.wish import Wish
 
     return Wish(
         objective=bounds.objective.value,
         budget=_budget(bounds.budget),
-        golden=bounds.golden or _golden_beside(model),
+        golden=bounds.golden or beside(model, GOLDEN),
         requests=bounds.requests,
         min_accuracy=bounds.min_accuracy,
         max_difference=bounds.max_difference,
         space=_space(tried),
-        base=base.runtime,
+        base=(before.plan or Plan()).runtime,
         cores=len(os.sched_getaffinity(0)),
+        custom_ops=str(custom_ops.resolve()) if custom_ops is not None else "",
     )
 
 
@@ -195,21 +236,6 @@ def _counts(option: str, text: str, most: int) -> tuple[int, ...]:
     if any(not part.isdecimal() or not 1 <= int(part) <= most for part in found):
         raise Usage(f"{option}: {text!r} is no list of numbers from 1 to {most}")
     return tuple(dict.fromkeys(int(part) for part in found))
-
-
-def _plan_beside(model: Path, given: Path | None) -> Path | None:
-    """The plan that was named, else the one that a repository has for this version."""
-    if given is not None or model.name != "model.onnx":
-        return given
-    places = (folder / "model.yaml" for folder in (model.parent, model.parent.parent))
-    return next((place for place in places if place.is_file()), None)
-
-
-def _golden_beside(model: Path) -> Path | None:
-    if model.name != "model.onnx":
-        return None
-    places = (folder / "golden" for folder in (model.parent, model.parent.parent))
-    return next((place for place in places if place.is_dir()), None)
 
 
 def _pushed(name: str, version: Path, control: str) -> Document:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,8 +28,9 @@ from changeover.transport.exits import how
 
 FOLDER: Final = "interface"
 """Part of a version's folder with what an adapted version was made from."""
-_OWN: Final = f"{FOLDER}/{MODEL_FILE}"
-_STEPS: Final = f"{FOLDER}/steps.json"
+OWN: Final = f"{FOLDER}/{MODEL_FILE}"
+STEPS: Final = f"{FOLDER}/steps.json"
+"""The model's own file and what it was adapted by, in the folder of an adapted version."""
 _MOST_BYTES: Final = 1 << 20
 _PATIENCE: Final = 600.0
 """Seconds on the clock: at the lowest priority its processor time takes long on a busy machine."""
@@ -69,10 +71,15 @@ def is_adapted(artifact: Artifact, steps: tuple[Step, ...]) -> bool:
 
 def made_from(artifact: Artifact) -> Made | None:
     """What an adapted version was made from; None of one that is as it came."""
-    if not {_OWN, _STEPS} <= {file.name for file in artifact.manifest.files}:
+    return made_in(artifact.folder, {file.name for file in artifact.manifest.files})
+
+
+def made_in(folder: Path, names: Collection[str]) -> Made | None:
+    """The same of a version's folder that has files of these names."""
+    if not {OWN, STEPS} <= set(names):
         return None
     try:
-        with (artifact.folder / _STEPS).open("rb") as file:
+        with (folder / STEPS).open("rb") as file:
             return msgspec.json.decode(file.read(_MOST_BYTES), type=Made)
     except (OSError, msgspec.MsgspecError):
         return None  # a folder that happens to have such files
@@ -93,11 +100,11 @@ def _there(wanted: Made, store: Path) -> Artifact | None:
 
 
 def _made(artifact: Artifact, wanted: Made, store: Path, *, again: bool) -> Artifact:
-    own = artifact.folder / (_OWN if again else MODEL_FILE)
+    own = artifact.folder / (OWN if again else MODEL_FILE)
     rest = {
         file.name: artifact.folder / file.name
         for file in artifact.manifest.files
-        if file.name not in (MODEL_FILE, _OWN, _STEPS)
+        if file.name not in (MODEL_FILE, OWN, STEPS)
     }
     if not wanted.steps:
         return seal_files({MODEL_FILE: own, **rest}, store)
@@ -106,7 +113,7 @@ def _made(artifact: Artifact, wanted: Made, store: Path, *, again: bool) -> Arti
         model, told = temporary / MODEL_FILE, temporary / "steps.json"
         _adapt(own.parent if not again else _as_it_came(artifact, temporary), wanted.steps, model)
         told.write_bytes(msgspec.json.encode(wanted))
-        return seal_files({MODEL_FILE: model, _OWN: own, _STEPS: told, **rest}, store)
+        return seal_files({MODEL_FILE: model, OWN: own, STEPS: told, **rest}, store)
     except OSError as error:
         raise _unwritable(store, error) from error
     finally:
@@ -124,8 +131,8 @@ def _as_it_came(artifact: Artifact, temporary: Path) -> Path:
     """A folder as the version's was before it was adapted; its files are copied, since links are refused."""
     folder = temporary / "own"
     for file in artifact.manifest.files:
-        name = MODEL_FILE if file.name == _OWN else file.name
-        if file.name in (MODEL_FILE, _STEPS):
+        name = MODEL_FILE if file.name == OWN else file.name
+        if file.name in (MODEL_FILE, STEPS):
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -92,8 +92,8 @@ def model_path(given: str) -> Path:
     return path
 
 
-def read(path: Path) -> ModelProto:
-    """The model of a file, with its external data.
+def read(path: Path, *, weights: bool = True) -> ModelProto:
+    """The model of a file, with its external data unless its `weights` are not wanted.
 
     Raises:
         ModelRejected: it is no ONNX file (`not_onnx`), or its external data is not there (`external_data_missing`).
@@ -102,7 +102,7 @@ def read(path: Path) -> ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=weights)
     except DecodeError:
         raise ModelRejected(f"{path} is no ONNX file.", reason="not_onnx") from None
     except (OSError, ValueError, onnx.checker.ValidationError) as error:

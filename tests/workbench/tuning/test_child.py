@@ -66,3 +66,10 @@ def test_the_real_one_answers() -> None:
             one.ask(60, do="weigh", rows=1, callers=1)
     finally:
         one.end()
+
+
+def test_one_that_cannot_be_started() -> None:
+    """As where there is no room for another process."""
+    with pytest.raises(ModelRejected, match="cannot be started: No such file") as caught:
+        Child(["/no/such/program"])
+    assert caught.value.reason == "setting_crashed"

@@ -80,20 +80,21 @@ def test_the_plan_keeps_what_is_not_tuned() -> None:
 
 
 def test_a_version_is_written(tmp_path: Path) -> None:
-    """What lies beside the model comes along, the model is the one that was made."""
-    source, made = tmp_path / "v1", tmp_path / "int8"
-    for folder in (source / "golden", made):
-        folder.mkdir(parents=True)
-    (source / "model.onnx").write_bytes(b"old")
-    (source / "golden" / "a.npz").write_bytes(b"set")
-    (made / "model.onnx").write_bytes(b"new")
-    report.write(tmp_path / "out", source / "model.onnx", made / "model.onnx", "runtime: {}\n")
-    read = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert read == {"model.onnx": b"new", "a.npz": b"set", "model.yaml": b"runtime: {}\n"}
-    (tmp_path / "any.onnx").write_bytes(b"alone")
-    report.write(tmp_path / "more", tmp_path / "any.onnx", tmp_path / "any.onnx", "")
-    assert (tmp_path / "more" / "model.onnx").read_bytes() == b"alone"
-    assert len(list((tmp_path / "more").iterdir())) == 2
+    """Of these files, with the plan that was made."""
+    for name in ("int8.onnx", "set", "old.yaml"):
+        (tmp_path / name).write_text(name)
+    files = {"model.onnx": "int8.onnx", "golden/a.npz": "set", "model.yaml": "old.yaml"}
+    report.write(tmp_path / "out", {name: tmp_path / path for name, path in files.items()}, "runtime: {}\n")
+    read = {path.name: path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert read == {"model.onnx": "int8.onnx", "a.npz": "set", "model.yaml": "runtime: {}\n"}
+
+
+def test_steps_that_are_in_the_model_are_not_in_its_plan() -> None:
+    """Whatever the plan before said, or a `config.pbtxt` would."""
+    before = "interface: [{rename: {x: rows}}]\n"
+    assert parse_plan(report.plan_text({}, before)).interface
+    told = parse_plan(report.plan_text({}, before, inside=True), config={"interface": [{"rename": {"x": "rows"}}]})
+    assert told.interface == ()
 
 
 def test_a_sealed_version_may_be_tuned(tmp_path: Path) -> None:
@@ -105,7 +106,8 @@ def test_a_sealed_version_may_be_tuned(tmp_path: Path) -> None:
         file.chmod(0o400)
     for folder in (sealed / "golden", sealed):
         folder.chmod(0o500)
-    report.write(tmp_path / "out", sealed / "model.onnx", sealed / "model.onnx", "runtime: {}\n")
+    files = {"model.onnx": sealed / "model.onnx", "golden/a.npz": sealed / "golden" / "a.npz"}
+    report.write(tmp_path / "out", files, "runtime: {}\n")
     made = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
     assert all(path.stat().st_mode & 0o200 for path in made)
     assert {path.name for path in made} == {"out", "model.onnx", "model.yaml", "golden", "a.npz"}

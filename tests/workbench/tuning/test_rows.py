@@ -100,3 +100,10 @@ def test_a_file_keeps_them(tmp_path: Path) -> None:
     assert (read.batchable, read.source) == (True, "requests")
     assert read.columns[1].tolist() == [["a"], ["bc"]]
     assert np.array_equal(read.columns[0], rows.columns[0])
+
+
+def test_a_text_that_is_none(tmp_path: Path) -> None:
+    """Bytes that a client sent for one do not spoil the others."""
+    specs = [TensorSpec("t", Datatype.BYTES, (-1, 1))]
+    rows, _ = gather(Wish(requests=archive(tmp_path, t=np.array([[b"caf\xc3\xa9"], [b"\xff"]]))), specs, [Y])
+    assert rows.columns[0].tolist() == [["caf\u00e9"], ["\ufffd"]]

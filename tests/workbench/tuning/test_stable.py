@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from changeover.demo import digits
 from changeover.rollout.plan import RuntimePlan
 from changeover.transport.session_options import SessionOptions
+from changeover.workbench.tuning.child import Child
 from changeover.workbench.tuning.rows import Rows
 from changeover.workbench.tuning.stable import Stable
-from changeover.workbench.tuning.wish import Setting, Wish
+from changeover.workbench.tuning.wish import Objective, Setting, Wish
 
 
 @pytest.fixture
@@ -44,10 +46,15 @@ def test_no_more_than_there_is_memory_for(model: Path, tmp_path: Path) -> None:
     with Stable(Wish(), tmp_path, {"fp32": model}, 60) as stable:
         stable.rows = tmp_path / "rows.npz"
         Rows([digits.load_samples().inputs()[:4]], batchable=True).write(stable.rows)
-        stable.make_room(1 << 50)
+        stable._bytes[Setting()] = 1 << 50
+        stable.make_room(Setting())
         assert stable.most == 2
+        del stable._bytes[Setting()]
         first = stable.child(Setting())
+        took = stable.start_seconds
+        assert took > 0
         assert stable.child(Setting(instances=3)) is first
+        assert stable.start_seconds == took  # nothing was started
         assert (stable.memory_of(Setting()) or -1) >= 0
         stable.child(Setting(level="off"))
         assert stable.child(Setting()) is first
@@ -57,5 +64,26 @@ def test_no_more_than_there_is_memory_for(model: Path, tmp_path: Path) -> None:
         assert stable.child(Setting()) is not first
         processes = [child._process for child in stable._children.values()]
     assert all(process.returncode is not None for process in processes)
-    stable.make_room(1 << 20)
+    stable._bytes[Setting()] = 1 << 20
+    stable.make_room(Setting())
     assert stable.most > 2
+
+
+def test_room_for_full_batches(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where throughput counts all processes run them, and what one row takes says little."""
+    weighed = {(1, 1): 1 << 20, (32, 2): 1 << 50}
+
+    def ask(_: Child, __: float, **asked: Any) -> dict[str, Any]:
+        return {"bytes": weighed[asked["rows"], asked["callers"]]} if asked["do"] == "weigh" else {}
+
+    monkeypatch.setattr(Child, "ask", ask)
+    for objective, room in (("throughput", False), ("latency", True)):
+        with Stable(Wish(cast(Objective, objective)), tmp_path, {"fp32": model}, 30) as stable:
+            stable.rows = tmp_path / "rows.npz"
+            stable.make_room(Setting(instances=2))
+            assert (stable.most > 2) is room
+
+
+def test_libraries_come_from_the_folder_that_was_named(model: Path, tmp_path: Path) -> None:
+    """As a worker gets them from the server's setting."""
+    assert Stable(Wish(custom_ops="/ops"), tmp_path, {"fp32": model}, 30).spec(Setting())["custom_ops"] == "/ops"

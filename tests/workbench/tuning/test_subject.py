@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import pytest
 
 from changeover.demo import digits
+from changeover.rollout.plan import RuntimePlan
+from changeover.runtime.session import Session
+from changeover.workbench.tuning import subject as subject_module
 from changeover.workbench.tuning.rows import Rows
 from changeover.workbench.tuning.stable import Stable
 from changeover.workbench.tuning.subject import Subject, answer
 from changeover.workbench.tuning.wish import Setting, Wish
+from tests.workbench.tuning.models import folding
 
 
 @pytest.fixture
@@ -82,3 +86,47 @@ def test_a_conversion(tmp_path: Path) -> None:
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "t.onnx").graph.initializer}
     assert kinds & {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
     assert np.load(rows, allow_pickle=False)["source"][0] == "golden"
+
+
+def test_its_rows_are_not_the_model_s(tmp_path: Path) -> None:
+    """What it is run with is neither weighed, nor does it count against a limit of the model's memory."""
+    model, rows = tmp_path / "m.onnx", tmp_path / "rows.npz"
+    model.write_bytes(folding(64).SerializeToString())
+    Rows([np.ones((400_000, 64), np.float32)], batchable=True).write(rows)
+    base = RuntimePlan(memory_limit=32 << 20)
+    with Stable(Wish(base=base), tmp_path, {"fp32": model}, 60) as stable:
+        stable.rows = rows
+        stable.child(Setting())
+        assert (stable.memory_of(Setting()) or 0) < 50 << 20
+
+
+class Slow:
+    """A session each of whose runs takes seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("changeover.workbench.tuning.subject.time.perf_counter", lambda: self.now)
+
+    def run(self, _: list[Any]) -> None:
+        self.now += 3.0
+
+
+def test_slow_runs_are_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty runs are what a percentile wants, and three must do where each takes seconds; fast ones are all run."""
+    slow, times = Slow(monkeypatch), list[float]()
+    subject_module._run(cast(Session, slow), [], 0.04, 50, times)
+    assert times == [3.0] * 3
+    monkeypatch.setattr(subject_module, "_LONG", 1e9)
+    subject_module._run(cast(Session, slow), [], 0.04, 50, times := [])
+    assert len(times) == 50
+
+
+def test_a_failure_in_a_thread_is_not_lost() -> None:
+    """Whatever it is: without it the runs of that thread would be missing, and nobody would know."""
+
+    def work(at: int) -> None:
+        if at == 1:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        subject_module._together(work, 2)

@@ -9,6 +9,7 @@ import pytest
 
 from changeover.errors import ModelRejected
 from changeover.rollout.plan import Optimization, RuntimePlan
+from changeover.workbench.tuning.stable import Stable
 from changeover.workbench.tuning.tune import tune
 from changeover.workbench.tuning.wish import Setting
 from tests.workbench.tuning.models import SMALL, folding, wish, written
@@ -69,3 +70,14 @@ def test_batches_and_instances_are_tried_for_throughput(tmp_path: Path, folder: 
     tried = {(one["instances"], one["max_batch"]) for one in found.document["settings"]}
     assert {(1, 32), (2, 32)} <= tried
     assert found.document["answer"]["rows_per_s"] > 0
+
+
+def test_slow_starts_leave_room_for_one_finalist(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last comparison starts every process four times over: of three that are better only the best is in it."""
+    slow = property(lambda _: 100.0, lambda _, __: None)
+    monkeypatch.setattr(Stable, "start_seconds", slow, raising=False)
+    space = replace(SMALL, levels=("off", "basic", "extended", "all"))
+    found = tune(
+        written(tmp_path, folding()), wish(3.0, space, base=RuntimePlan(optimization=Optimization.OFF)), folder
+    )
+    assert len(found.document["finalists"]) == 1

@@ -24,17 +24,23 @@ class Child:
 
     Args:
         command: of the process, for tests of what goes wrong.
+
+    Raises:
+        ModelRejected: there is no process for it (`setting_crashed`).
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            command or [sys.executable, "-m", _COMMAND, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
+        try:
+            self._process = subprocess.Popen(
+                command or [sys.executable, "-m", _COMMAND, str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        except OSError as error:
+            raise ModelRejected(f"its process cannot be started: {error.strerror}", reason="setting_crashed") from None
         self._read = b""
 
     def ask(self, patience: float, **asked: Any) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from changeover.lifecycle.source import MODEL_FILE, PLAN_FILE
+from changeover.lifecycle.source import PLAN_FILE
 from changeover.rollout.plan import RuntimePlan
 from changeover.rollout.yaml_text import read_yaml
 from changeover.workbench.tuning.gain import Gain, Slice, figure
@@ -22,7 +22,6 @@ from changeover.workbench.tuning.variants import Variants
 from changeover.workbench.tuning.wish import Setting, Wish
 
 Document = dict[str, Any]
-_WRITABLE: Final = 0o755
 _TUNED: Final = ("instances", "intra_op_threads", "optimization", "providers", "max_batch")
 _WORDS: Final = {
     "latency": "the median run of one row takes {} less time",
@@ -83,30 +82,33 @@ def runtime(base: RuntimePlan, setting: Setting) -> Document:
     return {name: value for name, value in told.items() if name in _TUNED or value != plain[name]}
 
 
-def plan_text(section: Document, before: str = "") -> str:
-    """A `model.yaml` with this `runtime`; what else the one before says is kept, its comments are not."""
+def plan_text(section: Document, before: str = "", *, inside: bool = False) -> str:
+    """A `model.yaml` with this `runtime`; what else the one before says is kept, its comments are not.
+
+    Args:
+        section: as `runtime` gives it.
+        before: text of the plan that counted.
+        inside: the steps of its `interface` are in the model's file by now.
+    """
     plan = read_yaml(before, PLAN_FILE)[0] if before.strip() else None
     fields: Document = dict(plan) if isinstance(plan, dict) else {}
-    return yaml.safe_dump({**fields, "runtime": section}, sort_keys=False, allow_unicode=True)
+    steps: Document = {"interface": []} if inside else {}
+    return yaml.safe_dump({**fields, **steps, "runtime": section}, sort_keys=False, allow_unicode=True)
 
 
-def write(folder: Path, source: Path, made: Path, text: str) -> None:
-    """A version's folder: all that lies beside the model, the model as it was made, and its plan.
+def write(folder: Path, files: Mapping[str, Path], text: str) -> None:
+    """A version's folder.
 
     Args:
         folder: new, or an empty one.
-        source: the original model.
-        made: the model in the answer's precision.
+        files: by their names in it.
         text: of the plan.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for file in dict.fromkeys([source, made]):
-        if file.name == MODEL_FILE:  # of a version's folder: labels, external data, a golden set lie beside it
-            shutil.copytree(file.parent, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-            for part in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-                part.chmod(_WRITABLE)  # what a server has sealed may not be written to
-        else:
-            shutil.copyfile(file, folder / MODEL_FILE)
+    for name, file in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)  # without its mode: what a server has sealed may not be written to
     (folder / PLAN_FILE).write_text(text, "utf-8")
 
 

@@ -118,7 +118,7 @@ def _of_golden(golden: GoldenSet, inputs: Sequence[TensorSpec], batchable: bool)
 def _recorded(file: Path, inputs: Sequence[TensorSpec], batchable: bool) -> list[Array]:
     try:
         found = arrays(file)
-        columns = [typed(found[spec.name], spec)[:_MOST] for spec in inputs]
+        columns = [typed(_decoded(found[spec.name]), spec)[:_MOST] for spec in inputs]
     except KeyError as error:
         raise _unfit(f"{file} has no array for input {error}") from None
     except ModelRejected as error:
@@ -128,6 +128,11 @@ def _recorded(file: Path, inputs: Sequence[TensorSpec], batchable: bool) -> list
     if len({len(column) for column in columns}) != 1 or not len(columns[0]):
         raise _unfit(f"{file}: its arrays differ in their number of rows, or have none")
     return [_as_taken(file, spec, column, batchable) for spec, column in zip(inputs, columns, strict=True)]
+
+
+def _decoded(column: Array) -> Array:
+    """Texts as such, whatever bytes a client sent for one: it would spoil all others."""
+    return np.strings.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column
 
 
 def _as_taken(file: Path, spec: TensorSpec, column: Array, batchable: bool) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -31,13 +32,17 @@ class Stable:
         folder: for the cache of optimised graphs.
         files: of the model by precision; others are added as they are made.
         patience: seconds that loading may take.
+
+    Attributes:
+        start_seconds: that the last fresh process took until it had loaded and was weighed.
     """
 
     def __init__(self, wish: Wish, folder: Path, files: dict[str, Path], patience: float) -> None:
         self._wish = wish
         self._folder = folder
         self.files = files
-        self._patience = patience
+        self.patience = patience
+        self.start_seconds = 0.0
         self._children: OrderedDict[Setting, Child] = OrderedDict()
         self._bytes: dict[Setting, int] = {}
         self.rows: Path | None = None
@@ -78,6 +83,7 @@ class Stable:
             memory_limit=runtime.memory_limit or 0,
             run_timeout=runtime.run_timeout,
             session=runtime.session,
+            custom_ops=self._wish.custom_ops,
         )
         told: Document = msgspec.to_builtins(spec)
         return told
@@ -86,9 +92,9 @@ class Stable:
         """A fresh process that has loaded it, and what it told; the caller ends it. Raises as `Child.ask`."""
         child = Child()
         try:
-            told = child.ask(self._patience, do="load", spec=self.spec(setting))
+            told = child.ask(self.patience, do="load", spec=self.spec(setting))
             if self.rows is not None:
-                child.ask(self._patience, do="rows", file=str(self.rows))
+                child.ask(self.patience, do="rows", file=str(self.rows))
         except BaseException:
             child.end()
             raise
@@ -104,24 +110,28 @@ class Stable:
         if key not in self._children:
             while len(self._children) >= self.most:
                 self._children.popitem(last=False)[1].end()
+            began = time.monotonic()
             self._children[key] = child = self.start(key)[0]
             if self.rows is not None and key not in self._bytes:
-                self._bytes[key] = self.weigh(child, key)
+                self._bytes[key] = self._weighed(child, key, full=self._wish.objective == "memory")
+            self.start_seconds = time.monotonic() - began
         self._children.move_to_end(key)
         return self._children[key]
 
-    def weigh(self, child: Child, setting: Setting) -> int:
-        """Bytes that a process has taken: for single rows, or for the largest batches where memory is what counts."""
-        full = self._wish.objective == "memory"
+    def _weighed(self, child: Child, setting: Setting, *, full: bool) -> int:
+        """Bytes that a process has taken: for single rows, or for the largest batches where these are what counts."""
         rows, callers = (setting.max_batch, setting.instances) if full else (1, 1)
-        return int(child.ask(self._patience, do="weigh", rows=rows, callers=callers)["bytes"])
+        return int(child.ask(self.patience, do="weigh", rows=rows, callers=callers)["bytes"])
 
     def memory_of(self, setting: Setting) -> int | None:
         """Bytes of a setting's process, when it was loaded for the first time."""
         return self._bytes.get(self.session_of(setting))
 
-    def make_room(self, each: int) -> None:
-        """Bound the processes by free memory, when one takes so many bytes; the default and one other are always."""
+    def make_room(self, setting: Setting) -> None:
+        """Bound the processes by free memory, when all take what this one does; it and one other are always."""
+        each = self.memory_of(setting) or 0
+        if self._wish.objective == "throughput":  # which runs full batches in all of them
+            each = max(each, self._weighed(self.child(setting), setting, full=True))
         self.most = max(2, min(_MOST, int(memory().free * _SHARE) // (2 * each + _OWN)))
 
     def drop(self, setting: Setting) -> None:

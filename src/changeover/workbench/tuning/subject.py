@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -32,6 +33,10 @@ from changeover.workbench.tuning.rows import Rows
 Document = dict[str, Any]
 _KEPT: Final = 400
 """Times of runs that are told of a slice: more are thinned evenly by rank."""
+_COPIES: Final = 3
+"""Of the file of rows, that there are while it is read."""
+_LONG: Final = 8.0
+"""Seconds after which a slice has runs enough, however few: slow is not hung."""
 
 
 class Subject:
@@ -42,18 +47,20 @@ class Subject:
         self._before = memory.Marks.now()
         self._mapped = 0
         self._rows = Rows([], batchable=False)
+        self._held = 0
 
     def load(self, asked: Document) -> Document:
         """Load as a worker does; what the model takes and gives, and the providers that there are."""
         import onnxruntime
 
         spec = msgspec.convert(asked["spec"], WorkerSpec)
-        memory.limit(spec)
+        serving = memory.limit(spec)
         began = time.perf_counter()
         found = session.load(spec)
         loaded, self._mapped = found.session, found.mapped
         seconds = time.perf_counter() - began
         _trim()
+        resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
         self._session = loaded
         return {
             "inputs": [_told(one) for one in loaded.inputs],
@@ -63,8 +70,11 @@ class Subject:
         }
 
     def rows(self, asked: Document) -> Document:
-        """Take the inputs of all runs from a file."""
-        self._rows = Rows.read(Path(asked["file"]), self._model().inputs)
+        """Take the inputs of all runs from a file; they do not count against a limit of the model's memory."""
+        file = Path(asked["file"])
+        memory.make_room(_COPIES * file.stat().st_size)
+        self._rows = Rows.read(file, self._model().inputs)
+        self._held = sum(column.nbytes for column in self._rows.columns)
         return {}
 
     def measure(self, asked: Document) -> Document:
@@ -82,13 +92,14 @@ class Subject:
     def weigh(self, asked: Document) -> Document:
         """Bytes that the model takes once the largest batches were run by all callers.
 
-        Weights of the cache that are mapped count, although other versions may share them; other pages of files do not.
+        Weights of the cache that are mapped count, although other versions may share them; other pages of files do not,
+        and neither do the rows that it is run with.
         """
         for size in dict.fromkeys([1, asked["rows"]]):
             _together(partial(self._once, size), asked["callers"])
         _trim()
         after = memory.Marks.now()
-        private = after.resident - after.shared - (self._before.resident - self._before.shared)
+        private = after.resident - after.shared - (self._before.resident - self._before.shared) - self._held
         return {"bytes": max(private, 0) + self._mapped}
 
     def _once(self, rows: int, caller: int) -> None:
@@ -107,7 +118,8 @@ class Subject:
 
 
 def _run(model: Session, arrays: list[Array], until: float, least: int, times: list[float]) -> None:
-    while len(times) < least or time.perf_counter() < until:
+    late = time.perf_counter() + _LONG
+    while not times or time.perf_counter() < (until if len(times) >= least else max(until, late)):
         began = time.perf_counter()
         model.run(arrays)
         times.append(time.perf_counter() - began)
@@ -118,12 +130,12 @@ def _together(work: Callable[[int], object], callers: int) -> None:
     if callers == 1:
         work(0)
         return
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def one(at: int) -> None:
         try:
             work(at)
-        except ChangeoverError as error:
+        except Exception as error:  # noqa: BLE001 - raised again below: a thread would lose it
             failures.append(error)
 
     threads = [threading.Thread(target=one, args=(at,)) for at in range(callers)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from changeover.errors import ModelRejected
+from changeover.scratch import scratch_folder
 from changeover.workbench.tuning import report
 from changeover.workbench.tuning.halving import Entry, Halving, Load, measured
 from changeover.workbench.tuning.last import LEAST_SITTINGS, Arm, LastRound
@@ -63,7 +63,7 @@ def tune(path: Path, wish: Wish, folder: Path, tell: Callable[[str], None] = lam
         ModelRejected: the default cannot be loaded or run, or what was given to compare with is not for this model.
     """
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="changeover-tune-")))
+        work = stack.enter_context(scratch_folder("tune"))
         stable = Stable(wish, work, {"fp32": path}, max(_LOAD, wish.budget / 4))
         return _Tuning(wish, stack.enter_context(stable), folder, tell).run()
 
@@ -81,13 +81,13 @@ class _Tuning:
     def run(self) -> Tuned:
         wish, variants = self._wish, self._variants
         batchable, offered = variants.open(wish.default)
-        began = time.monotonic()
         self._stable.child(wish.default)
-        self._left = self._finalists_for(time.monotonic() - began)
         self._default.memory = self._stable.memory_of(wish.default)
-        self._stable.make_room(self._default.memory or 0)
         glance = measured(self._stable, wish.default, Load(1, 1), "latency", _GLANCE)
-        variants.make(min(glance.times, default=0.0), self._at(_HALVING / 2))
+        row = min(glance.times, default=0.0)
+        self._left = self._finalists_for(self._stable.start_seconds + row * wish.base.max_batch * batchable)
+        self._stable.make_room(wish.default)
+        variants.make(row, self._at(_HALVING / 2))
         tried = [Entry(one) for one in settings(variants.wish, offered, batchable=batchable)]
         entries = [one for one in tried if self._worth(one.setting)]
         self._tell(f"{len(entries)} settings to try, with {variants.rows.source} inputs")
@@ -126,7 +126,7 @@ class _Tuning:
         return found
 
     def _finalists_for(self, start: float) -> int:
-        """How many the last comparison has time for: processes that load for long leave room for one only."""
+        """How many the last comparison has time for: processes that take so long to begin leave room for one only."""
         room = (1 - _HALVING) * self._wish.budget
         return _FINALISTS if LEAST_SITTINGS * (_FINALISTS + 1) * start < room else 1
 

@@ -25,7 +25,12 @@ _LEAST, _MOST = 50, 2000
 """Samples of a golden set, or inputs, that answers are compared on."""
 _GLANCE, _CHECK = 0.02, 0.06
 """Of the budget: seconds for one comparison of answers, of a precision at first and of what may be the answer."""
-_PATIENCE, _LEAST_PATIENCE = 60.0, 20.0
+_SEVERAL: Final = 8
+"""Rows that tell whether they influence each other."""
+_PATIENCE: Final = 20.0
+"""Seconds that a conversion may take, at least."""
+_SLOWER: Final = 4
+"""So many times the default's own time the comparison of answers may take."""
 
 
 class Variants:
@@ -109,7 +114,7 @@ class Variants:
         child = Child()
         try:
             child.ask(
-                min(max(until - time.monotonic(), _LEAST_PATIENCE), _PATIENCE),
+                max(until - time.monotonic(), _PATIENCE),
                 do="convert", model=str(self._stable.files["fp32"]), precision=precision, target=str(target),
                 file=str(self._stable.rows), inputs=self._inputs, samples=_SAMPLES,
             )  # fmt: skip
@@ -119,11 +124,13 @@ class Variants:
 
     def _independent(self, precision: str) -> None:
         most = self.wish.base.max_batch
+        if self.wish.objective == "throughput" or self.wish.space.batches:
+            most = max(most, _SEVERAL)  # other batches are tried, also where the plan has none
         if not self.rows.batchable or most == 1:
             self._batches[precision] = False
             return
         child = self._stable.child(self._as_default(precision))
-        found = child.ask(_PATIENCE, do="independent", rows=most)
+        found = child.ask(2 * self._stable.patience, do="independent", rows=most)
         self._batches[precision] = bool(found["independent"])
 
     def _as_default(self, precision: str) -> Setting:
@@ -137,13 +144,15 @@ class Variants:
         rule = AccuracyGate(min=wish.min_accuracy)
         if wish.max_difference is not None:
             rule = msgspec.structs.replace(rule, tolerance=wish.max_difference)
+        samples = int(min(max(wish.budget * share / (2 * each), _LEAST), _MOST))
         child = Child()
         try:
             return child.ask(
-                _PATIENCE, do="agree", default=self._stable.spec(wish.default), candidate=self._stable.spec(setting),
+                2 * (self._stable.patience + _SLOWER * samples * each), do="agree",
+                default=self._stable.spec(wish.default), candidate=self._stable.spec(setting),
                 file=str(self._stable.rows), golden=str(wish.golden) if wish.golden is not None else None,
                 rule=msgspec.to_builtins(rule), min_accuracy=wish.min_accuracy, max_difference=wish.max_difference,
-                samples=int(min(max(wish.budget * share / (2 * each), _LEAST), _MOST)),
+                samples=samples,
             )  # fmt: skip
         finally:
             child.end()

@@ -75,6 +75,7 @@ class Wish:
         max_difference: of a value from the recorded one; without a golden set, share by which answers may differ.
         base: the options that the result is compared with, and that it keeps where they are not tuned.
         cores: processors that may be used.
+        custom_ops: folder of the libraries with operators that `base` may name.
     """
 
     objective: Objective = "latency"
@@ -86,6 +87,7 @@ class Wish:
     space: Space = Space()
     base: RuntimePlan = field(default_factory=RuntimePlan)
     cores: int = 1
+    custom_ops: str = ""
 
     @property
     def default(self) -> Setting:
