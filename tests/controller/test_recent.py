@@ -84,3 +84,16 @@ def test_a_silent_gateway_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "_PATIENCE", 0.05)
     made = asked({1: None, 2: Sample(3, [request(1, 4)] * 3)}, ROWS)
     assert (made.samples, made.seen) == (3, 3)
+
+
+def text(*elements: bytes) -> list[Tensor]:
+    """One row of texts."""
+    return [from_numpy("x", np.array([elements], object))]
+
+
+def test_texts_that_would_be_padded_without_end() -> None:
+    """All texts of an array are as long as its longest: many short ones beside a long one, in 1 MB, would be 40 GB."""
+    spread = text(*[b""] * 200_000, b"x" * 200_000)
+    made = asked({1: Sample(9, [text(b"hi", b"you")] * 3 + [spread] * 5 + [text(b"x" * 900_000)])}, ROWS)
+    assert (made.samples, made.left_out) == (3, 6)
+    assert arrays(made)["x"].tolist() == [[b"hi", b"you"]] * 3

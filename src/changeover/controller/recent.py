@@ -14,15 +14,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from changeover.tensors import Datatype
 from changeover.transport.control import Signature
 from changeover.transport.link import Frame, Kind
 from changeover.transport.page import create_sample
-from changeover.transport.sample import EMPTY, Request, Sample, areas, merged, read
+from changeover.transport.sample import EMPTY, MOST_BYTES, MOST_REQUESTS, Request, Sample, areas, merged, read
 
 _PATIENCE: Final = 10.0
 """Seconds that a gateway may take to write: mostly milliseconds. What is late is left out."""
 _PAUSE: Final = 0.01
+_MOST_TEXT: Final = MOST_BYTES // MOST_REQUESTS
+"""Bytes of a sample's texts: no more than numbers take, even if all are as long."""
 Array = npt.NDArray[Any]
 
 
@@ -33,7 +34,7 @@ class Archive:
     Attributes:
         seen: requests that they stand for.
         samples: how many there are; of a model that takes rows each is one row of a request.
-        left_out: requests of another shape than most, which cannot lie in one array with them.
+        left_out: requests of another shape than most, which cannot lie in one array with them, or of too long texts.
     """
 
     data: bytes
@@ -90,22 +91,29 @@ def _archive(samples: Sequence[Sample], signature: Signature) -> Archive:
     generator = np.random.default_rng()
     seen, names = sum(told.seen for told in samples), {spec.name for spec in signature.inputs}
     requests = [one for one in merged(samples, generator) if {tensor.name for tensor in one} == names]
-    rows = [_sample(one, generator if signature.batchable else None) for one in requests]
+    taken = (_sample(one, generator if signature.batchable else None) for one in requests)
+    rows = [one for one in taken if one is not None]
     shapes = Counter(map(_shapes, rows))
     usual = max(shapes, key=lambda one: shapes[one], default=None)
     kept = [one for one in rows if _shapes(one) == usual]
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **{name: np.stack([one[name] for one in kept]) for name in names if kept})
-    return Archive(file.getvalue(), seen, len(kept), len(rows) - len(kept))
+    return Archive(file.getvalue(), seen, len(kept), len(requests) - len(kept))
 
 
-def _sample(request: Request, generator: np.random.Generator | None) -> dict[str, Array]:
-    """The inputs of a request by name; with a generator any one row of them: those of one request are alike."""
-    arrays = {t.name: t.numpy().astype("S") if t.datatype is Datatype.BYTES else t.numpy() for t in request}
-    if generator is None:
-        return arrays
-    at = int(generator.integers(min(len(array) for array in arrays.values())))
-    return {name: array[at] for name, array in arrays.items()}
+def _sample(request: Request, generator: np.random.Generator | None) -> dict[str, Array] | None:
+    """The inputs of a request by name; with a generator any one row of them: those of one request are alike.
+
+    None where its texts would take too much: in one array all are as long as the longest, of this request and others.
+    """
+    arrays = {t.name: t.numpy() for t in request}
+    if generator is not None:
+        at = int(generator.integers(min(len(array) for array in arrays.values())))
+        arrays = {name: array[at, ...] for name, array in arrays.items()}
+    texts = {name: array for name, array in arrays.items() if array.dtype == object}
+    if any(array.size * max(map(len, array.flat), default=0) > _MOST_TEXT for array in texts.values()):
+        return None
+    return arrays | {name: array.astype("S") for name, array in texts.items()}
 
 
 def _shapes(sample: dict[str, Array]) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -12,16 +12,17 @@ COMMAND = [sys.executable, "-m", "changeover.controller.adaptive.child"]
 PROBE = """
 import os, sys
 from changeover.controller.adaptive import child
-child._COMMAND = ("-c", "import os, sys; print(os.sched_getscheduler(0) == os.SCHED_IDLE, sys.argv[1:])")
+child._COMMAND = ("-c", "import os, sys; print(os.sched_getscheduler(0) == os.SCHED_IDLE, sys.argv[1:]); "
+                  "print(open('/proc/self/oom_score_adj').read())")
 sys.argv = ["child", str(os.getppid()), "a", "b"]
 child.main()
 """
 
 
 def test_it_becomes_the_command_at_idle_priority() -> None:
-    """With the arguments it was given."""
+    """With the arguments it was given; and where memory runs out it goes before those who serve."""
     ended = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60, check=True)
-    assert ended.stdout.strip() == "True ['a', 'b']"
+    assert ended.stdout.split("\n")[:2] == ["True ['a', 'b']", "1000"]
 
 
 def test_it_does_not_outlive_another_parent() -> None:

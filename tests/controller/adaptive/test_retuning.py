@@ -16,6 +16,7 @@ from changeover.controller.adaptive.tuner import Outcome, Subject
 from changeover.controller.recent import Archive
 from changeover.errors import Conflict
 from changeover.rollout.driver import Driver
+from changeover.rollout.machine import Phase
 from changeover.rollout.plan import Plan
 from changeover.rollout.plan_adaptive import AdaptivePlan
 from changeover.settings import Settings
@@ -31,10 +32,10 @@ class House:
         self.state = "pushed"
         self.archive: Archive | Conflict = Archive(b"npz", 30, 20, 0)
         active = SimpleNamespace(artifact="artifact", plan=Plan())
-        self.driver = SimpleNamespace(model="m", active=active)
+        self.driver = SimpleNamespace(model="m", active=active, current=None)
         (folder / "incoming").mkdir(parents=True)
         monkeypatch.setattr(tuner, "tune", self._tune)
-        settings = Settings(state_dir=str(folder), repository=str(folder / "models"))
+        settings = Settings(state_dir=str(folder), repository=str(folder / "models"), custom_ops="/ops")
         self.retuning = Retuning(settings, push=self._push, samples=self._samples)
 
     async def _tune(self, subject: Subject, _: AdaptivePlan, room: Path) -> Outcome:
@@ -74,6 +75,7 @@ def test_what_is_better_is_pushed(house: House) -> None:
     assert house.run() == ("pushed", "faster", {"version": "5", "rollout": "r-000001"})
     assert house.pushed == [["golden", "golden/a.npz", "model.onnx", "model.yaml"]]
     assert (house.subjects[0].requests, house.subjects[0].golden) == (b"npz", house.folder / "models/m/golden")
+    assert house.subjects[0].custom_ops == Path("/ops")
     assert list((house.folder / "incoming").iterdir()) == []
 
 
@@ -106,3 +108,19 @@ def test_another_version_serves_by_now(house: House, monkeypatch: pytest.MonkeyP
     house.driver.active = None
     assert house.run()[:2] == ("failed", "no version serves any more")
     assert house.pushed == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"), [("validating", "failed"), ("watching", "failed"), ("succeeded", "pushed")]
+)
+def test_another_rollout_has_begun(house: House, monkeypatch: pytest.MonkeyPatch, phase: str, state: str) -> None:
+    """A push would wait in the queue, and then replace what operators have just promoted by the weights from before."""
+    made = house._tune
+
+    async def slow(subject: Subject, adaptive: AdaptivePlan, room: Path) -> Outcome:
+        house.driver.current = SimpleNamespace(rollout=SimpleNamespace(phase=Phase(phase)))
+        return await made(subject, adaptive, room)
+
+    monkeypatch.setattr(retuning.tuner, "tune", slow)
+    assert house.run()[0] == state
+    assert len(house.pushed) == (state == "pushed")

@@ -70,7 +70,8 @@ def test_what_it_is_given(artifact: Artifact, room: Path, tmp_path: Path, monkey
     child(monkeypatch, tmp_path, WRITES)
     golden = tmp_path / "golden"
     golden.mkdir()
-    found = tuned(Subject(artifact, PLAN, golden, b"requests"), room, AdaptivePlan(objective="memory", budget=7))
+    subject = Subject(artifact, PLAN, golden, b"requests", Path("/ops"))
+    found = tuned(subject, room, AdaptivePlan(objective="memory", budget=7))
     assert (found.state, found.sentence) == ("pushed", "twice as fast")
     assert found.version is not None
     seen = json.loads((found.version / "seen.json").read_text())
@@ -81,6 +82,7 @@ def test_what_it_is_given(artifact: Artifact, room: Path, tmp_path: Path, monkey
         "--objective": "memory", "--budget": "7", "-o": "json",
     }  # fmt: skip
     assert seen["told"]["--golden"] == str(golden)
+    assert seen["told"]["--custom-ops"] == "/ops"
     assert seen["tmp"] == str(room)
     assert seen["told"]["--requests"].startswith(str(room))
     assert parse_plan(json.dumps(seen["plan"])) == PLAN

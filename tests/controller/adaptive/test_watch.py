@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,9 @@ from changeover.controller.observatory import Observatory
 from changeover.errors import Internal
 from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
+from changeover.rollout.machine import Phase
 from changeover.rollout.plan import parse_plan
+from changeover.settings import Settings
 from changeover.telemetry.statistics import Ran
 from changeover.transport.reports import Observations, Observed
 from tests.rollout.stage import ScriptedJournal
@@ -44,8 +47,7 @@ class House:
         self.observatory.totals.role_of = lambda _model, _loading: "active"
         self.watch = AdaptiveWatch(journal, self.observatory, self._retune)
         loading = SimpleNamespace(number=LOADING, plan=self.plan, artifact=SimpleNamespace(folder=Path("/sealed")))
-        settings = SimpleNamespace(repository=None)
-        self.driver = SimpleNamespace(model="m", active=loading, candidate=None, settings=settings)
+        self.driver = SimpleNamespace(model="m", active=loading, candidate=None, current=None, settings=Settings())
         self._requests = 0
 
     async def seconds(self, count: int, rate: int = 20, rows: int = 1) -> None:
@@ -157,9 +159,10 @@ def test_a_candidate_that_takes_a_part_is_no_change(house: Callable[..., House])
 def test_other_hardware_and_a_private_model(house: Callable[..., House], tmp_path: Path) -> None:
     """Told with the next slice; the command of a private model asks for no samples, and names what lies beside it."""
     made = house("{private: true, adaptive: {hold: 10s}}")
-    made.driver.settings.repository = str(tmp_path)
-    (tmp_path / "m" / "golden").mkdir(parents=True)
-    (tmp_path / "m" / "model.yaml").write_text("private: true")
+    models = tmp_path / "all models"
+    made.driver.settings = Settings(repository=str(models), custom_ops="/ops", control_port=9002)
+    (models / "m" / "golden").mkdir(parents=True)
+    (models / "m" / "model.yaml").write_text("private: true")
 
     async def script() -> None:
         await made.seconds(3)
@@ -170,7 +173,8 @@ def test_other_hardware_and_a_private_model(house: Callable[..., House], tmp_pat
     assert (made.proposal["cause"], made.proposal["detail"]) == ("hardware", "cores: 4, were 2")
     command = made.proposal["command"]
     assert "samples" not in command
-    assert f"--plan {tmp_path}/m/model.yaml --golden {tmp_path}/m/golden --propose m" in command
+    words = ["--plan", f"{models}/m/model.yaml", "--golden", f"{models}/m/golden", "--custom-ops", "/ops"]
+    assert shlex.split(command)[8:] == [*words, "--propose", "m", "--control", "http://127.0.0.1:9002"]
 
 
 @pytest.mark.parametrize(
@@ -241,3 +245,87 @@ def test_a_damaged_record(house: Callable[..., House], journal: ScriptedJournal)
     made.run(lambda: made.seconds(12))
     assert made.states() == []
     assert journal.proposals.known("m") != b"{"
+
+
+PUSH = "adaptive: {every: 1s, hold: 10s, apply: push}"
+
+
+async def others_done() -> None:
+    """What the watch has begun comes to its end."""
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+
+def test_one_tuning_after_the_other(house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one waits or runs no other is begun, however often the plan would have it; afterwards there may be."""
+    made = house(PUSH)
+    begun, done = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slowly(*_: object) -> Answer:
+        begun.release()
+        await done.wait()
+        return "kept", "nothing was better", {}
+
+    monkeypatch.setattr(made.watch, "_retune", slowly)
+
+    async def script() -> None:
+        await made.seconds(12)
+        await made.seconds(12, rate=80)
+        await begun.acquire()
+        for rate in (800, 80, 800):
+            await made.seconds(15, rate=rate)
+        assert made.states() == ["proposed", "tuning"]
+        done.set()
+        await others_done()
+        assert begun.locked()
+        await made.seconds(15, rate=800)
+        await others_done()
+
+    made.run(script)
+    assert made.states() == ["proposed", "tuning", "kept"] * 2
+
+
+@pytest.mark.parametrize(("plan", "wanted"), [(PUSH, []), ("adaptive: {hold: 10s}", ["proposed"])])
+def test_a_rollout_is_not_pushed_over(house: Callable[..., House], plan: str, wanted: list[str]) -> None:
+    """Nothing is proposed to be pushed before the end of the undo window; a proposal in words disturbs nobody."""
+    made = house(plan)
+    made.retuned = [("kept", "nothing was better", {})]
+
+    async def script() -> None:
+        await made.seconds(12)
+        made.driver.current = SimpleNamespace(rollout=SimpleNamespace(phase=Phase.WATCHING))
+        made.hardware = replace(HARDWARE, cores=4)
+        await made.seconds(20)
+        assert made.states() == wanted
+        made.driver.current.rollout.phase = Phase.SUCCEEDED
+        await made.seconds(2)
+
+    made.run(script)
+    assert made.states()[:1] == ["proposed"]
+
+
+@pytest.mark.parametrize("change", ["plan", "runtime", "journal"])
+def test_what_nobody_wants_any_more_is_not_tuned(
+    house: Callable[..., House], journal: ScriptedJournal, change: str
+) -> None:
+    """The plan says something else, other options serve, or no restart would know that it was begun."""
+    made = house(PUSH)
+    made.retuned = [("kept", "it was tuned all the same", {})]
+    made.watch._turn = asyncio.Semaphore(0)
+
+    async def script() -> None:
+        await made.seconds(12)
+        await made.seconds(12, rate=80)
+        if change == "plan":
+            made.driver.active.plan = parse_plan("adaptive: {every: 2s, hold: 10s, apply: push}")
+        elif change == "runtime":
+            made.driver.active.plan = parse_plan(f"{PUSH}\nruntime: {{max_batch: 2}}")
+        else:
+            journal.fail()
+        made.watch._turn.release()
+        await others_done()
+        journal.heal()
+        await made.watch._write("m", made.watch._models["m"])
+
+    made.run(script)
+    assert made.states() == ["proposed", "tuning", "failed"]
+    assert len(made.retuned) == 1

@@ -109,6 +109,10 @@ class Criterion:
         self.known = replace(known, hardware=now.hardware, traffic=traffic, proposed_at=now.at)
         return Changed("hardware" if hardware else "traffic", detail)
 
+    def begin_anew(self) -> None:
+        """A slice is over that nobody looks at: the count of `hold` starts again."""
+        self._recent.clear()
+
     def _about(self, now: Now) -> Known:
         """The present `runtime` is what it is about: another one was tuned for what it meets now."""
         if self.known is None or self.known.runtime != now.runtime:

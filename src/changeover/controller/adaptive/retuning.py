@@ -55,13 +55,16 @@ class Retuning:
             return "failed", "no version serves any more", {}
         golden = Path(self._settings.repository or "") / driver.model / GOLDEN
         found = golden if self._settings.repository is not None and golden.is_dir() else None
-        subject = Subject(active.artifact, active.plan, found, await self._requests(driver.model))
+        custom_ops = Path(self._settings.custom_ops) if self._settings.custom_ops is not None else None
+        subject = Subject(active.artifact, active.plan, found, await self._requests(driver.model), custom_ops)
         with tuner.workspace(self._settings.state) as name:
             outcome = await tuner.tune(subject, adaptive, Path(name))
             if outcome.version is None:
                 return outcome.state, outcome.sentence, {}
             if driver.active is not active:
                 return "failed", "another version serves by now", {}
+            if under_way(driver):  # it would wait in the queue, and then replace whatever is promoted now
+                return "failed", "another rollout has begun meanwhile", {}
             answer = await self._pushed(driver.model, outcome.version)
         return outcome.state, outcome.sentence, answer
 
@@ -76,6 +79,11 @@ class Retuning:
         with tempfile.TemporaryFile(dir=version.parent) as file:
             await asyncio.to_thread(_pack, version, file)
             return await self._push(model, None, file, tar=True)
+
+
+def under_way(driver: Driver) -> bool:
+    """Whether a rollout is, or its undo window."""
+    return driver.current is not None and not driver.current.rollout.phase.terminal
 
 
 def _pack(version: Path, file: IO[bytes]) -> None:

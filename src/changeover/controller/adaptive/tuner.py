@@ -39,12 +39,14 @@ class Subject:
         artifact: of the version that serves; plan: that counts for it.
         golden: folder of the model's golden set, where it has one.
         requests: archive of recent requests, empty for none.
+        custom_ops: folder of the libraries that the plan may name.
     """
 
     artifact: Artifact
     plan: Plan
     golden: Path | None
     requests: bytes
+    custom_ops: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ async def tune(subject: Subject, adaptive: AdaptivePlan, folder: Path) -> Outcom
         arguments += ["--golden", str(subject.golden)]
     if subject.requests:
         arguments += ["--requests", str(requests)]
+    if subject.custom_ops is not None:
+        arguments += ["--custom-ops", str(subject.custom_ops)]
     patience = _BEYOND * adaptive.budget + _PATIENCE
     code, told, said = await _run([str(source), *arguments, "-o", "json"], folder, patience)
     return _outcome(code, told, said, version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from changeover.clock import utc_now
 from changeover.controller.adaptive.conditions import Traffic, traffic_of
 from changeover.controller.adaptive.criterion import Changed, Criterion, Known, Now, Proposal, slice_seconds
 from changeover.controller.adaptive.hardware import hardware
+from changeover.controller.adaptive.retuning import under_way
 from changeover.controller.metrics.totals import Total
 from changeover.controller.observatory import Observatory
 from changeover.errors import ChangeoverError
@@ -28,16 +30,22 @@ from changeover.rollout.plan_adaptive import AdaptivePlan, Apply
 from changeover.rollout.proving import GOLDEN
 
 _ACTIVE: Final = "active"
+_USUAL: Final = "http://127.0.0.1:8002"
+"""Where commands look for a server that they are not told."""
 _RUN: Final = 2
 """Place of the requests that were run in `Total.runs`."""
 _EARLY: Final = 0.5
 """Seconds: a look comes once a second, and a little early now and then."""
 _UNDER_WAY: Final = ("proposed", "tuning")
+_UNWANTED: Final = "its plan asks for something else by now"
+_UNRECORDED: Final = "the journal could not be written"
 _CUT: Final = "the controller ended meanwhile; it is tried again with the next proposal"
 log = logging.getLogger("changeover.controller")
 
-Retune = Callable[[Driver, AdaptivePlan], Awaitable[tuple[str, str, dict[str, Any]]]]
-"""Tunes what serves and pushes what comes of it: the state, a sentence, and the push's answer."""
+Outcome = tuple[str, str, dict[str, Any]]
+"""Of a tuning and its push: the state, a sentence, and the push's answer."""
+Retune = Callable[[Driver, AdaptivePlan], Awaitable[Outcome]]
+"""Tunes what serves and pushes what comes of it."""
 
 
 @dataclass(slots=True)
@@ -47,6 +55,7 @@ class _Model:
     Attributes:
         began: the slice, and what its loading had counted then.
         unwritten: events that the journal has not taken yet.
+        pushing: what was proposed waits to be tuned, or is.
     """
 
     criterion: Criterion
@@ -56,6 +65,7 @@ class _Model:
     counted: Total
     unwritten: list[dict[str, Any]] = field(default_factory=list)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pushing: bool = False
 
     @property
     def proposal(self) -> Proposal | None:
@@ -125,12 +135,16 @@ class AdaptiveWatch:
         active = driver.active
         if active is None:
             return
+        if watched.pushing or (plan.apply is Apply.PUSH and under_way(driver)):
+            watched.criterion.begin_anew()  # one thing after the other, and no push in the way of a rollout
+            return
         machine = await asyncio.to_thread(hardware)
         changed = watched.criterion.look(plan, Now(active.plan.runtime.digest, machine, time(), traffic))
         if changed is not None:
             self._propose(driver, plan, watched, changed)
         await self._write(driver.model, watched)
         if changed is not None and plan.apply is Apply.PUSH:
+            watched.pushing = True
             self.tasks.create_task(self._push(driver, plan, watched))
 
     def _traffic(self, driver: Driver, watched: _Model) -> Traffic | None:
@@ -159,18 +173,29 @@ class AdaptiveWatch:
         log.info("%s: worth tuning anew (%s): %s", driver.model, changed.detail, command)
 
     async def _push(self, driver: Driver, plan: AdaptivePlan, watched: _Model) -> None:
-        async with self._turn:
-            self._became(watched, "tuning")
-            await self._write(driver.model, watched)
-            try:
-                state, sentence, answer = await self._retune(driver, plan)
-            except (ChangeoverError, OSError) as error:
-                state, sentence, answer = "failed", str(error), {}
-            except Exception as error:  # a defect there is no reason to end the control plane
-                log.exception("%s could not be tuned", driver.model)
-                state, sentence, answer = "failed", repr(error), {}
-            self._became(watched, state, sentence, answer)
-            await self._write(driver.model, watched)
+        try:
+            async with self._turn:
+                self._became(watched, "tuning")
+                await self._write(driver.model, watched)
+                self._became(watched, *await self._outcome(driver, plan, watched))
+                await self._write(driver.model, watched)
+        finally:
+            watched.pushing = False
+
+    async def _outcome(self, driver: Driver, plan: AdaptivePlan, watched: _Model) -> Outcome:
+        active, known = driver.active, watched.criterion.known
+        stands = known is not None and active is not None and active.plan.runtime.digest == known.runtime
+        if active is None or not stands or active.plan.adapts != plan:
+            return "failed", _UNWANTED, {}
+        if watched.saved != known:  # a restart would know nothing of it, and begin again at once
+            return "failed", _UNRECORDED, {}
+        try:
+            return await self._retune(driver, plan)
+        except (ChangeoverError, OSError) as error:
+            return "failed", str(error), {}
+        except Exception as error:  # a defect there is no reason to end the control plane
+            log.exception("%s could not be tuned", driver.model)
+            return "failed", repr(error), {}
 
     def _became(self, watched: _Model, state: str, sentence: str = "", answer: Mapping[str, Any] | None = None) -> None:
         """What is becoming of the proposal that stands, if it still does."""
@@ -222,12 +247,21 @@ def _event(proposal: Proposal) -> dict[str, Any]:
 
 def _command(driver: Driver, active: Loading, plan: AdaptivePlan) -> str:
     """What an operator would type on the server's machine; the version lies where it was sealed."""
-    folder, beside = active.artifact.folder, driver.settings.repository
-    words = ["changeover model tune", str(folder), f"--objective {plan.objective} --budget {plan.budget:g}"]
-    if beside is not None:
+    folder, settings = active.artifact.folder, driver.settings
+    words = ["changeover", "model", "tune", str(folder)]
+    words += ["--objective", plan.objective, "--budget", f"{plan.budget:g}"]
+    if settings.repository is not None:
         for option, name in (("--plan", PLAN_FILE), ("--golden", GOLDEN)):
-            if not (folder / name).exists() and (Path(beside) / driver.model / name).exists():
-                words.append(f"{option} {Path(beside).absolute() / driver.model / name}")
+            place = Path(settings.repository).absolute() / driver.model / name
+            if not (folder / name).exists() and place.exists():
+                words += [option, str(place)]
+    if settings.custom_ops is not None:
+        words += ["--custom-ops", str(Path(settings.custom_ops).absolute())]
+    server = f"{settings.scheme}://{settings.host}:{settings.control_port}"
+    control = [] if server == _USUAL else ["--control", server]
+    before = ""
     if not active.plan.private:
-        words = [f"changeover model samples {driver.model} --to requests.npz &&", *words, "--requests requests.npz"]
-    return " ".join([*words, f"--propose {driver.model}"])
+        samples = ["changeover", "model", "samples", driver.model, "--to", "requests.npz", *control]
+        before = f"{shlex.join(samples)} && "
+        words += ["--requests", "requests.npz"]
+    return before + shlex.join([*words, "--propose", driver.model, *control])
