@@ -41,7 +41,8 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt
         spec = spec_for(subject, server.port, changeovers)
         with grpc_calls(server.grpc_port, subject.name, grpc_rate):
             found = capacity(spec)  # of what that client leaves: it takes its part of the cores
-        load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=3600.0, connections=256)
+        load = replace(spec, mode="open", rate=SHARE * found, arrivals="poisson", duration_s=7200.0, connections=256,
+                       keep_rows=False)  # fmt: skip
         with BenchProcess(load) as bench, grpc_calls(server.grpc_port, subject.name, grpc_rate) as calls:
             started = time.monotonic()
             for number in range(changeovers):
@@ -50,7 +51,7 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt
                 rollouts.append(rollout)
                 time.sleep(between)
                 if (number + 1) % 10 == 0:
-                    say(f"changeovers: {number + 1} of {changeovers}")
+                    say(f"changeovers: {number + 1} of {changeovers}; {_so_far(bench)}")
             seconds = time.monotonic() - started
             bench.stop()
             result = bench.result(120)
@@ -77,6 +78,14 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt
          journal_ms_p50=median([s["journal_ms"] for s in switches]),
          prepare_ms_p50=median([s["prepare_ms"] for s in switches]),
          reach="0 stale picks, last acknowledgement p50 <= 5 ms")  # fmt: skip
+
+
+def _so_far(bench: BenchProcess) -> str:
+    """The load's last second, and what it has lost so far."""
+    last = bench.progress
+    if last is None:
+        return "nothing sent yet"
+    return f"{last['requests']:,} requests, {last['failed']} failed, {last['shed']} shed, p99 {last['p99_ms']} ms"
 
 
 def is_felt(server: Server, subject: Subject, first: int, changeovers: int, grpc_rate: float) -> None:
