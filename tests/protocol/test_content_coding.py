@@ -6,13 +6,22 @@ import gzip
 import os
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import pytest
 
 from changeover.errors import InvalidRequest, Overloaded, TooLarge
-from changeover.protocol.content_coding import unpacked
+from changeover.protocol.content_coding import Unpacking
 
 BODY = bytes(range(256)) * 40
+
+
+def unpacked(body: memoryview, coding: bytes, most: int, take: Callable[[int], bool] = lambda _: True) -> memoryview:
+    """All steps."""
+    unpacking = Unpacking(body, coding, most, take)
+    while (found := unpacking.step()) is None:
+        pass
+    return found
 
 
 @pytest.mark.parametrize(
@@ -22,7 +31,6 @@ BODY = bytes(range(256)) * 40
         (b"deflate", zlib.compress(BODY)),
         (b"deflate", gzip.compress(BODY)),
         (b" GZIP ", gzip.compress(BODY)),
-        (b"identity", BODY),
     ],
 )
 def test_the_body_comes_out_as_it_went_in(coding: bytes, packed: bytes) -> None:

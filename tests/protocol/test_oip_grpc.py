@@ -6,10 +6,12 @@ import struct
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from changeover.errors import InvalidRequest
 from changeover.protocol.oip import Place
 from changeover.protocol.oip_grpc import (
     Cut,
@@ -176,6 +178,29 @@ def test_a_kept_head_gives_fresh_requests() -> None:
     assert (first.id, second.id) == ("a", "b")
     assert first.inputs is not second.inputs
     assert encode_head("m", "1", ()) is encode_head("m", "1", ())
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["", "4"]), st.binary(min_size=4, max_size=4))))
+def test_messages_of_one_size_keep_apart(messages: list[tuple[str, str, bytes]]) -> None:
+    """Each is cut in the place where the last one of its size was, and has its own model, version, id and data."""
+    for at, (model, version, data) in enumerate(messages):
+        request = one(raw=data)
+        request.model_name, request.model_version, request.id = model, version, "i" * (at % 2)
+        found = asked(request)
+        assert (found.model, found.version, found.request.id) == (model, version, "i" * (at % 2))
+        assert [bytes(tensor.data) for tensor in found.request.inputs] == [data]
+        assert Cut(memoryview(request.SerializeToString())).route() == (model, version)
+
+
+def test_a_message_that_ends_with_another_field_is_no_pattern() -> None:
+    """An empty id behind the tensor, twice the same message, and then one that has a longer tensor in its place."""
+    body = one(raw=b"1234").SerializeToString()
+    for behind in (write_text(3, ""), write_text(99, "")):
+        for _ in range(2):
+            found = Cut(memoryview(body + behind)).decode()
+            assert [bytes(tensor.data) for tensor in found.request.inputs] == [b"1234"]
+    with pytest.raises(InvalidRequest):
+        Cut(memoryview(one(raw=b"123456").SerializeToString())).decode()
 
 
 def test_fields_in_any_order_and_place() -> None:

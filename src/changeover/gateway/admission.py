@@ -16,7 +16,7 @@ from changeover.protocol.oip import InferRequest
 from changeover.tensors import Datatype, Raw, Tensor, TensorSpec, bytes_offsets, element_count
 
 if TYPE_CHECKING:
-    from changeover.gateway.router import Target
+    from changeover.gateway.router import Model, Target
 
 _MAX_TIMEOUT = 3600.0
 _SMALL_QUEUE: Final = 64
@@ -96,6 +96,19 @@ class Room:
             )
 
 
+def has_room(model: Model, size: int) -> bool:
+    """Whether a body of this size would be taken now, as far as that is known before a version is chosen."""
+    target = model.table.active if model.table is not None and model.table.targets else None
+    if target is None or target.room is None:
+        return True
+    try:
+        target.room.check(model.name, model.tickets, target.leases * target.batcher.pace.interval)
+        target.room.check_bytes(model.name, model.held, size)
+    except Overloaded:
+        return False
+    return True
+
+
 def check_time(name: str, wait: float, left: float) -> None:
     """Can a request be answered in the `left` seconds that it has, when those before it take `wait` seconds?
 
@@ -125,17 +138,14 @@ def admit(
         InvalidRequest: unknown or missing input, another datatype, a shape that does not fit, no rows, rows that
             differ between inputs, BYTES that are not UTF-8.
     """
-    if len(request.inputs) != len(inputs):
-        _refuse_count(request.inputs, inputs)
-    ordered: list[Tensor | None] = [None] * len(inputs)
-    for tensor in request.inputs:
-        position = positions.get(tensor.name)
-        if position is None:
-            names = ", ".join(s.name for s in inputs)
-            raise InvalidRequest(f"unknown input {tensor.name!r}; the model has {names}", reason="unknown_input")
-        _check_fit(tensor, inputs[position])
-        ordered[position] = tensor
-    tensors = [t for t in ordered if t is not None]
+    tensors = request.inputs
+    if len(tensors) != len(inputs):
+        _refuse_count(tensors, inputs)
+    if len(tensors) > 1 or tensors[0].name != inputs[0].name:
+        tensors = _in_order(tensors, inputs, positions)
+    for tensor, spec in zip(tensors, inputs, strict=True):
+        if tensor.shape != spec.shape or tensor.datatype is not spec.datatype or tensor.datatype is Datatype.BYTES:
+            _check_fit(tensor, spec)
     shapes = tuple([t.shape for t in tensors])
     data = [t.data for t in tensors]
     if not batchable:
@@ -147,6 +157,17 @@ def admit(
             reason="rows_mismatch",
         )
     return Admitted(data, shapes, rows, tuple([s[1:] for s in shapes]))
+
+
+def _in_order(tensors: list[Tensor], inputs: list[TensorSpec], positions: Mapping[str, int]) -> list[Tensor]:
+    ordered = list(tensors)
+    for tensor in tensors:
+        position = positions.get(tensor.name)
+        if position is None:
+            names = ", ".join(s.name for s in inputs)
+            raise InvalidRequest(f"unknown input {tensor.name!r}; the model has {names}", reason="unknown_input")
+        ordered[position] = tensor
+    return ordered
 
 
 def require_rows(rows: int, target: Target, other: Target | None) -> None:

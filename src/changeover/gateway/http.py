@@ -10,6 +10,7 @@ import orjson
 from changeover.access import Guard, Scope
 from changeover.errors import CallerError, ChangeoverError, InvalidRequest, NotFound, TooLarge
 from changeover.gateway import openapi
+from changeover.gateway.admission import has_room
 from changeover.gateway.answers import JSON, error_answer, json_answer
 from changeover.gateway.catalogue import EXTENSIONS, METADATA, as_mistake, describe, target_of
 from changeover.gateway.door.limits import SMALL_BODY
@@ -228,12 +229,24 @@ class HttpApp:
         if found is None:
             pass  # it was told
         elif found.endpoint.what == "infer":
-            self._pipeline.infer(HttpAsker(request, self.body_limit), found.model, found.version)
+            asker = HttpAsker(request, self.body_limit)
+            if b"content-encoding" in request.headers:
+                self._unpack(request, asker, found)
+            else:
+                self._pipeline.infer(asker, found.model, found.version)
         else:
             try:
                 self._handlers[found.endpoint.what](request, found)
             except ChangeoverError as error:
                 error_answer(request, as_mistake(error) if found.endpoint.what in _MISTAKEN else error)
+
+    def _unpack(self, request: HttpRequest, asker: HttpAsker, found: Route) -> None:
+        """Unpack a body in pieces, between which others have their turn, before it is looked at; none that is shed."""
+        model = self._models.by_name.get(found.model)
+        if model is None or not has_room(model, asker.size) or asker.unpack():
+            self._pipeline.infer(asker, found.model, found.version)
+        else:
+            request.later(lambda request: self._unpack(request, asker, found))
 
     def _found(self, request: HttpRequest) -> Route | None:
         """The route of a request that may take it; None when there is none, and the caller was told."""
@@ -251,12 +264,10 @@ class HttpApp:
             return None
         if request.method in found.endpoint.methods:
             return found
-        self._wrong_method(request, ", ".join(found.endpoint.methods).encode())
-        return None
-
-    def _wrong_method(self, request: HttpRequest, allowed: bytes) -> None:
+        allowed = ", ".join(found.endpoint.methods).encode()
         body = b'{"error":"this path takes %s","reason":"method_not_allowed"}' % allowed
         request.respond(405, JSON + b"allow: " + allowed + b"\r\n", [body])
+        return None
 
     def _description(self, request: HttpRequest, _: Route) -> None:
         request.respond(200, JSON, [description()[0]])

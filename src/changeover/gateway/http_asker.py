@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from changeover.errors import ChangeoverError, TooLarge
 from changeover.gateway.answers import error_answer, infer_head, traced
 from changeover.gateway.door.request import HttpRequest
-from changeover.protocol.content_coding import CODINGS, MOST_UNPACKED, packed, unpacked
+from changeover.protocol.content_coding import CODINGS, IDENTITY, MOST_UNPACKED, Unpacking, packed
 from changeover.protocol.oip import InferRequest
 from changeover.protocol.oip_binary import decode, encode_response, with_parameters
 from changeover.protocol.oip_raw import raw_request
@@ -25,7 +25,8 @@ class HttpAsker:
 
     protocol = HTTP
     __slots__ = (
-        "_body", "_body_limit", "_header_length", "_request", "_unpacked", "headers", "received", "size", "timeout",
+        "_body", "_body_limit", "_header_length", "_refused", "_request", "_unpacked", "_unpacking", "headers",
+        "received", "size", "timeout",
     )  # fmt: skip
 
     def __init__(self, request: HttpRequest, body_limit: int = MOST_UNPACKED) -> None:
@@ -33,6 +34,8 @@ class HttpAsker:
         self._request = request
         self._body = request.body
         self._unpacked = False
+        self._unpacking: Unpacking | None = None
+        self._refused: ChangeoverError | None = None
         self._header_length: int | None = None
         self.headers: Mapping[bytes, bytes] = request.headers
         self.size = len(request.body)
@@ -43,14 +46,36 @@ class HttpAsker:
         """Call `gone` when the client goes away."""
         self._request.abandoned = gone
 
-    def decode(self) -> InferRequest:
-        """See `Asker`; `json_too_large` for more JSON than may keep others waiting. A packed body grows here."""
-        body = self._body
+    def unpack(self) -> bool:
+        """Unpack a mebibyte of a packed body; returns whether nothing is left to be done, also because it cannot be."""
         coding = self.headers.get(b"content-encoding")
-        if coding is not None and not self._unpacked:
-            body = self._body = unpacked(body, coding, min(self._body_limit, MOST_UNPACKED), self._request.hold)
-            self._unpacked = True  # who is tried elsewhere is asked again
-            self.size = max(self.size, len(body))
+        if coding is None or self._unpacked:
+            return True
+        try:
+            if self._unpacking is None:
+                if coding.strip().lower() == IDENTITY:
+                    self._unpacked = True
+                    return True
+                most = min(self._body_limit, MOST_UNPACKED)
+                self._unpacking = Unpacking(self._body, coding, most, self._request.hold)
+            found = self._unpacking.step()
+        except ChangeoverError as error:
+            self._refused, self._unpacked = error, True
+            return True
+        if found is None:
+            return False
+        self._body, self._unpacking, self._unpacked = found, None, True
+        self.size = max(self.size, len(found))
+        return True
+
+    def decode(self) -> InferRequest:
+        """See `Asker`; `json_too_large` for more JSON than may keep others waiting. All that is left is unpacked."""
+        if b"content-encoding" in self.headers:
+            while not self.unpack():
+                pass
+            if self._refused is not None:
+                raise self._refused
+        body = self._body
         length = self._announced()
         if length == 0:
             return raw_request(body)

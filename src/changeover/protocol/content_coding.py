@@ -10,8 +10,10 @@ from changeover.errors import InvalidRequest, Overloaded, TooLarge
 from changeover.tensors import Raw
 
 CODINGS: Final = (b"gzip", b"deflate")
+IDENTITY: Final = b"identity"
+"""Of what is not packed."""
 MOST_UNPACKED: Final = 64 << 20
-"""Bytes of a packed body once it is unpacked, which takes up to 0.2 s; less where `body_limit` is less."""
+"""Bytes of a packed body once it is unpacked, which takes up to 0.2 s altogether; less where `body_limit` is less."""
 _ZLIB_OR_GZIP: Final = 47
 """Either container, told by its first bytes: `deflate` is the zlib format, and old clients say one for the other."""
 _GZIP: Final = 31
@@ -23,33 +25,14 @@ _PIECE: Final = 1 << 20
 """Bytes that come out at a time."""
 
 
-def unpacked(body: memoryview, coding: bytes, most: int, take: Callable[[int], bool] = lambda _: True) -> memoryview:
-    """The body as it was before it was packed.
+class Unpacking:
+    """A packed body on its way to what it was, in steps of some milliseconds, between which others have their turn.
 
     Args:
         body: as it came, whole.
-        coding: of the field `content-encoding`, or `grpc-encoding`.
+        coding: of the field `content-encoding`, or `grpc-encoding`; not `identity`.
         most: bytes it may have; no more than that is ever unpacked.
         take: is asked for the bytes of each piece that has come out; false when there is no room for them.
-
-    Raises:
-        InvalidRequest: another coding (`unknown_content_encoding`), or not that (`malformed_content_encoding`).
-        TooLarge: it has more bytes (`too_large`).
-        Overloaded: there is no room for it now.
-    """
-    if coding.strip().lower() == b"identity":
-        return body
-    unpacking = Unpacking(body, coding, most, take)
-    while (found := unpacking.step()) is None:
-        pass
-    return found
-
-
-class Unpacking:
-    """A packed body on its way to what it was, in steps of about a millisecond, between which others have their turn.
-
-    Args:
-        body, coding, most, take: as for `unpacked`, but not `identity`.
 
     Attributes:
         packed: bytes of the body as it came.
@@ -75,7 +58,13 @@ class Unpacking:
         self.packed = len(body)
 
     def step(self) -> memoryview | None:
-        """Unpack a piece more; returns the whole when that was the last. Raises as `unpacked`."""
+        """Unpack a piece more; returns the whole when that was the last.
+
+        Raises:
+            InvalidRequest: it is not packed so (`malformed_content_encoding`).
+            TooLarge: it has more bytes than it may (`too_large`).
+            Overloaded: there is no room for it now.
+        """
         found, until = self._found, len(self._found) + _PIECE
         try:
             while len(found) < until:

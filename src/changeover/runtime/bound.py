@@ -44,7 +44,10 @@ class Bound:
             self._run(self._binding, self._options)
         except Exception:  # noqa: BLE001 - onnxruntime raises a dozen classes with no common one
             return False
-        return all(view != mark for view, mark in self._marks)
+        for view, mark in self._marks:  # noqa: SIM110 - a generator takes a hundredth of a quick run's time
+            if view == mark:
+                return False
+        return True
 
 
 def bind(

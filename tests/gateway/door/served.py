@@ -146,6 +146,8 @@ class Bench:
             self.held.append(request)
         elif request.path == "/raise":
             raise ValueError("a defect")
+        elif request.path.startswith("/later"):
+            request.later(self.again)
         elif request.path == "/close":
             request.respond(200, HEAD, (b"bye",), close=True)
         elif request.path == "/certified":
@@ -158,6 +160,13 @@ class Bench:
             request.respond(200, HEAD, (memoryview(bytearray(int(request.query))),))
         else:
             request.respond(200, HEAD, (request.body,))
+
+    def again(self, request: HttpRequest) -> None:
+        """Take a request that was put off, with a defect when its path ends so."""
+        self.seen.append(request)
+        if request.path.endswith("raise"):
+            raise ValueError("a defect")
+        request.respond(200, HEAD, (b"later",))
 
 
 class Served(Running[DoorServer]):

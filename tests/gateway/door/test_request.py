@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gateway.door.served import Served, post, serving
+from tests.gateway.door.served import Served, get, post, serving
 
 
 def test_repr_is_a_sentence(door: Served) -> None:
@@ -30,3 +30,36 @@ def test_what_is_made_of_a_body_is_held_until_its_answer(answered: bool) -> None
                 client.answer()
         door.until(lambda: door.server.budget_used == 0)
         assert not door.call(lambda: request.hold(1)), "nobody wants it any more"
+
+
+def test_a_request_is_taken_again_after_the_others(door: Served) -> None:
+    """And answered then; what the application raises then is a defect as well."""
+    with door.client() as client:
+        client.send(get("/later") + get("/later/raise"))
+        assert client.answer().body == b"later"
+        assert client.answer().status == 500
+        assert [seen.path for seen in door.app.seen] == ["/later", "/later", "/later/raise", "/later/raise"]
+
+
+def test_a_request_whose_client_is_gone_is_not_taken_again(door: Served) -> None:
+    """Nor one that was answered meanwhile."""
+    with door.client() as client:
+        client.send(get("/hold"))
+        door.until(lambda: len(door.app.held) == 1)
+        request = door.app.held[0]
+
+        def answer_first() -> None:
+            request.later(door.app.again)
+            request.respond(200, b"", [b"now"])
+
+        door.call(answer_first)
+        assert client.answer().body == b"now"
+        client.send(get("/hold"))
+        door.until(lambda: len(door.app.held) == 2)
+
+    def gone() -> None:
+        door.app.held[1].later(door.app.again)
+
+    door.until(lambda: len(door.app.abandoned) == 1)
+    door.call(gone)
+    assert len(door.app.seen) == 2

@@ -138,6 +138,10 @@ class Http1Door(asyncio.Protocol):
         """Take bytes of the budget until the request in progress is answered; returns whether they were there."""
         return self._reading.intake.hold(size)
 
+    def later(self, take: Callable[[HttpRequest], None], request: HttpRequest) -> None:
+        """Have the request in progress taken again, if it still is one by then."""
+        asyncio.get_running_loop().call_soon(self._take_again, take, request)
+
     # -- what the gate calls
 
     def expire(self) -> None:
@@ -220,6 +224,10 @@ class Http1Door(asyncio.Protocol):
         self._reading.stop()
         self.phase = _LINGER if self._wire.end(linger=linger) else _GONE
         self.deadline = self._wire.deadline(self._gate.limits.linger_seconds)
+
+    def _take_again(self, take: Callable[[HttpRequest], None], request: HttpRequest) -> None:
+        if request is self._request:
+            self._call(take, request)
 
     @staticmethod
     def _call(take: Callable[[HttpRequest], None], request: HttpRequest) -> None:

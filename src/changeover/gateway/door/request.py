@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from changeover.gateway.door.wanted import Wanted
@@ -60,6 +60,11 @@ class HttpRequest(Wanted["Http1Door"]):
         The door gives them back with the answer, or when the client goes away.
         """
         return self._door is not None and self._door.hold(size)
+
+    def later(self, take: Callable[[HttpRequest], None]) -> None:
+        """Have it taken again after everybody else had a turn; not if an answer is not wanted then."""
+        if self._door is not None:
+            self._door.later(take, self)
 
     def __repr__(self) -> str:
         return f"<HttpRequest {self.method} {self.path} {len(self.body)} bytes>"

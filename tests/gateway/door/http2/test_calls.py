@@ -93,3 +93,15 @@ def test_answers_nobody_reads_make_further_calls_wait_and_then_shed(door2: Serve
         assert door2.app.held == []
         wire.send(frames.reset(1, 8) + call(7, ECHO, b""))
         door2.until(lambda: door2.server.counts.requests == 4)
+
+
+def test_calls_that_came_together_are_handed_over_together(door2: Served) -> None:
+    """In their order, after the frames of all of them; who is cancelled by then is not handed over."""
+    with door2.wire() as wire:
+        held = b"".join(call(number, HOLD, b"x") for number in (1, 3, 5))
+        wire.send(held + frames.reset(3, frames.Code.CANCEL) + call(7, ECHO, b"y"))
+        assert wire.wait(7).message == b"y"
+        assert [seen.path for seen in door2.app.seen] == [HOLD, HOLD, ECHO]
+        assert (door2.app.abandoned, door2.server.counts.abandoned, door2.server.in_flight) == ([], 0, 2)
+        door2.call(lambda: [one.respond((b"z",)) for one in door2.app.held])
+        assert [wire.wait(number).message for number in (1, 5)] == [b"z", b"z"]

@@ -39,6 +39,7 @@ class Reader:
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.turns = self.ends = 0
+        self.rests: list[int] = []
         self.why = ""
 
     def begin(self, now: float, until: float) -> None:
@@ -50,6 +51,9 @@ class Reader:
             raise Broken(frames.Code.PROTOCOL_ERROR, "broken")
         if frame.kind == frames.PRIORITY:
             self.stop()
+
+    def rest(self) -> None:
+        self.rests.append(len(self.frames))
 
     def end(self) -> None:
         self.ends += 1
@@ -66,7 +70,7 @@ class Reader:
 
 def made() -> tuple[Turns, Reader, Transport, Out]:
     transport, out, reader = Transport(), Out(), Reader()
-    turns = Turns(transport, out, reader)  # type: ignore[arg-type]
+    turns = Turns(transport, out, reader.frame, reader)  # type: ignore[arg-type]
     reader.of = turns
     return turns, reader, transport, out
 
@@ -91,6 +95,15 @@ def test_a_short_input_is_one_turn() -> None:
     turns, reader, _, _ = made()
     turns.feed(frames.PREFACE + PING * 5)
     assert (len(reader.frames), reader.turns, reader.ends, turns.idle) == (5, 1, 1, True)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_pause_comes_after_frames_that_were_read_together() -> None:
+    """Sixteen at most, so that what is done then is little."""
+    turns, reader, _, _ = made()
+    turns.feed(frames.PREFACE + PING * 40)
+    turns.feed(PING)
+    assert reader.rests == [16, 32, 40, 41]
 
 
 def test_a_long_input_takes_several_turns() -> None:

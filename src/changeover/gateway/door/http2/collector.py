@@ -7,7 +7,6 @@ allowed is never in memory.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Final
 
@@ -121,7 +120,6 @@ class Collector:
                     if payload[0]:
                         self._complete(stream, body, packed=True)
                     else:
-                        stream.due = math.inf
                         self._desk.take(stream, body)
                     return
             message = stream.message = Message(limit, stream.head.coding)

@@ -18,7 +18,7 @@ from changeover.gateway.door.http2.calm import Calm
 from changeover.gateway.door.http2.collector import Collector
 from changeover.gateway.door.http2.control import Control
 from changeover.gateway.door.http2.fields import Head
-from changeover.gateway.door.http2.frames import Broken, Code, Frame
+from changeover.gateway.door.http2.frames import Broken, Code
 from changeover.gateway.door.http2.inbound import Inbound
 from changeover.gateway.door.http2.outbound import Outbound
 from changeover.gateway.door.http2.phase import Phase
@@ -65,13 +65,13 @@ class Http2Door(asyncio.Protocol):
         self._kernel = Kernel(transport)
         self._secure = transport.get_extra_info("ssl_object") is not None
         self.certified = self._secure and bool(transport.get_extra_info("peercert"))
-        self._out = Outbound(gate, self._transport, calm)
+        self._out = Outbound(gate, self._transport, calm, asyncio.get_running_loop().call_soon)
         self._streams = Streams(gate, self._out, self)
         self._collector = Collector(gate, self._out, self._streams, self)
         self._in = Inbound(gate, self._out, calm, self._streams, self._collector)
         self._control = Control(self._in, self._out, calm, self._streams, self)
         self._calls = Calls(gate, self._app, self._out, self._streams)
-        self._turns = Turns(self._transport, self._out, self)
+        self._turns = Turns(self._transport, self._out, self._control.dispatch, self)
         gate.connections.add(self)
         self._control.greet(gate.limits.header_bytes)
 
@@ -231,9 +231,9 @@ class Http2Door(asyncio.Protocol):
         if self._collector.ready and self._collector.allow(until):
             self._turns.schedule()
 
-    def frame(self, frame: Frame) -> None:
-        """Obey one frame."""
-        self._control.dispatch(frame)
+    def rest(self) -> None:
+        """Calls that came together go on together."""
+        self._calls.go_on(self)
 
     def end(self) -> None:
         """Send what the turn has brought; calls that stood behind unsent answers go on."""
@@ -291,10 +291,10 @@ class Http2Door(asyncio.Protocol):
         self._phase = _LINGER
         self._turns.stop()
         self._calls.drop()
+        self._out.close()
         limits, unsent = self._gate.limits, self._transport.get_write_buffer_size()
         self._due = self.deadline = self._gate.now + (limits.write_time(unsent) if unsent else limits.linger_seconds)
         if self._ended or self._transport.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._out.closed = True
         self._transport.write_eof()

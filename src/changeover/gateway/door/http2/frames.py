@@ -35,7 +35,8 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITISED: Final = 0x20
 
-_HEADER: Final = struct.Struct(">HBBBL")
+_HEADER: Final = struct.Struct(">LBL")
+"""Length and kind, flags, stream."""
 _PAIR: Final = struct.Struct(">HL")
 _LONG: Final = struct.Struct(">L")
 _VIEWED_BYTES: Final = 2048
@@ -134,8 +135,9 @@ class FrameReader:
         size = len(inbox)
         frames: list[Frame] = []
         while size - at >= 9 and len(frames) < most:
-            high, low, kind, flags, stream = _HEADER.unpack_from(inbox, at)
-            length = high << 8 | low
+            length, flags, stream = _HEADER.unpack_from(inbox, at)
+            kind = length & 0xFF
+            length >>= 8
             if length > MAX_FRAME:
                 raise Broken(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes; {MAX_FRAME} are the limit")
             end = at + 9 + length
@@ -163,7 +165,7 @@ class FrameReader:
 
 def header(length: int, kind: int, flags: int, stream: int) -> bytes:
     """The nine bytes before a payload of `length` bytes."""
-    return _HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream)
+    return _HEADER.pack(length << 8 | kind, flags, stream)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -174,10 +176,10 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 def answer(stream: int, head: bytes, size: int, body: Sequence[bytes | memoryview], end: bytes) -> bytes:
     """A whole answer in three frames: its first fields, `size` bytes of data, its last fields."""
     pack = _HEADER.pack
-    begin = pack(len(head) >> 8, len(head) & 0xFF, HEADERS, END_HEADERS, stream)
-    data = pack(size >> 8, size & 0xFF, DATA, 0, stream)
-    last = pack(len(end) >> 8, len(end) & 0xFF, HEADERS, END_HEADERS | END_STREAM, stream)
-    return b"".join((begin, head, data, *body, last, end))
+    begin = pack(len(head) << 8 | HEADERS, END_HEADERS, stream)
+    data = pack(size << 8 | DATA, 0, stream)
+    last = pack(len(end) << 8 | HEADERS, END_HEADERS | END_STREAM, stream)
+    return b"".join([begin, head, data, *body, last, end])
 
 
 def settings(values: dict[Setting, int]) -> bytes:

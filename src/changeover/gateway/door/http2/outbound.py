@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from changeover.gateway.door.gate import Gate
@@ -36,7 +36,13 @@ _MOST_FRAME: Final = 2**24 - 1
 
 
 class Outbound:
-    """Sends answers. Small ones go out at once in one write; of larger ones each stream sends a part in turn.
+    """Sends answers. Small ones go out at once, of larger ones each stream sends a part in turn.
+
+    A write to a socket costs as much as a fifth of the rest of a call, and uvloop makes one of each. So what is written
+    in one turn of the loop is gathered and goes out in one.
+
+    Args:
+        soon: has something called once, in the loop's next turn.
 
     Attributes:
         closed: nothing more is sent.
@@ -45,12 +51,17 @@ class Outbound:
     """
 
     __slots__ = (
-        "_calm", "_frame", "_gate", "_given", "_initial", "_line", "_table", "_transport", "_window", "closed",
-        "stuck", "unsent",
+        "_calm", "_frame", "_gate", "_gathered", "_gathered_bytes", "_given", "_initial", "_line", "_soon", "_table",
+        "_transport", "_window", "closed", "stuck", "unsent",
     )  # fmt: skip
 
-    def __init__(self, gate: Gate, transport: asyncio.Transport, calm: Calm) -> None:
+    def __init__(
+        self, gate: Gate, transport: asyncio.Transport, calm: Calm, soon: Callable[[Callable[[], None]], object]
+    ) -> None:
         transport.set_write_buffer_limits(high=HIGH_BYTES, low=0)
+        self._soon = soon
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._gate = gate
         self._transport = transport
         self._calm = calm
@@ -65,9 +76,27 @@ class Outbound:
         self.unsent = 0
 
     def write(self, data: bytes) -> None:
-        """Send a frame that no window holds back."""
-        if not self.closed and not self._transport.is_closing():
-            self._transport.write(data)
+        """Send frames that no window holds back, with all others of this turn."""
+        if self.closed:
+            return
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes > _TURN_BYTES:
+            self.flush()
+        elif len(self._gathered) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Give the transport what was gathered."""
+        if self._gathered:
+            gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(gathered))
+
+    def close(self) -> None:
+        """Send what was gathered, and nothing more."""
+        self.flush()
+        self.closed = True
 
     def settle(self, settings: dict[int, int], streams: dict[int, Stream]) -> None:
         """Take over the client's settings.
@@ -220,6 +249,7 @@ class Outbound:
         self._window -= sent
         stream.window -= sent
         self._calm.moved(sent)
+        self.flush()
         self._transport.writelines(parts)
         self._give(freed)
         return stream.out is None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
+from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol
 
 from changeover.gateway.door.http2.frames import Broken, Frame, FrameReader
@@ -21,12 +22,8 @@ class Reader(Protocol):
     def begin(self, now: float, until: float) -> None:
         """A turn begins; work that is left over when `until` is past waits for the next one."""
 
-    def frame(self, frame: Frame) -> None:
-        """One frame.
-
-        Raises:
-            Broken: nothing more can be read.
-        """
+    def rest(self) -> None:
+        """Frames that were read together are obeyed."""
 
     def end(self) -> None:
         """The turn is over."""
@@ -38,15 +35,22 @@ class Reader(Protocol):
 class Turns:
     """The input of one connection, cut into frames, and the pauses of its reading.
 
+    Args:
+        obey: takes each frame; raises `Broken` when nothing more can be read.
+        reader: is told of the turns.
+
     Attributes:
         stopped: no frame is read any more; input is thrown away.
     """
 
-    __slots__ = ("_frames", "_out", "_paused", "_reader", "_scheduled", "_taken", "_transport", "stopped")
+    __slots__ = ("_frames", "_obey", "_out", "_paused", "_reader", "_scheduled", "_taken", "_transport", "stopped")
 
-    def __init__(self, transport: asyncio.Transport, out: Outbound, reader: Reader) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, out: Outbound, obey: Callable[[Frame], None], reader: Reader
+    ) -> None:
         self._transport = transport
         self._out = out
+        self._obey = obey
         self._reader = reader
         self._frames = FrameReader()
         self._taken: deque[Frame] = deque()
@@ -90,7 +94,7 @@ class Turns:
             self._turn()
 
     def _turn(self) -> None:
-        now = time.monotonic()
+        now = monotonic()
         until = now + _TURN_SECONDS
         self._reader.begin(now, until)
         try:
@@ -106,16 +110,18 @@ class Turns:
             self._transport.resume_reading()
 
     def _read(self, until: float) -> None:
-        taken, frame = self._taken, self._reader.frame
-        while not self.stopped and not self._out.stuck:
+        taken, obey, out = self._taken, self._obey, self._out
+        while not self.stopped and not out.stuck:
             if not taken:
                 if not self._frames.held:
                     return
                 taken.extend(self._frames.take(_TAKEN_FRAMES))
                 if not taken:
                     return
-            frame(taken.popleft())
-            if time.monotonic() >= until:  # after each: one with a packed message may take as long as thousands
+            obey(taken.popleft())
+            if not taken:
+                self._reader.rest()
+            if monotonic() >= until:  # after each: one with a packed message may take as long as thousands
                 self.schedule()
                 return
 
