@@ -23,7 +23,7 @@ class Later(Out):
 def test_what_is_written_in_one_turn_is_one_write() -> None:
     """In its order; a large answer behind it comes behind it, and what is over 64 KiB waits for nothing."""
     made = Later()
-    made.out.settle({Setting.INITIAL_WINDOW_SIZE: 1 << 20, Setting.MAX_FRAME_SIZE: 1 << 16}, {})
+    made.out.settle({Setting.INITIAL_WINDOW_SIZE: 1 << 20}, {})
     made.out.open(None, 1 << 20)
     for number in (1, 3):
         assert made.out.answer(stream(number), HEAD, (b"abc",), TAIL_OK)
@@ -34,9 +34,9 @@ def test_what_is_written_in_one_turn_is_one_write() -> None:
     made.out.answer(stream(7), HEAD, (bytes(100_000),), TAIL_OK)
     made.out.pump()
     assert list(made.sent()) == [1, 3, 5, 7]
-    for number in (9, 11):
-        made.out.answer(stream(number), HEAD, (bytes(60_000),), TAIL_OK)
-    assert list(made.sent())[-1] == 11, "although nobody came back to it"
+    for number in (9, 11, 13, 15, 17):
+        assert made.out.answer(stream(number), HEAD, (bytes(16_000),), TAIL_OK)
+    assert list(made.sent())[-1] == 17, "although nobody came back to it"
 
 
 def test_what_was_gathered_goes_out_at_the_end() -> None:
