@@ -130,9 +130,12 @@ def test_a_cancelled_call(door2: Served) -> None:
 def test_data_behind_the_end_of_a_stream(door2: Served) -> None:
     """STREAM_CLOSED, and the call is cancelled."""
     with door2.wire() as wire:
-        wire.send(call(1, HOLD, b"x") + data(1, b"more"))
-        assert wire.wait(1).reset == Code.STREAM_CLOSED
+        wire.send(call(1, HOLD, b"x"))
+        door2.until(lambda: len(door2.app.held) == 1)
+        wire.send(data(1, b"more") + call(3, HOLD, b"x") + data(3, b"more"))
+        assert [wire.wait(number).reset for number in (1, 3)] == [Code.STREAM_CLOSED] * 2
         assert door2.app.abandoned == [HOLD]
+        assert len(door2.app.held) == 1, "the second one had not been handed over"
 
 
 def test_windows_that_the_protocol_does_not_have(door2: Served) -> None:
