@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -103,7 +102,8 @@ class TensorSpec:
         )
 
 
-class Tensor(msgspec.Struct):
+@dataclass(slots=True)
+class Tensor:
     """One tensor with its data.
 
     Attributes:

@@ -82,6 +82,10 @@ class Cut:
 
     __slots__ = ("_head", "_id", "_pieces", "_raws")
 
+    _head: bytes | None
+    _pieces: list[memoryview]
+    _raws: list[memoryview]
+
     def __init__(self, body: memoryview) -> None:
         self._id: Raw = b""
         end = len(body)

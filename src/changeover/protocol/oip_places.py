@@ -7,6 +7,7 @@ Source: Triton's "Shared-Memory Extension": the parameters `shared_memory_region
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from changeover.protocol.oip import Place, refusal
@@ -14,6 +15,7 @@ from changeover.protocol.oip_members import integer, missing
 from changeover.tensors import Datatype, Tensor
 
 
+@dataclass(slots=True)
 class Placed(Tensor):
     """An output whose data was written to shared memory; its own is empty."""
 
