@@ -11,8 +11,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from changeover.errors import InvalidRequest
 from changeover.protocol.oip import InferRequest, Place
 from changeover.protocol.oip_grpc_head import GrpcHead, GrpcInput, parse_head
@@ -44,7 +42,7 @@ _keep_head = lru_cache(128)(parse_head)
 Layout = tuple[str, Datatype, tuple[int, ...], Place | None]  # name, datatype, shape, place of one output
 
 
-class GrpcAsked(msgspec.Struct):
+class GrpcAsked(NamedTuple):
     """A request, and whom it asks.
 
     Attributes:
