@@ -49,6 +49,14 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"queue_limit": 0}, "invalid_setting"),
         ({"cache_limit": "-1"}, "invalid_setting"),
         ({"model_control": "always"}, "invalid_setting"),
+        ({"verbose": "maybe"}, "invalid_setting"),
+        ({"repository": ""}, "invalid_setting"),
+        ({"state_dir": " "}, "invalid_setting"),
+        ({"token_file": ""}, "invalid_setting"),
+        ({"load_model": ["a", "b"], "model_control": "explicit"}, "invalid_setting"),
+        ({"host": {"a": 1}}, "invalid_setting"),
+        ({"default_timeout": "inf"}, "invalid_setting"),
+        ({"body_limit": "64MiB"}, "invalid_setting"),
         ({"load_model": "m"}, "invalid_setting"),
         ({"load_model": "m", "model_control": "none"}, "invalid_setting"),
         ({"poll_interval": 0}, "invalid_setting"),
@@ -68,6 +76,7 @@ def test_texts_become_the_settings_type(name: str, text: str, value: object) -> 
         ({"alert_webhook": "http://h/a b"}, "invalid_setting"),
         ({"alert_webhook": "http://h/\r\nx: y"}, "invalid_setting"),
         ({"gateways": "-1"}, "invalid_setting"),
+        ({"gateways": 257}, "invalid_setting"),
         ({"gateways": "many"}, "invalid_setting"),
         ({"host": "0.0.0.0"}, "address_not_loopback"),  # noqa: S104 - refused
         ({"host": "192.168.0.7"}, "address_not_loopback"),
@@ -89,6 +98,11 @@ def test_what_cannot_be_is_refused(flags: dict[str, Any], reason: str) -> None:
         from_sources(flags, {})
     assert refused.value.reason == reason
     assert len(refused.value.message) > 20
+
+
+def test_a_name_without_a_value_says_nothing() -> None:
+    """`host:` alone in the file is null, and the default counts."""
+    assert from_sources({}, {}, {"host": None, "state_dir": None, "http_port": None, "verbose": None}) == Settings()
 
 
 @pytest.mark.parametrize(

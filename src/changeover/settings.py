@@ -5,6 +5,7 @@ Standard library only, because the supervisor imports nothing else. Sizes are by
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -25,6 +26,8 @@ _ADDRESSES = {
     "otlp_endpoint": "http://127.0.0.1:4318/v1/traces",
 }
 _CORES_A_GATEWAY = 3
+_MOST_GATEWAYS = 256
+_SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 def gateways_for(cores: int) -> int:
@@ -172,17 +175,28 @@ def from_sources(
 
 
 def _convert(name: str, default: object, value: object) -> object:
-    """Bring `value` to the type of `default`; None stands for an optional text."""
-    if name == "gateways" and value == AUTO:
+    """Bring `value` to the type of `default`; None, as a name without a value in the file, says nothing."""
+    if value is None or (name == "gateways" and value == AUTO):
         return default
+    if isinstance(value, (list, dict)) or not str(value).strip():
+        raise _unfit(name, value, "a single value; leave the setting out for its default")
     if default is None or isinstance(default, str):
-        return None if value is None else str(value)
+        return str(value)
+    if isinstance(default, bool):
+        if (word := str(value).lower()) not in _SWITCHES:
+            raise _unfit(name, value, "yes or no")
+        return _SWITCHES[word]
     try:
-        if isinstance(default, bool):
-            return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
-        return int(str(value)) if isinstance(default, int) else float(str(value))
+        number = int(str(value)) if isinstance(default, int) else float(str(value))
     except ValueError:
-        raise InvalidRequest(f"setting {name}: {value!r} is not a number", reason="invalid_setting") from None
+        raise _unfit(name, value, "a whole number" if isinstance(default, int) else "a number") from None
+    if isinstance(number, float) and math.isinf(number):
+        raise _unfit(name, value, "a finite number")
+    return number
+
+
+def _unfit(name: str, value: object, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"setting {name}: {value!r} is not {wanted}", reason="invalid_setting")
 
 
 def _checked(settings: Settings) -> Settings:
@@ -192,6 +206,11 @@ def _checked(settings: Settings) -> Settings:
     if settings.gateways < 1:
         raise InvalidRequest(
             f"setting gateways: {settings.gateways} gateways serve nobody; give 1 or more, or auto",
+            reason="invalid_setting",
+        )
+    if settings.gateways > _MOST_GATEWAYS:  # each is a process: so many would take the machine from everybody
+        raise InvalidRequest(
+            f"setting gateways: {settings.gateways} is over the limit of {_MOST_GATEWAYS}; one a few cores is enough",
             reason="invalid_setting",
         )
     for name in ("keep_versions", "cache_limit", "drain_deadline", "lame_duck", "settle"):

@@ -117,8 +117,12 @@ def test_control_from_the_environment(
         ["rollout", "weight", "digits"],
         ["rollout", "lint", "/no/such/plan.yaml"],
         ["rollout", "watch"],
+        ["model", "inspect", "models/digits/1/model.onnx"],
+        ["push", "models/digits", __file__],
+        ["undo", ""],
         ["schema", "-o", "xml"],
         ["status", "--control", "not-an-address"],
+        ["status", "--control", "http://127.0.0.1:99999"],
         ["bench"],
         ["bench", "digits", "--fresh", "2"],
         ["bench", "digits", "--url", "digits:8000"],
@@ -202,3 +206,25 @@ def test_as_a_program(control: FakeControl) -> None:
     good = subprocess.run([*base, "status", "--control", control.url], capture_output=True, timeout=60, check=False)
     bad = subprocess.run([*base, "stauts"], capture_output=True, timeout=60, check=False)
     assert (good.returncode, bad.returncode) == (0, 64)
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_full_disk_is_no_success(form: str, control: FakeControl) -> None:
+    """What cannot be written is told in one sentence, or by the code alone; never by a traceback."""
+    command = [sys.executable, "-m", "changeover.cli", "status", "--control", control.url, "-o", form]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert b"Traceback" not in ended.stderr
+    assert b"Exception ignored" not in ended.stderr
+
+
+def test_closed_streams_lead_nowhere(control: FakeControl) -> None:
+    """With nothing to write to a command does what it does; an error does not go where its result belongs."""
+    base = f"exec {sys.executable} -m changeover.cli"
+    silent = ["sh", "-c", f"{base} status --control {control.url} <&- >&-"]
+    wrong = ["sh", "-c", f"{base} status nobody --control {control.url} <&- 2>&-"]
+    good = subprocess.run(silent, capture_output=True, timeout=60, check=False)
+    bad = subprocess.run(wrong, capture_output=True, timeout=60, check=False)
+    assert (good.returncode, good.stderr) == (0, b"")
+    assert (bad.returncode, bad.stdout) == (1, b"")

@@ -92,6 +92,13 @@ def test_a_server_that_goes_away_is_asked_again(monkeypatch: pytest.MonkeyPatch)
     assert issubclass(Unreachable, ChangeoverError)
 
 
+def test_a_server_that_ends_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before its first second is over there is nothing to show, and a sentence says so."""
+    with FakeControl({"GET /v1/events": (200, stream())}) as fake:
+        assert run(["top", "--control", fake.url]) == 2
+    assert "[control_unreachable]" in capsys.readouterr().err
+
+
 def test_silence_is_said() -> None:
     """From two seconds on."""
     assert "no answer from the server for 5 s" in " ".join(word for line in shown(SAMPLE, 5.0) for word in line)

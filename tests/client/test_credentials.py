@@ -29,7 +29,9 @@ def test_a_port_may_have_its_own_token() -> None:
         Credentials.both({"cacerts": "x"})  # type: ignore[typeddict-unknown-key]
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://"])
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://[::1", "http://h:99999", "http://h:x"]
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     """By the name of the argument; a slash at the end does not matter."""
     with pytest.raises(InvalidClient, match=r"^control: "):

@@ -94,6 +94,17 @@ def test_a_folder_without_a_model_waits() -> None:
     assert not followed.waiting
 
 
+def test_a_folder_that_stays_without_a_model_is_told() -> None:
+    """Not while it may still be copied; one that has its model, or is gone, is told of no more."""
+    followed = settler()
+    for now in (0.0, 9.9):
+        followed.observe(snapshot(("resnet.onnx", 10)), now)
+        assert followed.lacking(now) == ()
+    assert followed.lacking(10) == ("m/1 is no version: there is no model.onnx in it.",)
+    followed.observe(WHOLE, 11)
+    assert followed.lacking(99) == ()
+
+
 def test_a_busy_folder_waits_for_ever() -> None:
     """While a file is open for writing there is no end of patience."""
     followed = settler(Doubt.BUSY)

@@ -12,7 +12,7 @@ from changeover.errors import Conflict
 from changeover.rollout.driver import Driver
 from changeover.rollout.found import is_news
 from tests.rollout.memory_fleet import Fate, MemoryFleet
-from tests.rollout.stage import MODEL, ScriptedJournal, Stage, play, until, unwritable
+from tests.rollout.stage import MODEL, ScriptedJournal, Stage, act, play, until, unwritable
 from tests.rollout.test_driver import phases, serves
 
 
@@ -151,3 +151,24 @@ def test_what_is_not_the_disks_fault_is_dropped(
         assert driver.waiting == []
 
     play(stage.driver(fleet, journal), script)
+
+
+def test_a_version_found_before_its_driver_runs(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """A model is offered as soon as it has a driver: its recovery comes first all the same, and finds nothing.
+
+    A recovery after the rollout took what served for a version of the last term: another loading than the candidate's.
+    """
+
+    async def script(driver: Driver) -> None:
+        await driver.idle()
+        assert driver.current is not None
+        assert driver.active is driver.current.candidate
+        assert driver.candidate is None
+
+    async def found_at_once() -> BaseException | None:
+        driver = stage.driver(fleet, journal)
+        await driver.offer_found(stage.offer(1))
+        return await act(driver, script)
+
+    assert asyncio.run(found_at_once()) is None
+    assert phases(journal) == {"1": "succeeded"}

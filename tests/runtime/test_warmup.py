@@ -122,3 +122,11 @@ def test_inputs_of_every_datatype_can_be_generated(loaded: Loaded, datatype: Dat
     """An identity of each type passes, and its rows are found independent."""
     warm = warmup.warm_up(loaded(onnx_models.identity(datatype)), batchable=True, max_batch=4, finite=True)
     assert (warm.gate.result, warm.batchable) == ("passed", True)
+
+
+@pytest.mark.parametrize("datatype", Datatype, ids=lambda d: d.name)
+def test_scalars_of_every_datatype_can_be_generated(loaded: Loaded, datatype: Datatype) -> None:
+    """An input without dimensions is an array all the same: of numpy's own numbers the runtime takes none."""
+    model = onnx_models.identity(datatype, ())
+    warm = warmup.warm_up(loaded(model), batchable=False, max_batch=1, finite=True)
+    assert (warm.gate.result, warm.batchable) == ("passed", False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.panel import Panel
+from rich.text import Text
 
 from changeover.cli.certificate import certificate_table, headline
 from changeover.cli.demo_view import DemoView
@@ -92,7 +93,7 @@ def _play(server: DemoServer, rate: float) -> Document:
 def _ending(document: Document) -> RenderableType:
     """Return the last page: certificate, what the clients counted, what was to be shown."""
     result = document["traffic"]
-    marks = {True: "[green]yes[/]", False: "[red]NO[/]"}
+    marks = {True: Text("yes", "green"), False: Text("NO", "red")}
     checks = pairs((name, marks[passed]) for name, passed in document["checks"].items())
     latency = result["latency_ms"]
     clients = pairs(

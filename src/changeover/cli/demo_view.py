@@ -30,7 +30,9 @@ class DemoView:
 
     def __enter__(self) -> DemoView:
         if sys.stderr.isatty():
-            self._live = Live(self._table(), console=Console(stderr=True, highlight=False), refresh_per_second=4)
+            self._live = Live(
+                self._table(), console=Console(stderr=True, highlight=False, markup=False), refresh_per_second=4
+            )
             self._live.start()
         else:
             say("  ".join(column.rjust(5) for column in _COLUMNS))

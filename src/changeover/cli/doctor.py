@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from changeover.cli.exits import Exit
 from changeover.cli.options import Output
@@ -181,5 +182,5 @@ def _table(findings: list[Finding]) -> RenderableType:
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     made = table("check", "result", "detail")
     for finding in findings:
-        made.add_row(finding.check, f"[{colours[finding.result]}]{finding.result}[/]", finding.detail)
+        made.add_row(finding.check, Text(finding.result, colours[finding.result]), finding.detail)
     return made

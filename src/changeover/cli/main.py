@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -94,6 +95,10 @@ def run(arguments: Sequence[str]) -> int:
     except ChangeoverError as error:
         say(f"changeover: {error.message} [{error.reason}]")
         return code_of(error)
+    except OSError as error:  # of a disk that is full, or of a file that may not be read
+        named = f" ({error.filename})" if error.filename else ""
+        say(f"changeover: {error.strerror or error}{named}")
+        return Exit.FAILED
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     return int(result or Exit.DONE)
@@ -101,7 +106,23 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the package."""
-    sys.exit(run(sys.argv[1:]))
+    _open_streams()
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads, or the disk is full: told by the code, and not again at the interpreter's end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or Exit.FAILED
+    sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Let what was closed lead to nowhere: else the server's first files and sockets would be its output."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is the closed one's
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,16 @@ Control = Annotated[
 Output = Annotated[Format, typer.Option("--output", "-o", help="Form of the result on stdout.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the rollout's end; exit 0 only on success.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="S", help="Longest wait in seconds (exit 3).")]
-ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
+
+
+def _name(name: str) -> str:
+    """Refuse what would be another path of the control port: a file's, for example."""
+    if not name or "/" in name:
+        raise typer.BadParameter(f"{name!r} is no name for a model; take letters, digits, . _ -")
+    return name
+
+
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.", callback=_name)]
 
 CONTROL = "http://127.0.0.1:8002"
 TIMEOUT = 1800.0

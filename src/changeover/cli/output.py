@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 _WIDTH_OF_A_PIPE = 160  # a table that nobody looks at in a terminal must not be cut to 80 columns
 
@@ -34,8 +35,9 @@ def show(document: Any, form: Format, as_table: Callable[[], RenderableType]) ->
 
 
 def console() -> Console:
-    """Return the console of stdout, as it is now."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE, highlight=False, soft_wrap=False)
+    """Return the console of stdout, as it is now. Brackets in names and sentences are text, no markup of rich's."""
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    return Console(width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 
 
 def say(sentence: str) -> None:
@@ -58,7 +60,7 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Table:
     made.add_column(overflow="fold")
     for name, value in rows:
         if value is not None:
-            made.add_row(name, str(value))
+            made.add_row(name, value if isinstance(value, Text) else str(value))
     return made
 
 

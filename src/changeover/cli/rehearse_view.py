@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from changeover.cli.output import pairs, table
 
@@ -58,13 +59,13 @@ def _notes(document: Document) -> list[tuple[str, str]]:
              f"{document['rate']:g} requests a second, whatever the candidate does; try a lower --rate")]  # fmt: skip
 
 
-def _cells(row: Document) -> list[str]:
+def _cells(row: Document) -> list[str | Text]:
     caught = ", ".join(f"{who}{f' x{n}' if row['runs'] > 1 else ''}" for who, n in row["caught_by"].items())
     found = row["detection_s"]
     colour = "green" if row["right"] == row["runs"] else "red"
     return [
         row["kind"],
-        f"[{colour}]{row['taken_back']} of {row['runs']}[/]",
+        Text(f"{row['taken_back']} of {row['runs']}", colour),
         caught.replace("nobody", "-"),
         ", ".join(row["reasons"]) or "-",
         "-" if found is None else f"{found['median']:.1f} s",
@@ -73,8 +74,8 @@ def _cells(row: Document) -> list[str]:
     ]
 
 
-def _verdict(document: Document) -> str:
+def _verdict(document: Document) -> Text:
     wrong = [row["kind"] for row in document["summary"] if row["right"] < row["runs"]]
     if wrong:
-        return f"[red]the plan does not do: {', '.join(wrong)}[/]"
-    return "[green]every bad candidate was taken back, every healthy one promoted[/]"
+        return Text(f"the plan does not do: {', '.join(wrong)}", "red")
+    return Text("every bad candidate was taken back, every healthy one promoted", "green")

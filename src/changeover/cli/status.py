@@ -70,6 +70,7 @@ def model_table(model: Document) -> RenderableType:
             ("state", model["state"]),
             ("epoch", model["epoch"]),
             ("rollout", f"{rollout['id']} {rollout['phase']}" if rollout else None),
+            ("why", (rollout.get("detail") or rollout.get("reason")) if rollout else None),
             ("sequences", f"{sequences['live']} live" if sequences else None),
             ("undo until", rollout.get("undo_until") if rollout else None),
             *_proposal((model.get("adaptive") or {}).get("proposal")),

@@ -38,7 +38,9 @@ def top(control: Control = CONTROL, output: Output = Format.TABLE) -> int:
     client = ControlClient(control, timeout=30.0)
     if output is Format.TABLE and sys.stdout.isatty():
         return _live(client)
-    sample = next(_samples(client))
+    sample = next(_samples(client), None)
+    if sample is None:
+        raise Unreachable("the server ended before it had told of a second", reason="control_unreachable")
     show(sample, output, lambda: picture(sample))
     return Exit.DONE
 

@@ -92,10 +92,17 @@ def checked(url: str, what: str) -> str:
     Raises:
         InvalidClient: it is none.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(url):
         raise InvalidClient(f"{what}: {url!r} is no address such as http://127.0.0.1:8000")
     return url.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half a bracket, or no port
+        return False
 
 
 def _why(error: Exception) -> str:

@@ -85,6 +85,14 @@ class Settler:
         """Whether some folder could settle without a further change, so that looking again soon makes sense."""
         return any(not watched.taken and _could_settle(watched.stamps) for watched in self._watched.values())
 
+    def lacking(self, now: float) -> tuple[str, ...]:
+        """Sentences on folders that were still for `patience` seconds and have no model file."""
+        return tuple(
+            f"{model}/{version} is no version: there is no {MODEL_FILE} in it."
+            for (model, version), watched in self._watched.items()
+            if now - watched.since >= self.patience and all(stamp.name != MODEL_FILE for stamp in watched.stamps)
+        )
+
     def _settled(self, key: tuple[str, int], stamps: tuple[FileStamp, ...], now: float) -> bool:
         watched = self._watched.get(key)
         if watched is None or watched.stamps != stamps:

@@ -70,6 +70,7 @@ async def watch(
         lambda model, version, stamps: inspect(version_folder(repository, model, version), stamps), settle
     )
     last, due = Snapshot(), 0.0
+    ignored: tuple[str, ...] = ()
     held: Observation | None = Observation()
     first_by = time.monotonic() + _FIRST_LOOKS * settle
     async for noticed in _notices(repository, stop, settle / 2):
@@ -81,8 +82,9 @@ async def watch(
         due = now + rescan
         snapshot = await asyncio.to_thread(scan, repository)
         settled = await asyncio.to_thread(settler.observe, snapshot, now)
-        ignored = snapshot.ignored if snapshot.ignored != last.ignored else ()
-        observation = Observation(tuple(settled), changes(last, snapshot).removed, ignored)
+        told, ignored = ignored, (*snapshot.ignored, *settler.lacking(now))
+        news = ignored if ignored != told else ()
+        observation = Observation(tuple(settled), changes(last, snapshot).removed, news)
         last = snapshot
         if held is not None:
             held = held.and_then(observation)

@@ -71,10 +71,10 @@ class Driver:
         self._ticking: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
+        self.enqueue(lambda: recover(self))  # before anything that is asked of it, also before it runs
 
     async def run(self) -> None:
         """Recover, then do one thing after the other, as long as the controller lives."""
-        self.enqueue(lambda: recover(self))
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 call = await self._inbox.get()

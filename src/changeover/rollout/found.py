@@ -20,12 +20,17 @@ _NO_VERDICT: Final = frozenset({"journal_unwritable", "record_owed", "gateway_si
 log = logging.getLogger("changeover.controller")
 
 
-async def is_news(driver: Driver, ref: VersionRef) -> bool:
+async def is_news(driver: Driver, ref: VersionRef, *, tell: bool = True) -> bool:
     """Whether a version found is to be rolled out.
 
     Not news are the active version, what was tried before (with these bytes), and lower numbers than the active
     one's. While no version serves, a lower one is, and so is one that once served. A rollout that failed by the
     server's fault was no try.
+
+    Args:
+        driver: of the version's model.
+        ref: what was found.
+        tell: say in the log why one that was tried is no news.
 
     Raises:
         Internal: the journal cannot be read.
@@ -43,7 +48,8 @@ async def is_news(driver: Driver, ref: VersionRef) -> bool:
         return True
     if active is None and phase == Phase.SUCCEEDED:
         return True
-    log.info("%s/%d was tried before (%s is %s)", driver.model, ref.version, tried.id, phase)
+    if tell:
+        log.info("%s/%d was tried before (%s is %s)", driver.model, ref.version, tried.id, phase)
     return False
 
 
@@ -61,7 +67,7 @@ async def consider(driver: Driver, offer: Offer, begin: Callable[[Offer], Awaita
         again = await is_news(driver, offer.ref)
         if again:
             await begin(offer)
-            again = await is_news(driver, offer.ref)  # still, when it was stopped by the server's fault
+            again = await is_news(driver, offer.ref, tell=False)  # still, when it was stopped by the server's fault
     except ChangeoverError as error:
         log.error("%s/%d: %s", driver.model, offer.version, error.message)  # noqa: TRY400 - a sentence for the operator
         again = error.fault == "server"

@@ -173,7 +173,8 @@ def generated_rows(
         shape = [_ASSUMED if d < 0 else d for d in spec.shape]
         if batchable:
             shape[0] = rows
-        arrays.append(_generated(spec.datatype, shape, generator))
+        # A scalar's shape is empty, for which numpy makes numbers that are no arrays.
+        arrays.append(_generated(spec.datatype, shape or [1], generator).reshape(shape))
     return arrays
 
 
