@@ -129,7 +129,7 @@ def test_a_plan_may_come_inline() -> None:
         ("rollout: {strategy: blue}", "model.yaml line 1: rollout.strategy: Invalid enum value 'blue'."),
         (
             "rollout:\n  steps:\n  - shadow\n  - 5 percent",
-            "model.yaml line 4: rollout.steps[1]: '5 percent' is no share such as 5%, 0.1% or 0.05.",
+            "model.yaml line 4: rollout.steps[1]: '5 percent' is no share such as 5% or 0.1%.",
         ),
         (
             "rollout:\n  steps: [1%, shadow]",

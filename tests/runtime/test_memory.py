@@ -21,3 +21,22 @@ def test_channels_do_not_count_against_the_memory_limit() -> None:
     """Eight gateways bring half a gigabyte of channels to a model that may have little of its own."""
     done = subprocess.run([sys.executable, "-c", _ROOM], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+_OUTER = """
+import resource
+from changeover.runtime import memory
+outer = memory.address_space() + (64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (outer, outer))
+memory.set_limit(outer << 4)
+assert resource.getrlimit(resource.RLIMIT_AS) == (outer, outer)
+memory.set_limit(outer - 4096)
+assert resource.getrlimit(resource.RLIMIT_AS) == (outer - 4096, outer)
+memory.make_room(64 << 20)
+"""
+
+
+def test_a_limit_from_outside_stays_the_highest() -> None:
+    """A server that was started under `ulimit -v` proves its versions within that, instead of refusing all of them."""
+    done = subprocess.run([sys.executable, "-c", _OUTER], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -52,7 +52,7 @@ def share(value: object) -> float:
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
         return float(match[1]) / 100
-    return _quantity(value, {}, "share such as 5%, 0.1% or 0.05")
+    return _quantity(value, {}, "share such as 5% or 0.1%" + ("" if isinstance(value, str) else ", or 0.05"))
 
 
 def percent(fraction: float) -> str:
