@@ -111,8 +111,8 @@ def _checked(info: tarfile.TarInfo) -> str:
     if not _ALLOWED.fullmatch(name):
         raise _refused(
             name,
-            f"a version has {MODEL_FILE}, {PLAN_FILE}, config.pbtxt, labels (.txt), golden/… and external data (.data, "
-            ".onnx_data, .bin, .weights)",
+            f"a version has, with no folder around them, {MODEL_FILE}, {PLAN_FILE}, config.pbtxt, labels (.txt), "
+            "golden/… and external data (.data, .onnx_data, .bin, .weights)",
         )
     return name
 

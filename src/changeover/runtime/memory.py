@@ -85,7 +85,7 @@ def limit_for_proof(spec: WorkerSpec, free: int) -> int:
 
 
 def set_limit(most: int) -> None:
-    """Limit the address space of this process, in bytes; a limit that the server was started under stays the highest."""
+    """Limit the address space of this process, in bytes, at most to what the server was started under."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
