@@ -9,7 +9,7 @@ from tests.loop_time import within
 from tests.rollout.canary import judged, stands, tick
 from tests.rollout.memory_fleet import Fate, MemoryFleet
 from tests.rollout.stage import ScriptedJournal, Stage, bring, load_for_ever, play
-from tests.rollout.test_driver import phases
+from tests.rollout.test_driver import phases, serves
 
 SUPERSEDES = "steps: [5%], supersede: true"
 
@@ -106,5 +106,43 @@ def test_only_news_take_a_place(stage: Stage, fleet: MemoryFleet, journal: Scrip
         await driver.idle()
         assert stands(driver) == (Phase.SHADOWING, "shadow")
         assert phases(journal) == {"1": "succeeded", "3": "failed", "2": "shadowing"}
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_push_that_is_sent_again_has_its_rollout(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """On its way, in the undo window, at its end: no second rollout, and undo still goes back to what served before."""
+
+    async def script(driver: Driver) -> None:
+        await bring(driver, stage.offer(1))
+        second = stage.offer(2, window=60.0)
+        rollouts = set()
+        for _ in range(3):
+            offer, rollout = await driver.push(2, second.artifact, second.plan)
+            rollouts.add((offer.version, rollout))
+            await driver.idle()
+        assert len(rollouts) == 1
+        await driver.undo()
+        assert serves(driver, fleet)[0] == "1"
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_push_of_what_was_taken_back_is_tried_anew(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """So is one with another plan, or other bytes under its number, or without a number."""
+
+    async def script(driver: Driver) -> None:
+        await bring(driver, stage.offer(1))
+        second, slower = stage.offer(2, window=60.0), stage.offer(2, window=61.0)
+        rollouts = [(await driver.push(2, second.artifact, second.plan))[1]]
+        await driver.idle()
+        await driver.undo()
+        pushes = (2, second.artifact, second.plan), (2, second.artifact, slower.plan), (2, slower.artifact, slower.plan)
+        for version, artifact, plan in (*pushes, (None, slower.artifact, slower.plan)):
+            rollouts.append((await driver.push(version, artifact, plan))[1])
+            await driver.idle()
+        assert len(set(rollouts)) == 5
 
     play(stage.driver(fleet, journal), script)

@@ -73,9 +73,11 @@ class Queue:
         return rollout
 
     async def push(self, version: int | None, artifact: Artifact, plan: Plan) -> tuple[Offer, str]:
-        """The same of a version that is recorded with it, in one commit."""
+        """The same of a version that is recorded with it, in one commit; of one pushed again, the rollout it has."""
         driver = self._driver
         await driver.taken_over.wait()
+        if (known := self._again(version, artifact, plan)) is not None:
+            return known.offer, known.id
         source = self._source()
 
         def record() -> tuple[Offer, str]:
@@ -87,6 +89,20 @@ class Queue:
         offer, rollout = await asyncio.to_thread(record)
         self._add_recorded(rollout, offer)
         return offer, rollout
+
+    def _again(self, version: int | None, artifact: Artifact, plan: Plan) -> Current | None:
+        """The rollout in hand, where a push asks for just that and it is on its way or has come to serve.
+
+        Somebody whose connection broke pushes again. A rollout from the version to itself would end the undo window,
+        and an undo would then go back to nothing else.
+        """
+        current, active = self._driver.current, self._driver.active
+        if current is None or version is None or current.offer.plan != plan:
+            return None
+        ref, phase = VersionRef(version, artifact.digest), current.rollout.phase
+        serves = active is not None and VersionRef(active.version, active.digest) == ref
+        lives = (phase is Phase.SUCCEEDED and serves) or not (phase.terminal or phase is Phase.ROLLING_BACK)
+        return current if current.offer.ref == ref and lives else None
 
     async def found(self, offer: Offer) -> None:
         """A version lies in the repository; only news takes the place of what is under way."""
