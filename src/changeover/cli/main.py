@@ -110,8 +110,10 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except OSError:  # nobody reads, or the disk is full: told by the code, and not again at the interpreter's end
+    except OSError as error:  # nobody reads, or the disk is full; not to be told again at the interpreter's end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not code and not isinstance(error, BrokenPipeError):
+            say(f"changeover: {error.strerror}")
         code = code or Exit.FAILED
     sys.exit(code)
 
