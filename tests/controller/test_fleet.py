@@ -91,7 +91,7 @@ def test_a_gateway_that_is_still_joining_is_not_waited_for(house: House) -> None
 
 
 def test_drained_means_no_lease_anywhere(house: House) -> None:
-    """The last lease's end, or the gateway's death, ends it."""
+    """The last lease's end ends it, or the gateway's death, once its successor has told what is left."""
 
     async def scenario() -> None:
         house.publish(6, 5)
@@ -103,6 +103,10 @@ def test_drained_means_no_lease_anywhere(house: House) -> None:
         task = asyncio.create_task(house.fleet.drained(5, 5.0))
         house.says(1, Kind.LEASES, Leases(1, 5))
         house.dies("gateway", member=2)
+        assert not await house.fleet.drained(5, 0.05), "a state may have been on its way with the dead one"
+        house.fleet.hear(house.up(3))
+        assert not await house.fleet.drained(5, 0.05)
+        house.says(3, Kind.ACKNOWLEDGED, acknowledged(7, {}))
         assert await task
 
     asyncio.run(scenario())
@@ -121,6 +125,8 @@ def test_where_no_gateway_lives_nothing_is_drained(house: House) -> None:
         task = asyncio.create_task(house.fleet.drained(5, 5.0))
         house.fleet.hear(house.up(3))
         house.says(3, Kind.ACKNOWLEDGED, acknowledged(7, {5: 1}))
+        house.fleet.hear(house.up(4))
+        house.says(4, Kind.ACKNOWLEDGED, acknowledged(7, {}))
         assert not await house.fleet.drained(5, 0.05)
         house.says(3, Kind.LEASES, Leases(1, 5))
         assert await task

@@ -144,7 +144,7 @@ class Fleet:
         """Wait until no gateway holds a lease on a loading that the table in force does not name.
 
         Every gateway that lives has to have acknowledged that table: one that was joining at the store may have
-        picked from an older one before. Where none lives nobody knows: the next one will find live sequences there.
+        picked from an older one before. So has a dead one's successor: it finds what was on its way with the dead one.
 
         Returns:
             False when the deadline (seconds) passes first.
@@ -155,8 +155,9 @@ class Fleet:
         asked = question.committed(word, self.epoch(word), joining=True)
 
         def empty() -> bool:
-            there = self.gateways.values()
-            return bool(there) and not self._gateways.owing(asked) and not any(g.leases.get(loading) for g in there)
+            there, vacant = self.gateways.values(), self._gateways.vacant
+            told = bool(there) and not vacant and not self._gateways.owing(asked)
+            return told and not any(g.leases.get(loading) for g in there)
 
         with self._gateways.posed(asked):
             return await self.news.until(empty, deadline)

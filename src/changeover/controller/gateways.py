@@ -21,6 +21,9 @@ Tell = Callable[[Kind, msgspec.Struct, int], None]
 class Gateways:
     """Gateways between their start and their death, joining ones included.
 
+    Attributes:
+        vacant: places of gateways that died here, and whose successors are not heard of yet.
+
     Args:
         tell: sends a message to one of them.
         kill: has one killed, with the reason.
@@ -29,6 +32,7 @@ class Gateways:
 
     def __init__(self, tell: Tell, kill: Callable[[int, str], None], news: News) -> None:
         self.alive: dict[int, GatewayState] = {}
+        self.vacant = 0
         self._tell = tell
         self._kill = kill
         self._news = news
@@ -86,6 +90,7 @@ class Gateways:
     def on_up(self, member: int, pid: int) -> None:
         """One was started; it is asked what the others are being asked."""
         gateway = self.alive[member] = GatewayState(member, pid)
+        self.vacant = max(self.vacant - 1, 0)
         for asked in self._questions:
             self._ask(asked, gateway)
 
@@ -101,7 +106,8 @@ class Gateways:
 
     def on_died(self, member: int) -> None:
         """One was reaped: it owes nothing any more, and its leases have ended."""
-        self.alive.pop(member, None)
+        if self.alive.pop(member, None) is not None:
+            self.vacant += 1
 
     def on_prepared(self, message: Frame) -> None:
         """One can pick from some tables, or says why not."""
