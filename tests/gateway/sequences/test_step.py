@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import inf
+from time import monotonic
 
 import pytest
 
+from changeover.gateway.sequences.sweep import GRACE
 from changeover.gateway.sequences.words import SETTLED
 from changeover.sequences.saved import Flag
 from changeover.sequences.wire import Verb
@@ -138,6 +140,28 @@ async def test_who_is_to_get_a_state_is_held_until_it_is_there() -> None:
         await home.stage.answered(request)
         assert (request.status, request.values[0]) == (200, 3)
         await home.stage.until(lambda: not target.leases, "the lease ends")
+
+
+async def test_who_handed_a_state_out_is_held_until_it_has_arrived() -> None:
+    """Its receiver takes longer than an empty loading is held, and fails then: the state goes home, and on there."""
+    async with house() as home:
+        request = await _under_way(home)
+        home.tasks[1].cancel()
+        old, new, source = home.workers[1], home.workers[2], home.stage.models.targets[1]
+        source.slab = slab_of(old)
+        home.serve(3, stateful(2, "2"))
+        home.answer()
+        header, parts = await new.worker.take()
+        source.slab = slab_of(old)
+        for turn in range(6):
+            home.stage.pipeline._sequences._sweeper.check(monotonic() + 2 * GRACE * turn)
+        (ask,) = new.read(header, parts[-1])
+        new.refuses = True
+        new.give(header, [new.one(ask, 2)])
+        home.start(1, old)
+        home.start(2, new)
+        await home.stage.answered(request)
+        assert (request.status, request.values[0], request.json()["model_version"]) == (200, 3, "1")
 
 
 async def test_a_state_in_hand_goes_home_when_its_receiver_has_died_for_good() -> None:

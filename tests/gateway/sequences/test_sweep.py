@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic_ns
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +33,7 @@ class Slab:
         self.keys = [sequence_key(tag) for tag in tags]
         self.geometry = Geometry(max(len(tags), 1), 512)
         self.looked = 0
+        self.handed_out: list[Any] = []
 
     @property
     def live(self) -> int:
@@ -38,8 +41,12 @@ class Slab:
         return len(self.keys)
 
     def released(self, _: range) -> list[Any]:
-        """None was handed out."""
-        return []
+        """Which were handed out."""
+        return self.handed_out
+
+    def places(self) -> dict[bytes, int]:
+        """None has come from elsewhere."""
+        return {}
 
     def live_keys(self, slots: range) -> Iterator[tuple[bytes, bytes]]:
         """Which."""
@@ -197,6 +204,31 @@ def test_an_empty_loading_is_held_while_a_step_is_on_its_way_there() -> None:
     house.finish()
     for turn in range(3):
         house.sweeper.check(11.0 + turn * GRACE)
+    assert house.old.held == 0
+
+
+def test_a_loading_that_was_lived_in_again_is_looked_through_again() -> None:
+    """What was on its way was looked for when it was empty before; what has come and gone since may be so too."""
+    house, slab = House(), Slab([])
+    house.old.slab = slab  # type: ignore[assignment]
+    house.targets[NEW].slab = Slab([])  # type: ignore[assignment]
+    house.old.leases = 1
+    house.sweeper.hold(house.old)
+    for turn in range(5):
+        house.sweeper.check(1.0 + turn * GRACE)
+    tag, summary = house.mine[0], SimpleNamespace(generation=5)
+    slab.tags, slab.keys = [tag], [sequence_key(tag)]
+    house.sweeper.check(7.0)
+    lost = SimpleNamespace(key=slab.keys[0], tag=tag, moved_to=NEW, last_use=monotonic_ns(), summary=summary)
+    slab.keys, slab.handed_out, house.old.leases = [], [lost], 0
+    house.finish()
+    house.moved.clear()
+    for turn in range(3):
+        house.sweeper.check(8.0 + turn * GRACE)
+    assert (house.moved, house.old.held) == ([lost.key], 1)
+    house.finish()
+    for turn in range(2):
+        house.sweeper.check(12.0 + turn)
     assert house.old.held == 0
 
 

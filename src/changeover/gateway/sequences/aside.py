@@ -32,16 +32,17 @@ def shielded(errand: Errand) -> None:
 
 
 class Holds:
-    """Loadings that a state is to go to: they stay, as if a request were there, until it has come to something."""
+    """Where a state comes from and goes to: both stay, as if a request were there, until it has come to something."""
 
     def __init__(self) -> None:
         self._held: list[Target] = []
 
-    def hold(self, target: Target | None) -> None:
-        """From the moment the state is asked for: else its receiver could be let go while it is on the way."""
-        if target is not None and target not in self._held:
-            target.backing += 1
-            self._held.append(target)
+    def hold(self, *targets: Target | None) -> None:
+        """From the moment the state is asked for: else it could be let go while the state is on the way."""
+        for target in targets:
+            if target is not None and target not in self._held:
+                target.backing += 1
+                self._held.append(target)
 
     def release(self) -> None:
         """Let all go."""

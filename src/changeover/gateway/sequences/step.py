@@ -90,7 +90,7 @@ class Step:
     def _send(self, action: Action) -> None:
         target = self._house.target(action.loading)
         if action.verb is Verb.FETCH:
-            self._holds.hold(self._house.target(action.to))
+            self._holds.hold(self._house.target(action.to), target)  # what is not taken there goes home
         if target is None or (target.batcher.gone and action.verb is Verb.PUT):
             self._hear(Told(Status.UNKNOWN))
         elif target.batcher.gone:

@@ -71,8 +71,8 @@ class _Sweep:
         return now - self._empty >= GRACE and self.orphans is not None and self.orphans.over and not self.moving
 
     def lives(self) -> None:
-        """A live record was seen."""
-        self._empty = None
+        """A live record was seen; when it has left, what is on its way has to be looked for anew."""
+        self._empty = self.orphans = None
 
     def stop_holding(self) -> None:
         """The loading may be forgotten as soon as nothing else needs it."""
