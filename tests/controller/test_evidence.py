@@ -66,6 +66,20 @@ def test_the_stratum_and_the_weight_are_told() -> None:
     assert window(evidence, 3, 9).weight == 0
 
 
+def test_tables_of_the_past_are_forgotten() -> None:
+    """A version that serves for months is in the tables of every candidate that was refused beside it."""
+    evidence = Evidence()
+    for epoch in range(1, 201):
+        entries = [entry(1, "3"), entry(1000 + epoch, "4")]
+        evidence.drawn(
+            RoutingTable("m", 1, epoch, [(500, 1000 + epoch), (9500, 1)], entries, 1, candidate=1000 + epoch)
+        )
+        found = evidence.window(epoch, ACTIVE, (1000 + epoch, 0), (3, 9), 0.5)
+        assert found.weight == 500
+        evidence.forget(1000 + epoch)
+    assert len(evidence._weights) <= 2
+
+
 def test_an_earlier_worker_still_counts_but_not_its_keys() -> None:
     """A crash is a failure of the worker that died; the keys' counts are of the one that lives."""
     evidence = Evidence()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 from changeover.controller import visits as visits_file
 from changeover.controller.visits import Visits
-from changeover.errors import Unavailable
+from changeover.errors import Internal, Unavailable
 from changeover.sequences.geometry import Geometry
 from changeover.sequences.saved import Token
 from changeover.sequences.slab import Slab
@@ -23,6 +24,7 @@ from changeover.transport import channel
 from changeover.transport.channel import ChannelMemory, Header, Message, Part
 from changeover.transport.link import Frame, Kind, frame
 from changeover.transport.page import sealed_memfd
+from tests.descriptors import held
 
 KEY = b"k" * 16
 ASK = Ask(Verb.FORGET, Token(), KEY, b"\x01\x35")
@@ -110,6 +112,19 @@ def test_the_slab_is_kept() -> None:
     assert first.live == 3
     worker.visits.forget(7)
     assert worker.visits.known(7) is None
+    os.close(memory)
+
+
+def test_memory_that_is_no_slab_any_more_is_let_go() -> None:
+    """Its worker may write there what it likes, and it is looked for at every scrape."""
+    memory = sealed_memfd("test-no-slab", 1 << 16)
+    worker = Worker(lambda _: Message.ANSWER, memory)
+    before = held()
+    for _ in range(3):
+        with pytest.raises(Internal, match="malformed"):
+            asyncio.run(worker.visits.slab(7))
+    gc.collect()  # the errors hold what was mapped
+    assert not held() - before
     os.close(memory)
 
 

@@ -84,6 +84,31 @@ def test_the_history_only_grows(made: Callable[[], Current]) -> None:
     asyncio.run(scenario())
 
 
+def test_a_switch_that_is_tried_for_days_does_not_fill_the_history(made: Callable[[], Current]) -> None:
+    """The first attempt is there and the last, each with what came of it; what is asked by hand is there each time."""
+
+    async def scenario() -> None:
+        current = made()
+        stands, up = current.rollout, replace(current.rollout, phase=Phase.PROMOTING, goal=Place(2, 10_000), by="plan")
+        for attempt in range(100):
+            current.rollout = replace(up, detail=None)
+            assert current.moved(stands, Event.STEP_CLEAR)
+            current.rollout = replace(stands, reason="prepare_failed", detail=f"epoch {attempt}")
+            assert current.moved(up, Event.NOT_SWITCHED)
+        told = [(entry["event"], entry["detail"]) for entry in current.history]
+        assert told[:2] == [("step_clear", None), ("not_switched", "epoch 0")]
+        assert told[2:] == [("step_clear", None), ("not_switched", "epoch 99")]
+        for _ in range(3):
+            before = current.rollout
+            current.rollout = replace(before, phase=Phase.PAUSED, held=True, by="operator")
+            current.moved(before, Event.PAUSE_ASKED)
+            current.rollout = before
+            current.moved(replace(before, phase=Phase.PAUSED), Event.NOT_SWITCHED)
+        assert [entry["event"] for entry in current.history].count("pause_asked") == 3
+
+    asyncio.run(scenario())
+
+
 def test_the_first_who_stops_a_load_counts(made: Callable[[], Current]) -> None:
     """Later ones change nothing."""
 

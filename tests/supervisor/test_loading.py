@@ -11,6 +11,7 @@ from changeover.sequences.geometry import Geometry
 from changeover.sequences.slab import Slab
 from changeover.supervisor.loading import Loading
 from changeover.transport.channel import ChannelSize
+from tests.descriptors import held
 
 
 def loading() -> Loading:
@@ -78,3 +79,21 @@ def test_a_slab_is_made_once_and_goes_with_the_loading() -> None:
     made.end()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(first[0])
+
+
+def test_a_slab_that_cannot_be_made_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker is killed for it, and the next one asks again, and again."""
+
+    def refuse(_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    made, before = loading(), held()
+    monkeypatch.setattr("changeover.transport.page.read_only", refuse)
+    with pytest.raises(OSError, match="Too many"):
+        made.hold_slab([4, 100])
+    assert (made.slab, made.geometry) == (None, None)
+    assert not held() - before
+    monkeypatch.undo()
+    made.hold_slab([4, 100])
+    assert made.slab is not None
+    made.end()

@@ -94,7 +94,12 @@ class Evidence:
     def window(
         self, epoch: int, active: tuple[int, int], candidate: tuple[int, int], span: tuple[int, int], busy: float
     ) -> Window:
-        """Both arms, (loading, worker) each, between two times (CLOCK_MONOTONIC ns)."""
+        """Both arms, (loading, worker) each, between two times (CLOCK_MONOTONIC ns).
+
+        Nobody asks for an epoch before this one any more: a version that serves for months is in many tables.
+        """
+        both = active[0], candidate[0]
+        self._weights = {key: n for key, n in self._weights.items() if key[0] not in both or key[1] >= epoch}
         return Window(
             stratum=(epoch, candidate[1], active[1]),
             start_ns=span[0],

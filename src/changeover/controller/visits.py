@@ -63,12 +63,15 @@ class Visits:
 
         Raises:
             Unavailable: the supervisor does not answer (`worker_away`).
+            Internal: the memory is no slab any more (`slab_malformed`): its worker writes what it likes.
         """
         if loading not in self._slabs:
             message = await self._wanted(Kind.SLAB, loading)
             for descriptor in message.fds:
-                self._slabs[loading] = Slab(descriptor)
-                os.close(descriptor)
+                try:
+                    self._slabs[loading] = Slab(descriptor)
+                finally:
+                    os.close(descriptor)
         return self._slabs.get(loading)
 
     async def ask(self, loading: int, asks: Sequence[Ask]) -> list[Told]:

@@ -81,7 +81,8 @@ class Current:
         totals: of all windows since the place was taken.
         memory: what the judge knows.
         known_before: what it knew when the table in force was stored.
-        history: every transition so far, oldest first; it only grows.
+        history: every transition so far, oldest first; it is never shorter than it was. A switch that is given up and
+            tried again, perhaps for days, is there the first time and the last.
     """
 
     id: str
@@ -174,8 +175,20 @@ class Current:
         watched = before.phase is Phase.WATCHING and after.phase is not Phase.WATCHING
         if (before.phase.compares and left and before.stands is not None) or watched:
             self.receipt.verdict(_VERDICTS.get(event, str(event)), self.numbers)
-        self.history = [*self.history, _entry(after, event)]
+        entry = _entry(after, event)
+        self.history = [*self._before_again(event, entry), entry]
         return True
+
+    def _before_again(self, event: Event, entry: dict[str, Any]) -> list[dict[str, Any]]:
+        """The history before an entry, without the one that said the same when the switch was tried the last time."""
+        history = self.history
+        if event.asked or not history or Event.NOT_SWITCHED not in (event, history[-1]["event"]):
+            return history
+        for apart in (1, 2):  # the attempt that was given up, or that and what led to it
+            *before, last = history[: len(history) - apart + 1] or [{}]
+            if _alike(last, entry) and any(_alike(kept, entry) for kept in before[apart - 4 :]):
+                return [*before, *history[len(history) - apart + 1 :]]
+        return history
 
     def taken_back(self, before: Rollout) -> None:
         """What was asked for could not be recorded, and nobody has heard of it."""
@@ -186,6 +199,11 @@ class Current:
 def _plain(finding: dict[str, Any]) -> dict[str, Any]:
     """Without the number types of other libraries, which no journal takes."""
     return {name: float(value) if isinstance(value, float) else value for name, value in finding.items()}
+
+
+def _alike(entry: dict[str, Any], other: dict[str, Any]) -> bool:
+    """But for the time, and for a sentence that may name epochs."""
+    return all(entry.get(name) == other.get(name) for name in ("event", "phase", "step", "weight", "by", "reason"))
 
 
 def _entry(rollout: Rollout, event: Event) -> dict[str, Any]:

@@ -88,8 +88,12 @@ class Loading:
         geometry = checked_geometry(told)
         if self.geometry is None:
             fd = page.sealed_memfd("changeover-slab", geometry.total)
-            geometry.lay_out(fd)
-            self.slab, self.geometry = (fd, page.read_only(fd)), geometry
+            try:
+                geometry.lay_out(fd)
+                self.slab, self.geometry = (fd, page.read_only(fd)), geometry
+            except OSError:
+                os.close(fd)
+                raise
         elif geometry != self.geometry:
             raise ValueError(f"a slab of {geometry} after one of {self.geometry}")
 
