@@ -145,44 +145,6 @@ def infinite() -> ModelProto:
     return _model([_node("Div", "x", "nought", "y")], *ends, nought=np.array(0, np.float32))
 
 
-def crash_at_load() -> ModelProto:
-    """A sound file that kills ONNX Runtime by SIGFPE while it folds constants: the least INT64 divided by -1."""
-    from onnx import helper
-
-    return _model(
-        [
-            _node("Div", "least", "minus", "quotient"),
-            helper.make_node("Cast", ["quotient"], ["number"], to=1),
-            _node("Add", "x", "number", "y"),
-        ],
-        [_value("x", Datatype.FP32, ("N", 4))],
-        [_value("y", Datatype.FP32, ("N", 4))],
-        least=np.array(-(2**63), np.int64),
-        minus=np.array(-1, np.int64),
-    )
-
-
-def hang_at_load(size: int = 3000, products: int = 400) -> ModelProto:
-    """A file of 30 kB whose constants take ONNX Runtime many minutes to fold."""
-    from onnx import helper
-
-    value = helper.make_tensor("value", 1, [1], [1e-4])
-    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["m0"], value=value)]
-    nodes += [_node("MatMul", f"m{at}", f"m{at}", f"m{at + 1}") for at in range(products)]
-    nodes += [
-        _node("ReduceMax", f"m{products}", "top", keepdims=0),
-        _node("Mul", "top", "zero", "nothing"),
-        _node("Add", "x", "nothing", "y"),
-    ]
-    return _model(
-        nodes,
-        [_value("x", Datatype.FP32, ("N", 4))],
-        [_value("y", Datatype.FP32, ("N", 4))],
-        shape=np.array([size, size], np.int64),
-        zero=np.array(0, np.float32),
-    )
-
-
 def mixing() -> ModelProto:
     """`y = x + max(x)`: rows influence one another although the first dimension is free."""
     return _model(
@@ -199,40 +161,6 @@ def undeclared() -> ModelProto:
         [_value("x", Datatype.FP32, ("N", 4))],
         [_value("y", Datatype.FP32, ("N", 4))],
         shape=np.array([-1, 8], np.int64),
-    )
-
-
-def greedy(gigabytes: int = 8) -> ModelProto:
-    """Fills `gigabytes` with ones at each run, and adds their mean less one to the input."""
-    return _model(
-        [
-            _node("Shape", "x", "rows", start=0, end=1),
-            _node("Div", "rows", "rows", "one"),
-            _node("Mul", "one", "size", "many"),
-            _node("Expand", "unit", "many", "ones"),
-            _node("ReduceMean", "ones", "mean", keepdims=0),
-            _node("Sub", "mean", "unit", "none"),
-            _node("Add", "x", "none", "y"),
-        ],
-        [_value("x", Datatype.FP32, ("N", 4))],
-        [_value("y", Datatype.FP32, ("N", 4))],
-        size=np.array([gigabytes << 28], np.int64),
-        unit=np.array(1, np.float32),
-    )
-
-
-def hoard() -> ModelProto:
-    """`y` is 1 for the INT64 scalar `n`, the mean of `n` ones: the runtime's arena keeps their memory."""
-    return _model(
-        [
-            _node("Reshape", "n", "flat", "many"),
-            _node("Expand", "unit", "many", "ones"),
-            _node("ReduceMean", "ones", "y", keepdims=0),
-        ],
-        [_value("n", Datatype.INT64, ())],
-        [_value("y", Datatype.FP32, ())],
-        flat=np.array([1], np.int64),
-        unit=np.array([1], np.float32),
     )
 
 

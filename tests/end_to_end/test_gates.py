@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from changeover.testing import Server, wait_for
-from tests import onnx_models
+from tests import harmful_models, onnx_models
 from tests.conftest import Serve
 from tests.traffic import Traffic
 
@@ -83,7 +83,7 @@ def test_infinite_outputs(server: Server) -> None:
 def test_a_crash_at_load(server: Server) -> None:
     """The model kills ONNX Runtime: the prover dies of it, and neither supervisor nor clients do."""
     pid = server.pid
-    found = refused(server, onnx_models.crash_at_load().SerializeToString())
+    found = refused(server, harmful_models.crash_at_load().SerializeToString())
     assert found == ("prover_crashed", "load", {"reason": "prover_crashed"})
     assert server.pid == pid
     assert "SIGFPE" in server.model("m")["rollout"]["detail"]
@@ -93,7 +93,7 @@ def test_a_hang_at_load(serve: Serve) -> None:
     """Past the load time-out the prover is killed, and the old version goes on."""
     server = serve(load_timeout=8.0)  # a busy machine takes its time for the good version too
     server.deploy("m", GOOD)
-    reason, name, _ = refused(server, onnx_models.hang_at_load().SerializeToString())
+    reason, name, _ = refused(server, harmful_models.hang_at_load().SerializeToString())
     assert (reason, name) == ("load_timeout", "load")
 
 

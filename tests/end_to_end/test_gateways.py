@@ -141,18 +141,13 @@ def frozen(process: psutil.Process) -> Iterator[None]:
             process.resume()
 
 
-def one_of_two(server: Server) -> psutil.Process:
-    """A gateway that is to die."""
-    return in_service(server, 2)[0]
-
-
 @pytest.mark.slow
 def test_a_gateway_that_falls_silent_before_a_commit(serve: Serve) -> None:
     """Frozen when it is asked to prepare: it is killed after half a second, and the changeover goes on."""
     server = serve(gateways=2)
     server.deploy("m", SCALE, 1)
     with Crowd(server.http_port, clients=6) as crowd:
-        victim = one_of_two(server)
+        victim = in_service(server, 2)[0]
         with frozen(victim):
             held = held_by(victim)
             rollout = server.deploy("m", onnx_models.scale(FACTORS["2"]).SerializeToString(), 2)
@@ -182,7 +177,7 @@ def test_a_gateway_killed_at_each_moment_of_a_changeover(serve: Serve) -> None:
     with Crowd(server.http_port, clients=8) as crowd:
         for moment in KILLS.values():
             version += 1
-            victim = one_of_two(server)
+            victim = in_service(server, 2)[0]
             moves = threading.Thread(target=lambda m=moment, v=victim: (m(server), v.kill()))  # type: ignore[misc]
             moves.start()
             pushed = server.push("m", onnx_models.scale(FACTORS[str(version)]).SerializeToString(), version)

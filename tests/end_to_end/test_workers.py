@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from changeover.testing import Server, cpu_seconds, wait_for
-from tests import onnx_models
+from tests import harmful_models, onnx_models
 from tests.conftest import Serve
 from tests.traffic import Traffic
 
@@ -195,7 +195,7 @@ def test_a_worker_that_takes_too_much(serve: Serve) -> None:
     """One run far over the limit fails alone; what the runtime's arena keeps of others gets the worker replaced."""
     server = serve()
     server.plan("m", "runtime: {memory_limit: 256MiB}")
-    server.deploy("m", onnx_models.hoard().SerializeToString())
+    server.deploy("m", harmful_models.hoard().SerializeToString())
     worker = server.named("worker m/1")
 
     def ask(mebibytes: int) -> Any:

@@ -2,63 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import msgspec
 import pytest
 
-from changeover.rollout.course import Course, Place
-from changeover.rollout.current import Current
-from changeover.rollout.loading import Loading
-from changeover.rollout.machine import Event, Phase, Rollout
-from changeover.rollout.offer import Offer
-from changeover.rollout.plan import Plan, parse_plan
-from changeover.rollout.receipt import Receipt
-from changeover.rollout.tables import Draft, Share, split
-from changeover.rollout.vigil import Vigil
-from changeover.telemetry.evidence import Arm, Window
-from changeover.transport.control import LoadingEntry
-from tests.rollout.memory_fleet import MemoryFleet, signature
-from tests.rollout.scripted_judge import ScriptedJudge, says
-from tests.rollout.stage import MODEL, WORD, Stage
-
-PLAN = "rollout: {strategy: canary, steps: [shadow, {weight: 5%, hold: 10s, min_requests: 50}], max_hold: 1h}\n"
-ENTRIES = [LoadingEntry(n, str(n), "d" * 64, signature(), 32, 30.0) for n in (1, 2)]
-
-
-class Post:
-    """A vigil with a clock and a judge in a test's hands, over a rollout from version 1 to 2."""
-
-    def __init__(self, stage: Stage, fleet: MemoryFleet, text: str = PLAN, phase: Phase = Phase.PROGRESSING) -> None:
-        self.now = 100.0
-        self.judge = ScriptedJudge()
-        self.vigil = Vigil(MODEL, fleet)
-        self.vigil.clock = lambda: self.now
-        self.vigil.hearing.make = self.make
-        self.made: list[Plan] = []
-        plan = parse_plan(text)
-        offer = Offer(2, stage.artifact(2, text), plan, "push")
-        self.source = Loading(1, 1, stage.artifact(1), plan)
-        self.candidate = Loading(2, 2, offer.artifact, plan)
-        rollout = Rollout(MODEL, "1", "2", phase, course=Course.of(plan.rollout), goal=Place(1, 500))
-        self.current = Current("r-000002", offer, rollout, Receipt(MODEL, "r-000002", offer, self.source, fleet), 60.0)
-
-    def make(self, plan: Plan) -> ScriptedJudge:
-        self.made.append(plan)
-        return self.judge
-
-    def stand(self, epoch: int = 5) -> None:
-        self.vigil.stand(self.current, split(Draft(MODEL, WORD, epoch), *ENTRIES, Share(500, "5%")), 1_000)
-
-    def look(self) -> tuple[Event, str | None, str | None] | None:
-        heard = self.vigil.look(self.current, self.source, self.candidate)
-        return None if heard is None else (heard[0], heard[1].reason, heard[1].by)
-
-
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(scenario())  # type: ignore[arg-type]
+from changeover.rollout.machine import Event, Phase
+from tests.rollout.memory_fleet import MemoryFleet
+from tests.rollout.scripted_judge import says
+from tests.rollout.stage import Stage
+from tests.rollout.vigil_post import PLAN, Post, run
 
 
 def test_the_judge_is_asked_with_the_step_s_own_numbers(stage: Stage, fleet: MemoryFleet) -> None:
@@ -166,21 +118,6 @@ def test_a_step_that_could_not_be_taken_is_not_tried_each_second(stage: Stage, f
     run(scenario)
 
 
-def test_an_empty_budget_of_replays_is_a_verdict(
-    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Clients would begin to see the candidate's failures."""
-
-    async def scenario() -> None:
-        post = Post(stage, fleet)
-        post.stand()
-        seen = Window((5, 2, 1), 0, 1, 500, Arm(), Arm(requests=40, failures=30, shielded=30, spent=3))
-        monkeypatch.setattr(fleet, "evidence", lambda *_: seen)
-        assert post.look() == (Event.STEP_FAILED, "shield_exhausted", "judge")
-
-    run(scenario)
-
-
 def test_nothing_is_judged_before_a_table_is_in_force(stage: Stage, fleet: MemoryFleet) -> None:
     """After a restart that could not store one."""
 
@@ -191,45 +128,6 @@ def test_nothing_is_judged_before_a_table_is_in_force(stage: Stage, fleet: Memor
         assert not fleet.looks
         post.stand()
         assert post.vigil.stands(post.current)
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(("limit", "lost"), [(2048, False), (1024, True)])
-def test_memory_over_its_share_takes_it_back(
-    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, limit: int, lost: bool
-) -> None:
-    """80 % of `runtime.memory_limit`, whatever the judge says."""
-
-    async def scenario() -> None:
-        post = Post(stage, fleet)
-        plan = post.current.offer.plan
-        runtime = msgspec.structs.replace(plan.runtime, memory_limit=limit)
-        post.current.offer = replace(post.current.offer, plan=msgspec.structs.replace(plan, runtime=runtime))
-        monkeypatch.setattr(fleet, "memory", lambda _: 1000)
-        post.stand()
-        assert (post.look() == (Event.LOST, "memory", "worker")) is lost
-
-    run(scenario)
-
-
-def test_without_a_memory_limit_the_machine_s_counts(
-    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """80 % of all that there is, and not before."""
-
-    async def scenario() -> None:
-        post = Post(stage, fleet)
-        post.stand()
-        monkeypatch.setattr(fleet, "machine_memory", lambda: 1000)
-        monkeypatch.setattr(fleet, "memory", lambda _: 800)
-        assert post.look() is None
-        monkeypatch.setattr(fleet, "memory", lambda _: 801)
-        heard = post.vigil.look(post.current, post.source, post.candidate)
-        assert heard is not None
-        assert (heard[0], heard[1].reason) == (Event.LOST, "memory")
-        assert heard[1].detail is not None
-        assert heard[1].detail.endswith(" has 801 bytes, over 80% of 1,000, all that there is")
 
     run(scenario)
 
@@ -247,75 +145,6 @@ def test_without_a_control_a_verdict_is_an_alarm(
             assert post.look() is None
         assert post.current.totals.requests["active"] == 200
         assert len([r for r in caplog.records if "nothing is held back" in r.message]) == 1
-
-    run(scenario)
-
-
-def test_a_judge_that_raises_holds_the_step(stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine hears of it once; an empty budget of replays is a verdict all the same."""
-
-    async def scenario() -> None:
-        post = Post(stage, fleet)
-        post.stand()
-        monkeypatch.setattr(post.judge, "observe", lambda _: 1 / 0)
-        assert post.look() == (Event.UNJUDGED, "judge_failed", None)
-        post.current.rollout = replace(post.current.rollout, reason="judge_failed")
-        assert post.look() is None
-        seen = Window((5, 2, 1), 0, 1, 500, Arm(), Arm(requests=40, failures=30, shielded=30, spent=3))
-        monkeypatch.setattr(fleet, "evidence", lambda *_: seen)
-        assert post.look() == (Event.STEP_FAILED, "shield_exhausted", "judge")
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(
-    ("failures", "heard"),
-    [
-        (0, (Event.STEP_FAILED, "shield_exhausted", "judge")),
-        (3, (Event.STEP_FAILED, "shield_exhausted", "judge")),
-        (20, None),
-    ],
-)
-def test_an_empty_budget_is_no_verdict_where_both_versions_fail(
-    stage: Stage,
-    fleet: MemoryFleet,
-    monkeypatch: pytest.MonkeyPatch,
-    failures: int,
-    heard: tuple[Event, str, str] | None,
-) -> None:
-    """A machine that stands still makes both late: one in ten and one in five is alike, three in two hundred is not."""
-
-    async def scenario() -> None:
-        post = Post(stage, fleet)
-        post.stand()
-        arms = Arm(requests=200, failures=failures), Arm(requests=100, failures=20, shielded=20, spent=3)
-        monkeypatch.setattr(fleet, "evidence", lambda *_: Window((5, 2, 1), 0, 1, 5000, *arms))
-        assert post.look() == heard
-
-    run(scenario)
-
-
-@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED, Phase.WATCHING])
-def test_a_judge_is_sound_again_after_ten_windows(
-    stage: Stage, fleet: MemoryFleet, monkeypatch: pytest.MonkeyPatch, phase: Phase
-) -> None:
-    """In a row, and said once: one that fails now and then would fill the history; what is missing comes first."""
-
-    async def scenario() -> None:
-        post = Post(stage, fleet, phase=phase)
-        post.stand()
-        post.current.rollout = replace(post.current.rollout, reason="judge_failed")
-        with monkeypatch.context() as broken:
-            assert [post.look() for _ in range(9)] == [None] * 9
-            broken.setattr(post.judge, "observe", lambda _: 1 / 0)
-            assert post.look() is None
-        assert [post.look() for _ in range(9)] == [None] * 9
-        assert post.look() == (Event.JUDGED, None, None)
-        post.current.rollout = replace(post.current.rollout, reason=None)
-        assert post.look() is None
-        post.current.rollout = replace(post.current.rollout, reason="judge_failed")
-        post.judge.says = says("failed", "error_rate")
-        assert post.look() == (Event.STEP_FAILED, "error_rate", "judge")
 
     run(scenario)
 

@@ -79,6 +79,7 @@ class World(NamedTuple):
         raise AssertionError("the page names a table that is not in the store")
 
 
+_GATEWAYS = World._fields.index("gateways")
 Step = tuple[str, World]
 
 
@@ -92,8 +93,10 @@ def following(world: World, rules: Rules) -> Iterator[Step]:
             dead = world._replace(step="dead", forward=None, back=None, owes=False, crashes=world.crashes - 1)
             yield "controller dies", dead
     for index, gateway in enumerate(world.gateways):
+        if gateway in world.gateways[:index]:
+            continue  # what it may do the other may do, and that leads to the same worlds
         for name, changed in _gateway(gateway, world, rules):
-            yield f"gateway {name}", world._replace(gateways=_put(world, index, changed))
+            yield name, _among(world, index, changed)
         if world.deaths:
             lost = world._replace(gateways=_put(world, index, Gateway()), ghosts=_joined(world.ghosts + gateway.leases))
             yield "gateway dies, another starts", lost._replace(deaths=world.deaths - 1)
@@ -108,6 +111,11 @@ def following(world: World, rules: Rules) -> Iterator[Step]:
 def _put(world: World, index: int, gateway: Gateway) -> tuple[Gateway, ...]:
     others = world.gateways[:index] + world.gateways[index + 1 :]
     return tuple(sorted((*others, gateway)))  # gateways are alike: their order is no difference
+
+
+def _among(world: World, index: int, gateway: Gateway) -> World:
+    """As `_replace`, in a third of its time: most of the steps are a gateway's."""
+    return World._make((*world[:_GATEWAYS], _put(world, index, gateway), *world[_GATEWAYS + 1 :]))
 
 
 def _joined(letters: str) -> str:
@@ -193,24 +201,24 @@ def _recover(world: World, rules: Rules) -> World:
 def _gateway(gateway: Gateway, world: World, rules: Rules) -> Iterator[tuple[str, Gateway]]:
     if not gateway.tables:
         later = tuple(table for table in world.store if table.epoch >= world.page)
-        yield "joins", gateway._replace(tables=later if rules.join_loads_later_tables else (world.table,))
+        yield "gateway joins", gateway._replace(tables=later if rules.join_loads_later_tables else (world.table,))
         return
     missing = tuple(table for table in _new(world) if gateway.table(table.epoch) is None)
     if world.step == "published" and missing:
-        yield "prepares", gateway._replace(tables=gateway.tables + missing)
+        yield "gateway prepares", gateway._replace(tables=gateway.tables + missing)
     if not gateway.accepting:
-        yield "accepts", gateway._replace(accepting=True)
+        yield "gateway accepts", gateway._replace(accepting=True)
     elif not gateway.reading:
         if world.table.serves not in gateway.leases:  # else the pick changes nothing: fewer worlds to search
-            yield "reads the page", gateway._replace(reading=world.page)
+            yield "gateway reads the page", gateway._replace(reading=world.page)
     elif table := gateway.table(gateway.reading):
-        yield "picks", gateway._replace(reading=0, leases=_joined(gateway.leases + table.serves))
+        yield "gateway picks", gateway._replace(reading=0, leases=_joined(gateway.leases + table.serves))
     for version in gateway.leases:
-        yield "ends a lease", gateway._replace(leases=gateway.leases.replace(version, ""))
+        yield "gateway ends a lease", gateway._replace(leases=gateway.leases.replace(version, ""))
     clean = set(gateway.leases) <= set(world.table.names)
     if gateway.acked < world.page and clean and not (gateway.reading and rules.acknowledge_between_picks):
         kept = tuple(table for table in gateway.tables if table.epoch >= (gateway.reading or world.page))
-        yield "acknowledges", gateway._replace(acked=world.page, tables=kept)
+        yield "gateway acknowledges", gateway._replace(acked=world.page, tables=kept)
 
 
 def broken(before: World, after: World) -> str | None:

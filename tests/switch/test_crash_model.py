@@ -18,9 +18,9 @@ def search(rules: Rules, start: World) -> tuple[Reached, list[str]]:
     while waiting:
         world = waiting.popleft()
         for name, after in following(world, rules):
-            if after in reached:
+            way = world, name
+            if reached.setdefault(after, way) is not way:
                 continue
-            reached[after] = (world, name)
             promise = broken(world, after)
             if promise:
                 return reached, [*_way(reached, after), promise]
