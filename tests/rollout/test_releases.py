@@ -74,6 +74,25 @@ def test_the_next_version_waits_until_all_have_ended(room: Room) -> None:
     run(scenario)
 
 
+def test_a_driver_that_waits_for_a_drain_is_idle(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """A controller that starts looks at the repository when all are: sequences may take hours."""
+
+    async def script(driver: Driver) -> None:
+        driver.commands.releases._deadline = 3600.0
+        await bring(driver, stage.offer(1))
+        serving = driver.active
+        assert serving is not None
+        assert serving.entry is not None
+        serving.entry = replace(serving.entry, sequence=LAYOUT)
+        fleet.leased.add(1)
+        await bring(driver, stage.offer(2))
+        await driver.offer(stage.offer(3))
+        await asyncio.wait_for(driver.idle(), 10)
+        assert (1 in fleet.alive, "prove 3" in fleet.calls) == (True, False)
+
+    play(stage.driver(fleet, journal), script)
+
+
 def test_a_version_that_waits_can_be_given_up(room: Room) -> None:
     """Nobody has to wait for what drains before it."""
 

@@ -92,8 +92,11 @@ class Driver:
         self._inbox.put_nowait(call)
 
     async def idle(self) -> None:
-        """Wait until everything asked for so far was done, as far as it goes without waiting for time or people."""
-        await self._inbox.join()
+        """Wait until everything asked for so far was done, as far as it goes without waiting for time or people.
+
+        What a version before still drains is time: with long-lived sequences it is hours, and others wait for this.
+        """
+        await self.commands.releases.unless_awaited(self._inbox.join())
 
     # -- asked from outside --------------------------------------------------------------------------------
 

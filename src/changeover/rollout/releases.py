@@ -39,6 +39,7 @@ class Releases:
         self._deadline = deadline
         self._beside = beside
         self._ending: set[asyncio.Task[Any]] = set()
+        self._awaited = asyncio.Event()
 
     async def end(self, loading: Loading) -> None:
         """Wait for the last lease, then end the worker; past the deadline its requests run on the active version."""
@@ -71,5 +72,18 @@ class Releases:
         """Wait until nothing ends any more."""
         if self._ending:
             log.info("the next version waits until %d before it have drained", len(self._ending))
-        while self._ending:
-            await asyncio.wait(self._ending)
+            self._awaited.set()
+        try:
+            while self._ending:
+                await asyncio.wait(self._ending)
+        finally:
+            self._awaited.clear()
+
+    async def unless_awaited(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for some work, or until that has to wait itself until nothing ends any more: who knows how long."""
+        either = {asyncio.ensure_future(work), asyncio.ensure_future(self._awaited.wait())}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in either:
+                task.cancel()
