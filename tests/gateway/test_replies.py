@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import struct
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 
 from changeover.errors import ModelRunFailed
+from changeover.gateway import replies
 from changeover.gateway.replies import Replies
 from changeover.gateway.ticket import Batch, Ticket
 from changeover.tensors import Datatype, TensorSpec, join_bytes
@@ -107,6 +110,34 @@ def test_a_failure_told_in_half_a_character_is_answered_all_the_same() -> None:
             assert (here.models.targets[7].leases, here.models.by_name["m"].held) == (0, 0)
 
     asyncio.run(scenario())
+
+
+def test_a_failure_has_a_reason_that_is_known() -> None:
+    """Words that a worker makes up would be counts without end, and a report of them more than a link carries."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            reasons = []
+            for told in ("out_of_memory", "run_failed", *(str(n) * 20_000 for n in range(8))):
+                request = here.ask(question())
+                header, _ = await worker.take()
+                worker.refuse(header, told)
+                await here.answered(request)
+                reasons.append(request.json()["reason"])
+            assert reasons == ["out_of_memory", *["run_failed"] * 9]
+            assert len(here.models.targets[7].counter.errors) == 2
+
+    asyncio.run(scenario())
+
+
+def test_every_reason_of_a_run_is_known() -> None:
+    """All that the worker's own files say of a run that failed."""
+    source = Path(replies.__file__).parents[1]
+    texts = [file.read_text() for room in ("worker", "runtime") for file in (source / room).rglob("*.py")]
+    raised = [call for text in texts for call in re.findall(r"ModelRunFailed\([^#]*?reason=([^\n]*)", text)]
+    said = {word for call in raised for word in re.findall(r'"(\w+)"', call)}
+    assert said == replies._FAILURES | {"run_failed"}
 
 
 @pytest.mark.parametrize("rows", [(1,), (1, 1)])

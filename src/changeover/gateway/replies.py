@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from math import prod
+from typing import Final
 
 from changeover.errors import Internal, ModelRunFailed
 from changeover.gateway.ticket import Batch
@@ -15,6 +16,9 @@ from changeover.transport.channel import Message, Part
 _KEPT_LAYOUTS = 512
 _MAX_MEMORY = 1 << 30
 """Bytes of an answer's own memory: what goes out is copied, and sealed memory may be larger than the machine's."""
+_FAILURES: Final = frozenset({"bytes_not_utf8", "injected_fault", "out_of_memory", "output_undeclared"})
+"""What a run fails by, beside `run_failed`. Any other word is of a worker's own making: clients would be told it, and
+each would be a count and a label for ever, until they fit no report."""
 _MAX_ELEMENTS = 1 << 22
 """Elements of a BYTES output: they are walked one by one, about 60 ns each."""
 
@@ -109,9 +113,10 @@ def failure(body: bytes) -> ModelRunFailed:
     """What a worker tells of a run that failed."""
     try:
         told = json.loads(body)
-        return ModelRunFailed(_text(told["detail"]), reason=_text(told["reason"]))
+        detail, reason = _text(told["detail"]), _text(told["reason"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Internal("a failure that tells nothing", reason="channel_malformed") from None
+    return ModelRunFailed(detail, reason=reason if reason in _FAILURES else "run_failed")
 
 
 def _too_large(what: str) -> ModelRunFailed:
