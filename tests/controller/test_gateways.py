@@ -255,6 +255,10 @@ def test_a_drain_asks_a_gateway_that_nobody_had_heard_of_at_the_store(house: Hou
         await turn()
         assert (task.done(), house.asked(Kind.COMMITTED)) == (False, [1, 2, 3])
         house.dies("gateway", member=3)
+        await turn()
+        assert not task.done()
+        house.fleet.hear(house.up(4))
+        house.says(4, Kind.ACKNOWLEDGED, acknowledged(7, {}))
         assert await task
 
     run(scenario())
