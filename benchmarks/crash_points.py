@@ -37,8 +37,8 @@ from changeover.scratch import scratch
 from kept import Kept, Row
 from rig import emit, say, verdict
 
-LANES = max(2, (os.cpu_count() or 2))
-"""Servers at once, unless told otherwise: a life waits more than it works, so a quiet machine has room for more."""
+LANES = 2 * (os.cpu_count() or 1)
+"""Servers at once, unless told otherwise: a life waits half of the time."""
 _RUN = 2
 """Points of one kind in a row, the harder ones among them."""
 _GOLDEN = 0.6180339887498949

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +74,15 @@ def test_killed_or_unable_to_write_in_a_canary(tmp_path: Path) -> None:
     outcomes = list(crash_points.sweep(tmp_path, IN_A_CANARY))
     assert not [(str(o.point), o.call, o.problems) for o in outcomes if o.problems]
     assert [str(o.point) for o in outcomes[:-1] if o.call is None] == []
+
+
+@pytest.mark.parametrize(("process", "seconds"), [("changeover.controller.process", 0.25), ("anything.else", 1.0)])
+def test_a_controller_in_a_hurry_looks_more_often(process: str, seconds: float) -> None:
+    """Only a controller, and only of a server that is started in a hurry."""
+    code = "from changeover.rollout import driver; print(driver._TICK)"
+    with crash_points.hurried():
+        told = subprocess.run([sys.executable, "-c", code, process], capture_output=True, check=True)
+    assert float(told.stdout) == seconds
 
 
 def test_the_order_of_writes(calls: list[Call]) -> None:
