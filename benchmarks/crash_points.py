@@ -8,7 +8,8 @@ Then each call is a point: SIGKILL before it and, where it makes something durab
 the whole server dies and is started again); fsync and fdatasync that fail, all that needs room on a disk that has none
 (at every fourth the disk stays sick). When SECONDS (600) are over what is left is not visited: the order is spread over
 the lives, so that those visited are. With --append the points that FILE has already count, and the next piece goes on
-behind them. Light traffic goes on meanwhile.
+behind them. Light traffic goes on meanwhile. The controllers look at their rollouts four times a second instead of
+once (`tests/durability/hurried/`), so that a life takes 1 to 5 s.
 """
 
 from __future__ import annotations
