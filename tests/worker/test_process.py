@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from changeover.lifecycle.seal import seal_folder
 from changeover.runtime import quiet
 from changeover.tensors import Datatype
 from changeover.testing import Server, cpu_seconds, wait_for
@@ -205,3 +209,29 @@ def test_ready_is_told_by_a_normal_process(monkeypatch: pytest.MonkeyPatch) -> N
     spec = WorkerSpec(1, "m", "1", digest="", path="", cache="", empty="")
     assert Loader(cast(Link, Ear()), spec).run() == "session"
     assert (low, told) == ([os.SCHED_IDLE], [("ready", os.SCHED_OTHER)])
+
+
+UNDER_ULIMIT = """
+import resource, sys
+from types import SimpleNamespace
+from changeover.runtime import memory
+from changeover.transport.control import WorkerSpec
+from changeover.worker.process import Loader
+digest, path, folder = sys.argv[1:]
+spec = WorkerSpec(1, "m", "1", digest, path, cache=folder, empty=folder, hurry=True, memory_limit=1 << 30)
+outer = memory.address_space() + spec.memory_limit * 3 // 2
+resource.setrlimit(resource.RLIMIT_AS, (outer, outer))
+Loader(SimpleNamespace(send=lambda _: None), spec).run()
+print(resource.getrlimit(resource.RLIMIT_AS) == (outer, outer))
+"""
+
+
+def test_a_limit_from_outside_fails_no_worker(tmp_path: Path) -> None:
+    """Under `ulimit -v` between what a plan allows while loading and what it allows while serving."""
+    for name in ("version", "store", "cache"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "version" / "model.onnx").write_bytes(onnx_models.scale(2).SerializeToString())
+    sealed = seal_folder(tmp_path / "version", tmp_path / "store")
+    command = [sys.executable, "-c", UNDER_ULIMIT, sealed.digest, str(sealed.model), str(tmp_path / "cache")]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.stdout, told.stderr) == ("True\n", "")

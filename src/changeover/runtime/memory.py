@@ -25,7 +25,7 @@ def limit(spec: WorkerSpec) -> int:
         return resource.getrlimit(resource.RLIMIT_AS)[0]
     most = address_space() + spec.memory_limit
     serving = most + spec.memory_limit + (spec.instances - 1) * _STACK
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    set_limit(most)
     return serving
 
 

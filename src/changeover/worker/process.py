@@ -148,7 +148,7 @@ class Loader:
             inherited_bytes=memory.inherited(),
             mapped_bytes=loaded.mapped,
         )
-        resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        memory.set_limit(serving)
         layout = loaded.session.layout if isinstance(loaded.session, Stateless) else None
         size = channels(signature, spec.max_batch, spec.instances, steps=layout is not None)
         slab = [layout.slots, layout.saved_bytes] if layout is not None else None

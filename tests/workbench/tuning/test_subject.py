@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -130,3 +133,24 @@ def test_a_failure_in_a_thread_is_not_lost() -> None:
 
     with pytest.raises(MemoryError):
         subject_module._together(work, 2)
+
+
+UNDER_ULIMIT = """
+import json, resource, sys
+from changeover.runtime import memory
+from changeover.workbench.tuning.subject import Subject, answer
+spec = json.loads(sys.argv[1])
+outer = memory.address_space() + spec["memory_limit"] * 3 // 2
+resource.setrlimit(resource.RLIMIT_AS, (outer, outer))
+print(sorted(answer({"do": "load", "spec": spec}, Subject())))
+"""
+
+
+def test_a_limit_from_outside_fails_no_setting(tmp_path: Path) -> None:
+    """Under `ulimit -v` between what a plan allows while loading and what it allows while serving."""
+    (tmp_path / "m.onnx").write_bytes(digits.model_bytes("1"))
+    wish = Wish(base=RuntimePlan(memory_limit=1 << 30))
+    spec = Stable(wish, tmp_path, {"fp32": tmp_path / "m.onnx"}, 30).spec(Setting())
+    command = [sys.executable, "-c", UNDER_ULIMIT, json.dumps(spec)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.stdout, told.stderr) == ("['inputs', 'load_s', 'offered', 'outputs']\n", "")

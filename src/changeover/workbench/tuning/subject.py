@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import sys
 import threading
 import time
@@ -60,7 +59,7 @@ class Subject:
         loaded, self._mapped = found.session, found.mapped
         seconds = time.perf_counter() - began
         _trim()
-        resource.setrlimit(resource.RLIMIT_AS, (serving, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        memory.set_limit(serving)
         self._session = loaded
         return {
             "inputs": [_told(one) for one in loaded.inputs],
