@@ -38,8 +38,16 @@ def test_what_killed_ones_left_goes_with_the_next(temporary: Path, gone: int) ->
     assert {path.name for path in temporary.iterdir()} == {made.name, *kept}
 
 
-def test_who_still_works_in_one_keeps_it(temporary: Path, gone: int) -> None:
-    """Such as a server that was left up: its folder goes when it is gone too."""
+@pytest.mark.parametrize("linked", [False, True])
+def test_who_still_works_in_one_keeps_it(
+    temporary: Path, gone: int, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a server that was left up, also where TMPDIR is a link: its folder goes when it is gone too."""
+    if linked:
+        (temporary / "real").mkdir()
+        (temporary / "link").symlink_to("real")
+        temporary = temporary / "link"
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
     left = temporary / f"changeover-demo-{gone}-abc"
     (left / "state").mkdir(parents=True)
     server = subprocess.Popen([sys.executable, "-c", "print('here', flush=True); input()"], cwd=left / "state",

@@ -41,7 +41,8 @@ def scratch_folder(kind: str) -> Iterator[Path]:
 def _made(kind: str) -> tuple[Path, int]:
     """A folder, and what holds it while it is open."""
     start = f"changeover-{kind}-"
-    found = [path for path in Path(tempfile.gettempdir()).glob(f"{start}*-*") if _ownerless(path.name, start)]
+    place = Path(tempfile.gettempdir()).resolve()  # as the kernel tells where processes work
+    found = [path for path in place.glob(f"{start}*-*") if _ownerless(path.name, start)]
     if found:
         used = _working_folders()
         for path in found:
