@@ -146,9 +146,9 @@ def test_settings_travel_as_plain_values() -> None:
     assert settings.state.is_absolute()
 
 
-@pytest.mark.parametrize(("cores", "gateways"), [(1, 1), (2, 1), (5, 1), (6, 2), (9, 3), (64, 21)])
+@pytest.mark.parametrize(("cores", "gateways"), [(1, 1), (2, 1), (5, 1), (6, 2), (9, 3), (64, 21), (5000, 256)])
 def test_auto_gives_the_gateways_a_third_of_the_cores(cores: int, gateways: int) -> None:
-    """And never none."""
+    """And never none, nor more than there may be."""
     assert gateways_for(cores) == gateways
 
 

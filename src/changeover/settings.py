@@ -32,7 +32,7 @@ _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0"
 
 def gateways_for(cores: int) -> int:
     """How many gateways `auto` means: a third of the cores, since the workers and the clients need the others."""
-    return max(1, cores // _CORES_A_GATEWAY)
+    return min(max(1, cores // _CORES_A_GATEWAY), _MOST_GATEWAYS)
 
 
 def _auto_gateways() -> int:
