@@ -105,6 +105,16 @@ def test_a_name_without_a_value_says_nothing() -> None:
     assert from_sources({}, {}, {"host": None, "state_dir": None, "http_port": None, "verbose": None}) == Settings()
 
 
+def test_an_empty_switch_is_off() -> None:
+    """As `${CHANGEOVER_VERBOSE:-}` of a compose file gives it, and so names no model to load; an empty path is told."""
+    names = ("VERBOSE", "INSECURE", "SHARED_MEMORY", "LOAD_MODEL")
+    assert from_sources({}, {f"CHANGEOVER_{name}": "" for name in names}) == Settings()
+    found = from_sources({"model_control": "explicit"}, {"CHANGEOVER_LOAD_MODEL": ""})
+    assert found.wanted == ()
+    with pytest.raises(InvalidRequest, match="setting token_file: it is empty; leave"):
+        from_sources({}, {"CHANGEOVER_TOKEN_FILE": ""})
+
+
 @pytest.mark.parametrize(
     "access",
     [

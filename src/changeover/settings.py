@@ -178,25 +178,30 @@ def _convert(name: str, default: object, value: object) -> object:
     """Bring `value` to the type of `default`; None, as a name without a value in the file, says nothing."""
     if value is None or (name == "gateways" and value == AUTO):
         return default
-    if isinstance(value, (list, dict)) or not str(value).strip():
-        raise _unfit(name, value, "a single value; leave the setting out for its default")
+    if value == "" and (isinstance(default, bool) or name == "load_model"):  # as compose's `${NAME:-}` gives it
+        return default
+    if isinstance(value, (list, dict)):
+        raise _unfit(name, f"{value!r} is not a single value")
+    if not str(value).strip():
+        raise _unfit(name, "it is empty; leave the setting out for its default")
     if default is None or isinstance(default, str):
         return str(value)
     if isinstance(default, bool):
         if (word := str(value).lower()) not in _SWITCHES:
-            raise _unfit(name, value, "yes or no")
+            raise _unfit(name, f"{value!r} is not yes or no")
         return _SWITCHES[word]
     try:
         number = int(str(value)) if isinstance(default, int) else float(str(value))
     except ValueError:
-        raise _unfit(name, value, "a whole number" if isinstance(default, int) else "a number") from None
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise _unfit(name, f"{value!r} is not {kind}") from None
     if isinstance(number, float) and math.isinf(number):
-        raise _unfit(name, value, "a finite number")
+        raise _unfit(name, f"{value!r} is not a finite number")
     return number
 
 
-def _unfit(name: str, value: object, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"setting {name}: {value!r} is not {wanted}", reason="invalid_setting")
+def _unfit(name: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"setting {name}: {what}", reason="invalid_setting")
 
 
 def _checked(settings: Settings) -> Settings:
