@@ -262,3 +262,23 @@ def test_what_a_killed_conversion_leaves_goes_with_the_next(
     monkeypatch.setattr("tempfile.tempdir", str(room))
     converted(path, "fp16", tmp_path / "fp16.onnx", [])
     assert list(room.iterdir()) == []
+
+
+def test_half_a_file_of_a_killed_conversion_goes_with_the_next(path: Path) -> None:
+    """Beside the target, whatever it is called; a living process keeps its own, and so do all other files."""
+    target = path.with_name("m[1].onnx")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    kept = {f".m[1].onnx.{os.getppid()}.half", f".m[1].onnx.{ended.pid}", ".m[1].onnx.old.half", f".x.{ended.pid}.half"}
+    for name in (*kept, f".m[1].onnx.{ended.pid}.half"):
+        path.with_name(name).write_bytes(b"half")
+    converted(path, "fp32", target, [])
+    assert {one.name for one in path.parent.iterdir()} == {*kept, path.name, target.name}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o444])
+def test_a_replaced_file_keeps_its_mode(path: Path, mode: int) -> None:
+    """A model that nobody else may read stays one."""
+    path.chmod(mode)
+    converted(path, "fp16", path, [])
+    assert path.stat().st_mode & 0o777 == mode

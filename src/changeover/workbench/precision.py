@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,12 +82,26 @@ def _replace(target: Path, data: bytes) -> None:
     if place.exists() and not place.is_file():  # such as /dev/stdout
         place.write_bytes(data)
         return
-    half = place.with_name(f".{place.name}.{os.getpid()}")
+    _clear(place)
+    half, replaced = place.with_name(f".{place.name}.{os.getpid()}.half"), place.exists()
     try:
+        half.touch(0o600 if replaced else 0o666)
         half.write_bytes(data)
+        if replaced:
+            shutil.copymode(place, half)
         half.replace(place)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _clear(place: Path) -> None:
+    """Remove what killed processes had written of this file."""
+    start, end = f".{place.name}.", ".half"
+    for path in place.parent.glob(f"{glob.escape(start)}*{end}"):
+        number = path.name.removeprefix(start).removesuffix(end)
+        if number.isdecimal() and not Path("/proc", number).exists():
+            with suppress(OSError):  # another user's
+                path.unlink()
 
 
 def _outside(model: Path) -> Iterator[str]:
