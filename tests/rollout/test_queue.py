@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer
@@ -144,5 +146,41 @@ def test_a_push_of_what_was_taken_back_is_tried_anew(
             rollouts.append((await driver.push(version, artifact, plan))[1])
             await driver.idle()
         assert len(set(rollouts)) == 5
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_push_that_waits_is_sent_again(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
+    """Also twice at the same time: it has one rollout, and the way back is not to itself."""
+
+    async def script(driver: Driver) -> None:
+        await bring(driver, stage.offer(1))
+        second, third = stage.canary(2, "steps: [5%]"), stage.offer(3, window=60.0)
+        await driver.push(2, second.artifact, second.plan)
+        await driver.idle()
+        asked = [driver.push(3, third.artifact, third.plan) for _ in range(2)]
+        pushes = [*await asyncio.gather(*asked), await driver.push(3, third.artifact, third.plan)]
+        assert len({rollout for _, rollout in pushes}) == 1
+        await driver.abort()
+        await driver.idle()
+        assert serves(driver, fleet)[0] == "3"
+        await driver.undo()
+        assert serves(driver, fleet)[0] == "1"
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_what_is_pushed_again_after_another_comes_after_it(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """The last push counts, whatever is under way."""
+
+    async def script(driver: Driver) -> None:
+        await bring(driver, stage.offer(1))
+        second, third = stage.canary(2, "steps: [5%]"), stage.canary(3, SUPERSEDES)
+        first = (await driver.push(2, second.artifact, second.plan))[1]
+        await driver.idle()
+        await driver.push(3, third.artifact, third.plan)
+        assert (await driver.push(2, second.artifact, second.plan))[1] != first
 
     play(stage.driver(fleet, journal), script)

@@ -68,10 +68,11 @@ def _decode_repeated(text: bytes) -> InferRequest | None:
         return None
     if header.cut_out is None:
         return None
-    request = bind(header, _NOTHING)
-    tensor = request.inputs[header.cut_out]
+    head = header.inputs[header.cut_out]
     where = f"inputs[{header.cut_out}].data"
-    tensor.data = decode_values(array, tensor.datatype, element_count(tensor.shape), where)
+    data = decode_values(array, head.datatype, element_count(head.shape), where)  # refused before what `bind` refuses
+    request = bind(header, _NOTHING)
+    request.inputs[header.cut_out].data = data
     return request
 
 

@@ -54,6 +54,7 @@ class Queue:
         self.waiting: list[Offer] = []
         self._driver = driver
         self._turns: deque[_Turn] = deque()
+        self._recording = asyncio.Lock()
 
     @property
     def busy(self) -> bool:
@@ -76,9 +77,6 @@ class Queue:
         """The same of a version that is recorded with it, in one commit; of one pushed again, the rollout it has."""
         driver = self._driver
         await driver.taken_over.wait()
-        if (known := self._again(version, artifact, plan)) is not None:
-            return known.offer, known.id
-        source = self._source()
 
         def record() -> tuple[Offer, str]:
             with driver.journal.together():
@@ -86,23 +84,34 @@ class Queue:
                 offer = Offer(known.version, artifact, plan, "push")
                 return offer, driver.journal.rollouts.open(driver.model, source, offer.ref, _kept(offer)).id
 
-        offer, rollout = await asyncio.to_thread(record)
-        self._add_recorded(rollout, offer)
+        async with self._recording:
+            if (known := self._again(version, artifact, plan)) is not None:
+                return known
+            source = self._source()
+            offer, rollout = await asyncio.to_thread(record)
+            self._add_recorded(rollout, offer)
         return offer, rollout
 
-    def _again(self, version: int | None, artifact: Artifact, plan: Plan) -> Current | None:
-        """The rollout in hand, where a push asks for just that and it is on its way or has come to serve.
+    def _again(self, version: int | None, artifact: Artifact, plan: Plan) -> tuple[Offer, str] | None:
+        """The newest rollout, where a push asks for just that and it waits, is on its way or has come to serve.
 
         Somebody whose connection broke pushes again. A rollout from the version to itself would end the undo window,
-        and an undo would then go back to nothing else.
+        and an undo would then go back to nothing else. What was pushed before something else is asked for anew.
         """
-        current, active = self._driver.current, self._driver.active
-        if current is None or version is None or current.offer.plan != plan:
+        if version is None:
             return None
-        ref, phase = VersionRef(version, artifact.digest), current.rollout.phase
+        ref = VersionRef(version, artifact.digest)
+        if self._turns:
+            last = self._turns[-1]
+            same = last.offer.ref == ref and last.offer.plan == plan
+            return (last.offer, last.rollout) if same and last.rollout is not None else None
+        current, active = self._driver.current, self._driver.active
+        if current is None or current.stopped.done() or current.offer.ref != ref or current.offer.plan != plan:
+            return None
+        phase = current.rollout.phase
         serves = active is not None and VersionRef(active.version, active.digest) == ref
         lives = (phase is Phase.SUCCEEDED and serves) or not (phase.terminal or phase is Phase.ROLLING_BACK)
-        return current if current.offer.ref == ref and lives else None
+        return (current.offer, current.id) if lives else None
 
     async def found(self, offer: Offer) -> None:
         """A version lies in the repository; only news takes the place of what is under way."""
