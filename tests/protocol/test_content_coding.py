@@ -94,3 +94,13 @@ def test_a_body_that_does_not_pack_comes_out_too() -> None:
     """More goes in than one step takes, and less comes out than goes in."""
     body = os.urandom(300_000)
     assert bytes(unpacked(memoryview(zlib.compress(body)), b"deflate", len(body))) == body
+
+
+def test_what_goes_in_bounds_a_step_as_what_comes_out() -> None:
+    """A mebibyte of blocks with nothing in them, and one byte behind them: others have their turn meanwhile."""
+    end = b"\1\1\0\xfe\xffx" + zlib.adler32(b"x").to_bytes(4, "big")
+    body = b"\x78\x9c" + b"\0\0\0\xff\xff" * ((1 << 20) // 5) + end
+    unpacking, steps = Unpacking(memoryview(body), b"deflate", 1 << 20, lambda _: True), 1
+    while (found := unpacking.step()) is None:
+        steps += 1
+    assert (bytes(found), steps) == (b"x", 17)

@@ -173,7 +173,7 @@ _RAW = {"name": "b", "datatype": "UINT32", "shape": [], "parameters": {"binary_d
 
 @given(st.lists(_INPUTS, max_size=3), st.dictionaries(st.sampled_from(["data", "id"]), _VALUES), st.booleans())
 @settings(deadline=None, max_examples=600)
-@example([_RAW, {"name": "a", "datatype": "BOOL", "shape": [], "data": []}], {}, spaces=False)
+@example(inputs=[_RAW, {"name": "a", "datatype": "BOOL", "shape": [], "data": []}], more={}, spaces=False)
 def test_repeated_text_is_read_as_any_other(inputs: list[Any], more: dict[str, Any], spaces: bool) -> None:
     """Cutting the data out of the text gives the same request, or the same refusal, as parsing the whole."""
     document = more | {"inputs": inputs}

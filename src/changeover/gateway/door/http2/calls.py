@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from changeover.gateway.door.gate import Gate
@@ -30,10 +31,11 @@ class Calls:
     """Hands complete calls to the application.
 
     Attributes:
+        until: `time.monotonic()` at which the connection's turn is over.
         working: calls with the application.
     """
 
-    __slots__ = ("_app", "_gate", "_out", "_parked", "_streams", "working")
+    __slots__ = ("_app", "_gate", "_out", "_parked", "_streams", "until", "working")
 
     def __init__(self, gate: Gate, app: CallApp, out: Outbound, streams: Streams) -> None:
         self._gate = gate
@@ -41,6 +43,7 @@ class Calls:
         self._out = out
         self._streams = streams
         self._parked: deque[tuple[Stream, memoryview]] = deque()
+        self.until = 0.0
         self.working = 0
 
     def admit(self, head: Head, certified: bool) -> None:
@@ -76,9 +79,14 @@ class Calls:
         """Whether a call that stands in the line may go to the application now."""
         return bool(self._parked) and self._out.unsent <= UNSENT_BYTES
 
-    def go_on(self, door: Http2Door) -> None:
-        """Those in the line go to the application, as far as the client reads answers."""
-        while self._parked and self._out.unsent <= UNSENT_BYTES:
+    def go_on(self, door: Http2Door, *, first: bool = False) -> None:
+        """Those in the line go to the application, as far as the client reads answers, until the turn is over.
+
+        The time is looked at before each: one with a million texts takes as long as thousands. The `first` one of a
+        turn goes on at any time.
+        """
+        while self.may_go_on and (first or monotonic() < self.until):
+            first = False
             stream, body = self._parked.popleft()
             if stream.id in self._streams.open:
                 stream.due = math.inf
