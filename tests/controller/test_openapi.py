@@ -23,6 +23,7 @@ NOBODY_IS_TOLD = {
     "faults_file",  # of a file, at the start
     "invalid_parameter",
     "rollout_paused",  # of loads, which port 8000 takes
+    "rollout_under_way",  # of what the server tuned itself, which nobody pushes over this port
     "method_not_allowed", "path_not_found",  # of what is no row
 }  # fmt: skip
 

@@ -144,6 +144,19 @@ def test_a_push_and_its_undo(house: House) -> None:
     house.run(script)
 
 
+def test_a_push_that_is_not_wanted_any_more(house: House) -> None:
+    """It is asked for once all is sealed, before anything is recorded."""
+
+    async def script(service: Service, _: Client) -> None:
+        with pytest.raises(Conflict) as caught:
+            await service.push(MODEL, None, io.BytesIO(MODEL_FILE + b"\x12\x00"), tar=False, unless=lambda: True)
+        assert caught.value.reason == "rollout_under_way"
+        assert house.journal.versions.next_number(MODEL) == 2
+
+    house.put(1)
+    house.run(script)
+
+
 def test_a_name_that_is_none(house: House) -> None:
     """Neither sealed nor known afterwards."""
 

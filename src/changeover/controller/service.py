@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -130,11 +131,20 @@ class Service:
 
     # -- the API -------------------------------------------------------------------------------------------
 
-    async def push(self, model: str, version: int | None, source: IO[bytes], *, tar: bool) -> dict[str, Any]:
-        """Seal a pushed version and start its rollout.
+    async def push(
+        self,
+        model: str,
+        version: int | None,
+        source: IO[bytes],
+        *,
+        tar: bool,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        """Seal a pushed version and start its rollout, unless by then it is not wanted any more.
 
         Raises:
             InvalidRequest: not a name for a model.
+            Conflict: `rollout_under_way`: it is not wanted any more.
             ModelRejected: the body is not a version (`tar_*`, `artifact_*`).
             InvalidPlan: of the `model.yaml` in it.
         """
@@ -143,9 +153,11 @@ class Service:
                 f"{model!r} is no name for a model; take letters, digits, . _ -", reason="invalid_name"
             )
         async with self._sweeper.arriving():
-            return await self._push(model, version, source, tar=tar)
+            return await self._push(model, version, source, tar=tar, unless=unless)
 
-    async def _push(self, model: str, version: int | None, source: IO[bytes], *, tar: bool) -> dict[str, Any]:
+    async def _push(
+        self, model: str, version: int | None, source: IO[bytes], *, tar: bool, unless: Callable[[], bool]
+    ) -> dict[str, Any]:
         self.drivers.check_place(model)
         async with self._sealing:
             artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
@@ -154,6 +166,8 @@ class Service:
         if model not in self.drivers.by_model:  # nothing is to be seen of a model that cannot be recorded
             added = await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
             version = added.version
+        if unless():
+            raise Conflict("another rollout has begun meanwhile", reason="rollout_under_way")
         offer, rollout = await self.drivers.made(model).push(version, artifact, plan)
         return {"model": model, "version": str(offer.version), "digest": artifact.digest, "rollout": rollout}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, cast
@@ -30,6 +31,7 @@ class House:
         self.subjects: list[Subject] = []
         self.pushed: list[list[str]] = []
         self.state = "pushed"
+        self.begins: SimpleNamespace | None = None
         self.archive: Archive | Conflict = Archive(b"npz", 30, 20, 0)
         active = SimpleNamespace(artifact="artifact", plan=Plan())
         self.driver = SimpleNamespace(model="m", active=active, current=None)
@@ -48,8 +50,13 @@ class House:
             (version / name).write_bytes(b"x")
         return Outcome("pushed", "faster", version)
 
-    async def _push(self, model: str, version: int | None, source: IO[bytes], *, tar: bool) -> dict[str, Any]:
-        assert (model, version, tar) == ("m", None, True)
+    async def _push(
+        self, model: str, version: int | None, source: IO[bytes], *, tar: bool, unless: Callable[[], bool]
+    ) -> dict[str, Any]:
+        assert (model, version, tar, unless()) == ("m", None, True, False)
+        self.driver.current = self.begins
+        if unless():
+            raise Conflict("another rollout has begun meanwhile", reason="rollout_under_way")
         with tarfile.open(fileobj=source) as members:
             self.pushed.append(sorted(members.getnames()))
         return {"version": "5", "rollout": "r-000001"}
@@ -124,3 +131,11 @@ def test_another_rollout_has_begun(house: House, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(retuning.tuner, "tune", slow)
     assert house.run()[0] == state
     assert len(house.pushed) == (state == "pushed")
+
+
+def test_a_rollout_begins_while_it_is_packed_and_sealed(house: House) -> None:
+    """It is asked for again when the push is to be recorded, and the push refused."""
+    house.begins = SimpleNamespace(rollout=SimpleNamespace(phase=Phase.VALIDATING))
+    with pytest.raises(Conflict) as caught:
+        house.run()
+    assert (caught.value.reason, house.pushed) == ("rollout_under_way", [])

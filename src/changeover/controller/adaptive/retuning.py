@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tarfile
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,7 +21,7 @@ from changeover.settings import Settings
 
 class _Push(Protocol):
     def __call__(
-        self, model: str, version: int | None, source: IO[bytes], *, tar: bool
+        self, model: str, version: int | None, source: IO[bytes], *, tar: bool, unless: Callable[[], bool]
     ) -> Awaitable[dict[str, Any]]: ...
 
 
@@ -65,7 +65,7 @@ class Retuning:
                 return "failed", "another version serves by now", {}
             if under_way(driver):  # it would wait in the queue, and then replace whatever is promoted now
                 return "failed", "another rollout has begun meanwhile", {}
-            answer = await self._pushed(driver.model, outcome.version)
+            answer = await self._pushed(driver, outcome.version)
         return outcome.state, outcome.sentence, answer
 
     async def _requests(self, model: str) -> bytes:
@@ -75,10 +75,10 @@ class Retuning:
             return b""
         return archive.data if archive.samples else b""
 
-    async def _pushed(self, model: str, version: Path) -> dict[str, Any]:
+    async def _pushed(self, driver: Driver, version: Path) -> dict[str, Any]:
         with tempfile.TemporaryFile(dir=version.parent) as file:
             await asyncio.to_thread(_pack, version, file)
-            return await self._push(model, None, file, tar=True)
+            return await self._push(driver.model, None, file, tar=True, unless=lambda: under_way(driver))
 
 
 def under_way(driver: Driver) -> bool:
