@@ -33,6 +33,7 @@ def version(tmp_path: Path) -> Path:
 def test_the_answer_is_written_and_proposed(version: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The version in a folder has the tuned plan, and the same goes to the server as a push; stdout is one document."""
     out, drawn = tmp_path / "out", tmp_path / "p.html"
+    (version / "README.md").write_text("stays behind when it is pushed")
     with usual() as fake:
         command = ["model", "tune", str(version), *QUICK, "--write", str(out), "--picture", str(drawn), "-o", "json"]
         assert run([*command, "--propose", "digits", "--control", fake.url]) == 0
@@ -43,6 +44,7 @@ def test_the_answer_is_written_and_proposed(version: Path, tmp_path: Path, capsy
     assert document["proposed"]["version"]
     plan = parse_plan((out / "model.yaml").read_text())
     assert (plan.runtime.optimization, plan.rollout.hold) == ("all", 5.0)
+    assert (out / "README.md").exists()
     assert drawn.read_text().startswith("<!doctype html>")
     assert "final, sitting" in told.err
     (seen,) = fake.seen

@@ -11,7 +11,8 @@ import pytest
 
 from changeover.errors import ModelRejected
 from changeover.lifecycle.seal import seal_tar
-from changeover.lifecycle.tarball import members
+from changeover.lifecycle.tarball import belongs, members, pack
+from tests.lifecycle.onnx_files import linear, write
 from tests.lifecycle.test_seal import packed
 
 
@@ -54,6 +55,22 @@ def test_plain_files_come_through(mode: str) -> None:
     }
     assert _read(packed(*wanted.items(), mode=mode)) == wanted
     assert _read(special("golden", tarfile.DIRTYPE)) == {}
+
+
+def test_what_is_packed_may_be_pushed(tmp_path: Path) -> None:
+    """Folders of a repository may have anything in them; what no pushed version has stays behind."""
+    (tmp_path / "store").mkdir()
+    other = ("README.md", "tokenizer.json", "notes/model.onnx")
+    folder = write(tmp_path / "1", linear())
+    for name in ("golden/a.npz", *other):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    with (tmp_path / "tar").open("w+b") as file:
+        pack(folder, file)
+        sealed = seal_tar(file, tmp_path / "store")
+    files = {path.relative_to(sealed.folder).as_posix() for path in sealed.folder.rglob("*") if path.is_file()}
+    assert files == {"model.onnx", "golden/a.npz"}
+    assert not any(map(belongs, other))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from changeover.cli.client import ControlClient
 from changeover.cli.exits import Exit, Usage
 from changeover.cli.options import CONTROL, Control, Output, grouped, speaks_to
 from changeover.cli.output import Format, say, show, size, table
-from changeover.client.upload import packed
+from changeover.client.upload import TAR
+from changeover.lifecycle.tarball import pack
 from changeover.rollout.plan import Plan
 from changeover.rollout.proving import GOLDEN
 from changeover.rollout.quantities import seconds
@@ -240,9 +241,8 @@ def _counts(option: str, text: str, most: int) -> tuple[int, ...]:
 
 def _pushed(name: str, version: Path, control: str) -> Document:
     with tempfile.TemporaryFile() as room:
-        body, content_type = packed(version, None, room)
-        with body:
-            return ControlClient(control, timeout=60.0).push(name, body, content_type)
+        pack(version, room)
+        return ControlClient(control, timeout=60.0).push(name, room, TAR)
 
 
 def _draw(document: Document, place: Path) -> None:

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Final
 
 from changeover.errors import ModelRejected
@@ -65,6 +66,26 @@ class Member:
             return self._content.read(size)
 
 
+def belongs(name: str) -> bool:
+    """Whether a pushed version may have a file of this name."""
+    return _ALLOWED.fullmatch(name) is not None
+
+
+def pack(folder: Path, file: IO[bytes]) -> None:
+    """Write a version's folder, of plain files, as a tar stream that may be pushed: without what does not belong to it.
+
+    Args:
+        folder: of the version; it may have anything else in it, as those of a repository may.
+        file: an empty one, which stands at its begin afterwards.
+    """
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and belongs(name):
+                tar.add(path, name)
+    file.seek(0)
+
+
 def members(source: IO[bytes]) -> Iterator[Member]:
     """Yield the plain files of a tar stream, checked, in its order. Folders are passed over.
 
@@ -108,7 +129,7 @@ def _checked(info: tarfile.TarInfo) -> str:
     if not info.isreg() or info.issparse():
         raise _refused(name, "only plain files are taken, no links, devices or sparse files")
     checked_name(name)
-    if not _ALLOWED.fullmatch(name):
+    if not belongs(name):
         raise _refused(
             name,
             f"a version has, with no folder around them, {MODEL_FILE}, {PLAN_FILE}, config.pbtxt, labels (.txt), "

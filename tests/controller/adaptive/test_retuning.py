@@ -46,7 +46,7 @@ class House:
             return Outcome(self.state, "as it is")
         version = room / "version"
         (version / "golden").mkdir(parents=True)
-        for name in ("model.onnx", "model.yaml", "golden/a.npz"):
+        for name in ("model.onnx", "model.yaml", "golden/a.npz", "README.md"):
             (version / name).write_bytes(b"x")
         return Outcome("pushed", "faster", version)
 
@@ -77,10 +77,10 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 def test_what_is_better_is_pushed(house: House) -> None:
-    """The whole folder, as the next version; nothing stays on the disk."""
+    """All that belongs to a version, as the next one; nothing stays on the disk."""
     (house.folder / "models" / "m" / "golden").mkdir(parents=True)
     assert house.run() == ("pushed", "faster", {"version": "5", "rollout": "r-000001"})
-    assert house.pushed == [["golden", "golden/a.npz", "model.onnx", "model.yaml"]]
+    assert house.pushed == [["golden/a.npz", "model.onnx", "model.yaml"]]
     assert (house.subjects[0].requests, house.subjects[0].golden) == (b"npz", house.folder / "models/m/golden")
     assert house.subjects[0].custom_ops == Path("/ops")
     assert list((house.folder / "incoming").iterdir()) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from changeover.controller.adaptive import tuner
 from changeover.controller.adaptive.tuner import Subject
 from changeover.controller.recent import Archive
 from changeover.errors import Conflict
+from changeover.lifecycle.tarball import pack
 from changeover.rollout.driver import Driver
 from changeover.rollout.plan_adaptive import AdaptivePlan
 from changeover.rollout.proving import GOLDEN
@@ -77,17 +77,10 @@ class Retuning:
 
     async def _pushed(self, driver: Driver, version: Path) -> dict[str, Any]:
         with tempfile.TemporaryFile(dir=version.parent) as file:
-            await asyncio.to_thread(_pack, version, file)
+            await asyncio.to_thread(pack, version, file)
             return await self._push(driver.model, None, file, tar=True, unless=lambda: under_way(driver))
 
 
 def under_way(driver: Driver) -> bool:
     """Whether a rollout is, or its undo window."""
     return driver.current is not None and not driver.current.rollout.phase.terminal
-
-
-def _pack(version: Path, file: IO[bytes]) -> None:
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for path in sorted(version.iterdir()):
-            tar.add(path, path.name)
-    file.seek(0)
