@@ -238,6 +238,32 @@ def test_a_sick_journal(house: Callable[..., House], journal: ScriptedJournal) -
     assert made.states() == ["proposed"]
 
 
+def test_a_sick_journal_while_what_was_tuned_is_rolled_out(
+    house: Callable[..., House], journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it was pushed is on record with the next slice, not at the end of its rollout."""
+    made = house(PUSH)
+
+    async def pushed(*_: object) -> Answer:
+        journal.fail()
+        made.driver.current = SimpleNamespace(rollout=SimpleNamespace(phase=Phase.VALIDATING))
+        return "pushed", "2 x as fast", {"version": "4", "rollout": "r-000009"}
+
+    monkeypatch.setattr(made.watch, "_retune", pushed)
+
+    async def script() -> None:
+        await made.seconds(12)
+        await made.seconds(12, rate=80)
+        await others_done()
+        assert made.states() == ["proposed", "tuning"]
+        journal.heal()
+        await made.seconds(2, rate=80)
+
+    made.run(script)
+    assert made.states() == ["proposed", "tuning", "pushed"]
+    assert made.proposal["rollout"] == "r-000009"
+
+
 def test_a_damaged_record(house: Callable[..., House], journal: ScriptedJournal) -> None:
     """It is found out anew what the model is tuned for."""
     journal.proposals.record("m", b"{")

@@ -137,6 +137,7 @@ class AdaptiveWatch:
             return
         if watched.pushing or (plan.apply is Apply.PUSH and under_way(driver)):
             watched.criterion.begin_anew()  # one thing after the other, and no push in the way of a rollout
+            await self._write(driver.model, watched)  # what the journal did not take before
             return
         machine = await asyncio.to_thread(hardware)
         changed = watched.criterion.look(plan, Now(active.plan.runtime.digest, machine, time(), traffic))
