@@ -6,15 +6,24 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from changeover.cli import model_tune
 from changeover.cli.main import run
+from changeover.lifecycle.adaptation import adapted
+from changeover.lifecycle.seal import seal_folder
 from changeover.rollout.plan import parse_plan
+from changeover.workbench.tuning.tune import Tuned
+from changeover.workbench.tuning.version import Planned, opened, planned
 from tests import custom_operators
 from tests.cli.fake import usual
 from tests.interface.adapting import run as run_model
+from tests.interface.adapting import steps
+from tests.lifecycle.onnx_files import linear, write
 from tests.workbench.tuning.models import folding
 
 QUICK = ["--budget", "2s", "--precisions", "fp32", "--levels", "off,all", "--threads", "1"]
@@ -103,6 +112,18 @@ def test_clients_that_speak_another_way(version: Path, tmp_path: Path, capsys: p
     written = parse_plan((tmp_path / "out" / "model.yaml").read_text())
     assert len(written.interface) == 2
     assert (tmp_path / "out" / "model.onnx").read_bytes() == (version / "model.onnx").read_bytes()
+
+
+def test_what_a_server_has_adapted_is_written_with_its_steps(tmp_path: Path) -> None:
+    """Its plan may lie elsewhere: the steps that were measured are those of the version, whose file is the model's."""
+    names = steps({"rename": {"x": "rows"}})
+    (tmp_path / "store").mkdir()
+    sealed = adapted(seal_folder(write(tmp_path / "1", linear()), tmp_path / "store"), names, tmp_path / "store")
+    version = opened(str(sealed.folder), None, tmp_path)
+    for name, model, wanted in (("own", version.model, names), ("other", tmp_path / "1" / "model.onnx", ())):
+        tuning = (Planned(), version, cast(Tuned, SimpleNamespace(model=model, kept=False)))
+        model_tune._leave(model_tune.Left(write=tmp_path / name), {"runtime": {}}, tuning, tmp_path, "")
+        assert planned(tmp_path / name / "model.onnx", None).steps == wanted
 
 
 def test_operators_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -171,12 +171,12 @@ def _leave(left: Left, document: Document, tuning: tuple[Planned, Version, Tuned
 
     before, version, found = tuning
     place, proposed = left.write or folder / "version", left.propose is not None and not found.kept
-    inside = version.adapted and found.model != version.model
+    steps = version.steps if found.model == version.model else ()
     try:
         if left.picture is not None:
             _draw(document, left.picture)
         if left.write is not None or proposed:
-            text = report.plan_text(document["runtime"], before.text, inside=inside)
+            text = report.plan_text(document["runtime"], before.text, steps if version.steps else None)
             report.write(place, version.tuned(found.model), text)
     except OSError as error:
         raise Usage(f"{error.filename2 or error.filename or place}: {error.strerror or error}") from None

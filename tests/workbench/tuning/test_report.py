@@ -93,7 +93,7 @@ def test_steps_that_are_in_the_model_are_not_in_its_plan() -> None:
     """Whatever the plan before said, or a `config.pbtxt` would."""
     before = "interface: [{rename: {x: rows}}]\n"
     assert parse_plan(report.plan_text({}, before)).interface
-    told = parse_plan(report.plan_text({}, before, inside=True), config={"interface": [{"rename": {"x": "rows"}}]})
+    told = parse_plan(report.plan_text({}, before, interface=()), config={"interface": [{"rename": {"x": "rows"}}]})
     assert told.interface == ()
 
 

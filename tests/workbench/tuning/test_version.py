@@ -62,7 +62,7 @@ def test_another_precision_has_its_weights_inside(folder: Path, room: Path) -> N
 def test_the_steps_of_a_plan_are_measured_too(folder: Path, room: Path) -> None:
     """Golden sets and requests are the clients'; the tuned version is the model's own file again, and the steps."""
     version = opened(str(folder), NAMES, room)
-    assert (inputs(version), version.adapted) == (["rows"], True)
+    assert (inputs(version), version.steps) == (["rows"], NAMES)
     assert version.tuned(version.model)["model.onnx"] == folder / "model.onnx"
     with pytest.raises(ModelRejected) as caught:
         opened(str(folder), steps({"rename": {"z": "rows"}}), room)

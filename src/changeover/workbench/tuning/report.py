@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from changeover.interface.steps import Step
 from changeover.lifecycle.source import PLAN_FILE
 from changeover.rollout.plan import RuntimePlan
 from changeover.rollout.yaml_text import read_yaml
@@ -82,17 +83,17 @@ def runtime(base: RuntimePlan, setting: Setting) -> Document:
     return {name: value for name, value in told.items() if name in _TUNED or value != plain[name]}
 
 
-def plan_text(section: Document, before: str = "", *, inside: bool = False) -> str:
+def plan_text(section: Document, before: str = "", interface: tuple[Step, ...] | None = None) -> str:
     """A `model.yaml` with this `runtime`; what else the one before says is kept, its comments are not.
 
     Args:
         section: as `runtime` gives it.
         before: text of the plan that counted.
-        inside: the steps of its `interface` are in the model's file by now.
+        interface: the steps, empty where they are in the model's file by now; None: what the one before says.
     """
     plan = read_yaml(before, PLAN_FILE)[0] if before.strip() else None
     fields: Document = dict(plan) if isinstance(plan, dict) else {}
-    steps: Document = {"interface": []} if inside else {}
+    steps: Document = {"interface": msgspec.to_builtins(interface)} if interface is not None else {}
     return yaml.safe_dump({**fields, **steps, "runtime": section}, sort_keys=False, allow_unicode=True)
 
 

@@ -79,13 +79,13 @@ class Version:
         model: file that is measured, with the adapter round it where there is one.
         files: as it came, by name; `model.onnx` is the model's own.
         weights: names of those that are parts of the model's own file.
-        adapted: there is an adapter.
+        steps: of the adapter; none where there is none.
     """
 
     model: Path
     files: Mapping[str, Path]
     weights: frozenset[str]
-    adapted: bool
+    steps: tuple[Step, ...]
 
     def tuned(self, made: Path) -> dict[str, Path]:
         """Files of a version with this model, which is the one that was measured, or that in another precision."""
@@ -119,7 +119,7 @@ def opened(given: str, steps: tuple[Step, ...] | None, folder: Path) -> Version:
         files.update({name: base / name for name in weights if (base / name).is_file()})
     if (made.steps if made is not None else ()) != (steps or ()):
         model = _adapted(proto, base, steps or (), folder)
-    return Version(model, files, weights, bool(steps))
+    return Version(model, files, weights, steps or ())
 
 
 def _in(folder: Path) -> dict[str, Path]:
