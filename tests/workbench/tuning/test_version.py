@@ -12,7 +12,7 @@ from changeover.interface.ports import own_ports
 from changeover.lifecycle.adaptation import adapted, made_from
 from changeover.lifecycle.seal import seal_folder
 from changeover.workbench.tuning import report
-from changeover.workbench.tuning.version import Version, opened, planned
+from changeover.workbench.tuning.version import Version, beside, opened, planned
 from tests.interface.adapting import steps
 from tests.lifecycle.onnx_files import external, linear, write
 
@@ -94,8 +94,8 @@ def test_a_sealed_version_under_other_steps(folder: Path, room: Path, tmp_path: 
         assert inputs(opened(str(sealed.folder), wanted, room)) == [name]
 
 
-def test_the_plan_that_counts(folder: Path) -> None:
-    """The one that was named, the version's, the model's; with what a `config.pbtxt` says; or none."""
+def test_the_plan_that_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was named, the version's, the model's, from wherever; with what a `config.pbtxt` says; or none."""
     model = folder / "model.onnx"
     assert (planned(model, None).plan, planned(model, None).steps) == (None, None)
     (folder.parent / "config.pbtxt").write_text("instance_group [{count: 3 kind: KIND_CPU}]")
@@ -108,6 +108,13 @@ def test_the_plan_that_counts(folder: Path) -> None:
     assert (both.plan.runtime.instances, both.plan.runtime.max_batch, both.steps) == (3, 4, ())
     (folder / "model.yaml").write_text("runtime: {max_batch: 5}")
     assert planned(model, None).file == folder / "model.yaml"
+    monkeypatch.chdir(folder)
+    (folder.parent / "golden").mkdir()
+    (folder / "model.yaml").rename("old.yaml")
+    here = planned(Path("model.onnx"), None)
+    assert (here.file, here.plan) == (both.file, both.plan)
+    (folder / "golden").rename("old")
+    assert beside(Path("model.onnx"), "golden") == folder.parent / "golden"
     assert planned(model, folder.parent / "model.yaml").text == "runtime: {max_batch: 4}"
     (folder / "model.yaml").write_bytes(b"\xff")
     with pytest.raises(InvalidPlan):

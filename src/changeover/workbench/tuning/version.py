@@ -52,7 +52,7 @@ def planned(model: Path, given: Path | None) -> Planned:
     Raises:
         InvalidPlan: it is none, or cannot be read.
     """
-    folders = [model.parent, model.parent.parent] if model.name == MODEL_FILE else []
+    folders = _folders(model)
     file = given or beside(model, PLAN_FILE)
     config = config_in(folders)
     if file is None and config is None:
@@ -67,8 +67,12 @@ def planned(model: Path, given: Path | None) -> Planned:
 
 def beside(model: Path, name: str) -> Path | None:
     """What lies beside a version's model file, or beside the versions of its model."""
-    places = [folder / name for folder in (model.parent, model.parent.parent)] if model.name == MODEL_FILE else []
-    return next((place for place in places if place.exists()), None)
+    return next((place for folder in _folders(model) if (place := folder / name).exists()), None)
+
+
+def _folders(model: Path) -> list[Path]:
+    """A version's own, and that of its model, wherever the path begins: `model.onnx` has parents too."""
+    return list(model.absolute().parents[:2]) if model.name == MODEL_FILE else []
 
 
 @dataclass(frozen=True, slots=True)
