@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from changeover.cli import model_tune
+from changeover.cli.exits import Usage
 from changeover.cli.main import run
 from changeover.lifecycle.adaptation import adapted
 from changeover.lifecycle.seal import seal_folder
@@ -124,6 +125,24 @@ def test_what_a_server_has_adapted_is_written_with_its_steps(tmp_path: Path) -> 
         tuning = (Planned(), version, cast(Tuned, SimpleNamespace(model=model, kept=False)))
         model_tune._leave(model_tune.Left(write=tmp_path / name), {"runtime": {}}, tuning, tmp_path, "")
         assert planned(tmp_path / name / "model.onnx", None).steps == wanted
+
+
+def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
+    """It costs neither the version nor the proposal; and a version that cannot be written does not cost the picture."""
+    (tmp_path / "model.onnx").write_bytes(folding().SerializeToString())
+    version = opened(str(tmp_path / "model.onnx"), None, tmp_path)
+    tuning = (Planned(), version, cast(Tuned, SimpleNamespace(model=version.model, kept=False)))
+    document = {"runtime": {}, "objective": "latency", "settings": [], "sentence": ""}
+    with usual() as fake:
+        left = model_tune.Left(picture=tmp_path, write=tmp_path / "out", propose="digits")
+        with pytest.raises(Usage, match=str(tmp_path)):
+            model_tune._leave(left, document, tuning, tmp_path, fake.url)
+        assert len(fake.seen) == 1
+    assert (tmp_path / "out" / "model.yaml").exists()
+    left = model_tune.Left(picture=tmp_path / "p.svg", write=tmp_path / "model.onnx" / "out")
+    with pytest.raises(Usage):
+        model_tune._leave(left, document, tuning, tmp_path, "")
+    assert (tmp_path / "p.svg").exists()
 
 
 def test_operators_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,17 +173,18 @@ def _leave(left: Left, document: Document, tuning: tuple[Planned, Version, Tuned
     place, proposed = left.write or folder / "version", left.propose is not None and not found.kept
     steps = version.steps if found.model == version.model else ()
     try:
-        if left.picture is not None:
-            _draw(document, left.picture)
         if left.write is not None or proposed:
             text = report.plan_text(document["runtime"], before.text, steps if version.steps else None)
             report.write(place, version.tuned(found.model), text)
+        if left.write is not None:
+            say(f"the version is in {left.write}")
+        if left.propose is not None:
+            document["proposed"] = _pushed(left.propose, place, control) if proposed else None
     except OSError as error:
         raise Usage(f"{error.filename2 or error.filename or place}: {error.strerror or error}") from None
-    if left.write is not None:
-        say(f"the version is in {left.write}")
-    if left.propose is not None:
-        document["proposed"] = _pushed(left.propose, place, control) if proposed else None
+    finally:  # last, and in any case: neither costs the other
+        if left.picture is not None:
+            _draw(document, left.picture)
 
 
 def _wish(bounds: Bounds, tried: Tried, model: Path, before: Planned, custom_ops: Path | None) -> Wish:
@@ -249,7 +250,10 @@ def _draw(document: Document, place: Path) -> None:
     from changeover.workbench.tuning.pareto import page, picture
 
     svg = picture(document)
-    place.write_text(page(document, svg) if place.suffix == ".html" else svg, "utf-8")
+    try:
+        place.write_text(page(document, svg) if place.suffix == ".html" else svg, "utf-8")
+    except OSError as error:
+        raise Usage(f"{place}: {error.strerror or error}") from None
     say(f"the picture is in {place}")
 
 
