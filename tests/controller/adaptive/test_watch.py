@@ -21,6 +21,7 @@ from changeover.records.journal import Journal
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from changeover.rollout.plan import parse_plan
+from changeover.rollout.plan_adaptive import AdaptivePlan
 from changeover.settings import Settings
 from changeover.telemetry.statistics import Ran
 from changeover.transport.reports import Observations, Observed
@@ -175,6 +176,24 @@ def test_other_hardware_and_a_private_model(house: Callable[..., House], tmp_pat
     assert "samples" not in command
     words = ["--plan", f"{models}/m/model.yaml", "--golden", f"{models}/m/golden", "--custom-ops", "/ops"]
     assert shlex.split(command)[8:] == [*words, "--propose", "m", "--control", "http://127.0.0.1:9002"]
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        ("127.0.0.1", None),
+        ("0.0.0.0", None),  # noqa: S104
+        ("::", "http://[::1]:8002"),
+        ("::1", "http://[::1]:8002"),
+        ("10.0.0.7", "http://10.0.0.7:8002"),
+    ],
+)
+def test_the_command_finds_the_server(house: Callable[..., House], host: str, wanted: str | None) -> None:
+    """Wherever it listens; one on the usual address need not be named."""
+    made = house()
+    made.driver.settings = Settings(host=host)
+    words = shlex.split(module._command(cast(Driver, made.driver), made.driver.active, AdaptivePlan()))
+    assert words[-2:] == (["--control", wanted] if wanted else ["--propose", "m"])
 
 
 @pytest.mark.parametrize(

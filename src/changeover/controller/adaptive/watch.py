@@ -32,6 +32,7 @@ from changeover.rollout.proving import GOLDEN
 _ACTIVE: Final = "active"
 _USUAL: Final = "http://127.0.0.1:8002"
 """Where commands look for a server that they are not told."""
+_LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where a command finds who listens everywhere
 _RUN: Final = 2
 """Place of the requests that were run in `Total.runs`."""
 _EARLY: Final = 0.5
@@ -258,7 +259,8 @@ def _command(driver: Driver, active: Loading, plan: AdaptivePlan) -> str:
                 words += [option, str(place)]
     if settings.custom_ops is not None:
         words += ["--custom-ops", str(Path(settings.custom_ops).absolute())]
-    server = f"{settings.scheme}://{settings.host}:{settings.control_port}"
+    host = _LOCAL.get(settings.host, settings.host)
+    server = f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{settings.control_port}"
     control = [] if server == _USUAL else ["--control", server]
     before = ""
     if not active.plan.private:
