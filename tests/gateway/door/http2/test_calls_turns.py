@@ -8,8 +8,9 @@ from typing import cast
 
 import pytest
 
-from changeover.gateway.door.http2 import calls, turns
+from changeover.gateway.door.http2 import turns
 from changeover.gateway.door.http2.call import Call
+from changeover.gateway.door.http2.calls import TOGETHER_BYTES
 from changeover.gateway.door.http2.connection import Http2Door
 from tests.gateway.door.http2.served import ECHO, HOLD, Bench, Served, serving
 
@@ -32,16 +33,15 @@ class Slow(Bench):
 
 
 def test_others_have_their_turn_between_calls_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many came together: none is lost, and they keep their order."""
-    app = Slow()
-    for module in (calls, turns):
-        monkeypatch.setattr(module, "monotonic", lambda: app.now)
+    """However many large ones came together: none is lost, and they keep their order."""
+    app, messages = Slow(), {number: b"%d" % number + bytes(TOGETHER_BYTES) for number in range(1, 17, 2)}
+    monkeypatch.setattr(turns, "monotonic", lambda: app.now)
     with serving() as door2:
         door2.server._app = app
         with door2.wire() as wire:
-            wire.send(b"".join(call(number, ECHO, b"%d" % number) for number in range(1, 17, 2)))
-            assert [wire.wait(number).message for number in range(1, 17, 2)] == [b"%d" % n for n in range(1, 17, 2)]
-    assert [bytes(seen.body) for seen in app.seen] == [b"%d" % number for number in range(1, 17, 2)]
+            wire.send(b"".join(call(number, ECHO, message) for number, message in messages.items()))
+            assert [wire.wait(number).message for number in messages] == list(messages.values())
+    assert [bytes(seen.body) for seen in app.seen] == list(messages.values())
     assert app.order == ["call", "others"] * 8
 
 

@@ -6,7 +6,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from changeover.gateway.door.gate import Gate
@@ -25,17 +24,18 @@ _logger = logging.getLogger(__name__)
 
 UNSENT_BYTES: Final = 32 * MIB
 """Unsent answers of one connection at which its further calls wait."""
+TOGETHER_BYTES: Final = 16 << 10
+"""Most bytes of a message that is handed over with others: half a millisecond's work, whatever it holds."""
 
 
 class Calls:
     """Hands complete calls to the application.
 
     Attributes:
-        until: `time.monotonic()` at which the connection's turn is over.
         working: calls with the application.
     """
 
-    __slots__ = ("_app", "_gate", "_out", "_parked", "_streams", "until", "working")
+    __slots__ = ("_app", "_gate", "_out", "_parked", "_streams", "working")
 
     def __init__(self, gate: Gate, app: CallApp, out: Outbound, streams: Streams) -> None:
         self._gate = gate
@@ -43,7 +43,6 @@ class Calls:
         self._out = out
         self._streams = streams
         self._parked: deque[tuple[Stream, memoryview]] = deque()
-        self.until = 0.0
         self.working = 0
 
     def admit(self, head: Head, certified: bool) -> None:
@@ -63,10 +62,12 @@ class Calls:
     def take(self, door: Http2Door, stream: Stream, body: memoryview) -> None:
         """A call is complete: into the line of those that `go_on` hands over.
 
-        Calls that were read together are handed over together, which takes a seventh off their time: the door's code is
-        in the processor's caches for all of them, then the application's. A message of a talk does not wait for others.
+        Small ones that were read together are handed over together, which takes a seventh off their time: the door's
+        code is in the processor's caches for all of them, then the application's. A larger one may take long, so others
+        have their turn before the next; and a message of a talk does not wait for calls.
         """
-        if stream.talk is not None and not self._parked and self._out.unsent <= UNSENT_BYTES:
+        waits = self._out.unsent > UNSENT_BYTES
+        if not waits and (len(body) > TOGETHER_BYTES if stream.talk is None else not self._parked):
             self._hand_over(door, stream, body)
             return
         stream.due = self._gate.now + self._gate.limits.wait_seconds
@@ -79,14 +80,9 @@ class Calls:
         """Whether a call that stands in the line may go to the application now."""
         return bool(self._parked) and self._out.unsent <= UNSENT_BYTES
 
-    def go_on(self, door: Http2Door, *, first: bool = False) -> None:
-        """Those in the line go to the application, as far as the client reads answers, until the turn is over.
-
-        The time is looked at before each: one with a million texts takes as long as thousands. The `first` one of a
-        turn goes on at any time.
-        """
-        while self.may_go_on and (first or monotonic() < self.until):
-            first = False
+    def go_on(self, door: Http2Door) -> None:
+        """Those in the line go to the application, as far as the client reads answers."""
+        while self._parked and self._out.unsent <= UNSENT_BYTES:
             stream, body = self._parked.popleft()
             if stream.id in self._streams.open:
                 stream.due = math.inf

@@ -227,9 +227,8 @@ class Http2Door(asyncio.Protocol):
     # -- turns
 
     def begin(self, now: float, until: float) -> None:
-        """Calls that the last turn left go on first, then messages that waited for the budget have their place."""
-        self._in.now, self._calls.until = now, until
-        self._calls.go_on(self, first=True)
+        """Messages that waited for the budget have their place first."""
+        self._in.now = now
         if self._collector.ready and self._collector.allow(until):
             self._turns.schedule()
 
@@ -238,12 +237,14 @@ class Http2Door(asyncio.Protocol):
         self._calls.go_on(self)
 
     def end(self) -> None:
-        """Calls go on, and what the turn has brought is sent; what is left has a turn after the others."""
+        """Send what the turn has brought; calls that stood behind unsent answers go on."""
         self._in.flush()
+        if self._out.waiting:
+            self._send()
         self._calls.go_on(self)
-        self._send()
         next_look = self._gate.now + _SWEEP_SECONDS if self._streams.open else math.inf
         self.deadline = min(self.deadline, next_look, self._in.head_due(self._turns.idle))
+        self._rest()
 
     def broken(self, broken: Broken) -> None:
         """The client broke a rule of the connection: say which, and end it with all its calls."""

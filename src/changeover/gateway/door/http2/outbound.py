@@ -210,6 +210,11 @@ class Outbound:
                 done.append(stream)
         return done
 
+    @property
+    def waiting(self) -> bool:
+        """Whether any stream has something left to send."""
+        return bool(self._line)
+
     def _enqueue(self, stream: Stream) -> None:
         if stream.out is not None and not stream.queued:
             stream.queued = True
