@@ -81,6 +81,15 @@ class Tried:
     threads: Annotated[str, typer.Option(metavar="LIST", help="Threads of a run; default: by the processors.")] = ""
     instances: Annotated[str, typer.Option(metavar="LIST", help="Runs at a time; default: by the objective.")] = ""
     batches: Annotated[str, typer.Option(metavar="LIST", help="Most rows of a run; default: by the objective.")] = ""
+    custom_ops: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Custom-op libraries that the plan may name, as `serve` has them.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +121,6 @@ def tune(
             exists=True, dir_okay=False, help="Its model.yaml, whose runtime is the default; else the one beside it."
         ),
     ] = None,
-    custom_ops: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Custom-op libraries that the plan may name, as `serve` has them.",
-        ),
-    ] = None,
     control: Control = CONTROL,
     output: Output = Format.TABLE,
 ) -> int:
@@ -143,7 +143,7 @@ def tune(
     model = model_path(path)
     _check(left)
     before = planned(model, plan)
-    wish = _wish(bounds, tried, model, before, custom_ops)
+    wish = _wish(bounds, tried, model, before)
     with scratch_folder("tuned") as folder:
         version = opened(path, before.steps, folder)
         made = folder / "made"
@@ -187,7 +187,7 @@ def _leave(left: Left, document: Document, tuning: tuple[Planned, Version, Tuned
             _draw(document, left.picture)
 
 
-def _wish(bounds: Bounds, tried: Tried, model: Path, before: Planned, custom_ops: Path | None) -> Wish:
+def _wish(bounds: Bounds, tried: Tried, model: Path, before: Planned) -> Wish:
     from changeover.workbench.tuning.version import beside
     from changeover.workbench.tuning.wish import Wish
 
@@ -201,7 +201,7 @@ def _wish(bounds: Bounds, tried: Tried, model: Path, before: Planned, custom_ops
         space=_space(tried),
         base=(before.plan or Plan()).runtime,
         cores=len(os.sched_getaffinity(0)),
-        custom_ops=str(custom_ops.resolve()) if custom_ops is not None else "",
+        custom_ops=str(tried.custom_ops.resolve()) if tried.custom_ops is not None else "",
     )
 
 

@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 UNSENT_BYTES: Final = 32 * MIB
 """Unsent answers of one connection at which its further calls wait."""
 TOGETHER_BYTES: Final = 16 << 10
-"""Most bytes of a message that is handed over with others: half a millisecond's work, whatever it holds."""
+"""Most bytes of a message that is handed over with others: about a millisecond's work, whatever it holds."""
 
 
 class Calls:

@@ -49,8 +49,7 @@ class Http2Door(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, gate: Gate, app: CallApp) -> None:
-        self._gate = gate
-        self._app = app
+        self._gate, self._app = gate, app
         self._phase = _OPENING
         self._calm = Calm(gate.now)
         self._ended = self.certified = False
