@@ -31,7 +31,7 @@ from changing import Changer
 from felt import capacity, counts, small, spec_for
 from household import Household
 from killing import GIVE_UP, Killed, Killer
-from rig import Server, emit, say, verdict
+from rig import PATIENT_S, Server, emit, say, verdict
 
 SHARE = 0.5
 BURST = 5
@@ -39,8 +39,6 @@ STABLE_S = 10.5
 """A death after 10 s of life counts as a first one, which is replaced at once; in between come bursts of quick ones."""
 WORKER_EVERY = 2.8
 MOST_S = 330.0
-PATIENT_S = 120.0
-"""As in soak.py: a backlog of a machine that has become slower is no failure of the server."""
 VERSIONS = 8000
 _BAD = ("failed", "shed", "wrong", "wrong_version")
 OUT = Path("bench-results")

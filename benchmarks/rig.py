@@ -24,6 +24,9 @@ INSTANT = "rollout: {strategy: instant, undo_window: 0s, limits: {disagreement: 
 """At once, and the versions of the benches answer as differently as they like."""
 READY_WITHIN = 180.0
 STOP_WITHIN = 60.0
+PATIENT_S = 120.0
+"""A request that waits longer than this has failed. The server gives up after 30 s by itself; this leaves room for a
+machine that has become slower than when its capacity was measured, so that its backlog is no failure of the server."""
 
 _missed: list[str] = []
 

@@ -39,16 +39,13 @@ from changing import Changer
 from felt import capacity, small, spec_for
 from household import Household, Leaving, Sampler
 from killing import ROLES, Killer
-from rig import Server, emit, say, verdict
+from rig import PATIENT_S, Server, emit, say, verdict
 from soak_figures import CHANGEOVERS, Evidence
 
 SHARE = 0.9
 KILL_EVERY = 30.0
 RETRIES = 5
 CONNECTIONS = 256
-PATIENT_S = 120.0
-"""A request that waits longer than this has failed. The server gives up after 30 s by itself; this leaves room for a
-machine that has become slower than when its capacity was measured, so that its backlog is no failure of the server."""
 WARM = 0.1
 """Changeovers before the first footprint: thread pools fill up, and windows of minutes; neither grows for ever."""
 BEHIND_MS = 500.0
