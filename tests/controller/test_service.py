@@ -145,7 +145,7 @@ def test_a_push_and_its_undo(house: House) -> None:
 
 
 def test_a_push_that_is_not_wanted_any_more(house: House) -> None:
-    """It is asked for once all is sealed, before anything is recorded."""
+    """That is asked once all is sealed, before anything is recorded."""
 
     async def script(service: Service, _: Client) -> None:
         with pytest.raises(Conflict) as caught:

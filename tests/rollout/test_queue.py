@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from changeover.errors import Conflict
 from changeover.rollout.driver import Driver
 from changeover.rollout.machine import Phase
 from changeover.rollout.offer import Offer
@@ -166,6 +169,38 @@ def test_a_push_that_waits_is_sent_again(stage: Stage, fleet: MemoryFleet, journ
         assert serves(driver, fleet)[0] == "3"
         await driver.undo()
         assert serves(driver, fleet)[0] == "1"
+
+    play(stage.driver(fleet, journal), script)
+
+
+def test_a_push_that_gives_way_is_asked_when_all_before_it_is_on_record(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """Another one is being recorded: what comes next is not asked before it waits, or begins."""
+
+    async def script(driver: Driver) -> None:
+        await bring(driver, stage.offer(1))
+        second, third = stage.canary(2, "steps: [5%]"), stage.canary(3, "steps: [5%]")
+        heard: list[bool] = []
+
+        def gives_way() -> bool:
+            heard.append(driver.queue.waits or driver.queue.busy)
+            return heard[-1]
+
+        release = journal.block()
+        operators = asyncio.create_task(driver.push(2, second.artifact, second.plan))
+        await asyncio.sleep(0.05)
+        tuners = asyncio.create_task(driver.push(3, third.artifact, third.plan, gives_way))
+        await asyncio.sleep(0.05)
+        assert heard == []
+        release.set()
+        await operators
+        with pytest.raises(Conflict) as caught:
+            await tuners
+        assert (caught.value.reason, heard) == ("rollout_under_way", [True])
+        await driver.idle()
+        assert phases(journal) == {"1": "succeeded", "2": "progressing"}
+        assert not driver.queue.waits
 
     play(stage.driver(fleet, journal), script)
 

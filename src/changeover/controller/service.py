@@ -166,9 +166,7 @@ class Service:
         if model not in self.drivers.by_model:  # nothing is to be seen of a model that cannot be recorded
             added = await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "push")
             version = added.version
-        if unless():
-            raise Conflict("another rollout has begun meanwhile", reason="rollout_under_way")
-        offer, rollout = await self.drivers.made(model).push(version, artifact, plan)
+        offer, rollout = await self.drivers.made(model).push(version, artifact, plan, unless)
         return {"model": model, "version": str(offer.version), "digest": artifact.digest, "rollout": rollout}
 
     async def models(self) -> list[dict[str, Any]]:

@@ -104,9 +104,15 @@ class Driver:
         """Queue a rollout to this version; returns its id at once."""
         return await self.queue.offer(offer)
 
-    async def push(self, version: int | None, artifact: Artifact, plan: Plan) -> tuple[Offer, str]:
-        """Record a version and a rollout to it in one commit, and queue it; `None` takes the next number."""
-        return await self.queue.push(version, artifact, plan)
+    async def push(
+        self, version: int | None, artifact: Artifact, plan: Plan, unless: Callable[[], bool] = lambda: False
+    ) -> tuple[Offer, str]:
+        """Record a version and a rollout to it in one commit, and queue it; `None` takes the next number.
+
+        Raises:
+            Conflict: `unless` is so by then (`rollout_under_way`).
+        """
+        return await self.queue.push(version, artifact, plan, unless)
 
     async def offer_found(self, offer: Offer) -> None:
         """A version lies in the repository: roll out to it if it is news, see `found.is_news`."""

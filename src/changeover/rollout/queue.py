@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from changeover.errors import Conflict
 from changeover.lifecycle.artifacts import Artifact
 from changeover.records.certificate import VersionRef
 from changeover.rollout import found
@@ -54,6 +55,7 @@ class Queue:
         self.waiting: list[Offer] = []
         self._driver = driver
         self._turns: deque[_Turn] = deque()
+        self._begins = False
         self._recording = asyncio.Lock()
 
     @property
@@ -64,17 +66,31 @@ class Queue:
             current is not None and not current.rollout.phase.terminal and current.rollout.phase is not Phase.WATCHING
         )
 
+    @property
+    def waits(self) -> bool:
+        """Whether a version waits for its turn, or its turn begins just now."""
+        return bool(self._turns) or self._begins
+
     # -- coming --------------------------------------------------------------------------------------------
 
     async def offer(self, offer: Offer) -> str:
         """Record a rollout to a version, and let it wait for its turn; returns its id."""
         await self._driver.taken_over.wait()
-        rollout = await self._open(offer)
-        self._add_recorded(rollout, offer)
+        async with self._recording:
+            rollout = await self._open(offer)
+            self._add_recorded(rollout, offer)
         return rollout
 
-    async def push(self, version: int | None, artifact: Artifact, plan: Plan) -> tuple[Offer, str]:
-        """The same of a version that is recorded with it, in one commit; of one pushed again, the rollout it has."""
+    async def push(
+        self, version: int | None, artifact: Artifact, plan: Plan, unless: Callable[[], bool] = lambda: False
+    ) -> tuple[Offer, str]:
+        """The same of a version that is recorded with it, in one commit; of one pushed again, the rollout it has.
+
+        `unless` is asked when whatever came before is on record, and nothing comes between it and this record.
+
+        Raises:
+            Conflict: `unless` is so (`rollout_under_way`).
+        """
         driver = self._driver
         await driver.taken_over.wait()
 
@@ -85,6 +101,8 @@ class Queue:
                 return offer, driver.journal.rollouts.open(driver.model, source, offer.ref, _kept(offer)).id
 
         async with self._recording:
+            if unless():
+                raise Conflict("another rollout has begun meanwhile", reason="rollout_under_way")
             if (known := self._again(version, artifact, plan)) is not None:
                 return known
             source = self._source()
@@ -140,10 +158,14 @@ class Queue:
         while self._turns and not self.busy:
             turn = self._turns.popleft()
             superseded = any(later.supersedes for later in self._turns) and not turn.resumed
-            if turn.rollout is not None and superseded:
-                await self._pass_over(turn.rollout, _SUPERSEDED)
-            else:
-                await turn.take()
+            self._begins = True
+            try:
+                if turn.rollout is not None and superseded:
+                    await self._pass_over(turn.rollout, _SUPERSEDED)
+                else:
+                    await turn.take()
+            finally:
+                self._begins = False
 
     async def clear(self, told: Told) -> None:
         """Nothing waits any more; what was on record has not had its turn, and why is told there."""

@@ -34,7 +34,7 @@ class House:
         self.begins: SimpleNamespace | None = None
         self.archive: Archive | Conflict = Archive(b"npz", 30, 20, 0)
         active = SimpleNamespace(artifact="artifact", plan=Plan())
-        self.driver = SimpleNamespace(model="m", active=active, current=None)
+        self.driver = SimpleNamespace(model="m", active=active, current=None, queue=SimpleNamespace(waits=False))
         (folder / "incoming").mkdir(parents=True)
         monkeypatch.setattr(tuner, "tune", self._tune)
         settings = Settings(state_dir=str(folder), repository=str(folder / "models"), custom_ops="/ops")

@@ -48,7 +48,10 @@ class House:
         self.observatory.totals.role_of = lambda _model, _loading: "active"
         self.watch = AdaptiveWatch(journal, self.observatory, self._retune)
         loading = SimpleNamespace(number=LOADING, plan=self.plan, artifact=SimpleNamespace(folder=Path("/sealed")))
-        self.driver = SimpleNamespace(model="m", active=loading, candidate=None, current=None, settings=Settings())
+        self.driver = SimpleNamespace(
+            model="m", active=loading, candidate=None, current=None, settings=Settings(),
+            queue=SimpleNamespace(waits=False),
+        )  # fmt: skip
         self._requests = 0
 
     async def seconds(self, count: int, rate: int = 20, rows: int = 1) -> None:

@@ -82,5 +82,6 @@ class Retuning:
 
 
 def under_way(driver: Driver) -> bool:
-    """Whether a rollout is, or its undo window."""
-    return driver.current is not None and not driver.current.rollout.phase.terminal
+    """Whether a rollout is, or its undo window, or one waits for its turn."""
+    current = driver.current
+    return driver.queue.waits or (current is not None and not current.rollout.phase.terminal)
