@@ -134,6 +134,24 @@ def test_where_no_gateway_lives_nothing_is_drained(house: House) -> None:
     asyncio.run(scenario())
 
 
+def test_a_new_term_waits_for_the_successor_of_a_gateway_that_died_before_it(house: House) -> None:
+    """What was on its way with the dead one is told by its successor; the controller before knew of that death."""
+
+    async def scenario() -> None:
+        house.publish(6, 5)
+        house.publish(7, 4)
+        house.fleet.store(1, 7)
+        house.fleet.take_over([], [{"member": 3, "pid": 1003, "ready": True}], 4)
+        for member in (1, 2, 3):
+            house.says(member, Kind.ACKNOWLEDGED, acknowledged(7, {}))
+        assert not await house.fleet.drained(5, 0.05)
+        house.fleet.hear(house.up(4))
+        house.says(4, Kind.ACKNOWLEDGED, acknowledged(7, {}))
+        assert await house.fleet.drained(5, 5.0)
+
+    asyncio.run(scenario())
+
+
 def test_what_drains_is_known_from_the_table_in_force(house: House) -> None:
     """Older tables are not kept for ever: a controller that starts now waits for it all the same."""
 
@@ -198,7 +216,7 @@ def test_how_workers_fare_is_kept(house: House) -> None:
     told = {"loading": 5, "circuit": "open", "deaths": 5, "cause": "memory_limit", "code": -9, "wait": 10.0}
     known = {"loading": 6, "retiring": False, "status": None, "model": "m", "pid": 1, "member": 3}
     house.fleet.spawn(5, spec(5))
-    house.fleet.take_over([{**known, "health": {**told, "loading": 6}}])
+    house.fleet.take_over([{**known, "health": {**told, "loading": 6}}], [], 2)
     house.fleet.hear(frame(Kind.HEALTH, told))
     house.fleet.hear(frame(Kind.HEALTH, {**told, "loading": 99}))
     healths = [house.fleet.workers[n].health for n in (5, 6)]
@@ -225,14 +243,17 @@ def test_a_new_term_takes_over_the_living(house: House) -> None:
         [
             {"loading": 5, "retiring": False, "status": status, **known},
             {"loading": 6, "retiring": True, "status": None, **known},
-        ]
+        ],
+        [],
+        2,
     )
     assert house.fleet.loadings_of("m") == {5}
 
 
 def test_a_new_term_counts_from_where_the_last_one_was(house: House) -> None:
     """What gateways report first of a loading that lived before is no news; of a new loading it is."""
-    house.fleet.take_over([{"loading": 5, "retiring": False, "status": None, "model": "m", "pid": 1, "member": 3}])
+    known = {"loading": 5, "retiring": False, "status": None, "model": "m", "pid": 1, "member": 3}
+    house.fleet.take_over([known], [], 2)
     for at, requests in ((10, 100), (20, 103)):
         seen = [Observed(loading, "m", requests, 0, 0, {700: requests}) for loading in (5, 6)]
         house.says(1, Kind.OBSERVED, Observations(at, seen))
@@ -243,7 +264,7 @@ def test_a_new_term_counts_from_where_the_last_one_was(house: House) -> None:
 def test_a_report_that_cannot_be_read_holds_up_no_new_term(house: House) -> None:
     """The supervisor keeps what a worker said unread; its loading is taken over without it."""
     known = {"loading": 5, "retiring": False, "model": "m", "pid": 1, "member": 3}
-    house.fleet.take_over([{**known, "status": {"loading": "five"}}])
+    house.fleet.take_over([{**known, "status": {"loading": "five"}}], [], 2)
     assert house.fleet.workers[5].status is None
 
 

@@ -183,9 +183,16 @@ class Fleet:
 
     # -- state ---------------------------------------------------------------------------------------------
 
-    def take_over(self, snapshots: list[dict[str, Any]]) -> None:
-        """The workers that live already, as the supervisor tells a new term."""
+    def take_over(self, snapshots: list[dict[str, Any]], gateways: list[dict[str, Any]], places: int) -> None:
+        """The workers and gateways that live already, as the supervisor tells a new term.
+
+        Args:
+            snapshots: of the loadings.
+            gateways: those that live.
+            places: how many gateways there are to be; a place without one awaits its successor.
+        """
         self.workers.update({known["loading"]: WorkerState.of(known) for known in snapshots if not known["retiring"]})
+        self._gateways.take_over([GatewayState(g["member"], g["pid"], ready=g["ready"]) for g in gateways], places)
         for record in self._store.read():
             self._know(record)
         ready = [m for m, gateway in self.gateways.items() if gateway.ready]

@@ -22,7 +22,7 @@ class Gateways:
     """Gateways between their start and their death, joining ones included.
 
     Attributes:
-        vacant: places of gateways that died here, and whose successors are not heard of yet.
+        vacant: places of gateways that died, and whose successors are not heard of yet.
 
     Args:
         tell: sends a message to one of them.
@@ -37,6 +37,11 @@ class Gateways:
         self._kill = kill
         self._news = news
         self._questions: list[Question] = []
+
+    def take_over(self, living: list[GatewayState], places: int) -> None:
+        """Those that live when a term begins, of so many that there are to be."""
+        self.alive.update({gateway.member: gateway for gateway in living})
+        self.vacant = max(places - len(self.alive), 0)
 
     # -- questions -----------------------------------------------------------------------------------------
 

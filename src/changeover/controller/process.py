@@ -23,7 +23,6 @@ from changeover.controller.api import make_app
 from changeover.controller.desk import Desk
 from changeover.controller.faults import read_faults
 from changeover.controller.fleet import Fleet
-from changeover.controller.members import GatewayState
 from changeover.controller.patience import PatientProtocol
 from changeover.controller.service import Service
 from changeover.errors import ChangeoverError, InvalidRequest
@@ -88,12 +87,9 @@ async def _run(link: Link, welcome: Frame, journal: Journal, page: RoutePage, te
         log.warning(
             "THIS IS A REHEARSAL: faults are injected on purpose, as %s says: %s", settings.faults, fleet.faults
         )
-    body = welcome.json()
-    for gateway in body["gateways"]:
-        fleet.gateways[gateway["member"]] = GatewayState(gateway["member"], gateway["pid"], ready=gateway["ready"])
     with os.fdopen(known) as file:
         file.seek(0)
-        fleet.take_over(json.load(file))
+        fleet.take_over(json.load(file), welcome.json()["gateways"], settings.gateways)
     desk = Desk()
     fleet.news.listen = lambda: _hear(link, fleet, desk)
     asyncio.get_running_loop().add_reader(link.fileno(), _hear, link, fleet, desk)
