@@ -76,17 +76,33 @@ def test_who_carries_traffic_stands_in_the_tables_in_force(tmp_path: Path) -> No
 def test_a_taken_port_is_refused(tmp_path: Path, setting: str, flag: str) -> None:
     """With the flag that chooses another, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = {"state_dir": str(tmp_path), "http_port": 0, "grpc_port": 0, "control_port": 0}
-        settings[setting] = taken.getsockname()[1]
-        code = "import sys, json; from changeover.settings import Settings; from changeover.supervisor.holdings "
-        code += "import Holdings; Holdings(Settings(**json.loads(sys.argv[1])))"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code, json.dumps(settings)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = holding(tmp_path, **{setting: taken.getsockname()[1]})
     assert done.returncode == 1
     assert flag in done.stderr
+
+
+def test_a_process_that_may_open_hardly_a_file_is_no_server(tmp_path: Path) -> None:
+    """It would say that it is ready and take nobody in; with a few more it can be held."""
+    refused = holding(tmp_path, files=255)
+    assert refused.returncode == 1
+    assert "a process may open 255 files here" in refused.stderr
+    assert "too_few_descriptors" in refused.stderr
+    assert holding(tmp_path, files=256).returncode == 0
+
+
+def holding(state: Path, files: int | None = None, **settings: int) -> subprocess.CompletedProcess[str]:
+    """A process that makes its holdings and ends; `files`: so many it may open."""
+    ports = {"http_port": 0, "grpc_port": 0, "control_port": 0}
+    code = (
+        "import json, resource, sys; settings, files = json.loads(sys.argv[1])\n"
+        "if files: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))\n"
+        "from changeover.errors import ChangeoverError\n"
+        "from changeover.settings import Settings; from changeover.supervisor.holdings import Holdings\n"
+        "try: Holdings(Settings(**settings))\n"
+        "except ChangeoverError as error: sys.exit(f'{error.message} [{error.reason}]')\n"
+    )
+    given = json.dumps([{"state_dir": str(state), **ports, **settings}, files])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code, given], env=environment, capture_output=True, text=True, check=False
+    )

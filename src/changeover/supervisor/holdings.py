@@ -22,6 +22,8 @@ from changeover.transport import board, page
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENOUGH_DESCRIPTORS = 65_536
+_FEWEST_DESCRIPTORS = 256
+"""With fewer a gateway has no room for its workers and some clients."""
 _ROOMS = ("artifacts", "cache", "weights", "empty", "incoming")
 log = logging.getLogger("changeover.supervisor")
 
@@ -31,13 +33,15 @@ class Holdings:
 
     Raises:
         Conflict: another server uses the state folder (`state_dir_in_use`), or a port is taken (`port_taken`).
-        Internal: the state folder cannot be used (`state_unusable`).
+        Internal: the state folder cannot be used (`state_unusable`), or this process may open too few files
+            (`too_few_descriptors`).
     """
 
     def __init__(self, settings: Settings) -> None:
         os.environ.update({"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"})
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._settings = settings
+        _raise_descriptors()
         self._lock = _lock(_prepared_state(settings.state))
         self._http = _listen(settings.host, settings.http_port, "--http-port")
         self._grpc = _listen(settings.host, settings.grpc_port, "--grpc-port")
@@ -45,7 +49,6 @@ class Holdings:
         self._page, self._store = page.create_page(), page.create_store()
         self._board = board.create_board(settings.gateways)
         self._page_ro, self._store_ro = page.read_only(self._page), page.read_only(self._store)
-        _raise_descriptors()
         self._announce()
 
     def for_gateway(self) -> list[int]:
@@ -104,6 +107,12 @@ def memory(value: object) -> int:
 def _raise_descriptors() -> None:
     """Let this process and its children have as many descriptors as they may: each client takes one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < _FEWEST_DESCRIPTORS:
+        raise Internal(
+            f"a process may open {hard} files here, and a server needs {_FEWEST_DESCRIPTORS} and one for each client; "
+            "raise the hard limit (ulimit -Hn, LimitNOFILE= of a systemd unit)",
+            reason="too_few_descriptors",
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _ENOUGH_DESCRIPTORS)), hard))
 
 
