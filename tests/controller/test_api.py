@@ -127,6 +127,8 @@ def test_an_archive_that_is_no_version_is_refused(
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/v1/models/double/versions?version=0", 400, "invalid_version"),
         ("POST", "/v1/models/double/versions?version=x", 400, "invalid_version"),
+        ("POST", "/v1/models/double/versions?verison=7", 400, "unknown_query"),
+        ("POST", "/v1/models/double/rollout/undo?wait=1", 400, "unknown_query"),
         ("POST", "/v1/models/double/rollout/undo", 409, "no_standby"),
     ],
 )

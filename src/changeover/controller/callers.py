@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from changeover.access import Guard, Scope
-from changeover.controller.endpoint import Endpoint, Handler
+from changeover.controller.endpoint import Endpoint, Handler, check_query
 from changeover.errors import ChangeoverError
 from changeover.loopback import check_local
 
@@ -29,6 +29,7 @@ def checked(endpoint: Endpoint, guard: Guard | None, certified: bool) -> Handler
             request.state.caller = guard.check(endpoint.scope, sent, certified)
             request.state.scopes = guard.scopes(sent, certified)
             request.state.allowed = lambda: _passes(guard, endpoint.scope, sent, certified)
+        check_query(endpoint, request)
         return await endpoint.answer(request)
 
     return answer

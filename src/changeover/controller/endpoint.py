@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from changeover.access import Scope
+from changeover.errors import InvalidRequest
 from changeover.openapi.operation import Content, Errors
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -44,6 +45,21 @@ class Endpoint(NamedTuple):
     upload: bool = False
     errors: Errors = MappingProxyType({})
     content: Content | None = None
+
+
+def check_query(endpoint: Endpoint, request: Request) -> None:
+    """Nothing is done at a misspelt word: what it was to say would be passed over.
+
+    Raises:
+        InvalidRequest: a call that changes something has a query parameter that its row does not know
+            (`unknown_query`).
+    """
+    if endpoint.method == "GET":
+        return
+    unknown = sorted(set(request.query_params) - set(endpoint.query))
+    if unknown:
+        known = f"known: {', '.join(endpoint.query)}" if endpoint.query else "it takes none"
+        raise InvalidRequest(f"unknown query parameter {unknown[0][:40]!r}; {known}", reason="unknown_query")
 
 
 def answer(value: object, status: int = 200) -> Response:

@@ -99,6 +99,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 def _operation(row: Endpoint) -> Operation:
     is_open = row.scope is Scope.OPEN
     access: Errors = {403: _FOREIGN} if is_open else {401: ("unauthenticated",), 403: ("forbidden", *_FOREIGN)}
+    query: Errors = {} if row.method == "GET" else {400: ("unknown_query",)}
     parameters = [Parameter(n, "path", _PATH[n], {"type": "string"}) for n in _PLACEHOLDER.findall(row.path)]
     parameters += [Parameter(n, "query", *_QUERY[n]) for n in row.query]
     parameters += [Parameter(n, "header", *_HEADERS[n]) for n in row.headers]
@@ -110,7 +111,7 @@ def _operation(row: Endpoint) -> Operation:
         row.summary,
         None if is_open else row.scope.value,
         {row.status: row.content or json_of(row.gives)},
-        together(row.errors, access),
+        together(row.errors, query, access),
         tuple(parameters),
         takes,
     )

@@ -41,6 +41,14 @@ def test_everybody_may_read_the_files() -> None:
     assert {row.scope for row in ROWS.values()} == {Scope.OPEN}
 
 
+def test_the_dashboard_is_at_the_root_too() -> None:
+    """Who types only host and port sees it: its files are named relative to the page."""
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    pages = [asyncio.run(checked(ROWS[path], guard_of(None, None), False)(request)) for path in ("/", "/ui")]
+    assert bytes(pages[0].body) == bytes(pages[1].body)
+    assert b'"ui/app.js"' in bytes(pages[0].body)
+
+
 def test_without_a_guard_everybody_may_do_everything() -> None:
     """And the page needs no token."""
     assert told(None) == {"guarded": False, "scopes": ["read", "admin"]}

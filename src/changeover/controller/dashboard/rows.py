@@ -26,10 +26,16 @@ def endpoints() -> list[Endpoint]:
     vendored = "A file that the dashboard brings from elsewhere."
     return [
         row("GET", "/v1/access", everybody, access, "What the caller may do here."),
+        row("GET", "/", everybody, home, "The dashboard.", content=_PAGE),
         row("GET", "/ui", everybody, files.page, "The dashboard.", content=_PAGE),
         row("GET", "/ui/{file}", everybody, files.file, "A file of the dashboard.", content=_FILES, errors=_UNKNOWN),
         row("GET", "/ui/vendor/{file}", everybody, files.vendored, vendored, content=_FILES, errors=_UNKNOWN),
     ]
+
+
+async def home(request: Request) -> Response:
+    """`GET /`: who types only host and port into a browser wants to see the same."""
+    return await files.page(request)
 
 
 async def access(request: Request) -> Response:
