@@ -39,7 +39,7 @@ class Stretch(NamedTuple):
     capacity: float
     result: dict[str, Any]
     calls: dict[str, Any]
-    rollouts: list[str]
+    switches: list[dict[str, Any]]
 
 
 def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt: int) -> None:
@@ -54,8 +54,6 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt
             numbers = range(first, min(first + STRETCH, changeovers))
             stretches.append(stretch(server, subject, numbers, between, grpc_rate))
         seconds = time.monotonic() - started
-        time.sleep(6)  # the last certificate needs the seconds after its switch
-        certificates = [server.certificate(r) for one in stretches for r in one.rollouts]
         if felt:
             is_felt(server, subject, changeovers + 2, felt, grpc_rate)
     results, calls = [one.result for one in stretches], [one.calls for one in stretches]
@@ -77,7 +75,7 @@ def main(changeovers: int, between: float, gateways: int, grpc_rate: float, felt
              requests=sum(one["requests"] for one in calls), **lost, why=why,
              p50_ms=median([one["p50_ms"] for one in calls]), p99_ms=median([one["p99_ms"] for one in calls]),
              reach="0, 0, 0")  # fmt: skip
-    switches = [c["switch"] for c in certificates]
+    switches = [switch for one in stretches for switch in one.switches]
     acks = sorted(s["last_ack_ms"] for s in switches)
     stale = sum(s["stale_picks"] for s in switches)
     emit("switch", met=stale == 0 and median(acks) <= 5, count=len(switches), stale_picks=stale,
@@ -107,7 +105,9 @@ def stretch(server: Server, subject: Subject, numbers: range, between: float, gr
                 say(f"changeovers: {number + 1}; {round(SHARE * found):,}/s; {_so_far(bench)}")
         bench.stop()
         result = bench.result(PATIENT_S + 30)
-    return Stretch(found, result, calls, rollouts)
+    say(f"changeovers: to {numbers[-1] + 1}: {json.dumps(counts(result))}, gRPC {json.dumps(calls)}")
+    time.sleep(6)  # a certificate needs the seconds after its switch; only those of the newest rollouts are kept
+    return Stretch(found, result, calls, [server.certificate(r)["switch"] for r in rollouts])
 
 
 def _so_far(bench: BenchProcess) -> str:
