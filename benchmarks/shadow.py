@@ -35,7 +35,10 @@ from tests.split import Tables
 WINDOW = 4.0
 SETTLE = 0.5
 SHARE = 0.5
-WARM = "rollout: {strategy: instant, undo_window: 1h, limits: {disagreement: 100%}}\n"
+WARM = """\
+rollout: {strategy: instant, undo_window: 1h, limits: {disagreement: 100%}}
+gates: {performance: {enabled: false}}
+"""
 _WITHIN = 60.0
 _AT_ONCE = 10
 """Pairs of one load run: what is lost when it is ended from outside."""
@@ -70,8 +73,8 @@ def _push(server: Server, subject: Subject) -> None:
     """The second version becomes active, with the first one warm; then the first one is made the active one."""
     rollout = server.push(subject.name, 2, subject.versions[1], WARM)
     until = time.monotonic() + _WITHIN
-    while server.get(f"/v1/rollouts/{rollout}")["phase"] != "watching":
-        assert time.monotonic() < until, "the second version does not serve"
+    while (shown := server.get(f"/v1/rollouts/{rollout}"))["phase"] != "watching":
+        assert time.monotonic() < until, f"the second version does not serve: {shown['reason']}, {shown['detail']}"
         time.sleep(0.05)
 
 
