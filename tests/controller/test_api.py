@@ -24,7 +24,7 @@ from tests import onnx_models
 NO_SERVICE = cast(Service, None)
 TABLE = endpoints(NO_SERVICE)
 DESCRIPTION = {"/openapi.json", "/docs"}
-DASHBOARD = {"/ui", "/ui/{file}", "/ui/vendor/{file}", "/v1/access"}
+DASHBOARD = {"/", "/ui", "/ui/{file}", "/ui/vendor/{file}", "/v1/access"}
 SCALE = onnx_models.scale(2).SerializeToString()
 
 
