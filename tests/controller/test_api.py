@@ -120,6 +120,7 @@ def test_an_archive_that_is_no_version_is_refused(
     [
         ("GET", "/v1/models/nobody", 404, "model_not_found"),
         ("GET", "/v1/models/nobody/rollout", 404, "model_not_found"),
+        ("GET", "/v1/models/nobody?unknown=1", 404, "model_not_found"),
         ("POST", "/v1/models/nobody/rollout/undo", 404, "model_not_found"),
         ("GET", "/v1/rollouts/r-999999", 404, None),
         ("GET", "/v1/rollouts/r-999999/certificate", 404, None),

@@ -205,6 +205,25 @@ def test_a_push_that_gives_way_is_asked_when_all_before_it_is_on_record(
     play(stage.driver(fleet, journal), script)
 
 
+def test_one_whose_turn_begins_still_waits(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has left the line and is not the one in hand yet."""
+
+    async def script(driver: Driver) -> None:
+        begin, seen = driver.begin, []
+
+        async def noted(rollout: str, offer: Offer) -> None:
+            seen.append((driver.current, driver.queue.waits))
+            await begin(rollout, offer)
+
+        monkeypatch.setattr(driver, "begin", noted)
+        await bring(driver, stage.offer(1))
+        assert (seen, driver.queue.waits) == ([(None, True)], False)
+
+    play(stage.driver(fleet, journal), script)
+
+
 def test_what_is_pushed_again_after_another_comes_after_it(
     stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
 ) -> None:

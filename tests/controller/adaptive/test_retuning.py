@@ -133,6 +133,13 @@ def test_another_rollout_has_begun(house: House, monkeypatch: pytest.MonkeyPatch
     assert len(house.pushed) == (state == "pushed")
 
 
+def test_another_version_waits_for_its_turn(house: House) -> None:
+    """It is on record, and nothing is under way yet: the tuned version would come after it."""
+    house.driver.queue.waits = True
+    assert house.run()[:2] == ("failed", "another rollout has begun meanwhile")
+    assert house.pushed == []
+
+
 def test_a_rollout_begins_while_it_is_packed_and_sealed(house: House) -> None:
     """It is asked for again when the push is to be recorded, and the push refused."""
     house.begins = SimpleNamespace(rollout=SimpleNamespace(phase=Phase.VALIDATING))
