@@ -10,6 +10,7 @@ from time import monotonic
 import pytest
 
 from changeover.gateway import channels
+from changeover.gateway import mirror as module
 from changeover.gateway.mirror import Mirror
 from changeover.transport.channel import Message
 from tests.gateway.stage import FakeWorker, Stage, entry, question, stage
@@ -105,6 +106,46 @@ def test_one_copy_at_a_time_and_the_others_are_dropped() -> None:
             await answered_by(here, old)
             await new.serve_one(2.0)
             await here.until(lambda: pairs.compared == 2, "the second comparison")
+
+    asyncio.run(scenario())
+
+
+def test_a_copy_of_a_large_request_is_followed_by_a_rest() -> None:
+    """So that all copies take a hundredth of the gateway's time, whatever their size; the failed ones too."""
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, new):
+            for fails in (False, True):
+                mirror(here)._next = 0.0
+                await answered_by(here, old)
+                out = mirror(here)._out
+                assert out is not None
+                assert out.seconds > 0.0
+                mirror(here)._out = out._replace(seconds=2.0)
+                header, (part,) = await new.take()
+                before = monotonic()
+                if fails:
+                    new.refuse(header)
+                else:
+                    new.give(header, new.rows(header, part))
+                pairs = mirror(here).pairs
+                await here.until(lambda: pairs.failures if fails else pairs.compared, "its end")  # noqa: B023
+                assert mirror(here)._next >= before + 200.0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("limit", ["_MOST_BYTES", "_MOST_TEXT"])
+def test_what_is_too_large_is_dropped(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """A request by its bytes, an answer by its texts alone: of numbers only a part is read."""
+    monkeypatch.setattr(module, limit, 0)
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, _):
+            await answered_by(here, old)
+            too_large = limit == "_MOST_BYTES"
+            assert mirror(here).pairs.dropped == too_large
+            assert (mirror(here)._out is None) is too_large
 
     asyncio.run(scenario())
 

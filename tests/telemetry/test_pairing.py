@@ -8,12 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changeover.prover import comparison
+from changeover.telemetry import pairing
 from changeover.telemetry.evidence import FARTHEST, TOGETHER
-from changeover.telemetry.pairing import PairCount, compare
+from changeover.telemetry.pairing import Difference, Excerpt, PairCount, excerpt
 from changeover.tensors import Datatype, Tensor, TensorSpec, from_numpy
 
 NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, 3e38, np.nan, np.inf, -np.inf])
 SHAPES = st.sampled_from([(1, 4), (2, 2), (4, 1), (1, 4, 1), (1, 2, 2), (4,), (2, 2, 1)])
+
+
+def excerpts(*outputs: Tensor, turn: int = 0) -> list[Excerpt]:
+    """Of one answer."""
+    return [excerpt(output, turn) for output in outputs]
+
+
+def compare(active: list[Tensor], candidate: list[Tensor]) -> Difference:
+    """Two answers."""
+    return pairing.compare(excerpts(*active), excerpts(*candidate))
 
 
 def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = None) -> tuple[bool | None, float]:
@@ -75,6 +86,38 @@ def test_what_cannot_be_laid_side_by_side_is_as_different_as_can_be() -> None:
     assert compare([], []) == (None, 0.0, TOGETHER)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind", "part", "flip"),
+    [
+        ((2, 3, 400, 400), np.float32, (2, 60_000), None),  # a mask: every eighth element
+        ((1 << 18,), np.float64, (1 << 17, 1), None),
+        ((1 << 19, 1), np.int64, (1 << 17, 1), True),  # labels: every fourth
+        ((4096, 100), np.float16, (1024, 100), True),  # scores: whole rows
+        ((2, 1, 200_000), np.float32, (1, 200_000), True),  # of a large vocabulary
+        ((1, 2_000_000), np.float32, (1, 125_000), None),  # a signal
+    ],
+)
+def test_a_part_of_a_large_output(shape: tuple[int, ...], kind: type, part: tuple[int, int], flip: bool | None) -> None:
+    """In memory of its own, with what classes there are; every element has its turn, and the two are the same ones."""
+    values = np.random.default_rng(0).integers(-1000, 1000, shape).astype(kind)
+    ours, theirs = from_numpy("y", values), from_numpy("y", -values)
+    taken = excerpt(ours, 0)
+    assert taken.part.shape == part
+    assert not np.shares_memory(taken.part, values)
+    step = values.size // taken.part.size
+    seen = np.concatenate([excerpt(ours, turn).part.ravel() for turn in range(step)])
+    assert np.array_equal(np.sort(seen), np.sort(values.ravel()))
+    for turn in (0, step - 1, step):
+        assert pairing.compare(excerpts(ours, turn=turn), excerpts(ours, turn=turn))[:2] == (flip and False, 0.0)
+        assert pairing.compare(excerpts(ours, turn=turn), excerpts(theirs, turn=turn))[:2] == (flip, 1.0)
+
+
+def test_large_outputs_of_other_shapes() -> None:
+    """What is taken of them may look alike."""
+    flat = np.zeros(1 << 20, np.float32)
+    assert compare([from_numpy("y", flat.reshape(1, 2, -1))], [from_numpy("y", flat.reshape(1, -1, 2))])[1] == 1.0
+
+
 def test_the_worst_output_counts() -> None:
     """Errors are not averaged away by outputs that agree."""
     same = from_numpy("a", np.ones((1, 4), np.float32))
@@ -87,11 +130,11 @@ def test_pairs_are_counted_by_thousandths() -> None:
     pairs = PairCount(1, 2)
     assert not pairs.is_news()
     base = from_numpy("y", np.array([[1.0, 0.0]], np.float32))
-    pairs.add([base], [from_numpy("y", np.array([[0.0, 1.0]], np.float32))])
+    pairs.add(excerpts(base), excerpts(from_numpy("y", np.array([[0.0, 1.0]], np.float32))))
     assert (pairs.compared, pairs.flips, sum(pairs.errors)) == (1, 1, 0)
     base = from_numpy("y", np.array([[1.0]], np.float32))
     for value in (1.0, 1.0001, 3.0):
-        pairs.add([base], [from_numpy("y", np.array([[value]], np.float32))])
+        pairs.add(excerpts(base), excerpts(from_numpy("y", np.array([[value]], np.float32))))
     assert {step: n for step, n in enumerate(pairs.errors) if n} == {0: 1, 1: 1, 500: 1}
     assert (pairs.compared, pairs.flips) == (4, 1)
     assert pairs.apart == (2.0, FARTHEST.relative, 0.0)  # the flip was over a zero, and at a right angle

@@ -17,30 +17,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from changeover.gateway.admission import Admitted
 from changeover.gateway.ticket import Ticket, gone
-from changeover.telemetry.pairing import PairCount
+from changeover.telemetry.pairing import Excerpt, PairCount, excerpt
 from changeover.telemetry.tally import Tally
-from changeover.tensors import Tensor
+from changeover.tensors import Datatype, Tensor
 from changeover.transport.control import BUCKETS
 
 if TYPE_CHECKING:
     from changeover.errors import ChangeoverError
     from changeover.gateway.router import Table, Target
 
-_MOST_BYTES = 1 << 19
-"""Of a request, and of an answer: they are copied on the event loop."""
+_MOST_BYTES = 32 << 20
+"""Of a request that is copied, on the event loop and into memory of its own."""
+_MOST_TEXT = 1 << 19
+"""Of an output's texts: unlike numbers they are all read, whatever part is compared."""
 _PAUSE = 0.005
 """Seconds between two copies: 200 a second are evidence enough."""
 _REST = 4.0
 """Times of a run after which the candidate may have the next copy."""
 _SPARE = 100.0
-"""Times of a comparison: a hundredth of the gateway's time is theirs."""
+"""Times of what a copy and its comparison took: a hundredth of the gateway's time is theirs."""
 
 
 class _Copy(NamedTuple):
-    """A request and its answer, in memory of their own."""
+    """A request and what is compared of its answer, in memory of their own.
+
+    Attributes:
+        seconds: that the copying took.
+    """
 
     ticket: Ticket
-    outputs: list[Tensor]
+    outputs: list[Excerpt]
+    seconds: float
 
 
 class Mirror:
@@ -72,16 +79,16 @@ class Mirror:
             return None
         if self._share < 1 and random.random() >= self._share:  # noqa: S311 - no secret
             return None
-        if not self._has_room() or _size(ticket, outputs) > _MOST_BYTES:
+        if not self._has_room() or _is_large(ticket, outputs):
             self.pairs.dropped += 1
             return None
-        admitted = ticket.admitted
+        began, admitted = monotonic(), ticket.admitted
         copy = Ticket(ticket.asker, ticket.model, self._candidate, ticket.epoch)
         copy.admitted = Admitted([bytes(d) for d in admitted.data], admitted.shapes, admitted.rows, admitted.key)
         copy.guard = self
         copy.alone = True  # no client's request shares a batch with it
         copy.deadline = math.inf  # a hang is found out by the run timeout
-        return _Copy(copy, [Tensor(t.name, t.datatype, t.shape, bytes(t.data)) for t in outputs])
+        return _Copy(copy, self._excerpts(outputs), monotonic() - began)
 
     def send(self, copy: _Copy) -> None:
         """Off it goes; the answer went out before."""
@@ -102,13 +109,14 @@ class Mirror:
 
     def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
         """The candidate has answered: compare."""
-        began = monotonic()
+        began, copying = monotonic(), 0.0
         if self._out is not None:
-            self.pairs.add(self._out.outputs, outputs)
+            self.pairs.add(self._out.outputs, self._excerpts(outputs))
+            copying = self._out.seconds
         now = monotonic()
         channel = self._candidate.batcher.channel
         run = channel.run_ns * 1e-9 if channel is not None else 0.0
-        self._next = now + max(_PAUSE, _REST * run, _SPARE * (now - began))
+        self._next = now + max(_PAUSE, _REST * run, _SPARE * (now - began + copying))
         self._end(ticket)
         return True
 
@@ -116,7 +124,8 @@ class Mirror:
         """The candidate failed where the active version answered."""
         del error
         self.pairs.failures += 1
-        self._next = monotonic() + _PAUSE
+        copying = self._out.seconds if self._out is not None else 0.0
+        self._next = monotonic() + max(_PAUSE, _SPARE * copying)
         self._end(ticket)
         return True
 
@@ -124,6 +133,10 @@ class Mirror:
         """A copy does not wait for the next worker."""
         del in_hand
         self.fails(ticket, gone(ticket))
+
+    def _excerpts(self, outputs: list[Tensor]) -> list[Excerpt]:
+        """Of one answer; of both answers to a request they are of the same elements."""
+        return [excerpt(tensor, self.pairs.compared) for tensor in outputs]
 
     def _end(self, ticket: Ticket) -> None:
         self._out = None
@@ -133,6 +146,7 @@ class Mirror:
             ticket.release()
 
 
-def _size(ticket: Ticket, outputs: list[Tensor]) -> int:
-    """Bytes of the larger one of request and answer."""
-    return max(sum(map(len, ticket.admitted.data)), sum(len(t.data) for t in outputs))
+def _is_large(ticket: Ticket, outputs: list[Tensor]) -> bool:
+    """Whether copying or reading it would hold up the event loop for too long."""
+    texts = sum(len(t.data) for t in outputs if t.datatype is Datatype.BYTES)
+    return sum(map(len, ticket.admitted.data)) > _MOST_BYTES or texts > _MOST_TEXT

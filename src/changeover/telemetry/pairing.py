@@ -2,7 +2,8 @@
 
 The judge takes two measures: a flip of the best class, and the bounded error (Bray-Curtis dissimilarity of numbers,
 share of other elements of texts). For people there are the largest absolute and relative error and the smallest cosine.
-All mean what they do in `prover.comparison`.
+All mean what they do in `prover.comparison`. Of a large output (a mask, an image) a part is compared, another one each
+time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import numpy.typing as npt
 from changeover.telemetry.evidence import ERROR_STEPS, FARTHEST, TOGETHER, Apart
 from changeover.tensors import Datatype, Tensor
 
+MOST_ELEMENTS: Final = 1 << 17
+"""Of an output that are compared: a millisecond's work. Of one that has classes a row is not divided."""
+_MOST_CLASSES: Final = 1 << 20
+"""A row of more numbers is a signal, not a score for each class."""
 _FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16)
 Array = npt.NDArray[Any]
 
@@ -33,6 +38,19 @@ class Difference(NamedTuple):
     flip: bool | None
     error: float
     apart: Apart
+
+
+class Excerpt(NamedTuple):
+    """What is compared of an output, in memory of its own.
+
+    Attributes:
+        datatype, shape: of the whole output.
+        part: of its elements [rows, columns]; half precision and BF16 as FP32.
+    """
+
+    datatype: Datatype
+    shape: tuple[int, ...]
+    part: Array
 
 
 _EQUAL: Final = Difference(None, 0.0, TOGETHER)
@@ -70,7 +88,7 @@ class PairCount:
         """What was counted is news again."""
         self._told = (0, 0, 0)
 
-    def add(self, active: Sequence[Tensor], candidate: Sequence[Tensor]) -> None:
+    def add(self, active: Sequence[Excerpt], candidate: Sequence[Excerpt]) -> None:
         """Compare two answers and count the pair."""
         flip, error, apart = compare(active, candidate)
         self.compared += 1
@@ -81,7 +99,41 @@ class PairCount:
             self.flips += flip
 
 
-def compare(active: Sequence[Tensor], candidate: Sequence[Tensor]) -> Difference:
+def excerpt(tensor: Tensor, turn: int) -> Excerpt:
+    """Take what is compared of an output.
+
+    Args:
+        tensor: the output; of any datatype but BYTES no more is read than is taken.
+        turn: other elements with each number; two answers are laid side by side by the same.
+    """
+    whole = tensor.numpy()
+    rows = whole.shape[0] if whole.ndim else 1
+    whole = whole.reshape(rows, whole.size // rows if rows else 0)
+    columns = whole.shape[1]
+    part = whole
+    if whole.size > MOST_ELEMENTS:
+        if columns <= MOST_ELEMENTS or _has_classes(tensor.datatype, tensor.shape):
+            step = math.ceil(rows / max(MOST_ELEMENTS // columns, 1))
+            part = whole[turn % step :: step]
+        else:
+            step = math.ceil(whole.size / MOST_ELEMENTS)
+            part = whole[:, turn % step :: step]
+    return Excerpt(tensor.datatype, tensor.shape, _computable(part, tensor.datatype))
+
+
+def _computable(part: Array, datatype: Datatype) -> Array:
+    if datatype is Datatype.BF16:
+        return (part.astype(np.uint32) << 16).view(np.float32)
+    return part.astype(np.float32) if datatype is Datatype.FP16 else part.copy()
+
+
+def _has_classes(datatype: Datatype, shape: tuple[int, ...]) -> bool:
+    """Whether a row is a score for each class."""
+    long = [size for size in shape[1:] if size != 1]
+    return datatype in _FLOATS and len(long) == 1 and long[0] <= _MOST_CLASSES
+
+
+def compare(active: Sequence[Excerpt], candidate: Sequence[Excerpt]) -> Difference:
     """Lay two answers side by side."""
     if len(active) != len(candidate):
         return _OTHER
@@ -92,39 +144,29 @@ def compare(active: Sequence[Tensor], candidate: Sequence[Tensor]) -> Difference
     return whole
 
 
-def _output(active: Tensor, candidate: Tensor) -> Difference:
+def _output(active: Excerpt, candidate: Excerpt) -> Difference:
     if active.shape != candidate.shape or active.datatype is not candidate.datatype:
         return _OTHER
-    ours, theirs = _array(active), _array(candidate)
+    ours, theirs = active.part, candidate.part
     if not ours.size:
         return _EQUAL
     if active.datatype is Datatype.BYTES:
         other = float(np.mean(ours != theirs))
         return Difference(other > 0, other, TOGETHER)
-    flip = _flips(ours, theirs, scores=active.datatype in _FLOATS)
+    flip = _flips(ours, theirs, active)
     if ours.dtype.kind != "f":
         ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(all="ignore"):
         return Difference(flip, _error(ours, theirs), _apart(ours, theirs))
 
 
-def _array(tensor: Tensor) -> Array:
-    array = tensor.numpy()
-    if tensor.datatype is Datatype.BF16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32) if tensor.datatype is Datatype.FP16 else array
-
-
-def _flips(ours: Array, theirs: Array, *, scores: bool) -> bool | None:
+def _flips(ours: Array, theirs: Array, whole: Excerpt) -> bool | None:
     """A row's class is its one value where that is a label, else its best score; None where it has neither."""
-    shape = ours.shape or (1,)
-    columns = ours.size // shape[0]
-    if not scores:
-        return bool((ours != theirs).any()) if columns == 1 else None
-    if columns < 2 or sum(size != 1 for size in shape[1:]) != 1:
+    if whole.datatype not in _FLOATS:
+        return bool((ours != theirs).any()) if math.prod(whole.shape[1:]) == 1 else None
+    if not _has_classes(whole.datatype, whole.shape):
         return None
-    best, other = (_best(part.reshape(shape[0], columns)) for part in (ours, theirs))
-    return bool((best != other).any())
+    return bool((_best(ours) != _best(theirs)).any())
 
 
 def _best(rows: Array) -> Array:
@@ -167,8 +209,7 @@ def _odd_apart(ours: Array, theirs: Array) -> tuple[float, float]:
 
 def _cosine(ours: Array, theirs: Array) -> float:
     """Of the worst row; 1 where both are the same, 0 where one has no length, -1 where one alone is not finite."""
-    rows = ours.shape[0] if ours.ndim else 1
-    ours, theirs = (part.reshape(rows, -1).astype(np.float64) for part in (ours, theirs))
+    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     dot, first, second = (np.einsum("ij,ij->i", a, b) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs)))
     found = dot / np.sqrt(first * second)
     if not np.isfinite(found).all():
