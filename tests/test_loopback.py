@@ -38,7 +38,7 @@ def test_other_names_are_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://elsewhere.example", "null", "http://localhost:8003", "http://127.0.0.1:8002"]
+    "origin", ["http://elsewhere.example", "null", "http://localhost:8003", "http://127.0.0.1:8002", "http://[", ""]
 )
 def test_a_page_of_another_origin_is_refused(origin: str) -> None:
     """Another port of this machine is another origin too."""

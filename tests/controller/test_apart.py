@@ -1,4 +1,4 @@
-"""Adaptations have threads of their own."""
+"""Sealings and adaptations have threads of their own."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ def test_the_description_is_served(shared_server: Server) -> None:
     [
         (b"", 400, "malformed_json"),
         (b"{", 400, "malformed_json"),
+        (b'{"version": "1", "plan": ' + b'{"a": ' * 5_000 + b"1" + b"}" * 5_001, 400, "malformed_json"),
+        (b'{"version": "1", "plan": ' + b'{"a": ' * 600 + b"1" + b"}" * 601, 400, "invalid_plan"),
         (b"[]", 400, "invalid_request"),
         (b'{"version": true}', 400, "invalid_request"),
         (b" " * ((1 << 20) + 1), 413, "too_large"),

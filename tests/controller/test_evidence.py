@@ -44,6 +44,18 @@ def test_windows_that_follow_one_another_hold_everything_once() -> None:
     assert window(evidence, 20, 30).active.requests == 0
 
 
+def test_nothing_counts_twice_after_a_long_pause() -> None:
+    """The report that the last window ended with was thinned out before the next one was asked for."""
+    evidence, second = Evidence(), 10**9
+    for quarter in range(1, 12):
+        told(evidence, 1, quarter * second // 4, tallied(1, quarter), tallied(2, quarter))
+    first = window(evidence, 0, int(2.9 * second))
+    for quarter in range(12, 60):
+        told(evidence, 1, quarter * second // 4, tallied(1, quarter), tallied(2, quarter))
+    later = window(evidence, int(2.9 * second), 15 * second)
+    assert (first.active.requests, later.active.requests) == (11, 48)
+
+
 def test_gateways_are_added_and_a_dead_ones_last_report_counts() -> None:
     """It does not have to say it again."""
     evidence = Evidence()

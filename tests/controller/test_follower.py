@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from changeover.controller import follower
 from changeover.controller.service import Service
+from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import CONFIG_FILE
+from changeover.rollout.plan import Plan
+from changeover.settings import Settings
 from tests.controller.service_house import MODEL_FILE, Client, House, serves
 from tests.rollout.memory_fleet import MemoryFleet
 from tests.rollout.stage import MODEL, until
@@ -30,6 +36,32 @@ def test_poll_takes_what_is_new_and_what_is_changed(tmp_path: Path) -> None:
         house.put(1, name="other")
         await until(lambda: "other" in service.drivers.serving())
         assert await serves(service, MODEL, "2")
+
+    house.put(1)
+    house.run(script)
+
+
+def test_nothing_in_the_repository_ends_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that leads to itself is passed over; what makes a defect show is refused, and the others are taken."""
+    house = House(tmp_path, model_control="poll", poll_interval=0.2)
+    really = follower.plan_for
+
+    def plan_for(artifact: Artifact, model: str, settings: Settings) -> Plan:
+        if model == "odd":
+            raise ZeroDivisionError("a defect")
+        return really(artifact, model, settings)
+
+    monkeypatch.setattr(follower, "plan_for", plan_for)
+
+    async def script(service: Service, _: Client) -> None:
+        (house.repository / "loop").symlink_to("loop")
+        house.put(1, name="odd")
+        await until(lambda: bool(house.journal.rollouts.of("odd")))
+        (refused,) = house.journal.rollouts.of("odd")
+        assert (refused.phase, refused.record["reason"]) == ("failed", "internal")
+        assert "a defect" in refused.record["detail"]
+        house.put(1, name="other")
+        await until(lambda: "other" in service.drivers.serving())
 
     house.put(1)
     house.run(script)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from threading import Event, Semaphore
 
 import pytest
 
 from changeover.controller.overrides import Overrides, overrides_of
+from changeover.controller.process import _file_threads
 from changeover.controller.service import Service
 from changeover.errors import ChangeoverError, Conflict, InvalidRequest, NotFound
+from changeover.lifecycle import seal
+from changeover.lifecycle.artifacts import Artifact
 from changeover.lifecycle.source import CONFIG_FILE, PLAN_FILE
 from changeover.testing import INSTANT
 from tests.controller.service_house import MODEL_FILE, Client, House, serves
@@ -226,4 +230,37 @@ def test_what_is_loaded_at_the_start(tmp_path: Path, names: str) -> None:
 
     house.put(1)
     house.put(1, name="other")
+    house.run(script)
+
+
+def test_large_versions_leave_the_control_plane_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While more are copied than there are threads for files, others are told what serves."""
+    begun, end, really = Semaphore(0), Event(), seal.seal_folder
+
+    def seal_folder(folder: Path, store: Path) -> Artifact:
+        if folder.parent.name != MODEL:
+            begun.release()
+            assert end.wait(20)
+        return really(folder, store)
+
+    monkeypatch.setattr(seal, "seal_folder", seal_folder)
+
+    async def script(service: Service, _: Client) -> None:
+        asyncio.get_running_loop().set_default_executor(_file_threads())
+        await service.loads.load(MODEL)
+        loads = [asyncio.create_task(service.loads.load(f"large-{n}")) for n in range(6)]
+        try:
+            for _ in range(2):
+                assert await asyncio.to_thread(begun.acquire, timeout=10)
+            async with asyncio.timeout(5):
+                assert (await service.steering.status(MODEL)).phase == "succeeded"
+            assert not any(load.done() for load in loads)
+        finally:
+            end.set()
+        await asyncio.gather(*loads)
+        assert len(service.drivers.serving()) == 7
+
+    house.put(1)
+    for number in range(6):
+        house.put(1, name=f"large-{number}")
     house.run(script)

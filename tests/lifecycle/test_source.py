@@ -70,6 +70,19 @@ def test_what_is_no_version_is_named(tmp_path: Path) -> None:
     assert named == {"latest", "01", "7", "8", "no name", "linked"}
 
 
+def test_links_are_named_and_not_followed(tmp_path: Path) -> None:
+    """One to itself, or below a file, cannot be followed at all; it must not hide the models beside it."""
+    put(tmp_path / "m" / "1" / "model.onnx")
+    put(tmp_path / "file")
+    for name, target in (("loop", "loop"), ("below", "file/x"), ("nowhere", "absent")):
+        (tmp_path / name).symlink_to(target)
+        (tmp_path / "m" / str(len(name))).symlink_to(target)
+    found = scan(tmp_path)
+    assert {name: list(versions) for name, versions in found.models.items()} == {"m": [1]}
+    named = {Path(sentence.split(" is ")[0]).name for sentence in found.ignored}
+    assert named == {"loop", "below", "nowhere", "4", "5", "7"}
+
+
 def test_a_missing_repository_is_empty_and_named(tmp_path: Path) -> None:
     """Nothing raises; the operator is told."""
     found = scan(tmp_path / "absent")

@@ -69,6 +69,7 @@ def test_lists_separators_and_comments() -> None:
         (r'a: "\377"', 1, "not UTF-8"),
         ("a: -x", 1, "expected a value"),
         ("a {" * 40, 1, "nested deeper"),
+        ("a: 1\nb: " + "1" * 5_000, 2, "too many digits"),
         ("a: 1\n\x00", 2, "does not belong here"),
     ],
 )

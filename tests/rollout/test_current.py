@@ -75,11 +75,16 @@ def test_the_history_only_grows(made: Callable[[], Current]) -> None:
         assert current.moved(before, Event.PAUSE_ASKED)
         assert [(e["phase"], e["step"], e["by"]) for e in current.history] == [("paused", "5%", "operator")]
         assert first == []
-        settled = current.rollout
-        current.rollout = replace(settled, stands=None)
-        assert not current.moved(settled, Event.SWITCHED)
-        current.taken_back(before)
-        assert (current.rollout, current.history) == (before, [])
+        paused = current.rollout
+        current.rollout = replace(paused, stands=None)
+        assert not current.moved(paused, Event.SWITCHED)
+        current.taken_back(paused)
+        assert (current.rollout, len(current.history)) == (paused, 1), "nothing was added, so nothing is taken out"
+        current.rollout = replace(paused, held=False)
+        assert current.moved(paused, Event.RESUME_ASKED)
+        assert len(current.history) == 2
+        current.taken_back(paused)
+        assert (current.rollout, len(current.history)) == (paused, 1)
 
     asyncio.run(scenario())
 

@@ -45,6 +45,33 @@ def test_the_first_version_serves(stage: Stage, fleet: MemoryFleet, journal: Scr
     assert not fleet.broken
 
 
+@pytest.mark.parametrize("how", ["prepare", "journal"])
+def test_a_first_version_that_cannot_be_switched_to_leaves_nothing(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its worker ends, whether the gateways cannot serve it or its promotion cannot be recorded."""
+
+    async def script(driver: Driver) -> None:
+        if how == "prepare":
+            fleet.prepare_error = Internal("no channel", reason="prepare_failed")
+        else:
+            moved = journal.rollouts.move
+
+            def move(rollout: str, phase: str, **more: object) -> object:
+                if phase == Phase.PROMOTING:
+                    raise Internal("the disk is full", reason="journal_unwritable")
+                return moved(rollout, phase, **more)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(journal.rollouts, "move", move)
+        rollout = await bring(driver, stage.offer(1))
+        assert journal.rollouts.get(rollout).phase == "failed"
+        assert fleet.alive == {}
+        assert driver.candidate is driver.active is driver.standby is None
+
+    play(stage.driver(fleet, journal), script)
+    assert not fleet.broken
+
+
 def test_a_changeover_and_the_end_of_its_window(stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal) -> None:
     """The old version is kept warm for the window, then a table that does not name it, a drain, the end."""
 

@@ -27,6 +27,15 @@ def test_what_is_no_plan_is_left_to_the_types(value: object) -> None:
     assert quantified(value) == value
 
 
+def test_what_is_nested_too_deeply() -> None:
+    """Is no plan, and said to be none."""
+    value: dict[str, object] = {}
+    for _ in range(5_000):
+        value = {"a": value}
+    with pytest.raises(msgspec.ValidationError, match="nested too deeply"):
+        quantified(value)
+
+
 def test_the_place_of_a_mistake_is_told() -> None:
     """As msgspec writes it, so that one way leads to the line."""
     with pytest.raises(msgspec.ValidationError, match=r"no duration .* at `\$\.rollout\.hold`"):

@@ -54,7 +54,7 @@ def test_no_durations(text: object) -> None:
         seconds(text)
 
 
-@pytest.mark.parametrize("text", ["2gib", "2G", "2 gigabytes", "-5MB", "", False, -1])
+@pytest.mark.parametrize("text", ["2gib", "2G", "2 gigabytes", "-5MB", "", False, -1, f"{10**310}MB", 10**400, 1e300])
 def test_no_sizes(text: object) -> None:
     """Unknown units and negative numbers."""
     with pytest.raises(ValueError, match="is no size such as"):
@@ -69,7 +69,7 @@ def test_shares(text: object, fraction: float) -> None:
     assert share(text) == pytest.approx(fraction)
 
 
-@pytest.mark.parametrize("text", ["5", "%", "-1%", "5 percent", None, True, float("nan"), "1e2%"])
+@pytest.mark.parametrize("text", ["5", "%", "-1%", "5 percent", None, True, float("nan"), "1e2%", f"{10**400}%"])
 def test_what_is_no_share_is_refused(text: object) -> None:
     """With a sentence that shows how it is written."""
     with pytest.raises(ValueError, match="share such as"):

@@ -122,5 +122,5 @@ async def body_of(request: Request, kind: type[Body], most: int = _MOST_BYTES) -
         return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"body: {error}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is no JSON: {error}", reason="malformed_json") from None

@@ -41,14 +41,24 @@ class _Heard(Generic[R]):
 
 @dataclass(slots=True)
 class _Source(Generic[R]):
-    """One arm, or its mirror, at one gateway; `inherited`: it had counted before this controller."""
+    """One arm, or its mirror, at one gateway.
+
+    Attributes:
+        inherited: it had counted before this controller.
+        cut: when the last window ended, and the report that it ended with: the next window begins with that one, which
+            may have been thinned out meanwhile.
+    """
 
     series: Series[_Heard[R]]
     inherited: bool
+    cut: tuple[int, _Heard[R] | None] = (0, None)
 
     def between(self, start_ns: int, end_ns: int, zero: R) -> tuple[R, R]:
         """What it had counted at the start and at the end."""
         before, after = self.series.between(start_ns, end_ns)
+        if start_ns == self.cut[0]:
+            before = self.cut[1]
+        self.cut = end_ns, after
         if before is None and self.inherited and start_ns:
             before = self.series.first
         return before.read() if before else zero, after.read() if after else zero

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from changeover.controller.apart import adapted_apart
+from changeover.controller.apart import adapted_apart, sealed_apart
 from changeover.controller.drivers import Drivers
-from changeover.errors import ChangeoverError
+from changeover.errors import ChangeoverError, Internal
 from changeover.lifecycle import artifacts, contents, seal
 from changeover.lifecycle.source import scan, version_folder
 from changeover.lifecycle.watch import Observation, watch
@@ -90,6 +90,9 @@ class Follower:
                     continue
                 log.error("repository: %s/%d is refused: %s", model, version, error.message)  # noqa: TRY400
                 await self._refuse(model, version, error)
+            except Exception as error:  # a defect must not end the controller: the next one would meet it again
+                log.exception("repository: %s/%d cannot be read", model, version)
+                await self._refuse(model, version, Internal(f"a defect in the controller: {error!r}"))
             self._owed.discard((model, version))
 
     def _take_later(self, model: str, version: int, error: ChangeoverError) -> None:
@@ -127,7 +130,7 @@ class Follower:
         if named is not None and version not in named:
             log.info("repository: %s/%d is left alone: version_policy names %s", model, version, _listed(named))
             return
-        artifact = await asyncio.to_thread(seal.seal_folder, folder, self._store)
+        artifact = await sealed_apart(seal.seal_folder, folder, self._store)
         plan = plan_for(artifact, model, self._settings)
         artifact = await adapted_apart(artifact, plan.interface, self._store)
         await asyncio.to_thread(self._journal.versions.add, model, version, artifact.digest, "repository")
@@ -142,7 +145,7 @@ class Follower:
         removed = await asyncio.to_thread(self._removed, model, version)
         if not removed or model not in self._drivers.by_model:
             return False  # nothing to compare with: not read twice
-        ref = VersionRef(version, await asyncio.to_thread(contents.digest_of, folder))
+        ref = VersionRef(version, await sealed_apart(contents.digest_of, folder))
         return ref.digest in removed and not await found.is_news(self._drivers.by_model[model], ref)
 
     def _removed(self, model: str, version: int) -> set[str]:

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from changeover.controller.apart import adapted_apart
+from changeover.controller.apart import adapted_apart, sealed_apart
 from changeover.controller.drivers import Drivers
 from changeover.controller.index import READY, Entry, entries
 from changeover.controller.overrides import NOTHING, Overrides
@@ -149,7 +149,7 @@ class Loads:
         """What is to serve, sealed, and where it came from."""
         if overrides.files:
             version, source = overrides.version or 1, "load"
-            artifact = await asyncio.to_thread(seal.seal_parts, overrides.files, self._store)
+            artifact = await sealed_apart(seal.seal_parts, overrides.files, self._store)
         else:
             there = (await asyncio.to_thread(self._in_repository)).get(model, [])
             named = named_versions(model, self._settings)
@@ -174,7 +174,7 @@ class Loads:
             if loop.time() > until:
                 raise Conflict(f"{model}/{version} is being written; load it when it is whole", reason="not_settled")
             await asyncio.sleep(_LOOK)
-        return await asyncio.to_thread(seal.seal_folder, folder, self._store)
+        return await sealed_apart(seal.seal_folder, folder, self._store)
 
     def _pushed(self, model: str, version: int | None) -> tuple[int, Artifact]:
         """The highest version that is sealed: what was pushed lies in no repository."""

@@ -15,7 +15,7 @@ from changeover.controller.adaptive.retuning import Retuning
 from changeover.controller.adaptive.watch import AdaptiveWatch
 from changeover.controller.alarms.watch import Watch
 from changeover.controller.alarms.webhook import Webhook
-from changeover.controller.apart import adapted_apart
+from changeover.controller.apart import adapted_apart, sealed_apart
 from changeover.controller.drivers import Drivers
 from changeover.controller.events.chronicle import Chronicle
 from changeover.controller.events.feed import Feed
@@ -38,8 +38,6 @@ from changeover.rollout.offer import plan_for
 from changeover.settings import Settings
 from changeover.transport.page import SERVER_WORD
 
-_SEALING = 2
-"""Versions copied and hashed at a time: threads are left for the journal, however large the versions are."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -56,7 +54,6 @@ class Service:
         self._journal = journal
         self._fleet = fleet
         self._term = term
-        self._sealing = asyncio.Semaphore(_SEALING)
         self._sweeper = Sweeper(settings, journal, fleet, self.drivers.by_model.values)
         self.drivers.on_end = self._sweeper.wanted.set
         self._follower = Follower(settings, journal, self.drivers, arriving=self._sweeper.arriving)
@@ -159,8 +156,7 @@ class Service:
         self, model: str, version: int | None, source: IO[bytes], *, tar: bool, unless: Callable[[], bool]
     ) -> dict[str, Any]:
         self.drivers.check_place(model)
-        async with self._sealing:
-            artifact = await asyncio.to_thread(seal.seal_tar if tar else seal.seal_file, source, self._store)
+        artifact = await sealed_apart(seal.seal_tar if tar else seal.seal_file, source, self._store)
         plan = plan_for(artifact, model, self._settings)  # before the model gets its driver and its word
         artifact = await adapted_apart(artifact, plan.interface, self._store)
         if model not in self.drivers.by_model:  # nothing is to be seen of a model that cannot be recorded

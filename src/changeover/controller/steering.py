@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from changeover.controller import rollout_view
-from changeover.controller.apart import adapted_apart
+from changeover.controller.apart import adapted_apart, sealed_apart
 from changeover.controller.bodies import Explanation, RolloutBody, RolloutStatus, StartBody
 from changeover.controller.explanation import explained
 from changeover.errors import Conflict, InvalidRequest, NotFound
@@ -140,21 +140,22 @@ class Steering:
 
     async def _offer(self, model: str, number: int, digest: str, fields: dict[str, Any]) -> Offer:
         """The version as the plan wants it, which is then known under its number."""
-        artifact = await asyncio.to_thread(self._as_it_came, model, number, digest)
+        artifact = await self._as_it_came(model, number, digest)
         plan = merged(await asyncio.to_thread(plan_for, artifact, model, self._settings), fields)
         made = await adapted_apart(artifact, plan.interface, self._store)
         if made.digest != artifact.digest:
             await asyncio.to_thread(self._journal.versions.add, model, number, made.digest, "operator")
         return Offer(number, made, plan, "operator")
 
-    def _as_it_came(self, model: str, number: int, digest: str) -> Artifact:
-        known = self._journal.versions.of(model)
-        artifact = self._sealed(known, number, digest) or self._seal_found(model, number, digest)
+    async def _as_it_came(self, model: str, number: int, digest: str) -> Artifact:
+        known = await asyncio.to_thread(self._journal.versions.of, model)
+        artifact = await asyncio.to_thread(self._sealed, known, number, digest)
+        artifact = artifact or await sealed_apart(self._seal_found, model, number, digest)
         if artifact is not None:
             return artifact
         if not known:
             self._known(model)  # the sentence for a model that nobody knows
-        there = frozenset(artifacts.digests(self._store))
+        there = frozenset(await asyncio.to_thread(artifacts.digests, self._store))
         names = ", ".join(f"{r.version}@{r.digest[:4]}" for r in known if r.digest in there) or "none"
         wanted = f"{number}@{digest}" if digest else str(number)
         raise NotFound(

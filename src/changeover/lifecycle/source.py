@@ -105,7 +105,7 @@ def scan(repository: Path) -> Snapshot:
     models: dict[str, dict[int, tuple[FileStamp, ...]]] = {}
     ignored: list[str] = []
     for entry in _entries(repository, ignored):
-        if entry.name.startswith(".") or not entry.is_dir():
+        if entry.name.startswith(".") or not (entry.is_symlink() or _is_folder(entry)):
             continue
         if entry.is_symlink():
             ignored.append(f"{entry.path} is a link: models are folders.")
@@ -124,11 +124,19 @@ def _versions(folder: Path, ignored: list[str]) -> dict[int, tuple[FileStamp, ..
         number = version_number(entry.name)
         if number is None:
             ignored.append(f"{entry.path} is no version: its name is not a positive number.")
-        elif entry.is_symlink() or not entry.is_dir(follow_symlinks=False):
+        elif not _is_folder(entry):
             ignored.append(f"{entry.path} is no version: it is not a folder.")
         else:
             versions[number] = stamps(Path(entry.path))
     return dict(sorted(versions.items()))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one itself; a link is none, whatever it leads to, and need not be followed."""
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False  # a file system that has gone away
 
 
 def stamps(folder: Path) -> tuple[FileStamp, ...]:

@@ -161,7 +161,11 @@ class _Parser:
             return "".join(parts)
         minus = self._skip("-")
         if self._next.kind == "number":
-            number = _number(self._take().text)
+            token = self._take()
+            try:
+                number = _number(token.text)
+            except ValueError:  # int() of over 4,300 digits
+                raise refused(self._name, token.line, "a number of too many digits") from None
             return -number if minus else number
         if self._next.kind == "name" and not minus:
             return Word(self._take().text)

@@ -15,7 +15,7 @@ from changeover.records.journal import Journal
 from changeover.rollout.current import Current
 from changeover.rollout.fleet import Fleet
 from changeover.rollout.loading import Loader, Loading
-from changeover.rollout.machine import NOTHING, Command, Event, Told
+from changeover.rollout.machine import NOTHING, Command, Event, Phase, Told
 from changeover.rollout.releases import Releases
 from changeover.rollout.switch import Draw, Prepared, Switch, Switched
 from changeover.rollout.tables import UNWATCHED, Draft, Watch, all_to, split
@@ -186,10 +186,16 @@ class Commands:
                 switched = await self._switch.forward(prepared)
             except ChangeoverError as error:
                 log.error("%s: an undo will have to prepare its way back: %s", current.id, error.message)  # noqa: TRY400
+                self._around.again(lambda: self._open_window_yet(current))
             else:
                 current.way_back = prepared.back
                 self._around.stands(current, switched)
         self._around.later(current)
+
+    async def _open_window_yet(self, current: Current) -> None:
+        """Another try, as long as the window is open: nobody watches it before."""
+        if current.rollout.phase is Phase.WATCHING:
+            await self._open_window(current)
 
     async def _move_back(self, current: Current) -> Happened:
         """One store. Only after a restart the way back may have to be prepared now."""
@@ -239,9 +245,8 @@ class Commands:
     async def _release_candidate(self, current: Current) -> None:
         """It is standby after an undo, named by the way back after a step, and by no table when it never served."""
         candidate, table = current.candidate, self._switch.table
-        if candidate is not None and candidate is not self.standby and table is not None:
-            named = candidate.number in [entry.loading for entry in table.loadings]
-            if not named:
+        if candidate is not None and candidate is not self.standby:
+            if table is None or candidate.number not in [entry.loading for entry in table.loadings]:
                 await self.releases.go(candidate)
                 return
             self.standby = candidate  # what a table names and nobody needs is let go in one way

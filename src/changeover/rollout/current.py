@@ -105,6 +105,7 @@ class Current:
     memory: dict[str, Any] = field(default_factory=dict)
     known_before: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    _history_before: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """What its driver logs from now on is about it."""
@@ -167,7 +168,7 @@ class Current:
 
     def moved(self, before: Rollout, event: Event) -> bool:
         """Note a transition, or a new term, in the history and the certificate; false when nothing is worth a word."""
-        after = self.rollout
+        self._history_before, after = self.history, self.rollout
         again = bool(self.history) and self.history[-1]["event"] == event
         if replace(after, stands=before.stands) == before and (again or not event.found):
             return False
@@ -191,9 +192,8 @@ class Current:
         return history
 
     def taken_back(self, before: Rollout) -> None:
-        """What was asked for could not be recorded, and nobody has heard of it."""
-        self.rollout = before
-        self.history = self.history[:-1]
+        """What was asked for could not be recorded, and nobody has heard of it: all is as before `moved`."""
+        self.rollout, self.history = before, self._history_before
 
 
 def _plain(finding: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,10 @@ def quantified(value: object) -> object:
     """
     if not isinstance(value, dict):
         return value
-    copied = _copy(value)
+    try:
+        copied = _copy(value)
+    except RecursionError:
+        raise _wrong("it is nested too deeply", "$") from None
     for path, convert in QUANTITIES.items():
         *above, field = path.split(".")
         _convert(_section(copied, above), field, convert, f"$.{path}")

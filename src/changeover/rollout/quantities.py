@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 _QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 _PERCENT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%")
 
+_MOST: Final = 1e18
+"""Of seconds, bytes or parts: what is more is a slip, and no number that can be reckoned with."""
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _BYTES: Final = {
@@ -50,7 +53,7 @@ def share(value: object) -> float:
         ValueError: with a sentence that says what is expected.
     """
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-    if match is not None:
+    if match is not None and float(match[1]) <= _MOST:
         return float(match[1]) / 100
     return _quantity(value, {}, "share such as 5% or 0.1%" + ("" if isinstance(value, str) else ", or 0.05"))
 
@@ -61,9 +64,10 @@ def percent(fraction: float) -> str:
 
 
 def _quantity(value: object, units: Mapping[str, float], expected: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST:
         return value
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match[2] not in units:
+    found = float(match[1]) * units[match[2]] if match is not None and match[2] in units else math.inf
+    if found > _MOST:
         raise ValueError(f"{value!r} is no {expected}")
-    return float(match[1]) * units[match[2]]
+    return found

@@ -115,6 +115,7 @@ def _body(current: Current) -> dict[str, Any]:
     leaving = rollout.goal != rollout.stands
     return {
         **current.receipt.record(),
+        "loading": current.candidate.number if current.candidate is not None else None,
         "reason": rollout.reason,
         "detail": rollout.detail,
         "plan": msgspec.to_builtins(current.offer.plan),

@@ -30,6 +30,7 @@ from changeover.transport.control import GateResult, LoadingEntry, RoutingTable
 
 if TYPE_CHECKING:
     from changeover.rollout.driver import Driver
+    from changeover.rollout.loading import Loading
 
 _LOOKED_BACK = 5
 """Rollouts of a model whose certificates the last term may still owe: each waits some seconds for its numbers."""
@@ -142,21 +143,25 @@ def found(
     """
     if decided is None or Phase(record.phase) in (Phase.PENDING, Phase.VALIDATING):
         return Event.FOUND_UNSWITCHED, None
-    entries = [e for e in decided.loadings if (int(e.version), e.digest) == _ref(record)]
+    number = record.record.get("loading")
+    known = not cold and number in [e.loading for e in decided.loadings]
+    entries = [e for e in decided.loadings if (e.loading == number if known else _is_of(e, record))]
     entry = next((e for e in entries if e.loading == decided.candidate), None) or next(iter(entries), None)
     if entry is not None and entry.loading == decided.candidate:
         if not decided.step:
             return Event.FOUND_BACK, entry
         return (Event.FOUND_UNSWITCHED, None) if cold else (Event.FOUND_SPLIT, entry)
-    if driver.active is not None and (driver.active.version, driver.active.digest) == _ref(record):
+    active = driver.active
+    if active is not None and (active.number == number if known else _is_of(active, record)):
         return Event.FOUND_SWITCHED, entry
     if entry is None or entry.loading == decided.active:
         return Event.FOUND_UNSWITCHED, None
     return Event.FOUND_BACK, entry
 
 
-def _ref(record: RolloutRecord) -> tuple[int, str]:
-    return record.target.version, record.target.digest
+def _is_of(loading: Loading | LoadingEntry, record: RolloutRecord) -> bool:
+    """Whether it is of the target's bytes. They may be the source's too, under other options."""
+    return (int(loading.version), loading.digest) == (record.target.version, record.target.digest)
 
 
 def _place(rollout: Rollout, table: RoutingTable, entry: LoadingEntry) -> Place:
@@ -166,7 +171,8 @@ def _place(rollout: Rollout, table: RoutingTable, entry: LoadingEntry) -> Place:
 
 
 def _left(window: float, record: RolloutRecord) -> float:
-    """Seconds of an undo window that are left; it began when the phase was recorded."""
-    if record.phase != Phase.WATCHING:
+    """Seconds of an undo window that are left."""
+    until = record.record.get("undo_until")
+    if record.phase != Phase.WATCHING or until is None:
         return window
-    return min(max(window - seconds_since(record.updated), 0.0), window)
+    return min(max(-seconds_since(until), 0.0), window)

@@ -35,6 +35,17 @@ def test_flips_at_the_limit_are_not() -> None:
     assert [needed(0.01, seed) for seed in range(15)] == [3_000] * 15
 
 
+def test_flips_count_beside_pairs_without_classes() -> None:
+    """An image without detections has none, and says nothing of the others; another shape is a flip of any model."""
+    agreement = Agreement(0.01, THRESHOLD)
+    for _ in range(20):
+        agreement.observe(Pairs(compared=10, flips=7, errors={0: 2, 500: 1}))
+    finding = agreement.finding()
+    assert finding.verdict is Verdict.FAILED
+    assert finding.estimate == pytest.approx(0.75)
+    assert agreement.pairs == 200
+
+
 def test_the_set_of_means_holds_the_truth() -> None:
     """Coverage at every look, of a mean of bounded errors, against both sides; 2,000 runs at once."""
     random, level = np.random.default_rng(9), 0.02

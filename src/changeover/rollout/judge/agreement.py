@@ -1,7 +1,7 @@
 """Agreement: how often does the candidate answer a mirrored request otherwise than the active version? Pure.
 
 A pair is one request answered by both versions, so nothing has to be compared between arms: the share of top-1 flips
-(or, for a model without classes, the mean bounded error, in [0, 1]) is judged against the limit by betting, after
+(or, where an answer has no classes, the mean bounded error, in [0, 1]) is judged against the limit by betting, after
 Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by betting", JRSS B 86. The mirror takes a
 random sample of the traffic, so the share is that of the traffic: a client that sends half of all requests is half of
 it. Assumed: the chance of a flip, given the past, is at most the limit; a burst of one input that flips is cut down by
@@ -11,6 +11,7 @@ the limit on what a single window can say (`betting.CLIP`).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -132,9 +133,13 @@ def _farthest(apart: Apart) -> str:
 
 
 def _outcomes(pairs: Pairs) -> tuple[Array, Array]:
-    """Disagreement of the pairs and how often it came: bounded errors where there are some, else flips."""
-    if pairs.errors:
-        steps = sorted(pairs.errors)
-        counts = np.array([pairs.errors[step] for step in steps], dtype=np.float64)
-        return np.array(steps, dtype=np.float64).clip(0, ERROR_STEPS) / ERROR_STEPS, counts
-    return np.array([0.0, 1.0]), np.array([pairs.compared - pairs.flips, pairs.flips], dtype=np.float64)
+    """Disagreement of the pairs and how often it came: bounded errors of those without classes, a flip is 1.
+
+    One model may have both kinds: an image without detections has no class, and another shape is always a flip.
+    """
+    equal = max(0, pairs.compared - pairs.flips - sum(pairs.errors.values()))
+    counted = Counter({0: equal, ERROR_STEPS: pairs.flips})
+    for step, count in pairs.errors.items():
+        counted[min(max(step, 0), ERROR_STEPS)] += count
+    steps = sorted(counted)
+    return np.array(steps) / ERROR_STEPS, np.array([counted[step] for step in steps], dtype=np.float64)
