@@ -58,6 +58,24 @@ def running_sum(factor: float = 1.0, columns: int = 4, name: str = "h") -> onnx.
     )
 
 
+def word_sum() -> onnx.ModelProto:
+    """`y = what the words so far are worth`: a is 1, b is 10, any other one is -1000."""
+    make = onnx.helper
+    worth = make.make_node(
+        "LabelEncoder", ["t"], ["worth"], domain="ai.onnx.ml",
+        keys_strings=["a", "b"], values_floats=[1.0, 10.0], default_float=-1000.0,
+    )  # fmt: skip
+    floats = {n: make.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["N", 1]) for n in ("h", "h_next", "y")}
+    graph = make.make_graph(
+        [worth, make.make_node("Add", ["h", "worth"], ["h_next"]), make.make_node("Identity", ["h_next"], ["y"])],
+        "words",
+        [make.make_tensor_value_info("t", onnx.TensorProto.STRING, ["N", 1]), floats["h"]],
+        [floats["y"], floats["h_next"]],
+    )
+    versions = [make.make_opsetid("", 17), make.make_opsetid("ai.onnx.ml", 2)]
+    return make.make_model(graph, opset_imports=versions, ir_version=8)
+
+
 def weighted_sum(columns: int) -> onnx.ModelProto:
     """`y = the sum so far, each column times its number`: columns that are exchanged in the state show."""
     shape = ("N", columns)

@@ -171,3 +171,13 @@ def test_split_rows_refuses_what_does_not_fit(tensor: Tensor) -> None:
     """Counts that are not the rows, or data that is not the shape, raise."""
     with pytest.raises(ValueError, match=r"cut|expected"):
         split_rows(tensor, [1, 2])
+
+
+def test_texts_are_read_as_a_session_takes_them() -> None:
+    """`str`, in their shape; numbers are what they are, and what is no text is told."""
+    tensor = Tensor("t", Datatype.BYTES, (2, 1), b"\1\0\0\0a\2\0\0\0\xc3\xa9")
+    array = tensor.readable()
+    assert (array.dtype, array.tolist()) == (object, [["a"], ["\u00e9"]])
+    assert Tensor("x", Datatype.INT8, (2,), b"\1\2").readable().tolist() == [1, 2]
+    with pytest.raises(ValueError, match="utf-8"):
+        Tensor("t", Datatype.BYTES, (1,), b"\1\0\0\0\xff").readable()

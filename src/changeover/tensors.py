@@ -142,6 +142,19 @@ class Tensor:
             return array.reshape(self.shape)
         return np.frombuffer(self.data, self.datatype.numpy).reshape(self.shape)
 
+    def readable(self) -> npt.NDArray[Any]:
+        """The same as a session takes it: texts are `str`.
+
+        Raises:
+            ValueError: the data does not fit the shape, or a text is not UTF-8.
+        """
+        array = self.numpy()
+        if self.datatype is not Datatype.BYTES:
+            return array
+        texts = np.empty(array.size, object)
+        texts[:] = [text.decode() for text in array.flat]
+        return texts.reshape(array.shape)
+
 
 def from_numpy(name: str, array: npt.NDArray[Any], datatype: Datatype | None = None) -> Tensor:
     """Make a tensor of an array, without a copy where the array is contiguous.

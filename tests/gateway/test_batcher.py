@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import time
 from typing import Any
 
@@ -252,6 +254,43 @@ def test_a_large_batch_that_finds_no_memory_is_answered(monkeypatch: pytest.Monk
             assert (large.status, large.json()["reason"]) == (503, "no_memory")
             target = here.models.targets[7]
             assert (target.leases, target.batcher.channel.free) == (0, [0, 1, 2])
+            request = here.ask(question())
+            await worker.serve_one(2.0)
+            await here.answered(request)
+            assert request.status == 200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("rows", [1, 400])
+def test_a_doorbell_without_room_is_no_death(rows: int) -> None:
+    """The machine has no memory for it: 503 at once, slot and lease are free, and the same worker goes on."""
+
+    class Full:
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock = sock
+
+        def send(self, _: bytes) -> None:
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+
+        def sendmsg(self, *_: object) -> None:
+            raise OSError(errno.ETOOMANYREFS, "Too many references: cannot splice")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+    async def scenario() -> None:
+        async with stage() as here:
+            (worker,) = here.serve(1, entry(7, "1"))
+            target = here.models.targets[7]
+            channel = target.batcher.channel
+            assert channel is not None
+            sock, channel._sock = channel._sock, Full(channel._sock)  # type: ignore[assignment]
+            refused = here.ask(question(rows=rows))
+            await here.answered(refused)
+            channel._sock = sock
+            assert (refused.status, refused.json()["reason"]) == (503, "no_memory")
+            assert (target.leases, channel.free, channel.batches) == (0, [0, 1, 2], {})
             request = here.ask(question())
             await worker.serve_one(2.0)
             await here.answered(request)

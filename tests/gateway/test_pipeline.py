@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
+from changeover.errors import NotFound
+from changeover.gateway.ticket import Ticket
 from tests.gateway.stage import FakeWorker, Request, Stage, entry, question, stage
 
 
@@ -198,5 +201,31 @@ def test_a_defect_on_the_way_in_keeps_no_lease(monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(MemoryError):
                 here.ask(question())
             assert (here.models.targets[7].leases, here.models.by_name["m"].held) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_what_ends_with_another_request_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are past their time, and the end of the first one brings about that of the second: counted once each."""
+
+    async def scenario() -> None:
+        async with stage() as here:
+            here.serve(1, entry(7, "1"))
+            requests = [here.ask(question(headers={b"changeover-timeout": b"50ms"})) for _ in range(2)]
+            left = here.pipeline._sequences.left
+
+            def and_all_others(ticket: Ticket) -> None:
+                left(ticket)
+                for other in [t for t in here.pipeline._live if t is not ticket]:
+                    here.pipeline.fail(other, NotFound("its turn came, and its version is gone"))
+
+            monkeypatch.setattr(here.pipeline._sequences, "left", and_all_others)
+            moment = monotonic() + 0.05
+            for ticket in here.pipeline._live:
+                ticket.deadline = moment
+            await here.answered(*requests)
+            await asyncio.sleep(0.05)
+            assert sorted(request.status for request in requests) == [404, 504]
+            assert (here.models.by_name["m"].tickets, here.models.by_name["m"].held) == (0, 0)
 
     asyncio.run(scenario())

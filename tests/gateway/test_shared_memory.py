@@ -103,6 +103,24 @@ def test_what_one_gateway_registered_another_opens(memory: SharedMemory, commons
     assert refusal(two.put, Place("r", 0, 1), b"!") == "shared_memory_unknown"
 
 
+def test_a_region_that_is_unregistered_while_another_gateway_opens_it(
+    memory: SharedMemory, commons: list[Common], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is passed over; nothing ends."""
+    one, two = (Regions(common, 1 << 20, enabled=True) for common in commons)
+    one.register("r", {"key": memory.name, "byte_size": SIZE})
+    opens = two._file
+
+    def late(name: str) -> object:
+        one.unregister(name)
+        return opens(name)
+
+    monkeypatch.setattr(two, "_file", late)
+    two.follow()
+    two.follow()
+    assert two.status("") == []
+
+
 def test_another_object_under_the_same_name_is_not_the_one_registered(commons: list[Common]) -> None:
     """A gateway that opens it later sees the difference."""
     one, two = (Regions(common, 1 << 20, enabled=True) for common in commons)

@@ -11,7 +11,7 @@ import pytest
 
 from changeover.prover import recent
 from changeover.prover.recent import Recent, gather
-from changeover.tensors import Datatype, Tensor, from_numpy
+from changeover.tensors import Tensor, from_numpy
 from changeover.transport.page import create_sample
 from changeover.transport.sample import Sample, write
 
@@ -88,10 +88,3 @@ def test_why_there_are_too_few_is_said() -> None:
     assert str(Recent(5000, [])) == (
         "0 recent requests are too few (of 5,000 seen; a gateway keeps none over 1 MiB and 24 MiB a model at most)"
     )
-
-
-def test_texts_are_what_a_session_takes() -> None:
-    """`str`, in their shape."""
-    tensor = Tensor("t", Datatype.BYTES, (2, 1), b"\1\0\0\0a\2\0\0\0\xc3\xa9")
-    array = recent.array_of(tensor)
-    assert (array.dtype, array.tolist()) == (object, [["a"], ["\u00e9"]])

@@ -81,3 +81,12 @@ def test_sequences_have_no_version_without_state_to_go_to(tmp_path: Path) -> Non
     )
     assert (found.result, found.evidence["reason"]) == ("failed", "sequences_dropped")
     assert gate(ProverSpec(plain, reference=Reference(plain, NOTHING, 0)), subject(plain), None) is None
+
+
+def test_a_model_does_not_begin_to_keep_state_beside_a_version_that_keeps_none(tmp_path: Path) -> None:
+    """Requests go to both for a while: some would name no sequence, and others leave no state."""
+    spec = worker(tmp_path, models.forecast("lstm"), models.FORECAST_STATE)
+    plain = Reference(worker(tmp_path, models.forecast("lstm"), None, 2), NOTHING, 0, None)
+    found = gate(ProverSpec(spec, reference=plain), subject(spec), None)
+    assert (found.result, found.evidence["reason"]) == ("failed", "sequences_begun")
+    assert gate(ProverSpec(spec), subject(spec), None).result == "skipped"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -30,7 +33,8 @@ def test_records_come_back_as_they_were_sent() -> None:
     ]
     assert wire.unpack_asks(wire.pack_asks(asks)) == asks
     told = [Told(Status.OK, 4, 3, 2), Told(Status.MOVED, moved_to=8, body=b"xyz"), Told(Status.FULL)]
-    assert wire.unpack_told(wire.pack_told(told)) == told
+    assert wire.unpack_told(wire.pack_told(told), 3) == told
+    assert outcome(partial(wire.unpack_told, most=2), wire.pack_told(told)) == "channel_malformed"
 
 
 def test_a_number_and_its_text_are_two_sequences() -> None:
@@ -74,7 +78,7 @@ def test_damaged_records_are_refused_or_read(data: st.DataObject) -> None:
     """Records or `channel_malformed`, and no other exception."""
     for packed, unpack in (
         (wire.pack_asks([ask(), ask(6, body=b"12345")]), wire.unpack_asks),
-        (wire.pack_told([Told(Status.OK), Told(Status.DUPLICATE, body=b"12345")]), wire.unpack_told),
+        (wire.pack_told([Told(Status.OK), Told(Status.DUPLICATE, body=b"12345")]), partial(wire.unpack_told, most=2)),
     ):
         damaged = bytearray(packed)
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -85,5 +89,14 @@ def test_damaged_records_are_refused_or_read(data: st.DataObject) -> None:
 def test_a_generation_that_leaves_no_room_to_count_is_refused() -> None:
     """It comes from a broken worker, and what adds one to it must fit 64 bits everywhere."""
     most = Told(Status.OK, (1 << 63) - 1)
-    assert wire.unpack_told(wire.pack_told([most])) == [most]
-    assert outcome(wire.unpack_told, wire.pack_told([Told(Status.OK, 1 << 63)])) == "channel_malformed"
+    assert wire.unpack_told(wire.pack_told([most]), 1) == [most]
+    assert outcome(partial(wire.unpack_told, most=1), wire.pack_told([Told(Status.OK, 1 << 63)])) == "channel_malformed"
+
+
+def test_more_memory_than_answers_can_take_is_not_copied() -> None:
+    """A broken worker may have sealed more than the machine has: 64 GiB without a page behind them."""
+    fd = os.memfd_create("sparse")
+    os.ftruncate(fd, 64 << 30)
+    with mmap.mmap(fd, 64 << 30, prot=mmap.PROT_READ) as sparse, memoryview(sparse) as view:
+        assert outcome(partial(wire.unpack_told, most=1), view) == "channel_malformed"
+    os.close(fd)

@@ -184,7 +184,7 @@ class Gateway:
     def _exchange(
         self, kind: Message, asks: Sequence[Ask], parts: list[Part], at: int, runs: int
     ) -> tuple[list[Array], list[Told]]:
-        data = wire.pack_asks(asks)
+        data, self.asked = wire.pack_asks(asks), len(asks)
         self._put(at, data)
         parts = [*parts, Part(POSITION, Datatype.UINT8, (len(data),), at, len(data), channel.aligned(len(data)))]
         self.batch += 1
@@ -214,4 +214,4 @@ class Gateway:
             starts = [part.offset + run * part.stride for run in range(runs)]
             rows = [np.frombuffer(bytes(area[s : s + part.nbytes]), spec.datatype.numpy) for s in starts]
             found.append(np.concatenate([row.reshape(part.shape) for row in rows]))
-        return found, wire.unpack_told(bytes(area[records.offset : records.offset + records.nbytes]))
+        return found, wire.unpack_told(area[records.offset : records.offset + records.nbytes], self.asked)

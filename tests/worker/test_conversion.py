@@ -15,9 +15,9 @@ from changeover.errors import ModelRejected
 from changeover.runtime import faults
 from changeover.runtime.stateless import Stateless
 from changeover.sequences.back import without_worker
-from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
+from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.section import Declared
-from changeover.tensors import Tensor, from_numpy
+from changeover.tensors import Datatype, Tensor, from_numpy
 from changeover.transport.control import WorkerSpec
 from changeover.worker.conversion import Converting
 from tests import sequence_models as models
@@ -70,6 +70,34 @@ def test_a_replay_makes_the_state_anew(tmp_path: Path) -> None:
     assert values(newer.take(saved(5, 2, h=[[9, 9, 9, 9]]), back=False)) == {"h": [[3, 3, 3, 3]]}
     with pytest.raises(ModelRejected, match="no inputs were kept"):
         newer.take(saved(5, 0, h=[[9, 9, 9, 9]]), back=False)
+
+
+def test_a_replay_of_texts(tmp_path: Path) -> None:
+    """They come out of a record as they went into it, wherever it lies in memory."""
+    newer = converting(tmp_path, NEWER, models.word_sum(), {**models.SUM_STATE, "on_changeover": "replay", "replay": 4})
+    words = tuple((from_numpy("t", np.array([[word]], object)),) for word in ("a", "b", "b"))
+    packed = replace(saved(3, 0, h=[[7]]), inputs=words).pack()
+    assert values(newer.take(unpack(packed), back=False)) == {"h": [[21]]}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Tensor("x", Datatype.UINT8, (0, 2**64 - 1), b""),
+        Tensor("x", Datatype.BYTES, (1, 1), b"\1\0\0\0\xff"),
+        Tensor("x", Datatype.BYTES, (1, 4), b"\xff\xff\xff\xff"),
+    ],
+)
+def test_what_another_worker_made_up_is_refused(tmp_path: Path, odd: Tensor) -> None:
+    """As an input that is replayed and as a state: it must not end the worker that is to take it."""
+    said = {**models.SUM_STATE, "on_changeover": "replay", "replay": 2}
+    replaying = converting(tmp_path, NEWER, models.running_sum(), said)
+    with pytest.raises(ModelRejected) as refused:
+        replaying.take(replace(saved(2, 2), inputs=((odd,),)), back=False)
+    assert refused.value.reason == "state_unfit"
+    carrying = converting(tmp_path, NEWER, models.running_sum(), models.SUM_STATE)
+    with pytest.raises(ModelRejected):
+        carrying.take(replace(saved(2), states=(replace(odd, name="h"),)), back=False)
 
 
 def test_a_replay_is_taken_back_by_a_replay(tmp_path: Path) -> None:

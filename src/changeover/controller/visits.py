@@ -149,9 +149,9 @@ class _Visit:
         finally:
             if own is not None:
                 os.close(own)
-        return self._told()
+        return self._told(len(asks))
 
-    def _told(self) -> list[Told]:
+    def _told(self, most: int) -> list[Told]:
         data, ancillary, _, _ = self._doorbell.recvmsg(
             channel.MAX_MESSAGE, channel.ANCILLARY, socket.MSG_CMSG_CLOEXEC
         )  # fmt: skip
@@ -165,7 +165,7 @@ class _Visit:
         for part in channel.unpack_parts(body, count):
             if part.position == POSITION:
                 channel.check_part(part, 1, 1, len(memory))
-                return unpack_told(bytes(memory[part.offset : part.offset + part.nbytes]))
+                return unpack_told(memory[part.offset : part.offset + part.nbytes], most)
         raise ConnectionResetError
 
 

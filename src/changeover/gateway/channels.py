@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -33,6 +34,8 @@ _HUNGRY = 0.8
 """Of a silence, at most, for want of a core: one that hangs is given up at five times its time."""
 MAY_STARVE = 10.0
 """Seconds for which a copy at idle priority may get no turn, beside the time of its run."""
+_NO_ROOM = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS, errno.EMFILE})
+"""Of the machine or this process: the worker at the other end lives."""
 log = logging.getLogger("changeover.gateway")
 
 
@@ -136,7 +139,7 @@ class WorkerChannel:
         """Write the rows into a free slot and ring. A dead worker shows itself at the next read.
 
         Raises:
-            OSError: there is no memory or descriptor for a batch that does not fit its slot; nothing was sent.
+            OSError: there is no memory or descriptor for a batch, or for its doorbell; nothing was sent.
         """
         slot = self.free[-1]
         kind, records = batch.tickets[0].kind, b""
@@ -162,7 +165,11 @@ class WorkerChannel:
         self._next += 1
         self.batches[slot] = batch
         header = Header(Message.QUIET if _is_quiet(batch) else kind, slot, batch.number, batch.runs)
-        self._ring(channel.pack(header, layout.packed, len(layout.starts) + bool(records)), fd)
+        try:
+            self._ring(channel.pack(header, layout.packed, len(layout.starts) + bool(records)), fd)
+        except OSError:
+            self._returned(slot)
+            raise
 
     def _layout(self, batch: Batch) -> Layout:
         """The same shapes and rows lie the same way each time, so that the worker knows the layout too."""
@@ -195,8 +202,10 @@ class WorkerChannel:
                 self._sock.send(message)
             else:
                 self._sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
-        except OSError:
-            pass  # dead: end of file is on its way
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise
+            # Dead: end of file is on its way.
         finally:
             if fd is not None:
                 os.close(fd)

@@ -266,7 +266,8 @@ class Pipeline:
             await asyncio.sleep(_TICK)
             now = monotonic()
             for ticket in [t for t in self._live if t.deadline <= now]:
-                self._expire(ticket)
+                if not ticket.answered:  # as one is whose turn came, in vain, when the step before it expired
+                    self._expire(ticket)
             self._shield.check(now, self._models.by_name.values())
             for target in list(self._models.targets.values()):  # the last lease of one may end here
                 target.batcher.check(now)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from changeover.errors import Conflict, InvalidRequest, NotFound, Overloaded, TooLarge
+from changeover.errors import CallerError, Conflict, InvalidRequest, NotFound, Overloaded, TooLarge
 from changeover.gateway.common import Common, Known, Region
 from changeover.protocol.oip import InferRequest, Place
 from changeover.protocol.oip_members import check_content
@@ -109,8 +109,8 @@ class Regions:
             if name not in self._open:
                 try:
                     self._file(name)
-                except InvalidRequest:
-                    continue  # the client has removed it: told to who uses it
+                except CallerError:
+                    continue  # the client has removed it, or unregistered it just now: told to who uses it
 
     # -- what requests use ---------------------------------------------------------------------------------
 

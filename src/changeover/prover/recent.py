@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from changeover.runtime.session import Array
-from changeover.tensors import Datatype, Tensor
 from changeover.transport.sample import EMPTY, LARGEST, MOST_BYTES, Sample, areas, merged, read
 
 PATIENCE: Final = 15.0
@@ -62,20 +61,10 @@ def gather(memory: int | None, *, batchable: bool, alive: Callable[[], None]) ->
         time.sleep(_PAUSE)
     generator = np.random.default_rng(_SEED)
     requests = merged([told or EMPTY for told in samples], generator)
-    feeds = [{tensor.name: array_of(tensor) for tensor in request} for request in requests]
+    feeds = [{tensor.name: tensor.readable() for tensor in request} for request in requests]
     if batchable:
         feeds = [_row(one, generator) for one in feeds]
     return Recent(sum(told.seen for told in samples if told), feeds, samples.count(None))
-
-
-def array_of(tensor: Tensor) -> Array:
-    """A tensor as a session takes it: texts are `str`."""
-    array = tensor.numpy()
-    if tensor.datatype is not Datatype.BYTES:
-        return array
-    texts = np.empty(array.size, object)
-    texts[:] = [text.decode() for text in array.flat]
-    return texts.reshape(array.shape)
 
 
 def _row(feeds: dict[str, Array], generator: np.random.Generator) -> dict[str, Array]:

@@ -26,6 +26,8 @@ def state(
 ) -> GateResult | None:
     """The gate `state`; None of a model without sequences, unless the active version has some.
 
+    Requests go to both versions during a rollout, so either both keep state or none does.
+
     Args:
         spec: what is to be proven.
         worker: the candidate's.
@@ -37,6 +39,8 @@ def state(
     ours = candidate.session
     if said is None or not isinstance(ours, Stateless):
         return _dropped(spec)
+    if spec.reference is not None and spec.reference.sequence is None:
+        return _begun()
     early = beforehand(said, spec.reference.sequence if spec.reference else None, ours.layout)
     if early is not None:
         return early
@@ -57,6 +61,12 @@ def _dropped(spec: ProverSpec) -> GateResult | None:
         return None
     what = "the active version keeps state from step to step, and this one declares none (sequence:); unload the model"
     return failed(GATE, "sequences_dropped", f"{what} first if that is meant")
+
+
+def _begun() -> GateResult:
+    """Clients that name no sequence would be refused, and steps of those that do would be answered without state."""
+    what = "the active version keeps no state from step to step, and this one does (sequence:); serve it as another"
+    return failed(GATE, "sequences_begun", f"{what} model, or unload the model first if that is meant")
 
 
 def _side(session: Stateless, subject: Subject) -> Side:

@@ -28,6 +28,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import numpy as np
+
 from changeover.errors import Internal
 from changeover.sequences.geometry import HEAD_BYTES, MAGIC, PROLOGUE, Geometry, checked_geometry
 from changeover.sequences.record import Brief, Mark, Record, made_brief, made_record, new_head, read_head
@@ -108,8 +110,12 @@ class Slab:
 
     def places(self) -> dict[bytes, int]:
         """The slot of each key. It holds for good where no worker writes any more."""
-        starts = {slot: self.geometry.heads_at + slot * HEAD_BYTES for slot in range(self.geometry.slots)}
-        return {bytes(self._view[at : at + _KEY]): slot for slot, at in starts.items() if self._words[slot]}
+        used: list[int] = np.flatnonzero(np.frombuffer(self._words, np.uint64)).tolist()
+        return {self._key(slot): slot for slot in used}
+
+    def _key(self, slot: int) -> bytes:
+        at = self.geometry.heads_at + slot * HEAD_BYTES
+        return bytes(self._view[at : at + _KEY])
 
     def briefs(self) -> Iterator[Brief]:
         """All that are not free, tombstones too; what makes no sense, or changes too fast, is left out."""

@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 
 from changeover.errors import Internal
 from changeover.sequences.saved import MOST_GENERATION, NO_DIGEST, Flag, Token
-from changeover.tensors import Tensor
+from changeover.tensors import Raw, Tensor
 
 POSITION: Final = 0xFFFF
 """The place of the records among the parts of a message; no model has so many tensors."""
@@ -39,6 +39,7 @@ ASK_BYTES: Final = _ASK.size
 """Of one `Ask` without its body."""
 TOLD_BYTES: Final = _TOLD.size
 """Of one `Told` without its body."""
+_MOST_TOLD: Final = 1 << 30
 _COUNT: Final = struct.Struct("<Q")
 _UINT: Final = b"\x01"
 _TEXT: Final = b"\x02"
@@ -203,13 +204,18 @@ def pack_told(told: Sequence[Told]) -> bytes:
     return b"".join([_COUNT.pack(len(fixed)), *fixed, *(t.body for t in told)])
 
 
-def unpack_told(data: bytes) -> list[Told]:
-    """The answers of `pack_told`.
+def unpack_told(memory: Raw, most: int) -> list[Told]:
+    """The answers of `pack_told` to at most so many records. What cannot be is neither copied nor taken apart.
 
     Raises:
         Internal: lengths or values that make no sense (reason `channel_malformed`).
     """
+    if len(memory) > _MOST_TOLD:
+        raise _malformed(f"{len(memory)} bytes, {_MOST_TOLD} are the limit")
+    data = bytes(memory)
     bodies = _Bodies(data, TOLD_BYTES)
+    if bodies.count > most:
+        raise _malformed(f"{bodies.count} answers to {most} records")
     told: list[Told] = []
     for at in range(bodies.count):
         status, generation, since, steps, moved_to, size = _TOLD.unpack_from(data, _COUNT.size + at * TOLD_BYTES)

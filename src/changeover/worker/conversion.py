@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from changeover.errors import ModelRejected, ModelRunFailed
 from changeover.runtime.stateless import Stateless
 from changeover.runtime.stepping import Inputs, States, Stepper
@@ -71,4 +73,8 @@ class Converting:
 
 
 def _arrays(tensors: tuple[Tensor, ...]) -> States:
-    return {tensor.name: tensor.numpy() for tensor in tensors}
+    """As a session takes them. Another worker wrote them, and what they say of themselves need not be so."""
+    try:
+        return {tensor.name: np.require(tensor.readable(), requirements="A") for tensor in tensors}
+    except (ValueError, OverflowError) as error:
+        raise ModelRejected(f"a tensor is not what it says: {error}", reason="state_unfit") from error

@@ -47,7 +47,7 @@ def take_records(batch: Batch, body: bytes, count: int, memory: memoryview) -> t
     if part is None or part.position != POSITION or part.datatype != Datatype.UINT8 or len(part.shape) != 1:
         raise Internal("an answer without its records", reason="channel_malformed")
     channel.check_part(part, 1, 1, len(memory))
-    told = unpack_told(bytes(memory[part.offset : part.offset + part.nbytes]))
+    told = unpack_told(memory[part.offset : part.offset + part.nbytes], len(batch.tickets))
     if len(told) != len(batch.tickets):
         raise Internal(f"{len(told)} answers for {len(batch.tickets)} records", reason="channel_malformed")
     for ticket, said in zip(batch.tickets, told, strict=True):
