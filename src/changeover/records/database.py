@@ -37,6 +37,8 @@ _UNWRITABLE: Final = frozenset(
     }
 )
 
+_CACHE_KIB: Final = 256
+"""Of pages that are kept in memory: a change writes few, and what people ask for is in the system's cache."""
 _NO_TEXT: Final = "Could not decode to UTF-8"
 """What the sqlite3 module says of a text whose bytes are none; it gives no code."""
 
@@ -172,6 +174,7 @@ class Database:
         self._recognise()
         execute("PRAGMA journal_mode=WAL")
         execute("PRAGMA synchronous=FULL")
+        execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         execute("PRAGMA foreign_keys=ON")
         found = execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":

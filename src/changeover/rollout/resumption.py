@@ -173,6 +173,6 @@ def _place(rollout: Rollout, table: RoutingTable, entry: LoadingEntry) -> Place:
 def _left(window: float, record: RolloutRecord) -> float:
     """Seconds of an undo window that are left."""
     until = record.record.get("undo_until")
-    if record.phase != Phase.WATCHING or until is None:
+    if record.phase != Phase.WATCHING or not isinstance(until, str):
         return window
     return min(max(-seconds_since(until), 0.0), window)
