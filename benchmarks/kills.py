@@ -38,7 +38,7 @@ BURST = 5
 STABLE_S = 10.5
 """A death after 10 s of life counts as a first one, which is replaced at once; in between come bursts of quick ones."""
 WORKER_EVERY = 2.8
-MOST_S = 330.0
+MOST_S = 480.0
 VERSIONS = 8000
 _BAD = ("failed", "shed", "wrong", "wrong_version")
 OUT = Path("bench-results")
