@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from changeover import Client
 from changeover.testing import Server, exchange, wait_for
 from tests import onnx_models
 from tests.conftest import Serve
@@ -200,3 +202,23 @@ def test_a_shadow_is_judged_by_its_pairs(serve: Serve) -> None:
         wait_for(lambda: rollout(server)["phase"] == "shadowing", "the shadow")
         assert ended(server, pushed)["phase"] == "watching"
         traffic.wait_for_answers(20)
+
+
+@pytest.mark.parametrize(("factor", "phase"), [(2.0, "watching"), (-2.0, "rolled_back")])
+def test_a_shadow_takes_large_requests_too(serve: Serve, factor: float, phase: str) -> None:
+    """Of 588 KiB, as many numbers as an image of 224 x 224 points has; the answers are as large, and are compared."""
+    server, columns = serve(), 3 * 224 * 224
+    server.plan("m", SHADOW + UNTRIED)
+    server.deploy("m", onnx_models.scale(2.0, columns).SerializeToString(), 1)
+    rows = np.random.default_rng(1).random((4, 1, columns), dtype=np.float32)
+    pushed = server.push("m", onnx_models.scale(factor, columns).SerializeToString(), 2)["rollout"]
+
+    def decided() -> bool:
+        for row in rows:
+            assert np.array_equal(client.infer("m", {"x": row})["y"], 2 * row)
+        return rollout(server)["phase"] in ("watching", "rolled_back", "failed", "paused")
+
+    with Client(f"http://127.0.0.1:{server.http_port}") as client:
+        wait_for(decided, "the rollout to be decided", 60)
+    found = server.control("GET", f"/v1/rollouts/{pushed}")
+    assert found["phase"] == phase, found
