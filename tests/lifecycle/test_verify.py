@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from changeover.errors import ModelRejected
 from changeover.lifecycle.verify import MAX_IR, MAX_OPSETS, verify
@@ -144,6 +146,25 @@ def test_the_limits_are_the_runtimes(tmp_path: Path) -> None:
 def test_an_unknown_operator_is_refused(tmp_path: Path) -> None:
     """A standard operator that does not exist is refused by its name."""
     assert reason(write(tmp_path, node_model(helper.make_node("Frobnicate", ["x"], ["y"])))) == "operator_unknown"
+
+
+@pytest.mark.parametrize("operator", ["LayerNormalization", "SimplifiedLayerNormalization"])
+def test_what_the_runtime_has_in_the_standard_domain_passes(tmp_path: Path, operator: str) -> None:
+    """As its optimiser and many exporters write it, though the standard has it later or not at all; and it runs."""
+    node = helper.make_node(operator, ["x", "scale"], ["y"], axis=-1)
+    graph = helper.make_graph(
+        [node],
+        "norm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(np.ones(4, np.float32), "scale")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    assert verify(write(tmp_path, made)).opset == 14
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.isfinite(session.run(None, {"x": np.ones((2, 4), np.float32)})[0]).all()
+    made.graph.node.append(helper.make_node("Frobnicate", ["y"], ["z"]))
+    assert reason(write(tmp_path / "other", made)) == "operator_unknown"
 
 
 def test_an_operator_newer_than_the_opset_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from changeover.prover import sandbox
 
 _TRY = """
-import errno, os, socket, sys
+import ctypes, errno, os, resource, socket, struct, sys
 from pathlib import Path
 from changeover.prover import sandbox
 cache, other = Path(sys.argv[1]), Path(sys.argv[2])
@@ -19,10 +19,20 @@ parent = os.getppid()
 fences = sandbox.enter(cache)
 (cache / "graph").write_text("fine"); (cache / "graph").rename(cache / "renamed"); (cache / "renamed").unlink()
 (other / "there").read_text()
+siginfo = struct.pack("iii116x", 10, 0, -1)  # SIGUSR1, SI_QUEUE
+call = ctypes.CDLL(None, use_errno=True).syscall
+def called(*arguments):
+    if call(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
 tries = {
     "connect": lambda: socket.socket(),
     "run": lambda: os.execv("/bin/true", ["true"]),
     "signal": lambda: os.kill(parent, 0),
+    "queued signal": lambda: called(129 if os.uname().machine == "x86_64" else 138, parent, 10, siginfo),
+    "limits of others": lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE),
+    "own limits": lambda: (
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0)), resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE)
+    ),
     "write": lambda: (other / "new").write_text("x"),
     "change": lambda: (other / "there").write_text("x"),
     "remove": lambda: (other / "there").unlink(),
@@ -53,7 +63,10 @@ def test_a_fenced_process(tmp_path: Path) -> None:
     assert fences[:2] == ["idle priority", "resource limits"]
     if "seccomp" not in fences or "landlock" not in fences:
         pytest.skip(f"this kernel has only {fences}")
-    assert tries == ["connect EPERM", "run EPERM", "signal EPERM", "write EACCES", "change EACCES", "remove EACCES"]
+    assert tries == [
+        "connect EPERM", "run EPERM", "signal EPERM", "queued signal EPERM", "limits of others EPERM",
+        "own limits allowed", "write EACCES", "change EACCES", "remove EACCES",
+    ]  # fmt: skip
     assert (other / "there").read_text() == "kept"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from changeover.errors import ModelRejected
 from changeover.runtime import session, warmup
@@ -64,6 +65,65 @@ def test_rows_that_influence_each_other_turn_batching_off(loaded: Loaded) -> Non
     assert "not batched" in warm.gate.detail
 
 
+def reciprocal_of_the_largest() -> onnx.ModelProto:
+    """`y = x / the largest of all x`: it looks at the whole batch, of which each row alike has nearly the same."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0), helper.make_node("Div", ["x", "most"], ["y"])],
+        "largest",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 784])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 784])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def dynamically_quantised() -> onnx.ModelProto:
+    """What `int8_dynamic` makes of a layer: the scale is of the whole input, so of all rows of a batch."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["q", "w", "zero"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "scale"], ["y"]),
+    ]
+    weights = np.random.default_rng(3).integers(-90, 90, (64, 8)).astype(np.int8)
+    graph = helper.make_graph(
+        nodes,
+        "quantised",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("made", [reciprocal_of_the_largest, dynamically_quantised])
+def test_rows_that_influence_only_unlike_ones_turn_batching_off(loaded: Loaded, made: Callable[[], Any]) -> None:
+    """One client's large numbers would take another's answer away."""
+    warm = warmup.warm_up(loaded(made()), batchable=True, max_batch=32, finite=True)
+    assert (warm.gate.result, warm.batchable) == ("passed", False)
+
+
+def test_as_many_rows_as_the_data_have_it(loaded: Loaded) -> None:
+    """A detector's boxes: their number is free too, and nobody said that it is that of the images."""
+    graph = helper.make_graph(
+        [helper.make_node("NonZero", ["x"], ["places"]), helper.make_node("Transpose", ["places"], ["y"])],
+        "boxes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["unk__1", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, ["unk__2", 2])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    warm = warmup.warm_up(loaded(model), batchable=True, max_batch=8, finite=True)
+    assert (warm.gate.result, warm.batchable) == ("passed", False)
+    assert "not batched" in warm.gate.detail
+
+
+def test_a_long_warm_up_gives_signs_of_life(loaded: Loaded) -> None:
+    """One before every run at another size, and before the others."""
+    signs: list[int] = []
+    model = loaded(onnx_models.scale(2))
+    warmup.warm_up(model, batchable=True, max_batch=8, finite=True, alive=lambda: signs.append(1))
+    assert len(signs) >= 6
+
+
 class Lying:
     """A session whose outputs are not what it declares: onnxruntime itself only warns of them."""
 
@@ -83,11 +143,10 @@ class Lying:
         (TensorSpec("y", Datatype.FP32, (-1, 4)), lambda n: np.ones((n, 5), np.float32)),
         (TensorSpec("y", Datatype.FP32, (-1, 4)), lambda n: np.ones(n, np.float32)),
         (TensorSpec("y", Datatype.FP32, (-1, 4)), lambda n: np.ones((n, 4), np.float64)),
-        (TensorSpec("y", Datatype.FP32, (-1, 4)), lambda n: np.ones((1, 4), np.float32)),
     ],
 )
 def test_outputs_that_were_not_declared_are_refused(declared: TensorSpec, given: Any) -> None:
-    """Another size, rank, type or number of rows."""
+    """Another size, rank or type."""
     with pytest.raises(ModelRejected) as refused:
         warmup.warm_up(Lying(declared, given), batchable=True, max_batch=4, finite=True)  # type: ignore[arg-type]
     assert refused.value.reason == "output_undeclared"
@@ -103,8 +162,6 @@ def test_a_model_that_cannot_run_its_own_shapes_is_refused(loaded: Loaded) -> No
 
 def test_free_dimensions_that_were_guessed_wrong_are_no_refusal(loaded: Loaded) -> None:
     """The gate is skipped with the reason, and batching stays off."""
-    from onnx import TensorProto, helper
-
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "x"], ["y"])],
         "square",

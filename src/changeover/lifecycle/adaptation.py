@@ -7,6 +7,7 @@ otherwise later, and nobody adapts it twice.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -136,8 +137,7 @@ def _as_it_came(artifact: Artifact, temporary: Path) -> Path:
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with (artifact.folder / file.name).open("rb") as source, target.open("wb") as copy:
-            os.sendfile(copy.fileno(), source.fileno(), 0, file.size)
+        shutil.copyfile(artifact.folder / file.name, target)
     return folder
 
 

@@ -32,6 +32,9 @@ MAX_OPSETS: Final = {"": 26, "ai.onnx.ml": 5, "com.microsoft": 1}
 _RUNTIMES_OWN: Final = "com.microsoft"
 """The `onnx` package does not know this domain's operators: the session says whether they exist."""
 
+_RUNTIMES_STANDARD: Final = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+"""ONNX Runtime has these in the standard domain whatever its version, and its optimiser and exporters write them so."""
+
 _MAX_BYTES: Final = (1 << 31) - 1
 _ORT_FORMAT: Final = b"ORTM"
 _MADE_UP: Final = re.compile(r"unk__\d+")
@@ -58,7 +61,8 @@ def verify(folder: Path, *, custom_ops: bool = False) -> ModelSignature:
     check_external_data(model, folder)
     _check_operators(model, custom_ops=custom_ops)
     _check_names(model.graph)
-    _run_checker(path)
+    if not _has_runtimes_standard(model):
+        _run_checker(path)
     return _signature(model)
 
 
@@ -129,12 +133,25 @@ def _check_operator(domain: str, operator: str, opsets: dict[str, int]) -> None:
 
     known = domain in opsets and domain in MAX_OPSETS
     if known and domain != _RUNTIMES_OWN:
-        known = defs.has(operator, opsets[domain], domain)
+        known = defs.has(operator, opsets[domain], domain) or (not domain and operator in _RUNTIMES_STANDARD)
     if not known:
         raise ModelRejected(
             f"Operator {domain or 'ai.onnx'}::{operator} does not exist in the operator sets that the model imports.",
             reason="operator_unknown",
         )
+
+
+def _has_runtimes_standard(model: ModelProto) -> bool:
+    """Whether onnx.checker would refuse the file for an operator that ONNX Runtime has and the standard has not."""
+    from onnx import NodeProto, defs
+
+    opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
+    return any(
+        not _domain(node.domain)
+        and node.op_type in _RUNTIMES_STANDARD
+        and not defs.has(node.op_type, opsets.get("", 1))
+        for node in walk(model.graph, NodeProto)
+    )
 
 
 def _check_names(graph: GraphProto) -> None:

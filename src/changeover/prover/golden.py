@@ -227,6 +227,15 @@ class Batch:
     inputs: dict[str, Array]
     split: bool
 
+    def only(self, chosen: Array) -> Batch:
+        """Some of its samples, by a truth value each; of a batch that is split."""
+        samples = [sample for sample, wanted in zip(self.samples, chosen, strict=True) if wanted]
+        return Batch(samples, {name: array[chosen] for name, array in self.inputs.items()}, self.split)
+
+    def singles(self) -> list[Batch]:
+        """Its samples one by one; of a batch that is split."""
+        return [self.only(np.arange(len(self.samples)) == at) for at in range(len(self.samples))]
+
 
 def batches(golden: GoldenSet, specs: Sequence[TensorSpec], size: int) -> Iterator[Batch]:
     """The whole set in its order, at most `size` samples a run, 1 where rows may not share one; or a sequence each."""
@@ -254,12 +263,10 @@ def _sequences(golden: GoldenSet, columns: dict[str, list[Array]]) -> Iterator[B
 
 
 def recorded(golden: GoldenSet, name: str, samples: Sequence[int], given: Array) -> Array:
-    """What was recorded for these samples, laid out as the output that was given: samples on the first axis.
+    """What was recorded for these samples, laid out as the output that was given and is `alike` in shape."""
+    return np.stack([golden.outputs[name][sample] for sample in samples]).reshape(given.shape)
 
-    Raises:
-        ModelRejected: `golden_invalid`: its shape is another one.
-    """
-    wanted = np.stack([golden.outputs[name][sample] for sample in samples])
-    if wanted.size != given.size:
-        raise _invalid(f"output {name!r} was recorded as {list(wanted.shape[1:])} and is {list(given.shape[1:])}")
-    return wanted.reshape(given.shape)
+
+def alike(recorded: Sequence[int], given: Sequence[int]) -> bool:
+    """Whether two shapes are the same but for dimensions of one."""
+    return [size for size in recorded if size != 1] == [size for size in given if size != 1]

@@ -154,8 +154,9 @@ class Proving:
         unlimited = memory.limit_for_proof(self._worker, self._room.free)
         with bounded(self._spec.run_timeout * _WARMUPS):
             warm = warmup.warm_up(
-                subject.session, batchable=batchable, max_batch=subject.max_batch, finite=self._plan.warmup.finite
-            )
+                subject.session, batchable=batchable, max_batch=subject.max_batch, finite=self._plan.warmup.finite,
+                alive=self._alive,
+            )  # fmt: skip
         memory.set_limit(unlimited)
         self._note(warmup_s=began)
         self._candidate = Subject(subject.session, warm.batchable, subject.max_batch, subject.run_timeout)
@@ -184,7 +185,10 @@ class Proving:
             return self._without_golden_set(rule)
         subject = self._candidate
         samples = golden.load(folder, subject.session.inputs, subject.session.outputs)
-        beside = self._beside() if needs_active(rule, samples) else None
+        try:
+            beside = self._beside() if needs_active(rule, samples) else None
+        except ModelRejected as error:
+            return GateResult("accuracy", "skipped", f"the active version cannot be loaded: {error.message}")
         return Accuracy(rule, samples, self._alive).gate(subject, beside)
 
     def _without_golden_set(self, rule: AccuracyGate) -> GateResult:

@@ -24,14 +24,14 @@ _SECCOMP: Final = 22
 _FILTER_MODE: Final = 2
 
 _DENIED: Final = {
-    "x86_64": (41, 42, 43, 49, 50, 53, 57, 58, 59, 62, 101, 155, 161, 165, 166, 169, 175, 200, 240, 246, 250, 272,
-               288, 298, 304, 308, 310, 311, 313, 320, 321, 322, 323, 424, 425, 426, 427, 434, 438),
-    "aarch64": (198, 199, 200, 201, 202, 203, 242, 221, 281, 129, 130, 117, 270, 271, 40, 39, 41, 51, 97, 104, 105,
+    "x86_64": (41, 42, 43, 49, 50, 53, 57, 58, 59, 62, 101, 129, 155, 161, 165, 166, 169, 175, 200, 240, 246, 250, 272,
+               288, 297, 298, 304, 308, 310, 311, 313, 320, 321, 322, 323, 424, 425, 426, 427, 434, 438),
+    "aarch64": (198, 199, 200, 201, 202, 203, 242, 221, 281, 129, 130, 117, 138, 240, 270, 271, 40, 39, 41, 51, 97, 104, 105,
                 142, 180, 217, 218, 219, 241, 265, 268, 273, 280, 282, 294, 424, 425, 426, 427, 434, 438),
 }  # fmt: skip
 """Calls that fail: sockets, new programs and processes, signals to others, tracing, mounts, modules, keys, io_uring."""
-_OWN_ONLY: Final = {"x86_64": 234, "aarch64": 131}
-"""`tgkill`: `abort` needs it, for this process alone."""
+_OWN_ONLY: Final = {"x86_64": (234, 302), "aarch64": (131, 261)}
+"""`tgkill`, which `abort` needs, and `prlimit64`: for this process alone, whose number is its own or 0."""
 _ARCHITECTURE: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32: Final = 0x40000000
 
@@ -101,21 +101,30 @@ def _seccomp() -> bool:
 
 def _program(machine: str) -> bytes:
     """The filter: one comparison a denied call; a call of another architecture ends the process."""
-    denied = _DENIED[machine]
-    code = [
+    code: list[tuple[int, int | str, int | str, int]] = [
         (_LOAD, 0, 0, 4),
         (_EQUAL, 1, 0, _ARCHITECTURE[machine]),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, 0),
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _KILL),
-        (_EQUAL, 0, 2, _OWN_ONLY[machine]),
-        (_LOAD, 0, 0, 16),  # its first argument
-        (_EQUAL, len(denied), len(denied) + 1, os.getpid()),
     ]
-    code += [(_EQUAL, len(denied) - at, 0, number) for at, number in enumerate(denied)]
+    for number in _OWN_ONLY[machine]:
+        code += [
+            (_EQUAL, 0, 3, number),
+            (_LOAD, 0, 0, 16),  # its first argument
+            (_EQUAL, "allow", 0, 0),
+            (_EQUAL, "allow", "refuse", os.getpid()),
+        ]
+    code += [(_EQUAL, "refuse", 0, number) for number in _DENIED[machine]]
+    places = {"allow": len(code), "refuse": len(code) + 1}
     code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
-    return b"".join(struct.pack("HBBI", *line) for line in code)
+
+    def jump(at: int, to: int | str) -> int:
+        return to if isinstance(to, int) else places[to] - at - 1
+
+    lines = [(kind, jump(at, yes), jump(at, no), value) for at, (kind, yes, no, value) in enumerate(code)]
+    return b"".join(struct.pack("HBBI", *line) for line in lines)
 
 
 def _prctl(option: int, *values: object) -> int:

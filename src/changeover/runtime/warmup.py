@@ -6,10 +6,11 @@ It also proves that rows do not influence one another: only then may requests of
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from changeover.errors import ModelRejected, ModelRunFailed
@@ -21,6 +22,14 @@ _SEED = 20
 _FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64)
 _ASSUMED = 8
 """Length taken for a free dimension that is not the batch."""
+_UNLIKE = 4
+"""Rows of the batch whose last one is unlike the others, by so many times:"""
+_TIMES = 100.0
+_OTHER_ROWS = "as many rows come out as the data have it, so requests are not batched"
+
+
+class _OtherRowsError(Exception):
+    """An output has another number of rows than the inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,9 @@ def batch_sizes(max_batch: int) -> list[int]:
     return sizes if max_batch == 1 else [*sizes, max_batch]
 
 
-def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) -> Warm:
+def warm_up(
+    session: Session, *, batchable: bool, max_batch: int, finite: bool, alive: Callable[[], None] = lambda: None
+) -> Warm:
     """Run at every batch size.
 
     Args:
@@ -48,6 +59,7 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
         batchable: the first dimension of all inputs and outputs is free.
         max_batch: largest number of rows that will go together.
         finite: refuse NaN and infinities in the outputs.
+        alive: called before each run, as a sign of life: on a busy machine they take long.
 
     Raises:
         ModelRejected: a run failed with shapes that the model declares (`warmup_failed`), an output differs
@@ -58,7 +70,12 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
     sizes = batch_sizes(max_batch) if batchable else [1]
     rows = generated_rows(session.inputs, sizes[-1], batchable=batchable)
     try:
-        largest = [_checked_run(session, head(rows, size, batchable), size, batchable, finite) for size in sizes]
+        for size in sizes:
+            alive()
+            largest = _checked_run(session, head(rows, size, batchable), size, batchable, finite)
+    except _OtherRowsError:  # the first dimension of the outputs is free, and not that of the inputs
+        warm = warm_up(session, batchable=False, max_batch=1, finite=finite, alive=alive)
+        return Warm(msgspec.structs.replace(warm.gate, detail=f"{warm.gate.detail}; {_OTHER_ROWS}"), False, warm.run_ms)
     except ModelRunFailed as error:
         if error.reason == "out_of_memory":
             raise ModelRejected(
@@ -70,7 +87,9 @@ def warm_up(session: Session, *, batchable: bool, max_batch: int, finite: bool) 
             f"inputs {', '.join(free)} have free dimensions, and a run with {_ASSUMED} for each failed: {error.message}"
         )
         return Warm(GateResult("warmup", "skipped", detail), False, 0.0)
-    independent = batchable and rows_independent(session, rows, largest[-1], sizes[-1])
+    alive()
+    independent = batchable and rows_independent(session, rows, largest, sizes[-1])
+    alive()
     run_ms = _time_run(session, head(rows, 1, batchable))
     evidence: dict[str, Any] = {
         "batch_sizes": sizes,
@@ -121,7 +140,9 @@ def _checked_run(session: Session, inputs: list[Array], size: int, batchable: bo
 
 
 def _check_declared(spec: TensorSpec, array: Array, size: int, batchable: bool) -> None:
-    fits = not spec.shape or (spec.fits(array.shape) and (not batchable or array.shape[0] == size))
+    fits = not spec.shape or spec.fits(array.shape)
+    if fits and spec.shape and batchable and array.shape[0] != size:
+        raise _OtherRowsError
     if not fits or (spec.datatype.itemsize and array.dtype != spec.datatype.numpy):
         raise ModelRejected(
             f"output {spec.name} is declared {spec.datatype.name}{list(spec.shape)} but came as "
@@ -131,21 +152,42 @@ def _check_declared(spec: TensorSpec, array: Array, size: int, batchable: bool) 
 
 
 def rows_independent(session: Session, rows: list[Array], whole: list[Array], size: int) -> bool:
-    """Whether the first and last row alone give what they gave inside the largest batch."""
+    """Whether rows alone give what they gave inside a batch: the largest one, and one of rows that are very unlike.
+
+    Unlike rows show what looks at all of a batch, but sees little of it where the rows are alike: a maximum over the
+    rows, or the range that dynamic quantisation takes its scale from.
+    """
     if size == 1:
         return True
-    for row in (0, size - 1):
+    if not _same_alone(session, rows, whole, (0, size - 1)):
+        return False
+    unlike = _unlike(rows, min(size, _UNLIKE))
+    try:
+        return _same_alone(session, unlike, session.run(unlike), range(len(unlike[0])))
+    except ModelRunFailed:
+        return True  # a model that does not take such numbers
+
+
+def _same_alone(session: Session, rows: list[Array], whole: list[Array], chosen: Iterable[int]) -> bool:
+    for row in chosen:
         alone = session.run([a[row : row + 1] for a in rows])
         for one, many in zip(alone, whole, strict=True):
-            if one.dtype == object:
-                if not np.array_equal(one[0], many[row]):
-                    return False
-            elif one.dtype.kind == "f":
+            if one.dtype.kind == "f":
                 if not np.allclose(one[0], many[row], rtol=1e-2, atol=1e-3, equal_nan=True):
                     return False
             elif not np.array_equal(one[0], many[row]):
                 return False
     return True
+
+
+def _unlike(rows: list[Array], size: int) -> list[Array]:
+    """So many of the rows, where they are floats the last one a hundred times as large as the others."""
+    scale = np.ones(size)
+    scale[-1] = _TIMES
+    return [
+        (a[:size] * scale.reshape(-1, *[1] * (a.ndim - 1))).astype(a.dtype) if a.dtype.kind == "f" else a[:size]
+        for a in rows
+    ]
 
 
 def _time_run(session: Session, inputs: list[Array]) -> float:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from changeover.errors import ModelRejected
 from changeover.prover import golden, intervals
@@ -152,3 +154,97 @@ def test_a_model_without_classes_has_no_top1(tmp_path: Path) -> None:
     made = golden.load(tmp_path, candidate.session.inputs, candidate.session.outputs)
     with pytest.raises(ModelRejected, match="names a class"):
         Accuracy(AccuracyGate(min=0.5), made, lambda: None).gate(candidate, None)
+
+
+def test_a_sample_on_which_the_active_version_fails(tmp_path: Path) -> None:
+    """It has that one wrong, and the others right: what the candidate mends is no reason to refuse it."""
+    np.savez(tmp_path / "set.npz", x=np.array([[1], [0], [99]]), labels=np.array([0, 0, 0]))
+    (tmp_path / "models").mkdir()
+    candidate = subject(tmp_path / "models", scores(100))
+    active = subject(tmp_path / "models", scores(2))
+    made = golden.load(tmp_path, candidate.session.inputs, candidate.session.outputs)
+    found = Accuracy(AccuracyGate(), made, lambda: None).gate(candidate, active)
+    assert (found.result, found.evidence["value"]) == ("passed", 1.0)
+    assert (found.evidence["active"], found.evidence["better"], found.evidence["worse"]) == (0.666667, 1, 0)
+    agreeing = Accuracy(AccuracyGate(metric="agreement"), made, lambda: None).gate(candidate, active)
+    assert (agreeing.evidence["value"], agreeing.evidence["samples"]) == (1.0, 2)
+
+
+def scores(rows: int) -> onnx.ModelProto:
+    """Two scores for an index below `rows`; a run with another one fails."""
+    table = np.tile(np.array([[2.0, 1.0]], np.float32), (rows, 1))
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "x"], ["wide"]), helper.make_node("Squeeze", ["wide", "axis"], ["y"])],
+        "scores",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, ["N", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1]), "axis")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def classifier() -> onnx.ModelProto:
+    """As converters write them: a label as text, and behind it a probability for each class."""
+    inner = [
+        helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        helper.make_node(
+            "LabelEncoder", ["best"], ["label"], domain="ai.onnx.ml", keys_int64s=[0, 1, 2, 3],
+            values_strings=["a", "b", "c", "d"],
+        ),
+        helper.make_node("Softmax", ["x"], ["probabilities"], axis=1),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        inner,
+        "classifier",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 4]),
+        ],
+    )
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    return helper.make_model(graph, opset_imports=versions, ir_version=9)
+
+
+def test_topk_of_a_classifier_that_names_its_label_first(tmp_path: Path) -> None:
+    """The scores are those of the output that has some."""
+    np.savez(tmp_path / "set.npz", x=ROWS, labels=ROWS.argsort(axis=1)[:, -2])
+    (tmp_path / "models").mkdir()
+    candidate = subject(tmp_path / "models", classifier())
+    made = golden.load(tmp_path, candidate.session.inputs, candidate.session.outputs)
+    for k, value in ((1, 0.0), (2, 1.0)):
+        found = Accuracy(AccuracyGate(metric="topk", k=k, min=0.0), made, lambda: None).gate(candidate, None)
+        assert found.evidence["value"] == value
+
+
+@pytest.mark.parametrize("metric", ["tolerance", "cosine"])
+def test_an_answer_of_another_shape_is_a_wrong_one(tmp_path: Path, metric: Any) -> None:
+    """One box more than was recorded: one miss of three. Where no answer fits, the set is not one for this model."""
+    for number, given in enumerate(([1, 0, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0])):
+        folder = tmp_path / f"test_data_set_{number}"
+        folder.mkdir()
+        x = np.array([given], np.float32)
+        y = np.argwhere(x).astype(np.int64)
+        for name, array in (("input_0.pb", x), ("output_0.pb", y if number else y[:1])):
+            tensor = numpy_helper.from_array(array, name)
+            (folder / name).write_bytes(tensor.SerializeToString())
+    (tmp_path / "models").mkdir()
+    candidate = subject(tmp_path / "models", boxes(), batchable=False)
+    made = golden.load(tmp_path, candidate.session.inputs, candidate.session.outputs)
+    found = Accuracy(AccuracyGate(metric=metric, min=0.5), made, lambda: None).gate(candidate, None)
+    assert (found.result, found.evidence["value"]) == ("passed", 0.666667)
+    for arrays in made.outputs.values():
+        arrays[:] = [array[:0] for array in arrays]
+    with pytest.raises(ModelRejected, match="was recorded as"):
+        Accuracy(AccuracyGate(metric=metric, min=0.5), made, lambda: None).gate(candidate, None)
+
+
+def boxes() -> onnx.ModelProto:
+    """The places of what is not zero: as many rows as the data have it."""
+    graph = helper.make_graph(
+        [helper.make_node("NonZero", ["x"], ["places"]), helper.make_node("Transpose", ["places"], ["y"])],
+        "boxes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["A", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, ["B", 2])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

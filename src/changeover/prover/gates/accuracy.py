@@ -18,12 +18,12 @@ import numpy as np
 from changeover.errors import ModelRejected, ModelRunFailed
 from changeover.prover import intervals
 from changeover.prover.comparison import classes, compare_output, cosines, numbers
-from changeover.prover.golden import Batch, GoldenSet, batches, recorded
+from changeover.prover.golden import Batch, GoldenSet, alike, batches, recorded
 from changeover.prover.subject import Subject
 from changeover.prover.verdict import failed
 from changeover.rollout.plan_gates import AccuracyGate
 from changeover.runtime.session import Array
-from changeover.tensors import TensorSpec
+from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.control import GateResult
 
 _BUDGET: Final = 120.0
@@ -31,6 +31,7 @@ _BUDGET: Final = 120.0
 _LEAST: Final = {"tolerance": 1.0, "cosine": 0.99, "agreement": 0.99}
 _ALPHA: Final = 0.01
 Answers = dict[str, Array]
+_SCORES: Final = (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16)
 _NEEDS: Final = {"top1": "labels", "topk": "labels", "tolerance": "outputs", "cosine": "outputs"}
 
 
@@ -66,6 +67,8 @@ class Accuracy:
         self._alive = alive
         self._metric = metric_of(rule, golden)
         self._largest = (0.0, 0.0)
+        self._fitted = False
+        self._misfit: str | None = None
         self._mark: Callable[[Subject, Batch, Answers], Array] = {
             "top1": self._hits,
             "topk": self._hits,
@@ -89,25 +92,66 @@ class Accuracy:
         for batch in batches(self._golden, candidate.session.inputs, candidate.rows):
             given = _answers(candidate, batch)
             self._note_errors(candidate, batch, given)
-            theirs = _answers(active, batch) if active is not None else {}
-            if by_active:
-                marks.append(_same_classes(candidate, given, theirs))
+            if by_active and active is not None:
+                marks += _compared(candidate, given, active, batch)
             else:
-                marks.append(self._unit(self._mark(candidate, batch, given)))
-                rivals += [self._mark(active, batch, theirs)] if active is not None else []
+                marks.append(self._unit(self._marks(candidate, batch, given)))
+                rivals += self._rivals(active, batch) if active is not None else []
             self._alive()
             if time.thread_time() > until:
                 break
+        if not marks:
+            return GateResult("accuracy", "skipped", "the active version fails on all of the golden set")
+        if self._misfit is not None and not self._fitted:
+            raise _unfit(self._misfit)
         return self._judged(np.concatenate(marks), np.concatenate(rivals) if rivals else None)
 
     def _unit(self, marks: Array) -> Array:
         """What is counted: samples, or a sequence with the mean of its steps."""
         return np.array([marks.mean()]) if self._golden.lengths else marks
 
+    def _marks(self, subject: Subject, batch: Batch, given: Answers) -> Array:
+        """The marks of what can be laid beside what was recorded; an answer of another shape is a wrong one."""
+        fits = self._fitting(batch, given)
+        self._fitted = self._fitted or bool(fits.any())
+        if fits.all():
+            return self._mark(subject, batch, given)
+        marks = np.zeros(len(fits))
+        if fits.any():
+            part = batch.only(fits)
+            marks[fits] = self._mark(subject, part, {name: array[fits] for name, array in given.items()})
+        return marks
+
+    def _fitting(self, batch: Batch, given: Answers) -> Array:
+        """Of each sample, whether the answer has the shapes that were recorded, as far as the metric asks for them."""
+        fits = np.ones(len(batch.samples), bool)
+        if self._metric not in ("top1", "topk"):
+            for name in self._golden.outputs.keys() & given.keys():
+                fits &= self._fits(name, batch, given)
+        return fits
+
+    def _fits(self, name: str, batch: Batch, given: Answers) -> Array:
+        count, shape = len(batch.samples), given[name].shape
+        shape = shape[1:] if count > 1 else shape
+        wanted = [self._golden.outputs[name][sample].shape for sample in batch.samples]
+        fits = np.array([alike(one, shape) for one in wanted])
+        if not fits.all():
+            self._misfit = f"output {name!r} was recorded as {list(wanted[int(fits.argmin())])} and is {list(shape)}"
+        return fits
+
+    def _rivals(self, active: Subject, batch: Batch) -> list[Array]:
+        """Marks of the active version; a sample on which it fails is one that it has wrong."""
+        try:
+            return [self._mark(active, batch, active.answers(batch))]
+        except ModelRunFailed:
+            if len(batch.samples) == 1:
+                return [np.zeros(1)]
+            return [mark for one in batch.singles() for mark in self._rivals(active, one)]
+
     def _note_errors(self, subject: Subject, batch: Batch, given: Answers) -> None:
         """The largest errors of any value, for the record: a tolerance is chosen by them."""
         for spec in subject.session.outputs:
-            if spec.name in self._golden.outputs:
+            if spec.name in self._golden.outputs and self._fits(spec.name, batch, given).all():
                 wanted = recorded(self._golden, spec.name, batch.samples, given[spec.name])
                 found = compare_output(spec, wanted, given[spec.name])
                 self._largest = max(self._largest[0], found.max_abs), max(self._largest[1], found.max_rel)
@@ -116,14 +160,11 @@ class Accuracy:
 
     def _hits(self, subject: Subject, batch: Batch, given: Answers) -> Array:
         labels = np.array([(self._golden.labels or [])[sample] for sample in batch.samples])
-        spec, named = _classified(subject, given)
-        if self._metric == "top1":
-            return np.asarray(named.astype(str) == labels.astype(str) if named.dtype == object else named == labels)
-        scores = numbers(spec, given[spec.name]).reshape(len(labels), -1)
-        if scores.shape[1] <= 1:
-            raise _unfit("no output has the scores that topk needs")
-        best = np.argsort(-np.nan_to_num(scores, nan=-np.inf), axis=1, kind="stable")[:, : self._rule.k]
-        return np.asarray((best == labels[:, np.newaxis]).any(axis=1))
+        if self._metric == "topk":
+            best = _best(subject, given, self._rule.k)
+            return np.asarray((best == labels[:, np.newaxis]).any(axis=1))
+        _, named = _classified(subject, given)
+        return np.asarray(named.astype(str) == labels.astype(str) if named.dtype == object else named == labels)
 
     def _pairs(self, subject: Subject, batch: Batch, given: Answers) -> list[tuple[Array, Array]]:
         """Recorded and given numbers of each recorded output, a row a sample; texts as 0 and whether they differ."""
@@ -214,6 +255,32 @@ def _classified(subject: Subject, given: Answers, among: Collection[str] | None 
             if named is not None:
                 return spec, named
     raise _unfit("no output of the model names a class or gives scores of classes")
+
+
+def _best(subject: Subject, given: Answers, k: int) -> Array:
+    """The `k` best classes of each sample, of the first output that scores them: a label beside it is no score."""
+    for spec in subject.session.outputs:
+        array = given[spec.name]
+        if spec.datatype in _SCORES and array.size > len(array):
+            scores = numbers(spec, array).reshape(len(array), -1)
+            best: Array = np.argsort(-np.nan_to_num(scores, nan=-np.inf), axis=1, kind="stable")[:, :k]
+            return best
+    raise _unfit("no output has the scores that topk needs")
+
+
+def _compared(candidate: Subject, given: Answers, active: Subject, batch: Batch) -> list[Array]:
+    """Marks of agreement with the active version; samples on which that fails say nothing."""
+    try:
+        return [_same_classes(candidate, given, active.answers(batch))]
+    except ModelRunFailed:
+        if len(batch.samples) == 1:
+            return []
+        rows = [{name: array[at : at + 1] for name, array in given.items()} for at in range(len(batch.samples))]
+        return [
+            mark
+            for one, row in zip(batch.singles(), rows, strict=True)
+            for mark in _compared(candidate, row, active, one)
+        ]
 
 
 def _same_classes(subject: Subject, given: Answers, wanted: Answers) -> Array:
