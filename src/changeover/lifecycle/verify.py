@@ -145,13 +145,9 @@ def _has_runtimes_standard(model: ModelProto) -> bool:
     """Whether onnx.checker would refuse the file for an operator that ONNX Runtime has and the standard has not."""
     from onnx import NodeProto, defs
 
-    opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
-    return any(
-        not _domain(node.domain)
-        and node.op_type in _RUNTIMES_STANDARD
-        and not defs.has(node.op_type, opsets.get("", 1))
-        for node in walk(model.graph, NodeProto)
-    )
+    standard = next((entry.version for entry in model.opset_import if not _domain(entry.domain)), 1)
+    used = {node.op_type for node in walk(model.graph, NodeProto) if not _domain(node.domain)}
+    return any(not defs.has(operator, standard) for operator in used & _RUNTIMES_STANDARD)
 
 
 def _check_names(graph: GraphProto) -> None:
