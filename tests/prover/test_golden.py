@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from changeover.errors import ModelRejected
-from changeover.prover import golden
+from changeover.prover import course, golden
 from changeover.tensors import Datatype, TensorSpec
 
 X = TensorSpec("x", Datatype.FP32, (-1, 4))
@@ -156,3 +156,15 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     bomb(tmp_path)
     with pytest.raises(ModelRejected, match="unpacks to over"):
         load(tmp_path)
+
+
+def test_many_archives_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would fit alone; of whatever kind of model the set is."""
+    monkeypatch.setattr(golden, "_MOST_BYTES", 3 << 20)
+    for number in range(2):
+        np.savez_compressed(tmp_path / f"{number}.npz", x=np.zeros((1 << 17, 4), np.float32))
+        assert golden.archives([tmp_path / f"{number}.npz"])[0]["x"].shape == (1 << 17, 4)
+    for read in (load, lambda folder: course.recorded(folder, [X])):
+        with pytest.raises(ModelRejected, match="unpacks to over") as refused:
+            read(tmp_path)
+        assert refused.value.reason == "golden_invalid"

@@ -68,7 +68,7 @@ def recorded(folder: Path, inputs: Sequence[TensorSpec]) -> Course:
     if not files:
         raise invalid("a sequence model takes *.npz, and it holds none")
     try:
-        found = [sequence for file in files for sequence in sequences(golden.arrays(file), inputs)]
+        found = [sequence for arrays in golden.archives(files) for sequence in sequences(arrays, inputs)]
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise invalid(f"it cannot be read: {error}") from error
     return Course(found[:_MOST_SEQUENCES], recorded=True)

@@ -91,8 +91,7 @@ def load(folder: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpe
 def _read_archives(
     folder: Path, files: list[Path], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> GoldenSet:
-    _bound(files)
-    parts = [arrays(file) for file in files]
+    parts = archives(files)
     made = GoldenSet(folder, digest_of(files))
     names = set(parts[0])
     if any(set(part) != names for part in parts):
@@ -121,11 +120,19 @@ def _read_archives(
     return made
 
 
-def arrays(file: Path) -> dict[str, Array]:
-    """The arrays of one archive by name. Raises ModelRejected, or what `numpy.load` does."""
-    with zipfile.ZipFile(file) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-            raise _invalid(f"{file.name} unpacks to over {_MOST_BYTES >> 30} GiB")
+def archives(files: Sequence[Path]) -> list[dict[str, Array]]:
+    """The arrays of each archive by name. Raises ModelRejected, or what `numpy.load` does."""
+    _bound(files)
+    unpacked = 0
+    for file in files:
+        with zipfile.ZipFile(file) as archive:
+            unpacked += sum(entry.file_size for entry in archive.infolist())
+    if unpacked > _MOST_BYTES:
+        raise _invalid(f"it unpacks to over {_MOST_BYTES >> 30} GiB")
+    return [_arrays(file) for file in files]
+
+
+def _arrays(file: Path) -> dict[str, Array]:
     with np.load(file, allow_pickle=False) as archive:
         found = {name: archive[name] for name in archive.files}
     if any(not array.ndim for array in found.values()):

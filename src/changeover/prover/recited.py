@@ -59,7 +59,7 @@ def load(folder: Path, session: Stateless) -> GoldenSet | None:
     """
     files = sorted(folder.glob("*.npz"))
     try:
-        parts = [golden.arrays(file) for file in files]
+        parts = golden.archives(files)
         names = set(parts[0]) if parts else set()
         outputs, labelled = _answers(names, session), LABELS in names - {spec.name for spec in session.inputs}
         if any(set(part) != names for part in parts):
