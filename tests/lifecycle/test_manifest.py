@@ -80,6 +80,7 @@ def test_safe_names_pass(name: str) -> None:
         "a\nb",
         "a\\b",
         "a" * 201,
+        "é" * 150,
         "a/" * 8 + "b",
         "é" * 199 + "/" + "é" * 199,
     ],

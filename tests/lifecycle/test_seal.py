@@ -293,7 +293,12 @@ def test_files_that_came_with_a_call(store: Path) -> None:
     """By their names, which may be refused as in any other source."""
     made = seal_parts({"model.onnx": b"bytes", "more/data": b"x"}, store)
     assert [(file.name, file.size) for file in made.manifest.files] == [("model.onnx", 5), ("more/data", 1)]
-    for parts, reason in (({"../up": b"", "model.onnx": b""}, "artifact_name"), ({"data": b""}, "artifact_no_model")):
+    for parts, reason in (
+        ({"../up": b"", "model.onnx": b""}, "artifact_name"),
+        ({"data": b""}, "artifact_no_model"),
+        ({"model.onnx": b"bytes", "golden/a": b"", "golden/a/b": b""}, "artifact_name"),
+        ({"model.onnx": b"bytes", "golden/a/b": b"", "golden/a": b""}, "artifact_name"),
+    ):
         with pytest.raises(ModelRejected) as caught:
             seal_parts(parts, store)
         assert caught.value.reason == reason

@@ -159,3 +159,11 @@ def test_errors_of_the_callers_stream_are_not_hidden() -> None:
 
     with pytest.raises(OSError, match="Input/output"):
         next(members(Failing()))  # type: ignore[arg-type]
+
+
+def test_headers_without_end_are_refused() -> None:
+    """Each extends the next one, and the library reads them one inside the other."""
+    extension = tarfile.TarInfo("x")
+    extension.type, extension.size = tarfile.XHDTYPE, 512
+    record = b"12 path=abc\n".ljust(512, b"\0")
+    assert reason(io.BytesIO((extension.tobuf() + record) * 3_000)) == "tar_unreadable"

@@ -86,7 +86,7 @@ def checked_name(name: str) -> str:
         or len(name.encode(errors="replace")) > _MAX_NAME
         or not name.isprintable()
         or "\\" in name
-        or any(not part or part.startswith(".") or len(part) > _MAX_PART for part in parts)
+        or any(not part or part.startswith(".") or len(part.encode(errors="replace")) > _MAX_PART for part in parts)
     ):
         raise ModelRejected(
             f"{name!r} is no name for a file of a version: use relative names of at most {_MAX_PARTS} parts, none of "

@@ -99,8 +99,11 @@ class _Sealing(Contents):
         self.require_room()
         path = self.temporary / FILES_FOLDER / checked_name(name)
         with _writing(self.store):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            target = os.open(path, _CREATE, stat.S_IRUSR)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                target = os.open(path, _CREATE, stat.S_IRUSR)
+            except (NotADirectoryError, FileExistsError):
+                raise ModelRejected(f"{name!r} is a file and a folder.", reason="artifact_name") from None
 
         def keep(block: bytes) -> None:
             with _writing(self.store):

@@ -120,7 +120,7 @@ def _entries(source: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
 def _in_our_words() -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise ModelRejected(f"The tar stream cannot be read: {error}.", reason="tar_unreadable") from error
 
 
