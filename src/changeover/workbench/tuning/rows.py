@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from changeover.errors import ModelRejected
-from changeover.prover.golden import GoldenSet, arrays, load, typed
+from changeover.prover.golden import GoldenSet, archives, load, typed
 from changeover.runtime.session import Array
 from changeover.runtime.warmup import generated_rows
 from changeover.tensors import TensorSpec
@@ -117,7 +117,7 @@ def _of_golden(golden: GoldenSet, inputs: Sequence[TensorSpec], batchable: bool)
 
 def _recorded(file: Path, inputs: Sequence[TensorSpec], batchable: bool) -> list[Array]:
     try:
-        found = arrays(file)
+        (found,) = archives([file])
         columns = [typed(_decoded(found[spec.name]), spec)[:_MOST] for spec in inputs]
     except KeyError as error:
         raise _unfit(f"{file} has no array for input {error}") from None
