@@ -188,6 +188,8 @@ class Proving:
         try:
             beside = self._beside() if needs_active(rule, samples) else None
         except ModelRejected as error:
+            if rule.min is not None:
+                raise  # what was asked for cannot be shown
             return GateResult("accuracy", "skipped", f"the active version cannot be loaded: {error.message}")
         return Accuracy(rule, samples, self._alive).gate(subject, beside)
 

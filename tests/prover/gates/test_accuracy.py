@@ -168,6 +168,13 @@ def test_a_sample_on_which_the_active_version_fails(tmp_path: Path) -> None:
     assert (found.evidence["active"], found.evidence["better"], found.evidence["worse"]) == (0.666667, 1, 0)
     agreeing = Accuracy(AccuracyGate(metric="agreement"), made, lambda: None).gate(candidate, active)
     assert (agreeing.evidence["value"], agreeing.evidence["samples"]) == (1.0, 2)
+    useless = subject(tmp_path / "models", scores(1))
+    for arrays in made.inputs.values():
+        arrays[:] = [np.full_like(array, 99) for array in arrays]
+    assert Accuracy(AccuracyGate(metric="agreement"), made, lambda: None).gate(candidate, useless).result == "skipped"
+    with pytest.raises(ModelRejected, match="has a minimum") as refused:
+        Accuracy(AccuracyGate(metric="agreement", min=0.5), made, lambda: None).gate(candidate, useless)
+    assert refused.value.reason == "golden_run_failed"
 
 
 def scores(rows: int) -> onnx.ModelProto:

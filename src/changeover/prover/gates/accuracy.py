@@ -101,7 +101,10 @@ class Accuracy:
             if time.thread_time() > until:
                 break
         if not marks:
-            return GateResult("accuracy", "skipped", "the active version fails on all of the golden set")
+            why = "the active version fails on all of the golden set"
+            if self._rule.min is not None:
+                raise ModelRejected(f"the plan has a minimum; {why}", reason="golden_run_failed")
+            return GateResult("accuracy", "skipped", why)
         if self._misfit is not None and not self._fitted:
             raise _unfit(self._misfit)
         return self._judged(np.concatenate(marks), np.concatenate(rivals) if rivals else None)
