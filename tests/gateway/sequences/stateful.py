@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from time import monotonic_ns
 from typing import Any
@@ -59,9 +60,10 @@ class StatefulWorker:
         self.refuses = False
 
     async def serve(self) -> None:
-        """Answer for ever."""
-        while True:
-            await self.serve_one()
+        """Answer until the gateway closes the channel."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self.serve_one()
 
     async def serve_one(self) -> None:
         """Answer the next batch."""
