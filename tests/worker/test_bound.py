@@ -13,6 +13,12 @@ from tests import onnx_models
 from tests.worker.far_end import Failed, Gateway, Open
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rest after a batch was bound; the test of the rest sets its own."""
+    monkeypatch.setattr("changeover.worker.bound._REST", 0)
+
+
 def bindings(made: Gateway) -> Bindings:
     """Those of its channel."""
     return made.runner._bound
@@ -84,3 +90,20 @@ def test_long_runs_and_too_many_are_not_bound(gateway: Open, monkeypatch: pytest
         for _ in range(3):
             assert made.run(np.ones((rows, 4), np.float32))[0].tolist() == [[2.0] * 4] * rows
     assert sum(known.of(batch_of(Part(0, Datatype.FP32, (n, 4), 0, n * 16, 64))) is not None for n in range(1, 5)) == 2
+
+
+def test_between_two_that_are_bound_there_is_a_rest(gateway: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new worker meets all sizes in its first moments, and binding each costs several runs; they are answered."""
+    now = [0]
+    monkeypatch.setattr("changeover.worker.bound._REST", 20)
+    monkeypatch.setattr("changeover.worker.bound.perf_counter_ns", lambda: now.__setitem__(0, now[0] + 100) or now[0])
+    made = gateway(onnx_models.scale(2))
+
+    def asked(times: int) -> list[int]:
+        for rows in (1, 2, 3, 4) * times:
+            assert made.run(np.full((rows, 4), rows, np.float32))[0].tolist() == [[2.0 * rows] * 4] * rows
+        known = bindings(made)
+        return [n for n in range(1, 5) if known.of(batch_of(Part(0, Datatype.FP32, (n, 4), 0, n * 16, 64))) is not None]
+
+    assert asked(3) == [1]  # binding took 100 ns of this clock, which each look moves by as much: 20 looks of rest
+    assert asked(60) == [1, 2, 3, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter_ns
 from typing import Final, NamedTuple
 
 from changeover.runtime.bound import Bound, bind
@@ -12,6 +13,9 @@ _MOST: Final = 128
 """Batches of one channel that are bound."""
 _QUICK_NS: Final = 1_000_000
 """Of a run: a longer one does not feel what binding spares, and trying it once more would be felt."""
+_REST: Final = 20
+"""Times as long as it took to bind one batch, none is bound: a new worker sees each size of batch in each slot for the
+first time in its first moments, and its clients would wait for all of that."""
 
 Batch = tuple[int, int, bytes]
 """Slot, number of runs, descriptors of the inputs."""
@@ -42,14 +46,17 @@ class Bindings:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._known: dict[Batch, BoundBatch | None] = {}
+        self._rests_until = 0
 
     def of(self, batch: Batch) -> BoundBatch | None:
         """The bound runs of a batch."""
         return self._known.get(batch)
 
     def wants(self, batch: Batch, wall_ns: int) -> bool:
-        """Whether a batch that has run so long is to be bound, and was not tried before."""
-        return wall_ns < _QUICK_NS * batch[1] and batch not in self._known and len(self._known) < _MOST
+        """Whether a batch that has run so long is to be bound now, and was not tried before."""
+        if wall_ns >= _QUICK_NS * batch[1] or batch in self._known or len(self._known) >= _MOST:
+            return False
+        return perf_counter_ns() >= self._rests_until
 
     def take(
         self,
@@ -66,13 +73,23 @@ class Bindings:
             results: outputs of each run.
             layout: where those belong, one run after the other, and their descriptors.
         """
+        began = perf_counter_ns()
+        self._known[batch] = self._bound(feeds, results, layout)
+        ended = perf_counter_ns()
+        self._rests_until = ended + _REST * (ended - began)
+
+    def _bound(
+        self,
+        feeds: Sequence[dict[str, Array]],
+        results: Sequence[Sequence[Array]],
+        layout: tuple[Sequence[Array], bytes],
+    ) -> BoundBatch | None:
         views, parts = layout
         width = len(results[0])
         runs = []
         for number, (feed, right) in enumerate(zip(feeds, results, strict=True)):
             bound = bind(self._session, feed, views[number * width : (number + 1) * width], right)
             if bound is None:
-                self._known[batch] = None
-                return
+                return None
             runs.append(bound)
-        self._known[batch] = BoundBatch(runs, parts, width)
+        return BoundBatch(runs, parts, width)

@@ -161,3 +161,26 @@ def test_an_event_on_the_wire() -> None:
     }  # fmt: skip
     assert lines({"a": "b\nc"}, 7) == b'id: 7\ndata: {"a":"b\\nc"}\n\n'
     assert lines({}) == b"data: {}\n\n"
+
+
+def test_a_burst_is_read_a_few_times(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a rollout writes in a tenth of a second is read together, and a read that was not full is not repeated."""
+    reads: list[int] = []
+    after = journal.events.after
+
+    def counted(place: int, limit: int) -> list[Event]:
+        found = after(place, limit=limit)
+        reads.append(len(found))
+        return found
+
+    monkeypatch.setattr(journal.events, "after", counted)
+
+    async def script(feed: Feed) -> None:
+        place, _ = await feed.place(None)
+        for _ in range(40):
+            await asyncio.to_thread(journal.events.add, "e")
+        assert len(await taken(feed, place, 40)) == 40
+
+    run(journal, script)
+    assert sum(reads) == 40
+    assert len(reads) < 15, reads

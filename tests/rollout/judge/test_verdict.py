@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 
 import msgspec
@@ -295,3 +297,20 @@ def test_every_limit_that_a_plan_may_name_is_judged(limit: float, share: float) 
     numbers = [f.log_e for f in ruling.findings] + [f.low for f in ruling.findings if f.low is not None]
     assert all(math.isfinite(number) for number in numbers), ruling
     assert (ruling.verdict is Verdict.FAILED) >= (share == 1.0 and limit < 0.5)
+
+
+def test_a_first_ruling_imports_nothing_more() -> None:
+    """In a controller it stands between a gateway and its message; `numpy.ma` alone takes some tens of milliseconds."""
+    script = """
+import sys
+import numpy as np
+from tests.rollout.judge.test_verdict import Bench
+np.random.default_rng(1)
+before = set(sys.modules)
+made = Bench(prove=True)
+assert made.go(40).verdict
+made.judge.memory()
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []

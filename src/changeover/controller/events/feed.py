@@ -26,6 +26,8 @@ _RECENT: Final = 1000
 """The newest events that are kept here: who asks for older ones waits for the journal."""
 _AT_ONCE: Final = 200
 _AGAIN: Final = 1.0
+_GATHER: Final = 0.1
+"""Seconds in which events gather before they are read: a rollout writes them in bursts, beside live traffic."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -90,15 +92,20 @@ class Feed:
                     self._last = await asyncio.to_thread(self._journal.events.last)
                     self._begun.set()
                 await self._read()
+                await asyncio.sleep(_GATHER)
             except ChangeoverError as error:
                 log.error("events cannot be read: %s", error.message)  # noqa: TRY400
                 loop.call_later(_AGAIN, self._added.set)
 
     async def _read(self) -> None:
-        while found := await asyncio.to_thread(self._journal.events.after, self._last, limit=_AT_ONCE):
-            self._recent.extend(found)
-            self._last = found[-1].id
-            self._wake()
+        more = True
+        while more:
+            found = await asyncio.to_thread(self._journal.events.after, self._last, limit=_AT_ONCE)
+            more = len(found) == _AT_ONCE
+            if found:
+                self._recent.extend(found)
+                self._last = found[-1].id
+                self._wake()
 
     def show(self, document: dict[str, Any]) -> None:
         """A new sample for all who listen."""

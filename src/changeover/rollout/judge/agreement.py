@@ -16,7 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from changeover.rollout.judge.betting import Array, Capital, Family, highest_rejected, log_bet_alone, lowest_rejected
+from changeover.rollout.judge.betting import (
+    Array,
+    Capital,
+    Family,
+    highest_rejected,
+    log_bet_alone,
+    lowest_rejected,
+    with_limit,
+)
 from changeover.rollout.judge.findings import Finding, Verdict
 from changeover.telemetry.evidence import ERROR_STEPS, FARTHEST, TOGETHER, Apart, Pairs
 
@@ -42,7 +50,7 @@ class Agreement:
     def __init__(self, limit: float, threshold: float) -> None:
         self._limit = limit
         self._threshold = threshold
-        self._means = np.unique(np.append(_MEANS, limit))
+        self._means = with_limit(_MEANS, limit)
         self._capital = Capital(_PRIOR)
         self._above = Family(len(self._means), _PRIOR)
         self._below = Family(len(self._means), _SHARES_PRIOR)

@@ -245,6 +245,14 @@ class Family:
         self.peaks = np.asarray(memory["peaks"], dtype=np.float64)
 
 
+def with_limit(values: Array, limit: float) -> Array:
+    """The values and the limit, ascending, each once.
+
+    Not `numpy.unique`: its first call imports `numpy.ma`, and a controller would stand still for that in a rollout.
+    """
+    return np.array(sorted({*values.tolist(), limit}))
+
+
 def lowest_rejected(values: Array, peaks: Array, threshold: float) -> float | None:
     """The smallest value that is rejected together with all above it, None when the largest is not."""
     rejected = peaks >= threshold

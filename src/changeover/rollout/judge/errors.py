@@ -25,6 +25,7 @@ from changeover.rollout.judge.betting import (
     log_bet,
     log_bet_alone,
     lowest_rejected,
+    with_limit,
 )
 from changeover.rollout.judge.findings import Finding, Verdict
 from changeover.telemetry.evidence import Window
@@ -59,7 +60,7 @@ class Errors:
     def __init__(self, limit: float, threshold: float) -> None:
         self._limit = limit
         self._threshold = threshold
-        self._margins = np.unique(np.append(MARGINS, limit))
+        self._margins = with_limit(MARGINS, limit)
         self._capital = Capital(_PRIOR)
         self._above = Family(len(self._margins), _PRIOR)
         self._below = Family(len(self._margins), SHARES_PRIOR)

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from changeover.rollout.judge.betting import LEANS, Array, Count, Guess, log_bet, lowest_rejected
+from changeover.rollout.judge.betting import LEANS, Array, Count, Guess, log_bet, lowest_rejected, with_limit
 from changeover.rollout.judge.errors import MARGINS
 from changeover.telemetry.evidence import Window
 
@@ -52,7 +52,7 @@ class KeyedErrors:
 
     def __init__(self, limit: float, threshold: float) -> None:
         self._limit, self._threshold = limit, threshold
-        self._margins = np.unique(np.append(MARGINS, limit))
+        self._margins = with_limit(MARGINS, limit)
         self._looks = 0
         self._looked = 0
         """Requests of the candidate's keys at the last look."""
