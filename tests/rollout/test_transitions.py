@@ -179,6 +179,7 @@ LOADS = (Phase.VALIDATING, (Command.LOAD,))
 GOES_BACK = (Phase.ROLLING_BACK, (Command.MOVE_BACK,))
 IS_BACK = (Phase.ROLLED_BACK, (Command.RELEASE_CANDIDATE, Command.CERTIFY))
 WATCHES = (Phase.WATCHING, (Command.OPEN_WINDOW,))
+SERVES = (Phase.WATCHING, (Command.OPEN_WINDOW, Command.CERTIFY))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,7 @@ WATCHES = (Phase.WATCHING, (Command.OPEN_WINDOW,))
         (Phase.ROLLING_BACK, Event.FOUND_BACK, IS_BACK),
         *[(phase, Event.FOUND_UNSWITCHED, LOADS) for phase in Phase if phase.compares],
         *[(phase, Event.FOUND_BACK, IS_BACK) for phase in Phase if phase.compares],
+        *[(phase, Event.FOUND_SWITCHED, SERVES) for phase in Phase if phase.compares],
         *[(phase, Event.FOUND_SPLIT, (phase, (Command.SPLIT,))) for phase in Phase if phase.compares],
     ],
 )

@@ -143,20 +143,35 @@ def found(
     """
     if decided is None or Phase(record.phase) in (Phase.PENDING, Phase.VALIDATING):
         return Event.FOUND_UNSWITCHED, None
-    number = record.record.get("loading")
-    known = not cold and number in [e.loading for e in decided.loadings]
-    entries = [e for e in decided.loadings if (e.loading == number if known else _is_of(e, record))]
+    number, told = record.record.get("loading"), [e.loading for e in decided.loadings]
+    if isinstance(number, int) and number > max(told, default=0):
+        return Event.FOUND_UNSWITCHED, None  # numbers only grow: it was on record, and in no table yet
+    entries = [e for e in decided.loadings if _is_of(e, record)]
+    known = number in told and (not cold or len(entries) > 1)  # a cold start gives what serves another number
+    if known:
+        entries = [e for e in decided.loadings if e.loading == number]
     entry = next((e for e in entries if e.loading == decided.candidate), None) or next(iter(entries), None)
     if entry is not None and entry.loading == decided.candidate:
         if not decided.step:
             return Event.FOUND_BACK, entry
         return (Event.FOUND_UNSWITCHED, None) if cold else (Event.FOUND_SPLIT, entry)
-    active = driver.active
-    if active is not None and (active.number == number if known else _is_of(active, record)):
+    undone = cold and record.phase == Phase.ROLLING_BACK  # a cold start takes the other one then
+    if decided.active == number and not undone if known else _serves(driver.active, record):
         return Event.FOUND_SWITCHED, entry
     if entry is None or entry.loading == decided.active:
         return Event.FOUND_UNSWITCHED, None
     return Event.FOUND_BACK, entry
+
+
+def _serves(active: Loading | None, record: RolloutRecord) -> bool:
+    """Whether the target serves, by its bytes: the source's loading may have them too, under other options.
+
+    What was not promoted yet is loaded again then, which takes nothing down.
+    """
+    if active is None or not _is_of(active, record):
+        return False
+    source = msgspec.convert(record.record.get("from"), VersionRef | None) or record.source
+    return Phase(record.phase) in (Phase.WATCHING, Phase.ROLLING_BACK) or source != record.target
 
 
 def _is_of(loading: Loading | LoadingEntry, record: RolloutRecord) -> bool:

@@ -204,6 +204,7 @@ def _in_any_split(phase: Phase) -> dict[tuple[Phase, Event], tuple[Way, ...]]:
         (phase, Event.ABORT_ASKED): _GO_BACK,
         (phase, Event.PROMOTE_ASKED): _PROMOTE,
         (phase, Event.WEIGHT_ASKED): _BY_HAND,
+        (phase, Event.FOUND_SWITCHED): _SERVES,
         (phase, Event.FOUND_SPLIT): (Way(phase, (Command.SPLIT,), move=_found_split),),
         (phase, Event.FOUND_BACK): _BACK,
         (phase, Event.FOUND_UNSWITCHED): _VALIDATE,
