@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,6 +19,8 @@ from changeover.transport.control import Signature, TensorEntry, WorkerSpec
 from changeover.transport.proving import ProverSpec, ProverStatus, Reference
 from tests import onnx_models
 
+ROWS = np.random.default_rng(2).random((30, 4), np.float32)
+LABELS = ROWS.argmax(axis=1)
 TOLD = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", "FP32", [-1, 4])], True)
 
 
@@ -130,13 +133,40 @@ def test_gates_that_are_switched_off(bench: Bench) -> None:
 
 def test_a_golden_set_beside_the_version(bench: Bench) -> None:
     """Found in the first folder that there is."""
+    worker = bench.worker(onnx_models.scale(2).SerializeToString())
+    end = bench.prove(worker, golden=[str(bench.folder / "none"), *golden_set(bench, y=2 * ROWS)])
+    assert results(end)["accuracy"] == "passed"
+
+
+def golden_set(bench: Bench, **arrays: object) -> list[str]:
+    """Thirty rows, and what is told of them."""
     folder = bench.folder / "golden"
     folder.mkdir()
-    rows = np.random.default_rng(2).random((30, 4), np.float32)
-    np.savez(folder / "a.npz", x=rows, y=2 * rows)
-    worker = bench.worker(onnx_models.scale(2).SerializeToString())
-    end = bench.prove(worker, golden=[str(bench.folder / "none"), str(folder)])
-    assert results(end)["accuracy"] == "passed"
+    np.savez(folder / "a.npz", x=ROWS, **arrays)  # type: ignore[arg-type]
+    return [str(folder)]
+
+
+@pytest.mark.parametrize("least", [None, 0.9])
+@pytest.mark.parametrize("metric", ["top1", "topk"])
+def test_a_golden_set_that_the_metric_does_not_fit(bench: Bench, metric: Any, least: float | None) -> None:
+    """Refused, with or without a minimum, also where the active version would be asked."""
+    worker = bench.worker(onnx_models.scale(-5).SerializeToString())
+    plan = GatesPlan(accuracy=AccuracyGate(metric=metric, min=least))
+    end = bench.prove(worker, plan, golden=golden_set(bench, y=2 * ROWS), reference=Reference(worker, TOLD))
+    assert (end.state, end.reason, end.gate) == ("failed", "golden_invalid", "accuracy")
+
+
+def test_a_minimum_beside_an_active_version_that_cannot_be_loaded(bench: Bench) -> None:
+    """The sentence and the reason are not the candidate's; without a minimum the gate is skipped."""
+    worker, golden = bench.worker(onnx_models.scale(2).SerializeToString()), golden_set(bench, labels=LABELS)
+    gone = Reference(msgspec.structs.replace(worker, path="/nowhere/model.onnx", digest="0" * 64), TOLD)
+    for least, result in ((0.9, "failed"), (None, "skipped")):
+        bench.reports.clear()
+        plan = GatesPlan(accuracy=AccuracyGate(metric="agreement", min=least))
+        end = bench.prove(worker, plan, golden=golden, reference=gone)
+        gate = next(gate for gate in end.gates if gate.gate == "accuracy")
+        assert (gate.result, "the active version cannot be loaded" in gate.detail) == (result, True)
+        assert end.reason == ("golden_run_failed" if least else None)
 
 
 ALONE = """

@@ -17,7 +17,7 @@ from changeover.errors import ModelError, ModelRejected
 from changeover.lifecycle import artifacts, verify
 from changeover.lifecycle.signature import ModelSignature, public, require_compatible
 from changeover.prover import golden, recited, sequences
-from changeover.prover.gates.accuracy import Accuracy, needs_active
+from changeover.prover.gates.accuracy import Accuracy, needs_active, unshown
 from changeover.prover.gates.agreement import COMPARABLE, LEAST_REQUESTS, MOST_SECONDS, Agreement
 from changeover.prover.gates.performance import performance
 from changeover.prover.gates.resources import resources
@@ -185,12 +185,11 @@ class Proving:
             return self._without_golden_set(rule)
         subject = self._candidate
         samples = golden.load(folder, subject.session.inputs, subject.session.outputs)
+        needed = needs_active(rule, samples)
         try:
-            beside = self._beside() if needs_active(rule, samples) else None
+            beside = self._beside() if needed else None
         except ModelRejected as error:
-            if rule.min is not None:
-                raise  # what was asked for cannot be shown
-            return GateResult("accuracy", "skipped", f"the active version cannot be loaded: {error.message}")
+            return unshown(rule, f"the active version cannot be loaded: {error.message}")
         return Accuracy(rule, samples, self._alive).gate(subject, beside)
 
     def _without_golden_set(self, rule: AccuracyGate) -> GateResult:

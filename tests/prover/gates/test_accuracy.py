@@ -172,9 +172,9 @@ def test_a_sample_on_which_the_active_version_fails(tmp_path: Path) -> None:
     for arrays in made.inputs.values():
         arrays[:] = [np.full_like(array, 99) for array in arrays]
     assert Accuracy(AccuracyGate(metric="agreement"), made, lambda: None).gate(candidate, useless).result == "skipped"
-    with pytest.raises(ModelRejected, match="has a minimum") as refused:
-        Accuracy(AccuracyGate(metric="agreement", min=0.5), made, lambda: None).gate(candidate, useless)
-    assert refused.value.reason == "golden_run_failed"
+    refused = Accuracy(AccuracyGate(metric="agreement", min=0.5), made, lambda: None).gate(candidate, useless)
+    assert (refused.result, refused.evidence["reason"]) == ("failed", "golden_run_failed")
+    assert refused.detail == "the plan has a minimum; the active version fails on all of the golden set"
 
 
 def scores(rows: int) -> onnx.ModelProto:

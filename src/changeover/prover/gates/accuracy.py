@@ -54,6 +54,13 @@ def needs_active(rule: AccuracyGate, golden: GoldenSet) -> bool:
     return (metric == "agreement" and not golden.outputs) or (metric in ("top1", "topk") and rule.min is None)
 
 
+def unshown(rule: AccuracyGate, why: str) -> GateResult:
+    """The active version does not answer: a minimum that cannot be shown refuses the version."""
+    if rule.min is not None:
+        return failed("accuracy", "golden_run_failed", f"the plan has a minimum; {why}")
+    return GateResult("accuracy", "skipped", why)
+
+
 class Accuracy:
     """One golden set under one rule.
 
@@ -101,10 +108,7 @@ class Accuracy:
             if time.thread_time() > until:
                 break
         if not marks:
-            why = "the active version fails on all of the golden set"
-            if self._rule.min is not None:
-                raise ModelRejected(f"the plan has a minimum; {why}", reason="golden_run_failed")
-            return GateResult("accuracy", "skipped", why)
+            return unshown(self._rule, "the active version fails on all of the golden set")
         if self._misfit is not None and not self._fitted:
             raise _unfit(self._misfit)
         return self._judged(np.concatenate(marks), np.concatenate(rivals) if rivals else None)
