@@ -169,6 +169,17 @@ def test_a_minimum_beside_an_active_version_that_cannot_be_loaded(bench: Bench) 
         assert end.reason == ("golden_run_failed" if least else None)
 
 
+@pytest.mark.parametrize(("least", "result"), [(0.9, "failed"), (None, "skipped")])
+def test_agreement_without_room_for_the_active_version(bench: Bench, least: float | None, result: str) -> None:
+    """It serves, so nothing else is said; a minimum that cannot be shown refuses the version."""
+    worker, golden = bench.worker(onnx_models.scale(2).SerializeToString()), golden_set(bench, labels=LABELS)
+    plan = GatesPlan(accuracy=AccuracyGate(metric="agreement", min=least))
+    end = bench.prove(worker, plan, golden=golden, reference=Reference(worker, TOLD, held_bytes=1 << 60))
+    gate = next(gate for gate in end.gates if gate.gate == "accuracy")
+    assert (gate.result, "no room for a second session" in gate.detail) == (result, True)
+    assert end.reason == ("golden_run_failed" if least else None)
+
+
 ALONE = """
 import os
 import sys

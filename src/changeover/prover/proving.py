@@ -37,6 +37,7 @@ _WARMUPS: Final = 12
 """Runs in a warm-up, at most: its time limit is that of so many."""
 _BESIDE: Final = 1.25
 """What another session is reckoned to take, as a multiple of what its worker holds."""
+_NO_ROOM: Final = "there is no room for a second session of the active version"
 
 
 class Refused(Exception):
@@ -190,6 +191,8 @@ class Proving:
             beside = self._beside() if needed else None
         except ModelRejected as error:
             return unshown(rule, f"the active version cannot be loaded: {error.message}")
+        if rule.metric == "agreement" and needed and beside is None and self._spec.reference is not None:
+            return unshown(rule, _NO_ROOM)
         return Accuracy(rule, samples, self._alive).gate(subject, beside)
 
     def _without_golden_set(self, rule: AccuracyGate) -> GateResult:
@@ -216,7 +219,7 @@ class Proving:
         except ModelRejected as error:
             return f"the active version cannot be loaded: {error.message}"
         if beside is None:
-            return "there is no room for a second session of the active version"
+            return _NO_ROOM
         recent = gather(self._sample, batchable=beside.batchable, alive=self._alive)
         gate = Agreement(rule, self._spec.disagreement, self._alive).gate(recent, self._candidate, beside)
         if gate is not None:
@@ -238,7 +241,7 @@ class Proving:
         except ModelRejected as error:
             return GateResult("performance", "skipped", f"the active version cannot be loaded: {error.message}")
         if beside is None:
-            return GateResult("performance", "skipped", "there is no room for a second session of the active version")
+            return GateResult("performance", "skipped", _NO_ROOM)
         return performance(rule, self._candidate, beside, self._worker.providers, self._alive)
 
     # -- parts ---------------------------------------------------------------------------------------------
