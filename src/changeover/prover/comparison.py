@@ -39,6 +39,7 @@ class Comparison:
     error: float
 
 
+_FLOATS: Final = (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16)
 _EQUAL: Final = Comparison(flip=None, max_abs=0.0, max_rel=0.0, cosine=1.0, error=0.0)
 _OTHER: Final = Comparison(flip=True, max_abs=math.inf, max_rel=math.inf, cosine=-1.0, error=1.0)
 """Two answers that cannot even be laid side by side."""
@@ -135,12 +136,18 @@ def classes(spec: TensorSpec, array: Array) -> Array | None:
         One value a row; None where an output is neither: a single number a row, or a picture.
     """
     rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-    if spec.datatype not in (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16):
+    if spec.datatype not in _FLOATS:
         return rows[:, 0] if rows.shape[1] == 1 else None
-    if rows.shape[1] < 2 or sum(size != 1 for size in array.shape[1:]) != 1:  # scores lie on one axis
+    if not scored(spec, array):
         return None
     best: Array = np.argmax(np.nan_to_num(numbers(spec, rows), nan=-np.inf), axis=1)
     return best
+
+
+def scored(spec: TensorSpec, array: Array) -> bool:
+    """Whether the rows of an output are scores of classes: two or more floating-point numbers on one axis."""
+    long = [size for size in array.shape[1:] if size != 1]
+    return spec.datatype in _FLOATS and len(long) == 1 and long[0] > 1
 
 
 def _distances(before: Array, after: Array) -> tuple[Array, Array]:

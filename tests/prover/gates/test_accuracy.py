@@ -224,6 +224,36 @@ def test_topk_of_a_classifier_that_names_its_label_first(tmp_path: Path) -> None
         assert found.evidence["value"] == value
 
 
+@pytest.mark.parametrize(("nodes", "shape"), [(["Neg", "Reshape"], ["N", 1, 2, 2]), (["ReduceMax"], [])])
+@pytest.mark.parametrize("metric", ["topk", "top1"])
+def test_what_stands_before_the_scores(tmp_path: Path, nodes: list[str], shape: list[str | int], metric: Any) -> None:
+    """A map of features, upside down, or a single number is not taken for them."""
+    feeds = iter(["x", "n"])
+    inner = [helper.make_node(node, [next(feeds)], ["n"]) for node in nodes]
+    if shape:
+        inner[-1].input.append("to")
+    else:
+        inner[-1].attribute.append(helper.make_attribute("keepdims", 0))
+    inner[-1].output[0] = "before"
+    graph = helper.make_graph(
+        [*inner, helper.make_node("Softmax", ["x"], ["scores"])],
+        "two",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N" if shape else 1, 4])],
+        [
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N" if shape else 1, 4]),
+        ],
+        [numpy_helper.from_array(np.array([-1, 1, 2, 2]), "to")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    np.savez(tmp_path / "set.npz", x=ROWS, labels=LABELS)
+    (tmp_path / "models").mkdir()
+    candidate = subject(tmp_path / "models", model, batchable=bool(shape))
+    made = golden.load(tmp_path, candidate.session.inputs, candidate.session.outputs)
+    found = Accuracy(AccuracyGate(metric=metric, k=1, min=0.5), made, lambda: None).gate(candidate, None)
+    assert found.evidence["value"] == 1.0
+
+
 @pytest.mark.parametrize("metric", ["tolerance", "cosine"])
 def test_an_answer_of_another_shape_is_a_wrong_one(tmp_path: Path, metric: Any) -> None:
     """One box more than was recorded: one miss of three. Where no answer fits, the set is not one for this model."""

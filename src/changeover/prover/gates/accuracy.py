@@ -17,13 +17,13 @@ import numpy as np
 
 from changeover.errors import ModelRejected, ModelRunFailed
 from changeover.prover import intervals
-from changeover.prover.comparison import classes, compare_output, cosines, numbers
+from changeover.prover.comparison import classes, compare_output, cosines, numbers, scored
 from changeover.prover.golden import Batch, GoldenSet, alike, batches, recorded
 from changeover.prover.subject import Subject
 from changeover.prover.verdict import failed
 from changeover.rollout.plan_gates import AccuracyGate
 from changeover.runtime.session import Array
-from changeover.tensors import Datatype, TensorSpec
+from changeover.tensors import TensorSpec
 from changeover.transport.control import GateResult
 
 _BUDGET: Final = 120.0
@@ -31,7 +31,6 @@ _BUDGET: Final = 120.0
 _LEAST: Final = {"tolerance": 1.0, "cosine": 0.99, "agreement": 0.99}
 _ALPHA: Final = 0.01
 Answers = dict[str, Array]
-_SCORES: Final = (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16)
 _NEEDS: Final = {"top1": "labels", "topk": "labels", "tolerance": "outputs", "cosine": "outputs"}
 
 
@@ -268,7 +267,7 @@ def _best(subject: Subject, given: Answers, k: int) -> Array:
     """The `k` best classes of each sample, of the first output that scores them: a label beside it is no score."""
     for spec in subject.session.outputs:
         array = given[spec.name]
-        if spec.datatype in _SCORES and array.size > len(array):
+        if scored(spec, array):
             scores = numbers(spec, array).reshape(len(array), -1)
             best: Array = np.argsort(-np.nan_to_num(scores, nan=-np.inf), axis=1, kind="stable")[:, :k]
             return best
