@@ -76,6 +76,22 @@ def reciprocal_of_the_largest() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
+def share_of_the_largest(datatype: int) -> onnx.ModelProto:
+    """The same of pixels, of counts, or of BF16."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["floats"], ["most"], keepdims=0),
+        helper.make_node("Div", ["floats", "most"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "largest",
+        [helper.make_tensor_value_info("x", datatype, ["N", 784])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 784])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
 def dynamically_quantised() -> onnx.ModelProto:
     """What `int8_dynamic` makes of a layer: the scale is of the whole input, so of all rows of a batch."""
     nodes = [
@@ -102,6 +118,63 @@ def test_rows_that_influence_only_unlike_ones_turn_batching_off(loaded: Loaded, 
     assert (warm.gate.result, warm.batchable) == ("passed", False)
 
 
+@pytest.mark.parametrize("datatype", ["UINT8", "INT8", "INT64", "UINT16", "BFLOAT16"])
+def test_unlike_rows_of_every_kind_of_number(loaded: Loaded, datatype: str) -> None:
+    """Pixels, counts and short floats are made unlike too."""
+    model = share_of_the_largest(getattr(TensorProto, datatype))
+    warm = warmup.warm_up(loaded(model), batchable=True, max_batch=8, finite=True)
+    assert (warm.gate.result, warm.batchable) == ("passed", False)
+
+
+def test_indices_that_a_model_does_not_have(loaded: Loaded) -> None:
+    """A table of two rows takes no larger index: that says nothing of its batches."""
+    warm = warmup.warm_up(loaded(onnx_models.gather(rows=2)), batchable=True, max_batch=8, finite=True)
+    assert (warm.gate.result, warm.batchable) == ("passed", True)
+
+
+def rows_below(limit: float) -> onnx.ModelProto:
+    """Only the rows without a larger value come out, and unlike rows have one."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], axes=[1], keepdims=0),
+        helper.make_node("Less", ["most", "limit"], ["chosen"]),
+        helper.make_node("Compress", ["x", "chosen"], ["y"], axis=0),
+    ]
+    return of_free_sizes(nodes, limit)
+
+
+def as_long_as_the_largest(more: float) -> onnx.ModelProto:
+    """The mean of each row, as often as the largest value of all rows has it."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Add", ["most", "limit"], ["length"]),
+        helper.make_node("Cast", ["length"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["whole", "first"], ["columns"]),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Shape", ["mean"], ["rows"], end=1),
+        helper.make_node("Concat", ["rows", "columns"], ["shape"], axis=0),
+        helper.make_node("Expand", ["mean", "shape"], ["y"]),
+    ]
+    return of_free_sizes(nodes, more)
+
+
+def of_free_sizes(nodes: list[onnx.NodeProto], limit: float) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "free",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["M", "T"])],
+        [numpy_helper.from_array(np.float32(limit), "limit"), numpy_helper.from_array(np.array([0]), "first")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("made", [rows_below(5), as_long_as_the_largest(2)])
+def test_sizes_that_unlike_rows_bring_about(loaded: Loaded, made: onnx.ModelProto) -> None:
+    """Fewer rows, or longer ones, than a row has alone: the model serves, unbatched."""
+    warm = warmup.warm_up(loaded(made), batchable=True, max_batch=8, finite=True)
+    assert (warm.gate.result, warm.batchable) == ("passed", False)
+
+
 def test_as_many_rows_as_the_data_have_it(loaded: Loaded) -> None:
     """A detector's boxes: their number is free too, and nobody said that it is that of the images."""
     graph = helper.make_graph(
@@ -116,12 +189,16 @@ def test_as_many_rows_as_the_data_have_it(loaded: Loaded) -> None:
     assert "not batched" in warm.gate.detail
 
 
-def test_a_long_warm_up_gives_signs_of_life(loaded: Loaded) -> None:
-    """One before every run at another size, and before the others."""
-    signs: list[int] = []
-    model = loaded(onnx_models.scale(2))
-    warmup.warm_up(model, batchable=True, max_batch=8, finite=True, alive=lambda: signs.append(1))
-    assert len(signs) >= 6
+def test_a_long_warm_up_gives_signs_of_life(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One before every run but the timed ones, which are one after the other; and their number is known."""
+    signs: list[str] = []
+    model = loaded(onnx_models.gather(rows=2))  # the one that takes most: it is tried with larger integers first
+    run = session.Session.run
+    monkeypatch.setattr(session.Session, "run", lambda *told: signs.append("run") or run(*told))
+    warmup.warm_up(model, batchable=True, max_batch=32, finite=True, alive=lambda: signs.append("sign"))
+    *before, _, _, _ = signs
+    assert "run run" not in " ".join(before)
+    assert warmup.most_runs(32) - 5 <= signs.count("run") <= warmup.most_runs(32)
 
 
 class Lying:

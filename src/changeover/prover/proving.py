@@ -33,8 +33,6 @@ from changeover.transport.proving import ProverSpec, ProverStatus, Reference
 Report = Callable[[ProverStatus], None]
 _QUIET: Final = 1.0
 """Seconds between two signs of life."""
-_WARMUPS: Final = 12
-"""Runs in a warm-up, at most: its time limit is that of so many."""
 _BESIDE: Final = 1.25
 """What another session is reckoned to take, as a multiple of what its worker holds."""
 _NO_ROOM: Final = "there is no room for a second session of the active version"
@@ -153,7 +151,7 @@ class Proving:
         batchable = self._declared.batchable and self._worker.max_batch > 1
         subject = self._candidate
         unlimited = memory.limit_for_proof(self._worker, self._room.free)
-        with bounded(self._spec.run_timeout * _WARMUPS):
+        with bounded(self._spec.run_timeout * warmup.most_runs(subject.max_batch)):
             warm = warmup.warm_up(
                 subject.session, batchable=batchable, max_batch=subject.max_batch, finite=self._plan.warmup.finite,
                 alive=self._alive,

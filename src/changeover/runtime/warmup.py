@@ -20,11 +20,17 @@ from changeover.transport.control import GateResult
 
 _SEED = 20
 _FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64)
+_PIXELS = (Datatype.UINT8, Datatype.INT8)
+_INTEGERS = (
+    *_PIXELS, Datatype.UINT16, Datatype.UINT32, Datatype.UINT64, Datatype.INT16, Datatype.INT32, Datatype.INT64
+)  # fmt: skip
 _ASSUMED = 8
 """Length taken for a free dimension that is not the batch."""
 _UNLIKE = 4
 """Rows of the batch whose last one is unlike the others, by so many times:"""
-_TIMES = 100.0
+_TIMES = 100
+_TIMED = 3
+"""Runs of which the fastest counts."""
 _OTHER_ROWS = "as many rows come out as the data have it, so requests are not batched"
 
 
@@ -47,6 +53,11 @@ def batch_sizes(max_batch: int) -> list[int]:
     while sizes[-1] * 2 < max_batch:
         sizes.append(sizes[-1] * 2)
     return sizes if max_batch == 1 else [*sizes, max_batch]
+
+
+def most_runs(max_batch: int) -> int:
+    """Runs of a warm-up, at most: every size, the first and last row alone, unlike rows twice, and the timed ones."""
+    return len(batch_sizes(max_batch)) + 2 + 2 * (1 + _UNLIKE) + _TIMED
 
 
 def warm_up(
@@ -88,7 +99,7 @@ def warm_up(
         )
         return Warm(GateResult("warmup", "skipped", detail), False, 0.0)
     alive()
-    independent = batchable and rows_independent(session, rows, largest, sizes[-1])
+    independent = batchable and rows_independent(session, rows, largest, sizes[-1], alive)
     alive()
     run_ms = _time_run(session, head(rows, 1, batchable))
     evidence: dict[str, Any] = {
@@ -151,49 +162,81 @@ def _check_declared(spec: TensorSpec, array: Array, size: int, batchable: bool) 
         )
 
 
-def rows_independent(session: Session, rows: list[Array], whole: list[Array], size: int) -> bool:
+def rows_independent(
+    session: Session, rows: list[Array], whole: list[Array], size: int, alive: Callable[[], None] = lambda: None
+) -> bool:
     """Whether rows alone give what they gave inside a batch: the largest one, and one of rows that are very unlike.
 
     Unlike rows show what looks at all of a batch, but sees little of it where the rows are alike: a maximum over the
-    rows, or the range that dynamic quantisation takes its scale from.
+    rows, or the range that dynamic quantisation takes its scale from. Integers may be indices: where a model does not
+    take unlike ones, only its other numbers are made unlike.
     """
     if size == 1:
         return True
-    if not _same_alone(session, rows, whole, (0, size - 1)):
+    if not _same_alone(session, rows, whole, (0, size - 1), alive):
         return False
-    unlike = _unlike(rows, min(size, _UNLIKE))
-    try:
-        return _same_alone(session, unlike, session.run(unlike), range(len(unlike[0])))
-    except ModelRunFailed:
-        return True  # a model that does not take such numbers
+    counted = any(spec.datatype in _INTEGERS for spec in session.inputs)
+    for integers in (True, False) if counted else (False,):
+        unlike = _unlike(session.inputs, rows, min(size, _UNLIKE), integers=integers)
+        alive()
+        try:
+            return _same_alone(session, unlike, session.run(unlike), range(len(unlike[0])), alive)
+        except ModelRunFailed:
+            continue  # a model that does not take such numbers
+    return True
 
 
-def _same_alone(session: Session, rows: list[Array], whole: list[Array], chosen: Iterable[int]) -> bool:
+def _same_alone(
+    session: Session, rows: list[Array], whole: list[Array], chosen: Iterable[int], alive: Callable[[], None]
+) -> bool:
     for row in chosen:
+        alive()
         alone = session.run([a[row : row + 1] for a in rows])
-        for one, many in zip(alone, whole, strict=True):
-            if one.dtype.kind == "f":
-                if not np.allclose(one[0], many[row], rtol=1e-2, atol=1e-3, equal_nan=True):
-                    return False
-            elif not np.array_equal(one[0], many[row]):
+        for spec, one, many in zip(session.outputs, alone, whole, strict=True):
+            if one.shape[:1] != (1,) or many.shape != (len(rows[0]), *one.shape[1:]):
+                return False  # as many rows, or as long ones, as the data of all rows have it
+            if not _equal(_floats(spec, one[0]), _floats(spec, many[row])):
                 return False
     return True
 
 
-def _unlike(rows: list[Array], size: int) -> list[Array]:
-    """So many of the rows, where they are floats the last one a hundred times as large as the others."""
-    scale = np.ones(size)
-    scale[-1] = _TIMES
-    return [
-        (a[:size] * scale.reshape(-1, *[1] * (a.ndim - 1))).astype(a.dtype) if a.dtype.kind == "f" else a[:size]
-        for a in rows
-    ]
+def _equal(one: Array, many: Array) -> bool:
+    if one.dtype.kind == "f":
+        return np.allclose(one, many, rtol=1e-2, atol=1e-3, equal_nan=True)
+    return np.array_equal(one, many)
+
+
+def _floats(spec: TensorSpec, array: Array) -> Array:
+    """The same, the raw bits of BF16 as what they stand for."""
+    return (array.astype(np.uint32) << 16).view(np.float32) if spec.datatype is Datatype.BF16 else array
+
+
+def _unlike(specs: Sequence[TensorSpec], rows: list[Array], size: int, *, integers: bool) -> list[Array]:
+    """So many of the rows, the last one many times as large as the others where it is of numbers.
+
+    Args:
+        specs: of the inputs.
+        rows: as they were generated.
+        size: how many of them.
+        integers: also where it is of integers: pixels by as much as floats, what may be an index or a mask twice.
+    """
+    unlike = []
+    for spec, array in zip(specs, rows, strict=True):
+        many = array[:size].copy()
+        if spec.datatype is Datatype.BF16:
+            many[-1] = _bf16(_floats(spec, many[-1]) * np.float32(_TIMES))
+        elif spec.datatype in _FLOATS or (integers and spec.datatype in _PIXELS):
+            many[-1] *= many.dtype.type(_TIMES)
+        elif integers and spec.datatype in _INTEGERS:
+            many[-1] *= many.dtype.type(2)
+        unlike.append(many)
+    return unlike
 
 
 def _time_run(session: Session, inputs: list[Array]) -> float:
-    """Milliseconds of the fastest of three runs."""
+    """Milliseconds of the fastest of some runs."""
     best = float("inf")
-    for _ in range(3):
+    for _ in range(_TIMED):
         start = time.perf_counter()
         session.run(inputs)
         best = min(best, time.perf_counter() - start)
@@ -224,7 +267,12 @@ def _generated(datatype: Datatype, shape: list[int], generator: np.random.Genera
     if datatype is Datatype.BYTES:
         return generator.integers(0, 2, shape).astype(str).astype(object)
     if datatype is Datatype.BF16:
-        return (1.0 - generator.random(shape, np.float32)).view(np.uint32).__rshift__(16).astype(np.uint16)
+        return _bf16(1.0 - generator.random(shape, np.float32))
     if datatype in _FLOATS:
         return (1.0 - generator.random(shape)).astype(datatype.numpy)
     return generator.integers(0, 2, shape).astype(datatype.numpy)
+
+
+def _bf16(floats: Array) -> Array:
+    """The raw bits, cut off."""
+    return (floats.view(np.uint32) >> 16).astype(np.uint16)
