@@ -26,7 +26,7 @@ def told(evidence: Evidence, gateway: int, at: int, *tallies: Tallied) -> None:
 
 def window(evidence: Evidence, start: int, end: int) -> Window:
     """Between two times."""
-    return evidence.window(EPOCH, ACTIVE, CANDIDATE, (start, end), 0.5)
+    return evidence.window(EPOCH, ACTIVE, CANDIDATE, (start, end), 0.5, row=True)
 
 
 def test_windows_that_follow_one_another_hold_everything_once() -> None:
@@ -50,6 +50,8 @@ def test_nothing_counts_twice_after_a_long_pause() -> None:
     for quarter in range(1, 12):
         told(evidence, 1, quarter * second // 4, tallied(1, quarter), tallied(2, quarter))
     first = window(evidence, 0, int(2.9 * second))
+    for seen in (5, 6):  # people look at the rollout meanwhile
+        evidence.window(EPOCH, ACTIVE, CANDIDATE, (second, seen * second // 2 + 1), 0.5)
     for quarter in range(12, 60):
         told(evidence, 1, quarter * second // 4, tallied(1, quarter), tallied(2, quarter))
     later = window(evidence, int(2.9 * second), 15 * second)

@@ -264,7 +264,9 @@ class MemoryFleet:
         self.windows.append((start_ns, end_ns))
         return Window(7, round((end_ns - start_ns) / 1e9, 3), 1.5, 2.5)
 
-    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> evidence.Window:
+    def evidence(
+        self, model: str, active: int, candidate: int, epoch: int, since_ns: int, *, row: bool = False
+    ) -> evidence.Window:
         self.looks.append((active, candidate, epoch))
         table = self._table(1, epoch)
         weight = sum(count for count, loading in table.buckets if loading == candidate) if table else 0

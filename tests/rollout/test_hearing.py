@@ -193,7 +193,7 @@ def test_terms_that_end_in_one_step_leave_what_they_knew(stage: Stage, fleet: Me
     judges: list[Counting] = []
     counts: dict[int, int] = {}
 
-    def evidence(_: str, active: int, candidate: int, epoch: int, since_ns: int) -> Window:
+    def evidence(_: str, active: int, candidate: int, epoch: int, since_ns: int, *, row: bool = False) -> Window:
         seen = counts.get(epoch, 0) if since_ns == 0 else 0
         return Window((epoch, candidate, active), since_ns, since_ns + 1, 0, Arm(90), Arm(), Pairs(seen))
 
@@ -232,7 +232,7 @@ def test_what_came_after_a_record_in_the_middle_of_a_step_counts(stage: Stage, f
     counted: dict[int, int] = {}
     shown: dict[int, int] = {}
 
-    def evidence(_: str, active: int, candidate: int, epoch: int, since_ns: int) -> Window:
+    def evidence(_: str, active: int, candidate: int, epoch: int, since_ns: int, *, row: bool = False) -> Window:
         pairs = counted.get(epoch, 0) - (shown.get(epoch, 0) if since_ns else 0)
         shown[epoch] = counted.get(epoch, 0)
         return Window((epoch, candidate, active), since_ns, since_ns + 1, 0, Arm(90), Arm(), Pairs(pairs))
@@ -281,7 +281,7 @@ def test_after_a_restart_of_the_machine_the_record_is_all_there_is(stage: Stage,
         await driver.offer(stage.offer(1))
         await driver.offer(stage.canary(2))
         await driver.idle()
-        fleet.evidence = lambda _m, a, c, epoch, since: Window((epoch, c, a), since, since + 1, 0, pairs=Pairs(10))  # type: ignore[method-assign]
+        fleet.evidence = lambda _m, a, c, epoch, since, **_: Window((epoch, c, a), since, since + 1, 0, pairs=Pairs(10))  # type: ignore[method-assign]
         await tick(driver, judges[0])
         await driver.pause()
 

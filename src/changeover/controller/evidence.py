@@ -45,20 +45,20 @@ class _Source(Generic[R]):
 
     Attributes:
         inherited: it had counted before this controller.
-        cut: when the last window ended, and the report that it ended with: the next window begins with that one, which
-            may have been thinned out meanwhile.
+        cut: when the last window of a row ended, and the report that it ended with: the next one begins with that,
+            which may have been thinned out meanwhile.
     """
 
     series: Series[_Heard[R]]
     inherited: bool
     cut: tuple[int, _Heard[R] | None] = (0, None)
 
-    def between(self, start_ns: int, end_ns: int, zero: R) -> tuple[R, R]:
+    def between(self, start_ns: int, end_ns: int, zero: R, *, row: bool) -> tuple[R, R]:
         """What it had counted at the start and at the end."""
         before, after = self.series.between(start_ns, end_ns)
-        if start_ns == self.cut[0]:
-            before = self.cut[1]
-        self.cut = end_ns, after
+        if row:
+            before = self.cut[1] if start_ns == self.cut[0] else before
+            self.cut = end_ns, after
         if before is None and self.inherited and start_ns:
             before = self.series.first
         return before.read() if before else zero, after.read() if after else zero
@@ -102,9 +102,19 @@ class Evidence:
         self._weights = {key: count for key, count in self._weights.items() if key[0] != loading}
 
     def window(
-        self, epoch: int, active: tuple[int, int], candidate: tuple[int, int], span: tuple[int, int], busy: float
+        self,
+        epoch: int,
+        active: tuple[int, int],
+        candidate: tuple[int, int],
+        span: tuple[int, int],
+        busy: float,
+        *,
+        row: bool = False,
     ) -> Window:
         """Both arms, (loading, worker) each, between two times (CLOCK_MONOTONIC ns).
+
+        With `row` it is one of a row of windows, each of which begins where the one before ended: they have everything
+        once, however far they are apart. There is one row, the judge's; who only looks asks without.
 
         Nobody asks for an epoch before this one any more: a version that serves for months is in many tables.
         """
@@ -115,27 +125,27 @@ class Evidence:
             start_ns=span[0],
             end_ns=span[1],
             weight=self._weights.get((candidate[0], epoch), 0),
-            active=self._arm(epoch, active, span),
-            candidate=self._arm(epoch, candidate, span),
-            pairs=self._pairs(epoch, candidate[0], span),
+            active=self._arm(epoch, active, span, row=row),
+            candidate=self._arm(epoch, candidate, span, row=row),
+            pairs=self._pairs(epoch, candidate[0], span, row=row),
             busy=busy,
         )
 
-    def _arm(self, epoch: int, who: tuple[int, int], span: tuple[int, int]) -> Arm:
+    def _arm(self, epoch: int, who: tuple[int, int], span: tuple[int, int], *, row: bool) -> Arm:
         """What a loading did; the counts of keys are of its present worker."""
         loading, member = who
         arm = Arm()
         for (_, number, counted, worker), source in self._arms.items():
             if (number, counted) == (loading, epoch):
-                before, after = source.between(*span, _NO_TALLY)
+                before, after = source.between(*span, _NO_TALLY, row=row)
                 arm = _plus(arm, before, after, keys=worker == member)
         return arm
 
-    def _pairs(self, epoch: int, loading: int, span: tuple[int, int]) -> Pairs:
+    def _pairs(self, epoch: int, loading: int, span: tuple[int, int], *, row: bool) -> Pairs:
         total = Pairs()
         for (_, number, counted, _member), source in self._mirrors.items():
             if (number, counted) == (loading, epoch):
-                before, after = source.between(*span, _NO_PAIRS)
+                before, after = source.between(*span, _NO_PAIRS, row=row)
                 total = Pairs(
                     compared=total.compared + after.compared - before.compared,
                     flips=total.flips + after.flips - before.flips,

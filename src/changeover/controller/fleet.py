@@ -234,13 +234,15 @@ class Fleet:
         """Counts of the requests answered between two times."""
         return self.observatory.requests(model, start_ns, end_ns)
 
-    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> StepWindow:
+    def evidence(
+        self, model: str, active: int, candidate: int, epoch: int, since_ns: int, *, row: bool = False
+    ) -> StepWindow:
         """Both arms of a step since a time (CLOCK_MONOTONIC; 0: since the step began) until now."""
         del model  # loadings have numbers of their own
         span = since_ns, monotonic_ns()
         arms = [(n, self.workers[n].member or 0 if n in self.workers else 0) for n in (active, candidate)]
         busy = max(self.observatory.busy(n, *span) for n in (active, candidate))
-        return self.observatory.evidence.window(epoch, arms[0], arms[1], span, busy)
+        return self.observatory.evidence.window(epoch, arms[0], arms[1], span, busy, row=row)
 
     # -- news ----------------------------------------------------------------------------------------------
 

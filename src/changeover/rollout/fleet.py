@@ -108,8 +108,11 @@ class Fleet(Protocol):
     def requests(self, model: str, start_ns: int, end_ns: int) -> Requests:
         """Counts of the requests answered between two times."""
 
-    def evidence(self, model: str, active: int, candidate: int, epoch: int, since_ns: int) -> StepWindow:
+    def evidence(
+        self, model: str, active: int, candidate: int, epoch: int, since_ns: int, *, row: bool = False
+    ) -> StepWindow:
         """Both loadings under one epoch, from a time (CLOCK_MONOTONIC; 0: the epoch's begin) until now.
 
-        With the last window's `end_ns` as the next one's `since_ns` everything counts once.
+        With `row`, and the last such window's `end_ns` as the next one's `since_ns`, everything counts once: that is
+        for the judge alone.
         """

@@ -107,7 +107,8 @@ class Vigil:
         lost = self._memory(current, candidate)
         if lost is not None:
             return lost
-        window = self._fleet.evidence(self._model, source.number, candidate.number, self._epoch, self._seen_ns)
+        of = self._model, source.number, candidate.number
+        window = self._fleet.evidence(*of, self._epoch, self._seen_ns, row=True)
         self._seen_ns = max(window.end_ns, self._seen_ns)
         current.evidence = window
         current.totals.add(window)
