@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changeover.lifecycle import settle
 from changeover.lifecycle.settle import Doubt, Settler, ends_as_told, inspect, is_still
 from changeover.lifecycle.source import MODEL_FILE, FileStamp, Snapshot, stamps
 from tests.lifecycle.onnx_files import linear, write
@@ -168,6 +170,17 @@ def test_a_cut_off_model_is_noticed(tmp_path: Path) -> None:
     assert inspect(folder, stamps(folder)) is Doubt.CUT_OFF
     (folder / "model.onnx").write_bytes(b"")
     assert inspect(folder, stamps(folder)) is Doubt.CUT_OFF
+
+
+def test_what_cannot_be_read_is_left_for_the_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a network that was replaced at its server, or of a sick disk, opens and gives no bytes."""
+
+    def sick(*_: object) -> bool:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    folder = write(tmp_path / "1", linear())
+    monkeypatch.setattr(settle, "ends_as_told", sick)
+    assert inspect(folder, stamps(folder)) is Doubt.NONE
 
 
 def test_links_are_left_for_the_seal(tmp_path: Path) -> None:

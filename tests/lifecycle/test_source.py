@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changeover.lifecycle import source
 from changeover.lifecycle.source import (
     Changes,
     FileStamp,
@@ -81,6 +83,22 @@ def test_links_are_named_and_not_followed(tmp_path: Path) -> None:
     assert {name: list(versions) for name, versions in found.models.items()} == {"m": [1]}
     named = {Path(sentence.split(" is ")[0]).name for sentence in found.ignored}
     assert named == {"loop", "below", "nowhere", "4", "5", "7"}
+
+
+def test_an_entry_that_cannot_be_told_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that says nothing of its entries asks for each, and may have gone away by then."""
+
+    class Gone:
+        name, path = "mnist", "mnist"
+
+        def is_symlink(self) -> bool:
+            raise OSError(errno.EIO, "Input/output error")
+
+        def is_dir(self, **_: bool) -> bool:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(source, "_entries", lambda *_: [Gone()])
+    assert scan(tmp_path).models == {}
 
 
 def test_a_missing_repository_is_empty_and_named(tmp_path: Path) -> None:

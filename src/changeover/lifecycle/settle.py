@@ -8,6 +8,7 @@ place needs no more than the settling time.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import fcntl
@@ -116,18 +117,23 @@ def _could_settle(stamps: tuple[FileStamp, ...]) -> bool:
 def inspect(folder: Path, stamps: tuple[FileStamp, ...]) -> Doubt:
     """Look into a folder that has been still.
 
-    What cannot be opened is no reason to wait: sealing it will say what is wrong.
+    What cannot be opened or read is no reason to wait: sealing it will say what is wrong.
     """
     for stamp in stamps:
-        try:
-            descriptor = os.open(folder / stamp.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            continue
-        with open(descriptor, "rb", buffering=0) as file:
-            if _open_for_writing(descriptor):
-                return Doubt.BUSY
-            if stamp.name == MODEL_FILE and not ends_as_told(file, stamp.size):
-                return Doubt.CUT_OFF
+        with contextlib.suppress(OSError):
+            doubt = _inspect_file(folder, stamp)
+            if doubt is not Doubt.NONE:
+                return doubt
+    return Doubt.NONE
+
+
+def _inspect_file(folder: Path, stamp: FileStamp) -> Doubt:
+    descriptor = os.open(folder / stamp.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        if _open_for_writing(descriptor):
+            return Doubt.BUSY
+        if stamp.name == MODEL_FILE and not ends_as_told(file, stamp.size):
+            return Doubt.CUT_OFF
     return Doubt.NONE
 
 

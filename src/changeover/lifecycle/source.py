@@ -105,9 +105,9 @@ def scan(repository: Path) -> Snapshot:
     models: dict[str, dict[int, tuple[FileStamp, ...]]] = {}
     ignored: list[str] = []
     for entry in _entries(repository, ignored):
-        if entry.name.startswith(".") or not (entry.is_symlink() or _is_folder(entry)):
+        if entry.name.startswith(".") or not (_is_link(entry) or _is_folder(entry)):
             continue
-        if entry.is_symlink():
+        if _is_link(entry):
             ignored.append(f"{entry.path} is a link: models are folders.")
         elif not is_model_name(entry.name):
             ignored.append(f"{entry.path} is no model: use letters, digits, '.', '_' and '-'.")
@@ -137,6 +137,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False  # a file system that has gone away
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_symlink()
+    except OSError:
+        return False
 
 
 def stamps(folder: Path) -> tuple[FileStamp, ...]:
