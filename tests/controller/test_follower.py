@@ -67,6 +67,34 @@ def test_nothing_in_the_repository_ends_the_controller(tmp_path: Path, monkeypat
     house.run(script)
 
 
+@pytest.mark.parametrize(
+    "trouble", [OSError(24, "Too many open files"), MemoryError(), RuntimeError("can't start new thread")], ids=repr
+)
+def test_trouble_of_the_server_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """The version is tried again a moment later, and nothing is on record of the first try."""
+    house = House(tmp_path, model_control="poll", poll_interval=0.2)
+    really, tried = follower.plan_for, []
+
+    def plan_for(artifact: Artifact, model: str, settings: Settings) -> Plan:
+        tried.append(model)
+        if len(tried) == 1:
+            raise trouble
+        return really(artifact, model, settings)
+
+    monkeypatch.setattr(follower, "plan_for", plan_for)
+    monkeypatch.setattr(follower, "_AGAIN", 0.05)
+
+    async def script(service: Service, _: Client) -> None:
+        await until(lambda: MODEL in service.drivers.serving())
+        (only,) = house.journal.rollouts.of(MODEL)
+        assert only.record.get("reason") is None
+
+    house.put(1)
+    house.run(script)
+
+
 def test_a_version_policy_names_what_is_taken(tmp_path: Path) -> None:
     """The highest of those serves; a version that it does not name is not even put on record, until it does."""
     house = House(tmp_path, model_control="poll", poll_interval=0.2)

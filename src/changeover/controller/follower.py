@@ -91,13 +91,16 @@ class Follower:
                 log.error("repository: %s/%d is refused: %s", model, version, error.message)  # noqa: TRY400
                 await self._refuse(model, version, error)
             except Exception as error:  # a defect must not end the controller: the next one would meet it again
+                if _passes(error):
+                    self._take_later(model, version, error)
+                    continue
                 log.exception("repository: %s/%d cannot be read", model, version)
                 await self._refuse(model, version, Internal(f"a defect in the controller: {error!r}"))
             self._owed.discard((model, version))
 
-    def _take_later(self, model: str, version: int, error: ChangeoverError) -> None:
+    def _take_later(self, model: str, version: int, error: Exception) -> None:
         """A sick disk is no verdict on a version: it is tried again, once what lies there then has settled."""
-        log.error("repository: %s/%d cannot be taken yet: %s", model, version, error.message)
+        log.error("repository: %s/%d cannot be taken yet: %s", model, version, error or repr(error))
         asyncio.get_running_loop().call_later(_AGAIN, self._anew.add, (model, version))
 
     async def _refuse(self, model: str, version: int, error: ChangeoverError) -> None:
@@ -152,6 +155,11 @@ class Follower:
         """What a number stood for and is no longer there."""
         known = {record.digest for record in self._journal.versions.of(model) if record.version == version}
         return known - set(artifacts.digests(self._store))
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it is trouble of the server, which says nothing of a version: no descriptors, no memory, no threads."""
+    return isinstance(error, OSError | MemoryError) or "can't start new thread" in str(error)
 
 
 def _listed(versions: tuple[int, ...]) -> str:
