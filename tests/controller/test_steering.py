@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from changeover.controller import apart
 from changeover.controller.service import Service
 from changeover.controller.steering import buckets_of, merged, version_asked
 from changeover.errors import InvalidPlan, InvalidRequest
 from changeover.rollout.plan import parse_plan
 from tests.controller.service_house import Client, House, serves
 from tests.lifecycle.onnx_files import linear
-from tests.rollout.stage import MODEL, until
+from tests.rollout.stage import MODEL, PATIENCE, until
 
 FIRST, SECOND = (linear().SerializeToString() + b"\x12\x00" * n for n in (1, 2))
 PATH = f"/v1/models/{MODEL}/rollout"
@@ -127,6 +130,23 @@ def test_what_is_being_written_is_not_taken(house: House) -> None:
         os.utime(house.repository / MODEL / "2" / "model.onnx", (1_000_000_000, 1_000_000_000))
         status, told = await start(client, version="2")
         assert (status, told["reason"]) == (409, "not_settled")
+
+    house.run(script)
+
+
+def test_what_is_not_there_waits_for_no_copies(house: House) -> None:
+    """Large versions are being sealed, as many as may be at once: an unknown one is refused all the same."""
+
+    async def script(service: Service, client: Client) -> None:
+        await until(lambda: serves(service, MODEL, "1"))
+        done = threading.Event()
+        copies = [asyncio.create_task(apart.sealed_apart(done.wait, PATIENCE)) for _ in range(apart._AT_ONCE)]
+        try:
+            status, told = await asyncio.wait_for(start(client, version="99"), PATIENCE / 3)
+        finally:
+            done.set()
+            await asyncio.gather(*copies)
+        assert (status, told["reason"]) == (404, "version_not_found")
 
     house.run(script)
 

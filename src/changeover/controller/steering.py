@@ -150,7 +150,7 @@ class Steering:
     async def _as_it_came(self, model: str, number: int, digest: str) -> Artifact:
         known = await asyncio.to_thread(self._journal.versions.of, model)
         artifact = await asyncio.to_thread(self._sealed, known, number, digest)
-        artifact = artifact or await sealed_apart(self._seal_found, model, number, digest)
+        artifact = artifact or await self._seal_found(model, number, digest)
         if artifact is not None:
             return artifact
         if not known:
@@ -171,20 +171,31 @@ class Steering:
             return None
         return artifacts.open_artifact(self._store, max(found, key=lambda r: r.created).digest)
 
-    def _seal_found(self, model: str, number: int, digest: str) -> Artifact | None:
-        """What lies in the repository under a number, sealed now: it was removed, or is not taken yet."""
+    async def _seal_found(self, model: str, number: int, digest: str) -> Artifact | None:
+        """What lies in the repository under a number, sealed now: it was removed, or is not taken yet.
+
+        That there is nothing, or nothing whole, is said at once: only what is copied waits for other copies.
+        """
         if self._settings.repository is None or not is_model_name(model):
             return None
         folder = version_folder(Path(self._settings.repository), model, number)
-        if not folder.is_dir():
+        if not await asyncio.to_thread(folder.is_dir):
             return None
-        if not settle.is_still(folder, self._settings.settle):
-            raise Conflict(f"{folder.name} of {model} is being written; try again in a moment", reason="not_settled")
-        artifact = seal.seal_folder(folder, self._store)
+        await asyncio.to_thread(self._check_still, folder)
+        artifact = await sealed_apart(self._seal_still, folder)
         if not artifact.digest.startswith(digest):
             return None
-        self._journal.versions.add(model, number, artifact.digest, "repository")
+        await asyncio.to_thread(self._journal.versions.add, model, number, artifact.digest, "repository")
         return artifact
+
+    def _seal_still(self, folder: Path) -> Artifact:
+        self._check_still(folder)  # it may have waited for minutes
+        return seal.seal_folder(folder, self._store)
+
+    def _check_still(self, folder: Path) -> None:
+        if not settle.is_still(folder, self._settings.settle):
+            what = f"{folder.name} of {folder.parent.name}"
+            raise Conflict(f"{what} is being written; try again in a moment", reason="not_settled")
 
 
 def _check_news(driver: Driver, offer: Offer) -> None:
