@@ -222,3 +222,27 @@ def test_what_cannot_be_recorded_is_not_promised(stage: Stage, fleet: MemoryFlee
 
     play(stage.driver(fleet, journal), script)
     assert not fleet.broken
+
+
+def test_a_promotion_that_was_refused_has_ended_no_step(
+    stage: Stage, fleet: MemoryFleet, journal: ScriptedJournal
+) -> None:
+    """It could not be recorded; the step goes on, and what ends it later stands in the certificate."""
+
+    async def script(driver: Driver) -> None:
+        judged(driver)
+        await driver.offer(stage.offer(1))
+        await driver.offer(stage.canary(2))
+        await driver.idle()
+        journal.fail()
+        with pytest.raises(Internal):
+            await driver.promote()
+        journal.heal()
+        await driver.abort()
+        await driver.idle()
+        assert driver.current is not None
+        record = driver.current.receipt.record()
+        (step,) = [step for step in record["steps"] if step["name"].startswith("step ")]  # type: ignore[attr-defined]
+        assert step["verdict"] == "abort_asked"
+
+    play(stage.driver(fleet, journal), script)

@@ -106,6 +106,7 @@ class Current:
     known_before: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     _history_before: list[dict[str, Any]] = field(default_factory=list)
+    _ended_a_step: bool = False
 
     def __post_init__(self) -> None:
         """What its driver logs from now on is about it."""
@@ -169,12 +170,14 @@ class Current:
     def moved(self, before: Rollout, event: Event) -> bool:
         """Note a transition, or a new term, in the history and the certificate; false when nothing is worth a word."""
         self._history_before, after = self.history, self.rollout
+        self._ended_a_step = False
         again = bool(self.history) and self.history[-1]["event"] == event
         if replace(after, stands=before.stands) == before and (again or not event.found):
             return False
         left = after.goal != before.goal or not after.phase.compares
         watched = before.phase is Phase.WATCHING and after.phase is not Phase.WATCHING
-        if (before.phase.compares and left and before.stands is not None) or watched:
+        self._ended_a_step = (before.phase.compares and left and before.stands is not None) or watched
+        if self._ended_a_step:
             self.receipt.verdict(_VERDICTS.get(event, str(event)), self.numbers)
         entry = _entry(after, event)
         self.history = [*self._before_again(event, entry), entry]
@@ -194,6 +197,8 @@ class Current:
     def taken_back(self, before: Rollout) -> None:
         """What was asked for could not be recorded, and nobody has heard of it: all is as before `moved`."""
         self.rollout, self.history = before, self._history_before
+        if self._ended_a_step:
+            self.receipt.take_back()
 
 
 def _plain(finding: dict[str, Any]) -> dict[str, Any]:

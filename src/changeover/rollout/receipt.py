@@ -45,6 +45,7 @@ class Receipt:
         self._counted_ns = self.started_ns
         self._requests: Requests | None = None
         self._steps: list[Step] = []
+        self._unsaid: tuple[int, Step] | None = None
         self._candidate: Loading | None = None
         self._switch: records.Switch | None = None
         self._switched_ns = 0
@@ -121,10 +122,17 @@ class Receipt:
         for index in reversed(range(len(self._steps))):
             if self._steps[index].name.startswith("step ") and self._steps[index].verdict is None:
                 kept = self._steps[index].numbers
+                self._unsaid = index, self._steps[index]
                 self._steps[index] = msgspec.structs.replace(
                     self._steps[index], verdict=verdict, numbers={**kept, **numbers}
                 )
                 return
+
+    def take_back(self) -> None:
+        """The step whose verdict was said last goes on after all."""
+        if self._unsaid is not None:
+            index, step = self._unsaid
+            self._steps[index] = step
 
     def window(self, seconds: float) -> None:
         """The undo window runs."""
