@@ -11,11 +11,11 @@ import pytest
 from changeover.prover import sandbox
 
 _TRY = """
-import ctypes, errno, os, resource, socket, struct, sys
+import ctypes, errno, fcntl, os, resource, socket, struct, sys
 from pathlib import Path
 from changeover.prover import sandbox
 cache, other = Path(sys.argv[1]), Path(sys.argv[2])
-parent = os.getppid()
+parent, (pipe, _), x86 = os.getppid(), os.pipe(), os.uname().machine == "x86_64"
 fences = sandbox.enter(cache)
 (cache / "graph").write_text("fine"); (cache / "graph").rename(cache / "renamed"); (cache / "renamed").unlink()
 (other / "there").read_text()
@@ -28,7 +28,22 @@ tries = {
     "connect": lambda: socket.socket(),
     "run": lambda: os.execv("/bin/true", ["true"]),
     "signal": lambda: os.kill(parent, 0),
-    "queued signal": lambda: called(129 if os.uname().machine == "x86_64" else 138, parent, 10, siginfo),
+    "queued signal": lambda: called(129 if x86 else 138, parent, 10, siginfo),
+    "signal by a pipe": lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, parent),
+    "which signal": lambda: fcntl.fcntl(pipe, 10, 9),  # F_SETSIG
+    "signal a thread by a pipe": lambda: fcntl.fcntl(pipe, 15, struct.pack("ii", 1, parent)),  # F_SETOWN_EX
+    "signal by a socket": lambda: fcntl.ioctl(pipe, 0x8901, struct.pack("i", parent)),
+    "group of a socket": lambda: fcntl.ioctl(pipe, 0x8902, struct.pack("i", parent)),
+    "priority of others": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
+    "priority of all": lambda: os.setpriority(os.PRIO_USER, 0, 19),
+    "policy of others": lambda: os.sched_setscheduler(parent, os.SCHED_IDLE, os.sched_param(0)),
+    "parameters of others": lambda: os.sched_setparam(parent, os.sched_param(0)),
+    "attributes of others": lambda: called(314 if x86 else 274, parent, struct.pack("IIQiIQQQ", 48, 5, *[0] * 6), 0),
+    "disk of others": lambda: called(251 if x86 else 30, 1, parent, 3 << 13),
+    "own priority": lambda: (
+        os.setpriority(os.PRIO_PROCESS, 0, 19), os.sched_setscheduler(os.getpid(), os.SCHED_IDLE, os.sched_param(0)),
+        called(251 if x86 else 30, 1, 0, 3 << 13), fcntl.fcntl(pipe, fcntl.F_SETFD, fcntl.FD_CLOEXEC),
+    ),
     "limits of others": lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE),
     "own limits": lambda: (
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0)), resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE)
@@ -49,7 +64,7 @@ os.abort()
 
 
 def test_a_fenced_process(tmp_path: Path) -> None:
-    """It writes into the cache and reads anywhere; it opens no socket, runs and signals nobody, and may still abort."""
+    """It writes into the cache and reads anywhere; it has no socket, no program and no hold on others; it may abort."""
     cache, other = tmp_path / "cache", tmp_path / "other"
     cache.mkdir()
     other.mkdir()
@@ -64,7 +79,10 @@ def test_a_fenced_process(tmp_path: Path) -> None:
     if "seccomp" not in fences or "landlock" not in fences:
         pytest.skip(f"this kernel has only {fences}")
     assert tries == [
-        "connect EPERM", "run EPERM", "signal EPERM", "queued signal EPERM", "limits of others EPERM",
+        "connect EPERM", "run EPERM", "signal EPERM", "queued signal EPERM", "signal by a pipe EPERM",
+        "which signal EPERM", "signal a thread by a pipe EPERM", "signal by a socket EPERM", "group of a socket EPERM",
+        "priority of others EPERM", "priority of all EPERM", "policy of others EPERM", "parameters of others EPERM",
+        "attributes of others EPERM", "disk of others EPERM", "own priority allowed", "limits of others EPERM",
         "own limits allowed", "write EACCES", "change EACCES", "remove EACCES",
     ]  # fmt: skip
     assert (other / "there").read_text() == "kept"

@@ -1,8 +1,9 @@
 """What a prover may not do, because the files it opens are hostile until proven otherwise.
 
 It takes only what is idle of the processor, is the first to go when memory runs out, leaves no core dump, and can
-gain no privilege. It can open no connection, start no program, signal or trace no other process (seccomp), and write
-nowhere but into the cache of optimised graphs (Landlock). The last two are as far as the kernel has them.
+gain no privilege. It can open no connection, start no program, signal, trace or re-prioritise no other process
+(seccomp), and write nowhere but into the cache of optimised graphs (Landlock). The last two are as far as the kernel
+has them.
 """
 
 from __future__ import annotations
@@ -30,12 +31,24 @@ _DENIED: Final = {
                 104, 105, 142, 180, 217, 218, 219, 241, 265, 268, 273, 280, 282, 294, 424, 425, 426, 427, 434, 438),
 }  # fmt: skip
 """Calls that fail: sockets, new programs and processes, signals to others, tracing, mounts, modules, keys, io_uring."""
-_OWN_ONLY: Final = {"x86_64": (234, 302), "aarch64": (131, 261)}
-"""`tgkill`, which `abort` needs, and `prlimit64`: for this process alone, whose number is its own or 0."""
+_OWN_ONLY: Final = {"x86_64": (234, 302, 142, 144, 314), "aarch64": (131, 261, 118, 119, 274)}
+"""`tgkill`, which `abort` needs, `prlimit64`, and `sched_setparam`, `_setscheduler` and `_setattr`: for this process
+alone, whose number is its own or 0. `sched_setaffinity` is free: ONNX Runtime places its threads by their numbers,
+which a filter cannot tell from those of others."""
+_OWN_PRIORITY: Final = {"x86_64": ((141, 0), (251, 1)), "aarch64": ((140, 0), (30, 1))}
+"""`setpriority` and `ioprio_set`, with their word for a process: for this one, never for a group or a user."""
+_OWNER: Final = {
+    "x86_64": {72: (8, 10, 15), 16: (0x8901, 0x8902)},
+    "aarch64": {25: (8, 10, 15), 29: (0x8901, 0x8902)},
+}  # fmt: skip
+"""`fcntl` and `ioctl`, with the commands that say which process is signalled of a descriptor, and by what: refused."""
 _ARCHITECTURE: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32: Final = 0x40000000
 
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_FIRST, _SECOND = 16, 24
+"""Where a call's arguments lie."""
+_Line = tuple[int, int | str, int | str, int]
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050001  # with EPERM
 _KILL: Final = 0x80000000
 
@@ -101,7 +114,7 @@ def _seccomp() -> bool:
 
 def _program(machine: str) -> bytes:
     """The filter: one comparison a denied call; a call of another architecture ends the process."""
-    code: list[tuple[int, int | str, int | str, int]] = [
+    code: list[_Line] = [
         (_LOAD, 0, 0, 4),
         (_EQUAL, 1, 0, _ARCHITECTURE[machine]),
         (_RETURN, 0, 0, _KILL),
@@ -109,13 +122,7 @@ def _program(machine: str) -> bytes:
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _KILL),
     ]
-    for number in _OWN_ONLY[machine]:
-        code += [
-            (_EQUAL, 0, 3, number),
-            (_LOAD, 0, 0, 16),  # its first argument
-            (_EQUAL, "allow", 0, 0),
-            (_EQUAL, "allow", "refuse", os.getpid()),
-        ]
+    code += _with_arguments(machine)
     code += [(_EQUAL, "refuse", 0, number) for number in _DENIED[machine]]
     places = {"allow": len(code), "refuse": len(code) + 1}
     code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
@@ -125,6 +132,21 @@ def _program(machine: str) -> bytes:
 
     lines = [(kind, jump(at, yes), jump(at, no), value) for at, (kind, yes, no, value) in enumerate(code)]
     return b"".join(struct.pack("HBBI", *line) for line in lines)
+
+
+def _with_arguments(machine: str) -> list[_Line]:
+    """Of calls that are allowed or refused by their arguments."""
+    code: list[_Line] = []
+    own: list[_Line] = [(_EQUAL, "allow", 0, 0), (_EQUAL, "allow", "refuse", os.getpid())]
+    for number in _OWN_ONLY[machine]:
+        code += [(_EQUAL, 0, 3, number), (_LOAD, 0, 0, _FIRST), *own]
+    for number, process in _OWN_PRIORITY[machine]:
+        code += [(_EQUAL, 0, 5, number), (_LOAD, 0, 0, _FIRST), (_EQUAL, 0, "refuse", process)]
+        code += [(_LOAD, 0, 0, _SECOND), *own]
+    for number, commands in _OWNER[machine].items():
+        code += [(_EQUAL, 0, len(commands) + 2, number), (_LOAD, 0, 0, _SECOND)]
+        code += [*((_EQUAL, "refuse", 0, command) for command in commands), (_RETURN, 0, 0, _ALLOW)]
+    return code
 
 
 def _prctl(option: int, *values: object) -> int:
