@@ -167,6 +167,36 @@ def test_what_the_runtime_has_in_the_standard_domain_passes(tmp_path: Path, oper
     assert reason(write(tmp_path / "other", made)) == "operator_unknown"
 
 
+def normed(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    """A layer normalisation of before its standard, with these nodes behind it."""
+    graph = helper.make_graph(
+        [helper.make_node("LayerNormalization", ["x", "scale"], ["n"], axis=-1), *nodes],
+        "norm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(np.ones(4, np.float32), "scale")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+
+def test_the_rest_of_a_file_with_the_runtimes_own_operators_is_checked(tmp_path: Path) -> None:
+    """Its order, its attributes and its weights, also where these lie in another file or in a branch."""
+    whole = normed(helper.make_node("Relu", ["n"], ["y"]))
+    assert verify(write(tmp_path / "whole", whole)).opset == 14
+    external = normed(helper.make_node("Relu", ["n"], ["y"]))
+    onnx.external_data_helper.convert_model_to_external_data(external, location="weights", size_threshold=0)
+    (tmp_path / "external").mkdir()
+    onnx.save(external, tmp_path / "external" / "model.onnx")
+    assert verify(tmp_path / "external").opset == 14
+    unsorted = normed(helper.make_node("Relu", ["h"], ["y"]), helper.make_node("Identity", ["n"], ["h"]))
+    assert reason(write(tmp_path / "unsorted", unsorted)) == "checker_failed"
+    odd = normed(helper.make_node("Relu", ["n"], ["y"], slope=1.0))
+    assert reason(write(tmp_path / "odd", odd)) == "checker_failed"
+    empty = normed(helper.make_node("Relu", ["n"], ["y"]))
+    empty.graph.initializer[0].ClearField("raw_data")
+    assert reason(write(tmp_path / "empty", empty)) == "checker_failed"
+
+
 def test_an_operator_newer_than_the_opset_is_refused(tmp_path: Path) -> None:
     """Gelu came with opset 20: it does not exist in 17."""
     assert reason(write(tmp_path, node_model(helper.make_node("Gelu", ["x"], ["y"])))) == "operator_unknown"

@@ -21,7 +21,7 @@ from changeover.tensors import Datatype, TensorSpec
 from changeover.transport.channel import MAX_DIMS
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, OperatorSetIdProto, TypeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto, ValueInfoProto
 
 MAX_IR: Final = 13
 """Newest format of the file that ONNX Runtime 1.31 reads."""
@@ -35,6 +35,7 @@ _RUNTIMES_OWN: Final = "com.microsoft"
 _RUNTIMES_STANDARD: Final = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
 """ONNX Runtime has these in the standard domain whatever its version, and its optimiser and exporters write them so."""
 
+_APART: Final = "changeover.apart"
 _MAX_BYTES: Final = (1 << 31) - 1
 _ORT_FORMAT: Final = b"ORTM"
 _MADE_UP: Final = re.compile(r"unk__\d+")
@@ -61,8 +62,10 @@ def verify(folder: Path, *, custom_ops: bool = False) -> ModelSignature:
     check_external_data(model, folder)
     _check_operators(model, custom_ops=custom_ops)
     _check_names(model.graph)
-    if not _has_runtimes_standard(model):
-        _run_checker(path)
+    own = _runtimes_standard(model)
+    if own:
+        _set_apart(model, own)
+    _run_checker(model if own else path)
     return _signature(model)
 
 
@@ -141,13 +144,36 @@ def _check_operator(domain: str, operator: str, opsets: dict[str, int]) -> None:
         )
 
 
-def _has_runtimes_standard(model: ModelProto) -> bool:
-    """Whether onnx.checker would refuse the file for an operator that ONNX Runtime has and the standard has not."""
+def _runtimes_standard(model: ModelProto) -> list[NodeProto]:
+    """Nodes for which onnx.checker would refuse the file: ONNX Runtime has their operators, and the standard has not."""
     from onnx import NodeProto, defs
 
     standard = next((entry.version for entry in model.opset_import if not _domain(entry.domain)), 1)
-    used = {node.op_type for node in walk(model.graph, NodeProto) if not _domain(node.domain)}
-    return any(not defs.has(operator, standard) for operator in used & _RUNTIMES_STANDARD)
+    missing = {operator for operator in _RUNTIMES_STANDARD if not defs.has(operator, standard)}
+    nodes = walk(model.graph, NodeProto) if missing else ()
+    return [node for node in nodes if node.op_type in missing and not _domain(node.domain)]
+
+
+def _set_apart(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
+    """Make of a parsed file one that onnx.checker can check in all else: these nodes are of a domain it knows nothing of.
+
+    It is changed in place, and its weights, which are checked one by one, are taken out: the checker would copy them, and
+    look for those outside the file in another folder.
+    """
+    from onnx import GraphProto, TensorProto
+
+    for node in nodes:
+        node.domain = _APART
+    model.opset_import.add(domain=_APART, version=1)
+    weights = [tensor for graph in walk(model, GraphProto) for tensor in graph.initializer]
+    weights += [tensor for tensor in walk(model, TensorProto) if tensor.data_location == TensorProto.EXTERNAL]
+    for tensor in weights:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            _run_checker(tensor)
+        name, datatype = tensor.name, tensor.data_type
+        tensor.Clear()
+        tensor.name, tensor.data_type = name, datatype
+        tensor.dims.append(0)
 
 
 def _check_names(graph: GraphProto) -> None:
@@ -160,11 +186,14 @@ def _check_names(graph: GraphProto) -> None:
             )
 
 
-def _run_checker(path: Path) -> None:
-    from onnx import checker
+def _run_checker(what: Path | ModelProto | TensorProto) -> None:
+    from onnx import TensorProto, checker
 
     try:
-        checker.check_model(path)
+        if isinstance(what, TensorProto):
+            checker.check_tensor(what)
+        else:
+            checker.check_model(what)
     except (checker.ValidationError, ValueError, RuntimeError) as error:
         detail = " ".join(str(error).split())[:_DETAIL]
         raise ModelRejected(f"onnx.checker refuses the file: {detail}", reason="checker_failed") from error
