@@ -145,7 +145,7 @@ def _check_operator(domain: str, operator: str, opsets: dict[str, int]) -> None:
 
 
 def _runtimes_standard(model: ModelProto) -> list[NodeProto]:
-    """Nodes for which onnx.checker would refuse the file: ONNX Runtime has their operators, and the standard has not."""
+    """Nodes for which onnx.checker would refuse the file: ONNX Runtime has the operator, and the standard has not."""
     from onnx import NodeProto, defs
 
     standard = next((entry.version for entry in model.opset_import if not _domain(entry.domain)), 1)
@@ -155,10 +155,10 @@ def _runtimes_standard(model: ModelProto) -> list[NodeProto]:
 
 
 def _set_apart(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
-    """Make of a parsed file one that onnx.checker can check in all else: these nodes are of a domain it knows nothing of.
+    """Make of a parsed file one that onnx.checker can check in all else: it knows nothing of these nodes' new domain.
 
-    It is changed in place, and its weights, which are checked one by one, are taken out: the checker would copy them, and
-    look for those outside the file in another folder.
+    It is changed in place, and its weights, which are checked one by one, are taken out: the checker would copy them,
+    and look for those outside the file in another folder.
     """
     from onnx import GraphProto, TensorProto
 
