@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,12 +91,12 @@ def test_what_cannot_be_laid_side_by_side_is_as_different_as_can_be() -> None:
 @pytest.mark.parametrize(
     ("shape", "kind", "part", "flip"),
     [
-        ((2, 3, 400, 400), np.float32, (2, 60_000), None),  # a mask: every eighth element
+        ((2, 3, 400, 400), np.float32, (2, 43_637), None),  # a mask: every eleventh element
         ((1 << 18,), np.float64, (1 << 17, 1), None),
         ((1 << 19, 1), np.int64, (1 << 17, 1), True),  # labels: every fourth
         ((4096, 100), np.float16, (1024, 100), True),  # scores: whole rows
         ((2, 1, 200_000), np.float32, (1, 200_000), True),  # of a large vocabulary
-        ((1, 2_000_000), np.float32, (1, 125_000), None),  # a signal
+        ((1, 2_000_000), np.float32, (1, 117_648), None),  # a signal
     ],
 )
 def test_a_part_of_a_large_output(shape: tuple[int, ...], kind: type, part: tuple[int, int], flip: bool | None) -> None:
@@ -104,12 +106,27 @@ def test_a_part_of_a_large_output(shape: tuple[int, ...], kind: type, part: tupl
     taken = excerpt(ours, 0)
     assert taken.part.shape == part
     assert not np.shares_memory(taken.part, values)
-    step = values.size // taken.part.size
+    step = math.ceil(values.size / taken.part.size)
     seen = np.concatenate([excerpt(ours, turn).part.ravel() for turn in range(step)])
     assert np.array_equal(np.sort(seen), np.sort(values.ravel()))
     for turn in (0, step - 1, step):
         assert pairing.compare(excerpts(ours, turn=turn), excerpts(ours, turn=turn))[:2] == (flip and False, 0.0)
         assert pairing.compare(excerpts(ours, turn=turn), excerpts(theirs, turn=turn))[:2] == (flip, 1.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 25_200, 85), (1, 512, 512, 21), (1, 102, 1000, 85), (1, 3, 640, 640)])
+def test_each_part_has_some_of_every_column(shape: tuple[int, ...]) -> None:
+    """Boxes of some hundred pixels stand beside scores of some hundredths: each pair says what the whole would say."""
+    random = np.random.default_rng(0)
+    scale = np.where(np.arange(shape[-1]) < 4, 1e3, 1e-2)
+    values = (random.uniform(0.5, 1.0, shape) * scale).astype(np.float32)
+    others = (values * np.where(scale < 1, 1.2, 1.0005)).astype(np.float32)
+    ours, theirs = from_numpy("y", values), from_numpy("y", others)
+    whole = np.abs(values - others).sum(dtype=float) / (values.sum(dtype=float) + others.sum(dtype=float))
+    for turn in range(20):
+        assert pairing.compare(excerpts(ours, turn=turn), excerpts(theirs, turn=turn)).error == pytest.approx(
+            whole, rel=0.1
+        )
 
 
 def test_large_outputs_of_other_shapes() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -116,9 +117,17 @@ def excerpt(tensor: Tensor, turn: int) -> Excerpt:
             step = math.ceil(rows / max(MOST_ELEMENTS // columns, 1))
             part = whole[turn % step :: step]
         else:
-            step = math.ceil(whole.size / MOST_ELEMENTS)
+            step = _stride(math.ceil(whole.size / MOST_ELEMENTS), columns)
             part = whole[:, turn % step :: step]
     return Excerpt(tensor.datatype, tensor.shape, _computable(part, tensor.datatype))
+
+
+def _stride(least: int, columns: int) -> int:
+    """Of a row's elements every so manieth, such that each part has some of every channel, line and column.
+
+    One that shares a factor with the size of an axis would find the same few places of it all along the row.
+    """
+    return next(step for step in count(least) if math.gcd(step, columns) == 1)
 
 
 def _computable(part: Array, datatype: Datatype) -> Array:
