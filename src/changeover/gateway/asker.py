@@ -32,7 +32,7 @@ class Asker(Protocol):
         """Call `gone`, once, when the client goes away before its answer; None takes that back."""
 
     def decode(self) -> InferRequest:
-        """The tensors and what is asked of them; they may be views of the body, which holds until the answer.
+        """The tensors and what is asked of them; they may be views of the body, which owns its memory.
 
         Raises:
             InvalidRequest: the body is wrong.

@@ -10,13 +10,14 @@ and where it has no traffic of its own they run at idle priority. Both answers a
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from changeover.gateway.admission import Admitted
-from changeover.gateway.ticket import Ticket, gone
+from changeover.gateway.ticket import Batch, Ticket, gone
 from changeover.telemetry.pairing import Excerpt, PairCount, excerpt
 from changeover.telemetry.tally import Tally
 from changeover.tensors import Datatype, Tensor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from changeover.gateway.router import Table, Target
 
 _MOST_BYTES = 32 << 20
-"""Of a request that is copied, on the event loop and into memory of its own."""
+"""Of a request that is copied, on the event loop and into the candidate's memory."""
 _MOST_TEXT = 1 << 19
 """Of an output's texts: unlike numbers they are all read, whatever part is compared."""
 _PAUSE = 0.005
@@ -35,19 +36,28 @@ _PAUSE = 0.005
 _REST = 4.0
 """Times of a run after which the candidate may have the next copy."""
 _SPARE = 100.0
-"""Times of what a copy and its comparison took: a hundredth of the gateway's time is theirs."""
+"""Times of what a copy took here: taking the part that is compared, writing the rows to the candidate, comparing. So
+about a hundredth of the gateway's time is theirs."""
 
 
-class _Copy(NamedTuple):
-    """A request and what is compared of its answer, in memory of their own.
+@dataclass(slots=True)
+class _Copy:
+    """A request that is out once more, and what is compared of its answer.
 
     Attributes:
-        seconds: that the copying took.
+        outputs: in memory of their own; seconds: that taking them took.
+        batch: in which it went to the candidate; None before.
     """
 
     ticket: Ticket
     outputs: list[Excerpt]
     seconds: float
+    batch: Batch | None = None
+
+    @property
+    def took(self) -> float:
+        """Seconds of the event loop, so far."""
+        return self.seconds + (self.batch.sent - self.batch.begun if self.batch is not None else 0.0)
 
 
 class Mirror:
@@ -73,28 +83,35 @@ class Mirror:
         self._out: _Copy | None = None
         self._next = 0.0
 
-    def copy(self, ticket: Ticket, outputs: list[Tensor]) -> _Copy | None:
-        """Take a copy of a request that is being answered, if it is drawn and there is room; `send` comes next."""
+    def copy(self, ticket: Ticket, outputs: list[Tensor]) -> None:
+        """Send a request that was answered once more, if it is drawn and there is room.
+
+        Its inputs are read where they are: a body owns its memory, which the copy keeps.
+        """
         if ticket.target is not self._source or not isinstance(ticket.tally, Tally):
-            return None
+            return
         if self._share < 1 and random.random() >= self._share:  # noqa: S311 - no secret
-            return None
+            return
         if not self._has_room() or _is_large(ticket, outputs):
             self.pairs.dropped += 1
-            return None
-        began, admitted = monotonic(), ticket.admitted
+            return
         copy = Ticket(ticket.asker, ticket.model, self._candidate, ticket.epoch)
-        copy.admitted = Admitted([bytes(d) for d in admitted.data], admitted.shapes, admitted.rows, admitted.key)
+        copy.admitted = ticket.admitted
         copy.guard = self
         copy.alone = True  # no client's request shares a batch with it
         copy.deadline = math.inf  # a hang is found out by the run timeout
-        return _Copy(copy, self._excerpts(outputs), monotonic() - began)
-
-    def send(self, copy: _Copy) -> None:
-        """Off it goes; the answer went out before."""
-        self._out = copy
+        began = monotonic()
+        excerpts = self._excerpts(outputs)
+        self._out = _Copy(copy, excerpts, monotonic() - began)
         self._candidate.leases += 1
-        self._candidate.batcher.put(copy.ticket)
+        self._candidate.batcher.put(copy)
+        asyncio.get_running_loop().call_soon(self._find)  # it leaves in the same turn of the loop, and before this
+
+    def _find(self) -> None:
+        """Look in which batch the copy is, and so how long it took to write it there."""
+        out, channel = self._out, self._candidate.batcher.channel
+        if out is not None and channel is not None:
+            out.batch = next((b for b in channel.batches.values() if b.tickets[0] is out.ticket), None)
 
     def _has_room(self) -> bool:
         """Nothing else of this mirror is out, and nobody waits."""
@@ -109,14 +126,12 @@ class Mirror:
 
     def answers(self, ticket: Ticket, outputs: list[Tensor]) -> bool:
         """The candidate has answered: compare."""
-        began, copying = monotonic(), 0.0
+        began = monotonic()
         if self._out is not None:
             self.pairs.add(self._out.outputs, self._excerpts(outputs))
-            copying = self._out.seconds
-        now = monotonic()
         channel = self._candidate.batcher.channel
         run = channel.run_ns * 1e-9 if channel is not None else 0.0
-        self._next = now + max(_PAUSE, _REST * run, _SPARE * (now - began + copying))
+        self._rest(_REST * run, monotonic() - began)
         self._end(ticket)
         return True
 
@@ -124,8 +139,7 @@ class Mirror:
         """The candidate failed where the active version answered."""
         del error
         self.pairs.failures += 1
-        copying = self._out.seconds if self._out is not None else 0.0
-        self._next = monotonic() + max(_PAUSE, _SPARE * copying)
+        self._rest()
         self._end(ticket)
         return True
 
@@ -138,6 +152,11 @@ class Mirror:
         """Of one answer; of both answers to a request they are of the same elements."""
         return [excerpt(tensor, self.pairs.compared) for tensor in outputs]
 
+    def _rest(self, least: float = 0.0, comparing: float = 0.0) -> None:
+        """No copy for at least so long, nor for what this one asks for by what it took."""
+        took = self._out.took if self._out is not None else 0.0
+        self._next = monotonic() + max(_PAUSE, least, _SPARE * (took + comparing))
+
     def _end(self, ticket: Ticket) -> None:
         self._out = None
         ticket.answered = True
@@ -147,6 +166,6 @@ class Mirror:
 
 
 def _is_large(ticket: Ticket, outputs: list[Tensor]) -> bool:
-    """Whether copying or reading it would hold up the event loop for too long."""
+    """Whether handing it on or reading it would hold up the event loop for too long."""
     texts = sum(len(t.data) for t in outputs if t.datatype is Datatype.BYTES)
     return sum(map(len, ticket.admitted.data)) > _MOST_BYTES or texts > _MOST_TEXT

@@ -166,7 +166,6 @@ class Pipeline:
         if ticket.guard is not None and ticket.guard.answers(ticket, outputs):
             return
         target, asked, mirror = ticket.target, ticket.asked, ticket.model.mirror
-        copy = mirror.copy(ticket, outputs) if mirror is not None else None
         whole = outputs
         try:
             if asked.outputs is not None:
@@ -187,8 +186,8 @@ class Pipeline:
             ticket.tally.answered(latency, ticket.key)
         elif ticket.tally is not None:
             ticket.tally.failed(ticket.key, latency)
-        if mirror is not None and copy is not None:
-            mirror.send(copy)
+        if mirror is not None:
+            mirror.copy(ticket, whole)
 
     def fail(self, ticket: Ticket, error: ChangeoverError) -> None:
         """Answer with an error, when nobody else can answer well."""

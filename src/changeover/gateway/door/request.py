@@ -20,7 +20,7 @@ class HttpRequest(Wanted["Http1Door"]):
         path: percent-decoded, without the query.
         query: as sent, without the question mark.
         headers: lower-case names, repeated values joined by `, `; shared between requests, so read-only.
-        body: the whole body, empty without one; stable until `respond` was called.
+        body: the whole body, empty without one; it owns its memory, which nobody writes to any more.
         received: `time.monotonic()` when the first byte of this request was read.
     """
 

@@ -25,7 +25,7 @@ class Call(Wanted[Answers]):
     Attributes:
         path: `/package.Service/Method`.
         headers: names and values as sent, repeated values joined by `, `; shared between calls, so read-only.
-        body: the message without its prefix; stable until an answer was given.
+        body: the message without its prefix; it owns its memory, which nobody writes to any more.
         received: `time.monotonic()` when the call's first bytes were read.
         timeout: seconds the caller gives from then on, None without a limit. The door does not watch it.
     """
