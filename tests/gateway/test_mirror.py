@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
 from changeover.gateway import channels
 from changeover.gateway import mirror as module
+from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.mirror import Mirror
 from changeover.telemetry.pairing import Excerpt, excerpt
 from changeover.tensors import Tensor
+from changeover.transport import channel
 from changeover.transport.channel import Message
 from tests.gateway.stage import FakeWorker, Request, Stage, entry, question, stage
 
@@ -231,6 +234,33 @@ def test_a_candidate_that_fails_its_copy_is_counted(how: str) -> None:
                 await answered_by(here, old)
                 assert pairs.dropped == 1, "nobody is there to send it to"
             assert (pairs.compared, pairs.failures) == (0, 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("short_of", ["memory", "room for the doorbell"])
+def test_a_copy_that_finds_no_room_is_dropped(monkeypatch: pytest.MonkeyPatch, short_of: str) -> None:
+    """The gateway's machine is short of it, and the candidate has not even seen the copy: the next one comes later."""
+
+    def none(*_: object) -> NoReturn:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    async def scenario() -> None:
+        async with shadowed() as (here, old, _new):
+            request = here.ask(large(8192))
+            header, _ = await old.take()
+            if short_of == "memory":
+                monkeypatch.setattr(channel, "own_memory", none)
+            else:
+                monkeypatch.setattr(WorkerChannel, "_ring", none)
+            before = monotonic()
+            old.give(header, np.ones((1, 4)))
+            await here.answered(request)
+            pairs = mirror(here).pairs
+            await here.until(lambda: pairs.dropped or pairs.failures, "its end")
+            assert (pairs.compared, pairs.failures, pairs.dropped) == (0, 0, 1)
+            assert mirror(here)._next >= before + 5.0
+            await nothing_is_held(here)
 
     asyncio.run(scenario())
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from changeover.errors import Overloaded
 from changeover.gateway.ticket import Batch, Ticket, gone
 from changeover.telemetry.pairing import Excerpt, PairCount, excerpt
 from changeover.telemetry.tally import Tally
@@ -33,6 +34,8 @@ _MOST_TEXT = 1 << 19
 """Of an output's texts: unlike numbers they are all read, whatever part is compared."""
 _PAUSE = 0.005
 """Seconds between two copies: 200 a second are evidence enough."""
+_NO_MEMORY = 5.0
+"""Seconds after a copy for which this machine had no memory."""
 _REST = 4.0
 """Times of a run after which the candidate may have the next copy."""
 _SPARE = 100.0
@@ -136,10 +139,13 @@ class Mirror:
         return True
 
     def fails(self, ticket: Ticket, error: ChangeoverError) -> bool:
-        """The candidate failed where the active version answered."""
-        del error
-        self.pairs.failures += 1
-        self._rest()
+        """The candidate failed where the active version answered; that there is no room for a copy is not its fault."""
+        if isinstance(error, Overloaded):
+            self.pairs.dropped += 1
+            self._rest(_NO_MEMORY)
+        else:
+            self.pairs.failures += 1
+            self._rest()
         self._end(ticket)
         return True
 

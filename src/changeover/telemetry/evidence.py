@@ -80,7 +80,7 @@ class Pairs:
         failures: the candidate failed where the active version answered; not among the compared.
         errors: histogram of the bounded error in [0, 1], `ERROR_STEPS` steps, of pairs without classes: those that have
             a top-1 count in `flips` alone.
-        dropped: mirrors that were not made, or not compared, for want of time.
+        dropped: mirrors that were not made, or not compared, for want of time or room.
         apart: how far the compared ones are apart at most, in all windows of the stratum so far.
     """
 
