@@ -18,9 +18,10 @@ from changeover.gateway import mirror as module
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.mirror import Mirror
 from changeover.telemetry.pairing import Excerpt, excerpt
-from changeover.tensors import Tensor
+from changeover.tensors import Datatype, Tensor, join_bytes
 from changeover.transport import channel
-from changeover.transport.channel import Message
+from changeover.transport.channel import Header, Message
+from changeover.transport.control import Signature, TensorEntry
 from tests.gateway.stage import FakeWorker, Request, Stage, entry, question, stage
 
 
@@ -190,6 +191,79 @@ def test_what_is_too_large_is_dropped(monkeypatch: pytest.MonkeyPatch, limit: st
             too_large = limit == "_MOST_BYTES"
             assert mirror(here).pairs.dropped == too_large
             assert (mirror(here)._out is None) is too_large
+
+    asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def shadowed_as(datatype: str, *shape: int) -> AsyncIterator[tuple[Stage, FakeWorker, FakeWorker]]:
+    """A model with another output."""
+    signature = Signature([TensorEntry("x", "FP32", [-1, 4])], [TensorEntry("y", datatype, [-1, *shape])], True)
+    async with stage() as here:
+        entries = [entry(number, str(number), signature=signature) for number in (7, 8)]
+        workers = here.serve(1, *entries, candidate=8, mirror=10_000, step="shadow")
+        yield here, *workers  # type: ignore[misc]
+
+
+def give_texts(worker: FakeWorker, header: Header, count: int) -> None:
+    """Answer with one row of so many texts of four bytes."""
+    raw = join_bytes([b"text"] * count)
+    worker.give(header, np.frombuffer(raw, np.float32), part={"datatype": Datatype.BYTES, "shape": (1, count)})
+
+
+@pytest.mark.parametrize(
+    ("active", "candidate", "counts"),
+    [
+        (8, 8, (1, 0, 0)),
+        (9, 8, (0, 0, 1)),  # not copied
+        (8, 9, (1, 1, 0)),  # of another shape: as other as can be
+        (8, 400, (1, 1, 0)),
+    ],
+)
+def test_texts_are_read_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, active: int, candidate: int, counts: tuple[int, int, int]
+) -> None:
+    """Those of the active version; and of the candidate's none that cannot be laid beside them."""
+    monkeypatch.setattr(module, "_MOST_TEXT", 64)
+    read: list[int] = []
+    numpy = Tensor.numpy
+
+    def counted(self: Tensor) -> Any:
+        read.append(len(self.data))
+        return numpy(self)
+
+    async def scenario() -> None:
+        async with shadowed_as("BYTES", -1) as (here, old, new):
+            request = here.ask(question())
+            give_texts(old, (await old.take())[0], active)
+            await here.answered(request)
+            assert mirror(here).pairs.dropped == counts[2]
+            monkeypatch.setattr(Tensor, "numpy", counted)
+            if not counts[2]:
+                give_texts(new, (await new.take())[0], candidate)
+            pairs = mirror(here).pairs
+            await here.until(lambda: pairs.compared or pairs.dropped, "the end of the copy")
+            assert (pairs.compared, pairs.flips, pairs.dropped) == counts
+            assert all(size <= 64 for size in read)
+
+    asyncio.run(scenario())
+
+
+def test_longer_texts_of_the_same_shape_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The candidate's alone are over the limit: to see that they are others they would have to be read."""
+    monkeypatch.setattr(module, "_MOST_TEXT", 64)
+
+    async def scenario() -> None:
+        async with shadowed_as("BYTES", 2) as (here, old, new):
+            request = here.ask(question())
+            give_texts(old, (await old.take())[0], 2)
+            await here.answered(request)
+            raw = join_bytes([b"long" * 10, b"text" * 10])
+            long = np.frombuffer(raw, np.float32)
+            new.give((await new.take())[0], long, part={"datatype": Datatype.BYTES, "shape": (1, 2)})
+            pairs = mirror(here).pairs
+            await here.until(lambda: pairs.compared or pairs.dropped, "the end of the copy")
+            assert (pairs.compared, pairs.dropped) == (0, 1)
 
     asyncio.run(scenario())
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from changeover.errors import Overloaded
 from changeover.gateway.ticket import Batch, Ticket, gone
-from changeover.telemetry.pairing import Excerpt, PairCount, excerpt
+from changeover.telemetry.pairing import Excerpt, PairCount, alike, excerpt
 from changeover.telemetry.tally import Tally
 from changeover.tensors import Datatype, Tensor
 from changeover.transport.control import BUCKETS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 32 << 20
 """Of a request that is copied, on the event loop and into the candidate's memory."""
 _MOST_TEXT = 1 << 19
-"""Of an output's texts: unlike numbers they are all read, whatever part is compared."""
+"""Of an answer's texts, either version's: unlike numbers they are all read, whatever part is compared."""
 _PAUSE = 0.005
 """Seconds between two copies: 200 a second are evidence enough."""
 _NO_MEMORY = 5.0
@@ -131,7 +131,7 @@ class Mirror:
         """The candidate has answered: compare."""
         began = monotonic()
         if self._out is not None:
-            self.pairs.add(self._out.outputs, self._excerpts(outputs))
+            self._compare(self._out.outputs, outputs)
         channel = self._candidate.batcher.channel
         run = channel.run_ns * 1e-9 if channel is not None else 0.0
         self._rest(_REST * run, monotonic() - began)
@@ -154,6 +154,15 @@ class Mirror:
         del in_hand
         self.fails(ticket, gone(ticket))
 
+    def _compare(self, active: list[Excerpt], outputs: list[Tensor]) -> None:
+        """Count the pair. What cannot be laid beside the active version's answer is not even read."""
+        if not alike(active, outputs):
+            self.pairs.add(active, ())
+        elif _texts(outputs) > _MOST_TEXT:
+            self.pairs.dropped += 1
+        else:
+            self.pairs.add(active, self._excerpts(outputs))
+
     def _excerpts(self, outputs: list[Tensor]) -> list[Excerpt]:
         """Of one answer; of both answers to a request they are of the same elements."""
         return [excerpt(tensor, self.pairs.compared) for tensor in outputs]
@@ -173,5 +182,9 @@ class Mirror:
 
 def _is_large(ticket: Ticket, outputs: list[Tensor]) -> bool:
     """Whether handing it on or reading it would hold up the event loop for too long."""
-    texts = sum(len(t.data) for t in outputs if t.datatype is Datatype.BYTES)
-    return sum(map(len, ticket.admitted.data)) > _MOST_BYTES or texts > _MOST_TEXT
+    return sum(map(len, ticket.admitted.data)) > _MOST_BYTES or _texts(outputs) > _MOST_TEXT
+
+
+def _texts(outputs: list[Tensor]) -> int:
+    """Bytes of all texts."""
+    return sum(len(t.data) for t in outputs if t.datatype is Datatype.BYTES)

@@ -142,6 +142,11 @@ def _has_classes(datatype: Datatype, shape: tuple[int, ...]) -> bool:
     return datatype in _FLOATS and len(long) == 1 and long[0] <= _MOST_CLASSES
 
 
+def alike(active: Sequence[Excerpt], outputs: Sequence[Tensor]) -> bool:
+    """Whether outputs are of the types and shapes that those of the other answer have; nothing of them is read."""
+    return [(one.datatype, one.shape) for one in active] == [(one.datatype, one.shape) for one in outputs]
+
+
 def compare(active: Sequence[Excerpt], candidate: Sequence[Excerpt]) -> Difference:
     """Lay two answers side by side."""
     if len(active) != len(candidate):
