@@ -17,6 +17,7 @@ from changeover.gateway import channels
 from changeover.gateway import mirror as module
 from changeover.gateway.channels import WorkerChannel
 from changeover.gateway.mirror import Mirror
+from changeover.telemetry import pairing
 from changeover.telemetry.pairing import Excerpt, excerpt
 from changeover.tensors import Datatype, Tensor, join_bytes
 from changeover.transport import channel
@@ -203,6 +204,35 @@ async def shadowed_as(datatype: str, *shape: int) -> AsyncIterator[tuple[Stage, 
         entries = [entry(number, str(number), signature=signature) for number in (7, 8)]
         workers = here.serve(1, *entries, candidate=8, mirror=10_000, step="shadow")
         yield here, *workers  # type: ignore[misc]
+
+
+def test_of_a_large_output_both_show_the_same_part_and_each_pair_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So an equal candidate is equal in every pair, and what is wrong anywhere is seen in some of them."""
+    monkeypatch.setattr(pairing, "MOST_ELEMENTS", 32)
+    values = np.random.default_rng(0).uniform(-1, 1, (1, 6, 5, 7)).astype(np.float32)
+    parts: list[bytes] = []
+
+    def kept(tensor: Tensor, turn: int) -> Excerpt:
+        parts.append(excerpt(tensor, turn).part.tobytes())
+        return excerpt(tensor, turn)
+
+    monkeypatch.setattr(module, "excerpt", kept)
+
+    async def scenario() -> None:
+        async with shadowed_as("FP32", 6, 5, 7) as (here, old, new):
+            for pair in range(1, 8):
+                mirror(here)._next = 0.0
+                request = here.ask(question())
+                for worker in (old, new):
+                    worker.give((await worker.take())[0], values)
+                    await here.answered(request)
+                pairs = mirror(here).pairs
+                await here.until(lambda: pairs.compared == pair, "the comparison")  # noqa: B023
+            assert {step: n for step, n in enumerate(pairs.errors) if n} == {0: 7}
+
+    asyncio.run(scenario())
+    assert parts[::2] == parts[1::2]
+    assert len(set(parts)) == 7
 
 
 def give_texts(worker: FakeWorker, header: Header, count: int) -> None:

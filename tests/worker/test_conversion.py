@@ -19,7 +19,7 @@ from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.section import Declared
 from changeover.tensors import Datatype, Tensor, from_numpy
 from changeover.transport.control import WorkerSpec
-from changeover.worker.conversion import Converting
+from changeover.worker.conversion import Converting, _arrays
 from tests import sequence_models as models
 
 OLDER, NEWER = 3, 8
@@ -78,6 +78,20 @@ def test_a_replay_of_texts(tmp_path: Path) -> None:
     words = tuple((from_numpy("t", np.array([[word]], object)),) for word in ("a", "b", "b"))
     packed = replace(saved(3, 0, h=[[7]]), inputs=words).pack()
     assert values(newer.take(unpack(packed), back=False)) == {"h": [[21]]}
+
+
+def test_a_state_that_lies_at_an_odd_place(tmp_path: Path) -> None:
+    """In a record it begins anywhere; numpy reads it there, but a session is given memory that is aligned."""
+    newer = converting(tmp_path, NEWER, models.running_sum(), models.SUM_STATE)
+    packed = saved(h=[[1, 2, 3, 4]]).pack()
+    for at in range(8):
+        moved = memoryview(bytes(at) + packed)[at:]
+        (state,) = _arrays(unpack(moved).states).values()
+        assert state.flags.aligned
+        assert values(newer.take(unpack(moved), back=False)) == {"h": [[1, 2, 3, 4]]}
+    long = Tensor("n", Datatype.INT64, (2,), memoryview(b"\0" + np.arange(2).tobytes())[1:])
+    assert _arrays((long,))["n"].flags.aligned
+    assert _arrays((long,))["n"].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
