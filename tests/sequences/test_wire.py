@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from dataclasses import replace
 from functools import partial
 
@@ -91,6 +92,67 @@ def test_a_generation_that_leaves_no_room_to_count_is_refused() -> None:
     most = Told(Status.OK, (1 << 63) - 1)
     assert wire.unpack_told(wire.pack_told([most]), 1) == [most]
     assert outcome(partial(wire.unpack_told, most=1), wire.pack_told([Told(Status.OK, 1 << 63)])) == "channel_malformed"
+
+
+class Memory:
+    """Of a hostile worker: so large as it says, with `data` at its beginning, and other data once that was read.
+
+    Attributes:
+        read: bytes that were read from it.
+    """
+
+    def __init__(self, data: bytes, size: int, then: bytes | None = None) -> None:
+        self._data, self._size, self._then = data, size, then
+        self.read = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, piece: slice) -> bytes:
+        start, stop, _ = piece.indices(self._size)
+        self.read += stop - start
+        found = self._data[start:stop]
+        if self._then is not None and stop > wire.TOLD_BYTES:
+            self._data = self._then
+        return found
+
+
+def told_memory(count: int, size: int, claimed: int | None = None) -> Memory:
+    """Answers with bodies of so many bytes; `claimed`: the number of answers that it says."""
+    packed = struct.pack("<Q", count if claimed is None else claimed)
+    packed += b"".join(struct.pack("<B7xQQQQQ", Status.OK, 5, 1, 1, 0, size) for _ in range(count))
+    return Memory(packed, len(packed) + count * size)
+
+
+def test_large_states_of_several_sequences_come_in_one_message() -> None:
+    """Eight move at once, and each may have a gibibyte."""
+    found = wire.unpack_told(told_memory(8, 1 << 30), 8)  # type: ignore[arg-type]
+    assert [told.status for told in found] == [Status.OK] * 8
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        told_memory(2, 1 << 30),  # more answers than records
+        told_memory(1, 1 << 20),  # a larger body than a state of this loading has
+        told_memory(1, 1 << 10, claimed=0),
+        told_memory(1, 1 << 10, claimed=1 << 60),
+        Memory(told_memory(1, 0)._data, 1 << 40),
+        Memory(bytes(8), 1 << 40),
+    ],
+)
+def test_no_body_is_copied_before_all_is_known_to_be_possible(memory: Memory) -> None:
+    """The gateway that copies a gibibyte for a broken worker keeps all clients waiting."""
+    assert outcome(partial(wire.unpack_told, most=1, largest=1 << 16), memory) == "channel_malformed"  # type: ignore[arg-type]
+    assert memory.read < 100
+
+
+def test_what_is_written_after_it_was_looked_at_is_not_believed() -> None:
+    """Lengths are read once."""
+    packed = wire.pack_told([Told(Status.OK, 5, body=b"abc"), Told(Status.OK, 6, body=b"d")])
+    memory = Memory(packed, len(packed), b"\xff" * 104 + packed[104:])
+    found = wire.unpack_told(memory, 2)  # type: ignore[arg-type]
+    assert [(told.generation, told.body) for told in found] == [(5, b"abc"), (6, b"d")]
 
 
 def test_more_memory_than_answers_can_take_is_not_copied() -> None:

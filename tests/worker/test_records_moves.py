@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
+from changeover.errors import ModelRejected
 from changeover.sequences.saved import Flag, Saved, unpack
 from changeover.sequences.slab import Mark
-from changeover.sequences.wire import Status, Verb
+from changeover.sequences.wire import MOST_WHY, Status, Verb
 from changeover.tensors import from_numpy
 from changeover.worker.moves import Carry
 from changeover.worker.records import Records
@@ -137,6 +138,23 @@ def test_what_the_shield_moved_stays_until_it_moves_again(world: World) -> None:
     record = other.slab.find(ask("a", 1).key)
     assert record is not None
     assert record.summary.flags == Flag.START
+    os.close(other.fd)
+
+
+def test_why_a_state_does_not_fit_is_told_shortly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker's names are in the sentence, and one that is too long would be taken for a broken worker's."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise ModelRejected("there is no state " + "k" * 1_000_000, reason="state_unfit")
+
+    body, other = world.records.answer(verb(Verb.RELEASE, to=9)).body, World()
+    for how in ("take", "hand"):
+        monkeypatch.setattr(Carry, how, refuse)
+    taken = other.records.answer(verb(Verb.IMPORT, body=body, generation=unpack(body).generation))
+    handed = world.records.answer(verb(Verb.RELEASE, to=9))
+    for told in (taken, handed):
+        assert told.status is Status.BAD_STATE
+        assert len(told.body) == MOST_WHY
     os.close(other.fd)
 
 

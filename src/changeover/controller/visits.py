@@ -29,6 +29,8 @@ from changeover.transport.received import own_memory
 _PATIENCE: Final = 5.0
 """Seconds until a worker is there, and again until it has answered."""
 _BATCH: Final = 1
+_MOST_TOLD: Final = 1 << 20
+"""Bytes of one answer beside its fixed part: of what is asked here a sentence at most, no state."""
 log = logging.getLogger("changeover.controller")
 
 
@@ -165,7 +167,7 @@ class _Visit:
         for part in channel.unpack_parts(body, count):
             if part.position == POSITION:
                 channel.check_part(part, 1, 1, len(memory))
-                return unpack_told(memory[part.offset : part.offset + part.nbytes], most)
+                return unpack_told(memory[part.offset : part.offset + part.nbytes], most, _MOST_TOLD)
         raise ConnectionResetError
 
 

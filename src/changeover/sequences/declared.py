@@ -30,6 +30,8 @@ _FREE: Final = 256
 """Elements reckoned for a free dimension of an input or output whose size nobody declares."""
 _TEXT: Final = 64
 """Bytes reckoned for a BYTES element."""
+_TOLD: Final = 1 << 20
+"""Bytes reckoned for a sentence, or for the other names that a state has in another version."""
 _SWITCHES: Final = (Datatype.INT32, Datatype.FP32, Datatype.BOOL)
 _NUMBERS: Final = (Datatype.UINT64, Datatype.INT64, Datatype.UINT32, Datatype.INT32, Datatype.BYTES)
 
@@ -90,6 +92,12 @@ class Layout(msgspec.Struct, frozen=True):
     def geometry(self) -> Geometry:
         """Of its slab."""
         return Geometry(self.slots, self.saved_bytes)
+
+    @property
+    def told_bytes(self) -> int:
+        """Bytes that its worker says of one sequence at most: a saved step, or in a sentence why there is none."""
+        grows = self.way_back == "map" and self.steps_back is None  # an older version's state may be a larger one
+        return self.saved_bytes + (MOST_SAVED if grows else _TOLD)
 
 
 @dataclass(frozen=True, slots=True)

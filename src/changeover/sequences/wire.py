@@ -27,6 +27,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from changeover.errors import Internal
+from changeover.sequences.geometry import MOST_SAVED
 from changeover.sequences.saved import MOST_GENERATION, NO_DIGEST, Flag, Token
 from changeover.tensors import Raw, Tensor
 
@@ -39,7 +40,8 @@ ASK_BYTES: Final = _ASK.size
 """Of one `Ask` without its body."""
 TOLD_BYTES: Final = _TOLD.size
 """Of one `Told` without its body."""
-_MOST_TOLD: Final = 1 << 30
+MOST_WHY: Final = 1 << 16
+"""Of the sentence with `BAD_STATE`; another worker's names may be in it."""
 _COUNT: Final = struct.Struct("<Q")
 _UINT: Final = b"\x01"
 _TEXT: Final = b"\x02"
@@ -204,25 +206,34 @@ def pack_told(told: Sequence[Told]) -> bytes:
     return b"".join([_COUNT.pack(len(fixed)), *fixed, *(t.body for t in told)])
 
 
-def unpack_told(memory: Raw, most: int) -> list[Told]:
-    """The answers of `pack_told` to at most so many records. What cannot be is neither copied nor taken apart.
+def unpack_told(memory: Raw, most: int, largest: int = MOST_SAVED) -> list[Told]:
+    """The answers of `pack_told`.
+
+    The memory may be that of a hostile worker, who writes to it meanwhile. So nothing is believed but what was copied,
+    and no body is copied before all lengths are known and possible.
+
+    Args:
+        memory: where they lie.
+        most: records that were asked.
+        largest: bytes that the body of one may have.
 
     Raises:
         Internal: lengths or values that make no sense (reason `channel_malformed`).
     """
-    if len(memory) > _MOST_TOLD:
-        raise _malformed(f"{len(memory)} bytes, {_MOST_TOLD} are the limit")
-    data = bytes(memory)
-    bodies = _Bodies(data, TOLD_BYTES)
-    if bodies.count > most:
-        raise _malformed(f"{bodies.count} answers to {most} records")
+    count = _COUNT.unpack(bytes(memory[: _COUNT.size]))[0] if len(memory) >= _COUNT.size else 0
+    at = _COUNT.size + count * TOLD_BYTES
+    if count > most or at > len(memory):
+        raise _malformed(f"{count} answers to {most} records, in {len(memory)} bytes")
+    fixed = list(_TOLD.iter_unpack(bytes(memory[_COUNT.size : at])))
+    for record, (status, generation, *_, size) in enumerate(fixed):
+        if status not in _STATUSES or generation >= MOST_GENERATION or size > largest:
+            raise _malformed(f"record {record}")
+    if at + sum(size for *_, size in fixed) != len(memory):
+        raise _malformed(f"{len(memory)} bytes, and their lengths say other ones")
     told: list[Told] = []
-    for at in range(bodies.count):
-        status, generation, since, steps, moved_to, size = _TOLD.unpack_from(data, _COUNT.size + at * TOLD_BYTES)
-        if status not in _STATUSES or generation >= MOST_GENERATION:
-            raise _malformed(f"record {at}")
-        told.append(Told(Status(status), generation, since, steps, moved_to, bodies.take(size)))
-    bodies.end()
+    for status, generation, since, steps, moved_to, size in fixed:
+        told.append(Told(Status(status), generation, since, steps, moved_to, bytes(memory[at : at + size])))
+        at += size
     return told
 
 

@@ -16,7 +16,7 @@ from changeover.errors import Internal, ModelRejected
 from changeover.sequences.declared import Layout
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.slab import Mark, Slab
-from changeover.sequences.wire import Ask, Status, Told, Verb
+from changeover.sequences.wire import MOST_WHY, Ask, Status, Told, Verb
 from changeover.tensors import Tensor
 from changeover.worker.moves import Carry, Moves
 from changeover.worker.slots import Slots
@@ -172,7 +172,7 @@ class Records:
         try:
             return self._moves.hand(replace(saved, generation=saved.generation + 1), to).pack()
         except ModelRejected as error:
-            return Told(Status.BAD_STATE, body=error.message.encode())
+            return Told(Status.BAD_STATE, body=error.message.encode()[:MOST_WHY])
 
     def _gone(self, key: bytes, slot: int, saved: Saved, *, out: bool) -> Told:
         """What is said of a tombstone; with `out` a released one gives its state out again."""
@@ -203,7 +203,7 @@ class Records:
             back = bool(came.flags & ~(_SAME | Flag.STAYS))
             came, states = (own, own.states) if own else (came, self._moves.take(came, back=back))
         except (ModelRejected, Internal) as error:
-            return Told(Status.BAD_STATE, body=error.message.encode())
+            return Told(Status.BAD_STATE, body=error.message.encode()[:MOST_WHY])
         flags = came.flags & _SAME | ask.flags & Flag.STAYS
         inputs = came.inputs[-self._layout.replay :] if self._layout.replay else ()
         return replace(came, flags=flags, generation=ask.generation, since=0, states=states, inputs=inputs)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from changeover.errors import Internal
 from changeover.gateway.sequences.errand import NOTHING, Errand, Nobody
-from changeover.gateway.sequences.records import EMPTY, Layout, packed_records, take_records
+from changeover.gateway.sequences.records import EMPTY, packed_records, take_records
+from changeover.gateway.sequences.records import Layout as Places
 from changeover.gateway.ticket import Batch
+from changeover.sequences.declared import Layout
 from changeover.sequences.saved import Token
 from changeover.sequences.wire import POSITION, Ask, Status, Told, Verb, pack_told, unpack_asks
 from changeover.tensors import Datatype
@@ -15,9 +18,12 @@ from changeover.transport import channel
 from changeover.transport.channel import Message, Part
 from tests.gateway.sequences.test_errand import Sender
 
+LAYOUT = Layout([], [], 60.0, 10, "carry", 0, 16, 1000)
+
 
 class _Target:
     leases = 0
+    sequence = LAYOUT
 
 
 def batch(count: int = 2) -> Batch:
@@ -30,7 +36,7 @@ def batch(count: int = 2) -> Batch:
 
 def test_records_lie_behind_the_inputs() -> None:
     """The worker finds them at their place, in the order of the errands."""
-    layout, records = packed_records(batch(), Layout(b"", [], [], 128))
+    layout, records = packed_records(batch(), Places(b"", [], [], 128))
     (part,) = channel.unpack_parts(layout.packed, 1)
     assert (part.position, part.offset, part.nbytes, layout.need) == (POSITION, 128, len(records), 128 + len(records))
     assert [ask.token.number for ask in unpack_asks(records)] == [0, 1]
@@ -88,3 +94,13 @@ def test_records_that_make_no_sense_break_the_channel(changes: dict[str, int]) -
         take_records(batch(), body, 1, memory)
     with pytest.raises(Internal):
         take_records(batch(), b"", 0, memory)
+
+
+def test_a_body_is_no_larger_than_a_state_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this loading; only a map back may make a larger one of it."""
+    body, memory = _answer([Told(Status.OK, 4, body=bytes(2 << 20))])
+    with pytest.raises(Internal):
+        take_records(batch(1), body, 1, memory)
+    grows = msgspec.structs.replace(LAYOUT, on_changeover="map", way_back="map")
+    monkeypatch.setattr(_Target, "sequence", grows)
+    assert take_records(batch(1), body, 1, memory) == (b"", 0)

@@ -47,7 +47,9 @@ def take_records(batch: Batch, body: bytes, count: int, memory: memoryview) -> t
     if part is None or part.position != POSITION or part.datatype != Datatype.UINT8 or len(part.shape) != 1:
         raise Internal("an answer without its records", reason="channel_malformed")
     channel.check_part(part, 1, 1, len(memory))
-    told = unpack_told(memory[part.offset : part.offset + part.nbytes], len(batch.tickets))
+    layout = batch.tickets[0].target.sequence
+    largest = layout.told_bytes if layout is not None else 0
+    told = unpack_told(memory[part.offset : part.offset + part.nbytes], len(batch.tickets), largest)
     if len(told) != len(batch.tickets):
         raise Internal(f"{len(told)} answers for {len(batch.tickets)} records", reason="channel_malformed")
     for ticket, said in zip(batch.tickets, told, strict=True):
