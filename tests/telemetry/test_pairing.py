@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -42,12 +43,24 @@ def both(active: np.ndarray, candidate: np.ndarray, datatype: Datatype | None = 
     return found[:2]
 
 
-@given(SHAPES, st.lists(NUMBERS, min_size=8, max_size=8), st.sampled_from([np.float32, np.float64]))
-def test_numbers_differ_as_the_prover_says(shape: tuple[int, ...], values: list[float], kind: type) -> None:
-    """Also where they are not finite, or too large for a sum."""
+@given(SHAPES, st.lists(NUMBERS, min_size=8, max_size=8), st.sampled_from([np.float32, np.float64]), st.integers(1, 5))
+def test_numbers_differ_as_the_prover_says(
+    shape: tuple[int, ...], values: list[float], kind: type, most_classes: int
+) -> None:
+    """Also where they are not finite, or too large for a sum; and a row that is long for both has classes for none."""
     active, candidate = np.array(values[:4], kind).reshape(shape), np.array(values[4:], kind).reshape(shape)
-    _, error = both(active, candidate)
+    with patch.object(pairing, "MOST_CLASSES", most_classes), patch.object(comparison, "MOST_CLASSES", most_classes):
+        flip, error = both(active, candidate)
     assert 0 <= error <= 1
+    if max(shape[1:], default=0) > most_classes:
+        assert flip is None
+
+
+@pytest.mark.parametrize(("size", "has_classes"), [(1 << 18, True), ((1 << 18) + 1, False)])
+def test_a_long_row_is_a_signal_and_no_scores(size: int, has_classes: bool) -> None:
+    """For the judge and the gates alike: the loudest sample of a wave is nobody's class."""
+    wave = np.zeros((1, size), np.float32)
+    assert both(wave, wave) == (False if has_classes else None, 0.0)
 
 
 @given(SHAPES, st.lists(st.integers(-3, 3), min_size=8, max_size=8))

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from changeover.telemetry.pairing import MOST_CLASSES
 from changeover.tensors import Datatype, TensorSpec
 
 Array = npt.NDArray[Any]
@@ -133,7 +134,7 @@ def classes(spec: TensorSpec, array: Array) -> Array | None:
         array: rows on the first axis.
 
     Returns:
-        One value a row; None where an output is neither: a single number a row, or a picture.
+        One value a row; None where an output is neither: a single number a row, a picture, or a long signal.
     """
     rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
     if spec.datatype not in _FLOATS:
@@ -145,9 +146,9 @@ def classes(spec: TensorSpec, array: Array) -> Array | None:
 
 
 def scored(spec: TensorSpec, array: Array) -> bool:
-    """Whether the rows of an output are scores of classes: two or more floating-point numbers on one axis."""
+    """Whether the rows of an output are scores of classes: 2 to `MOST_CLASSES` floating-point numbers on one axis."""
     long = [size for size in array.shape[1:] if size != 1]
-    return spec.datatype in _FLOATS and len(long) == 1 and long[0] > 1
+    return spec.datatype in _FLOATS and len(long) == 1 and 2 <= long[0] <= MOST_CLASSES
 
 
 def _distances(before: Array, after: Array) -> tuple[Array, Array]:

@@ -21,8 +21,8 @@ from changeover.tensors import Datatype, Tensor
 
 MOST_ELEMENTS: Final = 1 << 17
 """Of an output that are compared: a millisecond's work. Of one that has classes a row is not divided."""
-_MOST_CLASSES: Final = 1 << 20
-"""A row of more numbers is a signal, not a score for each class."""
+MOST_CLASSES: Final = 1 << 18
+"""A row of more numbers is a signal, not a score for each class: vocabularies end near there. The prover's too."""
 _FLOATS = (Datatype.FP16, Datatype.FP32, Datatype.FP64, Datatype.BF16)
 Array = npt.NDArray[Any]
 
@@ -139,7 +139,7 @@ def _computable(part: Array, datatype: Datatype) -> Array:
 def _has_classes(datatype: Datatype, shape: tuple[int, ...]) -> bool:
     """Whether a row is a score for each class."""
     long = [size for size in shape[1:] if size != 1]
-    return datatype in _FLOATS and len(long) == 1 and long[0] <= _MOST_CLASSES
+    return datatype in _FLOATS and len(long) == 1 and long[0] <= MOST_CLASSES
 
 
 def alike(active: Sequence[Excerpt], outputs: Sequence[Tensor]) -> bool:
