@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,12 +22,13 @@ from changeover.errors import Conflict, Internal, InvalidRequest, NotFound, Unav
 from changeover.rollout.driver import Driver
 from changeover.sequences.declared import Layout, StateLayout
 from changeover.sequences.geometry import Geometry
-from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
+from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token, unpack
 from changeover.sequences.slab import Mark, Slab
 from changeover.sequences.wire import Ask, Status, Told, Verb, sequence_key, sequence_tag
-from changeover.tensors import from_numpy
+from changeover.tensors import Tensor, from_numpy
 from changeover.transport.page import sealed_memfd
 from tests.rollout.stage import until
+from tests.sequences.test_mapping import MADE_UP
 
 LAYOUT = Layout([StateLayout("h", "hn", "FP32", [1, 4], 0, 4)], [], 60.0, 10, "carry", 0, 16, 4096)
 
@@ -193,8 +194,6 @@ def test_what_is_exported_can_be_imported(house: House) -> None:
     ((number, ask),) = house.workers.asked
     assert (number, ask.verb, ask.tag) == (1, Verb.IMPORT, sequence_tag(43))
     assert ask.generation > 7
-    from changeover.sequences.saved import unpack
-
     brought = unpack(ask.body)
     assert (brought.steps, brought.token, brought.states[0].numpy().tolist()) == (3, Token(), [[3, 3, 3, 3]])
 
@@ -230,6 +229,17 @@ def test_another_layout_is_refused(house: House) -> None:
     )
     with pytest.raises(InvalidRequest, match=r"\[1, 4\] instead of \[1, 8\]") as refused:
         asyncio.run(house.sequences.bring("m", document))
+    assert refused.value.reason == "state_unfit"
+
+
+@pytest.mark.parametrize("odd", MADE_UP)
+def test_a_state_that_is_not_what_it_says_is_refused(house: House, odd: Tensor) -> None:
+    """An export may have been written by anybody."""
+    document = moved(house, 43)
+    saved = replace(unpack(base64.b64decode(document.saved)), states=(odd,))
+    changed = msgspec.structs.replace(document, saved=base64.b64encode(saved.pack()).decode())
+    with pytest.raises(InvalidRequest, match="not what it says") as refused:
+        asyncio.run(house.sequences.bring("m", changed))
     assert refused.value.reason == "state_unfit"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from changeover.sequences.declared import Layout
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
 from changeover.sequences.section import Declared
 from changeover.tensors import Datatype, Tensor, from_numpy
+from tests.sequences.test_mapping import MADE_UP
 
 RENAMED = {"rename": {"h": "s"}}
 WIDER = {"pad": {"s": {"axis": 1, "after": 2}}}
@@ -80,6 +82,14 @@ def test_a_state_that_is_not_the_declared_one_is_refused() -> None:
     steps = layout(on_changeover="map", map=[{"rename": {"h": "other"}}])
     with pytest.raises(ModelRejected, match="there is no 'other'"):
         without_worker(saved(), steps)
+
+
+@pytest.mark.parametrize("odd", MADE_UP)
+def test_a_tensor_that_is_not_what_it_says_is_refused(odd: Tensor) -> None:
+    """Whatever a dead worker left in its slab: the gateway that looks has an answer to it."""
+    steps = layout(on_changeover="map", map=[{"rename": {"a": "h"}}])
+    with pytest.raises(ModelRejected, match="not what it says"):
+        without_worker(replace(saved(), states=(odd,)), steps)
 
 
 def test_raw_bits_keep_their_type() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from changeover.errors import ModelRejected
-from changeover.sequences.mapping import MapStep, Tools, apply, files, inverse
+from changeover.sequences.mapping import MapStep, Tools, apply, arrays, files, inverse
+from changeover.tensors import Datatype, Tensor
 
 
 def steps(*said: dict[str, Any]) -> tuple[MapStep, ...]:
@@ -18,6 +19,31 @@ def steps(*said: dict[str, Any]) -> tuple[MapStep, ...]:
 
 def state(*shape: int) -> np.ndarray[Any, Any]:
     return np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_states_are_given_out_in_aligned_memory(at: int) -> None:
+    """In a record they begin anywhere; a session would take what is not aligned for other numbers."""
+    raw = memoryview(bytes(at) + np.array([0, -5], np.int64).tobytes())[at:]
+    found = arrays([Tensor("n", Datatype.INT64, (1, 2), raw)])["n"]
+    assert found.flags.aligned
+    assert (found.dtype, found.tolist()) == (np.int64, [[0, -5]])
+
+
+MADE_UP = [
+    Tensor("h", Datatype.FP32, (0, 2**64 - 1), b""),
+    Tensor("h", Datatype.BYTES, (1, 1), b"\1\0\0\0\xff"),
+    Tensor("h", Datatype.BYTES, (1, 4), b"\xff\xff\xff\xff"),
+]
+"""Tensors that pass for saved ones."""
+
+
+@pytest.mark.parametrize("odd", MADE_UP)
+def test_a_tensor_that_is_not_what_it_says(odd: Tensor) -> None:
+    """It is refused as a state that does not fit."""
+    with pytest.raises(ModelRejected) as refused:
+        arrays([odd])
+    assert refused.value.reason == "state_unfit"
 
 
 def test_rename_pad_crop_and_scale() -> None:

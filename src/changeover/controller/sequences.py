@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from time import monotonic_ns
 from typing import Any
 
-import numpy as np
-
 from changeover.controller.drivers import Drivers
 from changeover.controller.sequence_bodies import (
     FORM,
@@ -25,11 +23,12 @@ from changeover.controller.sequence_bodies import (
     TensorBody,
 )
 from changeover.controller.visits import Visits
-from changeover.errors import ChangeoverError, Conflict, Internal, InvalidRequest, NotFound
+from changeover.errors import ChangeoverError, Conflict, Internal, InvalidRequest, ModelRejected, NotFound
 from changeover.rollout.driver import Driver
 from changeover.rollout.loading import Loading
 from changeover.sequences import saved as saved_steps
 from changeover.sequences.declared import Layout
+from changeover.sequences.mapping import arrays
 from changeover.sequences.moves import unfit
 from changeover.sequences.saved import NO_DIGEST, Flag, Saved, Token
 from changeover.sequences.slab import Brief, Mark, Record, Slab
@@ -218,7 +217,10 @@ def _read(document: SequenceExport, layout: Layout) -> Saved:
         saved = saved_steps.unpack(base64.b64decode(document.saved, validate=True))
     except (ValueError, binascii.Error, Internal) as error:
         raise InvalidRequest(f"no exported sequence: {error}", reason="sequence_malformed") from None
-    wrong = unfit({state.name: np.asarray(state.numpy()) for state in saved.states}, layout)
+    try:
+        wrong = unfit(arrays(saved.states), layout)
+    except ModelRejected as error:
+        wrong = [error.message]
     if wrong:
         raise InvalidRequest(f"the state is another version's: {'; '.join(wrong)}", reason="state_unfit")
     return saved

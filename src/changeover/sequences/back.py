@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from changeover.sequences.declared import Layout
-from changeover.sequences.mapping import Array, States, Tools, apply
+from changeover.sequences.mapping import Array, Tools, apply, arrays
 from changeover.sequences.saved import Flag, Saved
 from changeover.tensors import Datatype, from_numpy
 
@@ -34,13 +34,12 @@ def without_worker(saved: Saved, layout: Layout) -> Saved | None:
         layout: of the newer version.
 
     Raises:
-        ModelRejected: `state_unfit`: a step of the way back does not fit.
+        ModelRejected: `state_unfit`: a step of the way back does not fit, or a tensor is not what it says.
     """
     if layout.way_back == "carry":
         return replace(saved, flags=saved.flags | Flag.BACK)
     if layout.way_back == "map" and layout.steps_back is not None:
-        states: States = {tensor.name: tensor.numpy() for tensor in saved.states}
-        return rebuilt(saved, apply(layout.steps_back, states, Tools()))
+        return rebuilt(saved, apply(layout.steps_back, arrays(saved.states), Tools()))
     if layout.way_back in _BY_REPLAY and saved.inputs:
         return rebuilt(saved, {})
     return None

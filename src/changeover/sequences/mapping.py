@@ -6,7 +6,7 @@ the version that a sequence comes from, after the last one those of the version 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from changeover.errors import ModelRejected
+from changeover.tensors import Tensor
 
 Array = npt.NDArray[Any]
 States = dict[str, Array]
@@ -77,6 +78,18 @@ class Tools:
 
     matrices: Mapping[str, Array] = field(default_factory=dict)
     graphs: Mapping[str, Graph] = field(default_factory=dict)
+
+
+def arrays(tensors: Iterable[Tensor]) -> States:
+    """Tensors of a saved step as steps and sessions take them. A worker wrote them, and what they say need not be so.
+
+    Raises:
+        ModelRejected: `state_unfit`: a tensor is not what it says.
+    """
+    try:
+        return {tensor.name: np.require(tensor.readable(), requirements="A") for tensor in tensors}
+    except (ValueError, OverflowError) as error:
+        raise ModelRejected(f"a tensor is not what it says: {error}", reason="state_unfit") from error
 
 
 def files(steps: Sequence[MapStep]) -> tuple[set[str], set[str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from changeover.errors import ModelRejected, ModelRunFailed
 from changeover.runtime.stateless import Stateless
 from changeover.runtime.stepping import Inputs, States, Stepper
 from changeover.runtime.tools import open_tools
 from changeover.sequences.back import rebuilt
+from changeover.sequences.mapping import arrays
 from changeover.sequences.moves import Conversion
 from changeover.sequences.saved import Saved
 from changeover.sequences.section import Declared
@@ -45,7 +44,7 @@ class Converting:
         asked_to = self._declared.on_changeover == "replay" and not back
         if asked_to or (self._layout.states and not saved.states):
             return self._tensors(self._replayed(saved))
-        return self._tensors(self._conversion.taken(_arrays(saved.states), back=back))
+        return self._tensors(self._conversion.taken(arrays(saved.states), back=back))
 
     def hand(self, saved: Saved, to: int) -> Saved:
         """What is released to a loading: an older one gets its own states back.
@@ -55,12 +54,12 @@ class Converting:
         """
         if to > self._number:
             return saved
-        return rebuilt(saved, self._conversion.handed(_arrays(saved.states)))
+        return rebuilt(saved, self._conversion.handed(arrays(saved.states)))
 
     def _replayed(self, saved: Saved) -> States:
         if not saved.inputs:
             raise ModelRejected("no inputs were kept that could be replayed (sequence.replay)", reason="state_unfit")
-        steps: list[Inputs] = [_arrays(step) for step in saved.inputs]
+        steps: list[Inputs] = [arrays(step) for step in saved.inputs]
         try:
             return self._stepper.replay(steps, whole=saved.steps <= len(steps))
         except ModelRunFailed as error:
@@ -70,11 +69,3 @@ class Converting:
         return tuple(
             from_numpy(state.input, states[state.input], Datatype[state.datatype]) for state in self._layout.states
         )
-
-
-def _arrays(tensors: tuple[Tensor, ...]) -> States:
-    """As a session takes them. Another worker wrote them, and what they say of themselves need not be so."""
-    try:
-        return {tensor.name: np.require(tensor.readable(), requirements="A") for tensor in tensors}
-    except (ValueError, OverflowError) as error:
-        raise ModelRejected(f"a tensor is not what it says: {error}", reason="state_unfit") from error
