@@ -24,7 +24,7 @@ def test_an_empty_budget_of_replays_is_a_verdict(
         post = Post(stage, fleet)
         post.stand()
         seen = Window((5, 2, 1), 0, 1, 500, Arm(), Arm(requests=40, failures=30, shielded=30, spent=3))
-        monkeypatch.setattr(fleet, "evidence", lambda *_: seen)
+        monkeypatch.setattr(fleet, "evidence", lambda *_, **__: seen)
         assert post.look() == (Event.STEP_FAILED, "shield_exhausted", "judge")
 
     run(scenario)
@@ -80,7 +80,7 @@ def test_a_judge_that_raises_holds_the_step(stage: Stage, fleet: MemoryFleet, mo
         post.current.rollout = replace(post.current.rollout, reason="judge_failed")
         assert post.look() is None
         seen = Window((5, 2, 1), 0, 1, 500, Arm(), Arm(requests=40, failures=30, shielded=30, spent=3))
-        monkeypatch.setattr(fleet, "evidence", lambda *_: seen)
+        monkeypatch.setattr(fleet, "evidence", lambda *_, **__: seen)
         assert post.look() == (Event.STEP_FAILED, "shield_exhausted", "judge")
 
     run(scenario)
@@ -107,7 +107,7 @@ def test_an_empty_budget_is_no_verdict_where_both_versions_fail(
         post = Post(stage, fleet)
         post.stand()
         arms = Arm(requests=200, failures=failures), Arm(requests=100, failures=20, shielded=20, spent=3)
-        monkeypatch.setattr(fleet, "evidence", lambda *_: Window((5, 2, 1), 0, 1, 5000, *arms))
+        monkeypatch.setattr(fleet, "evidence", lambda *_, **__: Window((5, 2, 1), 0, 1, 5000, *arms))
         assert post.look() == heard
 
     run(scenario)
