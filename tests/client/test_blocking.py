@@ -45,7 +45,9 @@ def test_texts_go_and_come(client: Client) -> None:
     """As object arrays of `bytes`, whatever they were sent as."""
     model = onnx_models.identity(Datatype.BYTES, ("N",)).SerializeToString()
     if not any(one["name"] == "texts" for one in client.models()):
-        client.wait("texts", client.push("texts", model, plan={"rollout": {"strategy": "instant"}})["rollout"])
+        pushed = client.push("texts", model, plan={"rollout": {"strategy": "instant"}})
+        ended = client.wait("texts", pushed["rollout"])
+        assert ended["phase"] == "succeeded", ended
     found = client.infer("texts", {"x": np.array(["ä", b"b", ""], object)})["y"]
     assert (found.dtype, found.tolist()) == (np.dtype(object), ["ä".encode(), b"b", b""])
 

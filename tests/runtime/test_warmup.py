@@ -49,6 +49,14 @@ def test_a_sound_model_passes_and_may_batch(loaded: Loaded) -> None:
     assert warm.run_ms > 0
 
 
+@pytest.mark.parametrize("datatype", Datatype, ids=lambda d: d.name)
+@pytest.mark.parametrize("shape", [("N",), ("N", 3)])
+def test_rows_of_every_datatype_may_be_batched(loaded: Loaded, datatype: Datatype, shape: Any) -> None:
+    """Also where a row is one number, or one text."""
+    made = loaded(onnx_models.identity(datatype, shape))
+    assert warmup.warm_up(made, batchable=True, max_batch=8, finite=True).batchable
+
+
 def test_nan_is_refused_unless_it_is_meant(loaded: Loaded) -> None:
     """The plan can say that a model means it."""
     model = loaded(onnx_models.not_a_number())

@@ -195,7 +195,7 @@ def _same_alone(
         for spec, one, many in zip(session.outputs, alone, whole, strict=True):
             if one.shape[:1] != (1,) or many.shape != (len(rows[0]), *one.shape[1:]):
                 return False  # as many rows, or as long ones, as the data of all rows have it
-            if not _equal(_floats(spec, one[0]), _floats(spec, many[row])):
+            if not _equal(_floats(spec, one), _floats(spec, many[row : row + 1])):
                 return False
     return True
 
@@ -224,7 +224,7 @@ def _unlike(specs: Sequence[TensorSpec], rows: list[Array], size: int, *, intege
     for spec, array in zip(specs, rows, strict=True):
         many = array[:size].copy()
         if spec.datatype is Datatype.BF16:
-            many[-1] = _bf16(_floats(spec, many[-1]) * np.float32(_TIMES))
+            many[-1:] = _bf16(_floats(spec, many[-1:]) * np.float32(_TIMES))
         elif spec.datatype in _FLOATS or (integers and spec.datatype in _PIXELS):
             many[-1] *= many.dtype.type(_TIMES)
         elif integers and spec.datatype in _INTEGERS:
