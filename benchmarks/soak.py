@@ -2,7 +2,8 @@
 
     python benchmarks/soak.py [--duration 20m] [--gateways N] [--seed N] [--rate R] [--out FOLDER]
 
-Traffic goes over kept and fresh connections, and every answer is checked by value. In the first part, at most 0.6 of
+Traffic goes over kept and fresh connections, and every answer is checked by value. The capacity is measured before it
+and again each minute, and the rate follows it, unless a rate is asked for. In the first part, at most 0.6 of
 the time, up to 1,100 changeovers go by and nothing is killed: what lasts must not grow. In the second part workers,
 controller, gateways and zygote are killed while changeovers go on. Figures come as JSON lines; the report is
 FOLDER/soak.json and soak.html, the log of the server beside it. Ctrl-C ends it early, with the report so far.
@@ -48,6 +49,11 @@ RETRIES = 5
 CONNECTIONS = 256
 WARM = 0.1
 """Changeovers before the first footprint: thread pools fill up, and windows of minutes; neither grows for ever."""
+PACE_EVERY = 60.0
+"""Seconds after which the capacity is measured again: that of a shared machine changes by the minute."""
+PACE_S = 2.0
+PACE_CALLERS = 32
+_HARDLY = 1.0
 BEHIND_MS = 500.0
 """With a latency above this the next changeover waits: at 0.9 of capacity a backlog needs time to go away."""
 MOST_WAIT = 5.0
@@ -65,6 +71,8 @@ class Soak:
         self._gateways = evidence.gateways
         self._bench: BenchProcess | None = None
         self._over = threading.Event()
+        self._measuring = threading.Lock()
+        self._pace_at = 0.0
 
     def run(self) -> None:
         """Measure the capacity, then both parts, then gather what was counted."""
@@ -75,28 +83,53 @@ class Soak:
             self._household = Household(server.process.pid, server.port)
             self._name = subject.name
             self.evidence.gateways = len(self._household.pids("gateway"))
-            spec = self._load(spec_for(subject, server.port, _most_versions(self.evidence.duration_s)))
+            self._spec = spec_for(subject, server.port, _most_versions(self.evidence.duration_s))
             self._changer = Changer(server, subject.name, subject.versions)
             self._leaving = stack.enter_context(Leaving())
             sampler = stack.enter_context(Sampler(self._household))
             try:
-                with self._traffic(spec):
+                with self._traffic(self._load()):
                     self._parts()
             finally:
                 self.evidence.samples, self.evidence.ended = sampler.samples, self._leaving.ended
                 self.evidence.changes = self._changer.changes
 
-    def _load(self, spec: LoadSpec) -> LoadSpec:
+    def _load(self) -> LoadSpec:
         """Return the load: of the rate asked for, else at 0.9 of the capacity, which is measured now."""
         evidence = self.evidence
         if not evidence.rate:
-            evidence.capacity = capacity(replace(spec, seed=evidence.seed))
-            evidence.rate = SHARE * evidence.capacity
+            self._found(capacity(replace(self._spec, seed=evidence.seed)))
         say(f"soak: {evidence.rate:,.0f} requests/s, {evidence.gateways} gateways, seed {evidence.seed}")
         return replace(
-            spec, mode="open", rate=evidence.rate, arrivals="poisson", duration_s=1e7, connections=CONNECTIONS,
-            retries=RETRIES, keep_rows=False, timeout_s=PATIENT_S, seed=self.evidence.seed,
+            self._spec, mode="open", rate=evidence.rate, arrivals="poisson", duration_s=1e7, connections=CONNECTIONS,
+            retries=RETRIES, keep_rows=False, timeout_s=PATIENT_S, seed=evidence.seed,
         )  # fmt: skip
+
+    def _found(self, found: float) -> None:
+        self.evidence.capacities.append((time.monotonic(), found))
+        self.evidence.rate = SHARE * found
+        self._pace_at = time.monotonic() + PACE_EVERY
+
+    def _pace(self) -> None:
+        """Now and then measure again what the machine can do, by as many callers as find most, and load it with that.
+
+        The open loop hardly sends meanwhile; the callers' answers are checked like all others. Nothing is killed.
+        """
+        evidence, bench = self.evidence, self._bench
+        if not evidence.capacities or bench is None or time.monotonic() < self._pace_at:
+            return
+        with self._measuring:
+            bench.pace(_HARDLY)
+            self._let_backlog_go(time.monotonic() + MOST_WAIT)
+            callers = replace(
+                self._spec, mode="closed", duration_s=PACE_S, connections=PACE_CALLERS, seed=evidence.seed
+            )
+            with BenchProcess(callers) as measured:
+                result = measured.result(PATIENT_S + 30)
+            if not result["clean"]:
+                evidence.trouble.append("A measurement of the capacity met answers that were wrong or missing.")
+            self._found(float(result["throughput"]))
+            bench.pace(evidence.rate)
 
     @contextmanager
     def _traffic(self, spec: LoadSpec) -> Iterator[None]:
@@ -147,6 +180,7 @@ class Soak:
                 say(f"soak: {seconds:.0f} s, {self._changer.succeeded} changeovers, {len(self.evidence.kills)} kills")
             time.sleep(pause)
             self._let_backlog_go(until)
+            self._pace()
 
     def _watch_worker(self, version: int) -> None:
         title = f"worker {self._name}/{version}"
@@ -194,7 +228,8 @@ class Soak:
             if (due > end - every / 2 and not owing) or self._over.wait(max(due - time.monotonic(), 0)):
                 return
             order = order or self._random.sample(ROLES, len(ROLES))
-            killed = killer.kill(order.pop(), within=0.3)  # any moment of a changeover
+            with self._measuring:
+                killed = killer.kill(order.pop(), within=0.3)  # any moment of a changeover
             if killed is not None:
                 at = killed.kill.at - self.evidence.started
                 say(f"soak: {at:.0f} s, {killed.kill.role} {killed.kill.pid} killed")

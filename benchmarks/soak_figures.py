@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 from changeover.bench.breaks import Told, tell_apart
@@ -29,6 +30,8 @@ class Evidence:
     """Everything a soak counted. Times are those of `time.monotonic`.
 
     Attributes:
+        capacities: when it was measured, and what was found, in requests a second; empty where a rate was asked for.
+        rate: the last one, in requests a second.
         seconds: the generator's progress documents, each with `at`.
         footprints: what lasts, held at quiet moments: `before` and `after` the undisturbed changeovers, at the `end`.
         undisturbed: changeovers in the part without kills.
@@ -43,7 +46,7 @@ class Evidence:
     gateways: int
     environment: dict[str, Any]
     started: float = 0.0
-    capacity: float = 0.0
+    capacities: list[tuple[float, float]] = field(default_factory=list)
     rate: float = 0.0
     undisturbed: int = 0
     changes: list[Change] = field(default_factory=list)
@@ -99,9 +102,21 @@ def _requests(evidence: Evidence) -> Figure:
         "met": counts.pop("requests") >= wanted and not any(counts.values()),
         "requests": int(result.get("requests", 0)),
         **counts,
-        "per_second": round(evidence.rate),
-        "capacity": round(evidence.capacity),
+        "per_second": round(result.get("throughput", 0.0)),
+        "capacity": _capacity([found for _, found in evidence.capacities]),
         "reach": f">= {wanted:,} requests; 0 failed, shed, wrong and stale",
+    }
+
+
+def _capacity(found: Sequence[float]) -> Figure | None:
+    """Of the measurements, in requests a second; None where a rate was asked for."""
+    if not found:
+        return None
+    return {
+        "measured": len(found),
+        "least": round(min(found)),
+        "median": round(median(found)),
+        "most": round(max(found)),
     }
 
 

@@ -43,6 +43,35 @@ def test_stop_keeps_what_was_due_before() -> None:
     assert arrivals.done
 
 
+def test_another_pace() -> None:
+    """A rate holds from the next request on; one that would have been due much later comes at the new pace."""
+    arrivals = Arrivals(LoadSpec("m", X, rate=1.0, duration_s=60.0), 0.0)
+    assert drain(arrivals, 0.0) == [0.0]
+    arrivals.pace(100.0, 0.2)
+    assert drain(arrivals, 0.235) == pytest.approx([0.21, 0.22, 0.23])
+    arrivals.pace(0.5, 0.235)
+    assert drain(arrivals, 5.0) == pytest.approx([0.24, 2.24, 4.24])
+
+
+def test_what_is_overdue_at_another_pace_stays_due() -> None:
+    """The next request has not become later by a slower rate; after a stop nothing is due at any rate."""
+    arrivals = Arrivals(LoadSpec("m", X, rate=10.0, duration_s=60.0), 0.0)
+    arrivals.pace(2.0, 0.25)
+    assert drain(arrivals, 0.7) == pytest.approx([0.0, 0.5])
+    arrivals.stop(0.7)
+    assert drain(arrivals, 9.0) == []
+    arrivals.pace(1000.0, 9.0)
+    assert drain(arrivals, 10.0) == []
+    assert arrivals.done
+
+
+def test_callers_have_no_pace() -> None:
+    """In a closed loop a request is due when a caller is free, whatever rate is told."""
+    arrivals = Arrivals(LoadSpec("m", X, mode="closed", requests=2, duration_s=9.0), 1.0)
+    arrivals.pace(0.1, 1.0)
+    assert [arrivals.take(2.5), arrivals.take(2.6)] == [2.5, 2.6]
+
+
 def test_seed_fixes_poisson_arrivals() -> None:
     """The same seed gives the same times, another seed others."""
 

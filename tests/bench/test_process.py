@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -39,6 +40,19 @@ def test_stop_early() -> None:
     assert result["clean"]
     assert seen
     assert result["elapsed_s"] < 15
+
+
+def test_another_pace() -> None:
+    """A new rate holds within the run; one that is none is refused, and one for a run that has ended is nothing."""
+    with Stub() as stub, BenchProcess(load(stub, mode="open", rate=1.0, requests=0, duration_s=60.0)) as bench:
+        for no_rate in (0.0, -1.0, math.nan):
+            with pytest.raises(ValueError, match="above 0"):
+                bench.pace(no_rate)
+        bench.pace(500.0)
+        wait_for(lambda: (bench.progress or {}).get("per_second", 0) > 100, "the new rate", patience=10)
+        bench.stop()
+        assert bench.result(10)["clean"]
+        bench.pace(1.0)
 
 
 def test_capacity() -> None:

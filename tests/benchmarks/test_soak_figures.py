@@ -25,13 +25,22 @@ def footprint(**changes: Any) -> dict[str, Any]:
 
 def evidence() -> Evidence:
     """A clean soak of 20 minutes: version 2 to 1011, the last ten with a kill of each role."""
-    found = Evidence(1200.0, 5, 2, {"cores": 2}, started=100.0, capacity=1000.0, rate=900.0, undisturbed=1000)
+    found = Evidence(1200.0, 5, 2, {"cores": 2}, started=100.0, rate=1080.0, undisturbed=1000)
     found.changes = [Change(v, 100.0 + v, 100.2 + v, "succeeded") for v in range(2, 1012)]
+    found.capacities = [(100.0, 1000.0), (700.0, 800.0), (760.0, 1200.0)]
     kills = [Kill(1106.0 + i, role, 70 + i, frozenset({40_001})) for i, role in enumerate(ROLES)]
     found.kills = [Killed(kill, 0.4) for kill in kills]
     found.workers, found.ended = {2: 501, 3: 502}, {501: 103.5, 502: 104.4}
     switches = [{"from": str(v), "to": str(v + 1), "last_old_s": float(v + 1)} for v in (2, 3)]
-    counts = {"requests": 300_000, "failed": 0, "shed": 0, "wrong": 0, "wrong_version": 0, "stale": 0}
+    counts = {
+        "requests": 300_000,
+        "throughput": 250.4,
+        "failed": 0,
+        "shed": 0,
+        "wrong": 0,
+        "wrong_version": 0,
+        "stale": 0,
+    }
     found.result = {"started_monotonic": 100.0, "switches": switches, **counts}
     found.breaks = [Break(1108.1, 40_001, "connection reset", busy=True, retried=True)]
     found.footprints = {"before": footprint(), "after": footprint(rss_bytes=163_000_000), "end": footprint()}
@@ -49,6 +58,8 @@ def test_a_clean_soak_meets_everything() -> None:
     """Without a defect no figure is missed, and the growth and the leaving of workers are told in numbers."""
     found = {figure["figure"]: figure for figure in figures(evidence())}
     assert missed(evidence()) == set()
+    assert found["requests"]["per_second"] == 250
+    assert found["requests"]["capacity"] == {"measured": 3, "least": 800, "median": 1000, "most": 1200}
     assert found["growth"]["memory_mb"] == 3.0
     assert found["broken_by_kill"]["requests_sent_again"] == 1
     assert found["old_worker_gone"]["worst_s"] == 0.5

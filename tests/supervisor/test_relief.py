@@ -28,13 +28,11 @@ class Patient:
         os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
         self.member = Member(1, Role.PROVER, Link(ours), self.child.pid)
         self.looks: list[Callable[[], None]] = []
-        self.pauses: list[float] = []
         self.used = 1.0
         self.done = False
         Relief(self._later).watch(self.member, lambda: self.done)
 
-    def _later(self, pause: float, call: Callable[[], None]) -> None:
-        self.pauses.append(pause)
+    def _later(self, _: float, call: Callable[[], None]) -> None:
         self.looks.append(call)
 
     def look(self, used: float) -> tuple[int, int]:
@@ -104,14 +102,6 @@ def test_who_has_ended_is_left_alone(patient: Patient) -> None:
     patient.member.reaped = True
     assert patient.look(0.0) == IDLE
     assert patient.looks == []
-
-
-@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
-def test_where_one_starved_the_next_is_soon_looked_at(patient: Patient) -> None:
-    """Two seconds are long for a load that takes a tenth of one; nobody is looked at so often without a reason."""
-    patient.look(1000.0)
-    patient.look(0.0)
-    assert patient.pauses == [2.0, 2.0, 0.25]
 
 
 @pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")

@@ -1,15 +1,18 @@
 """`python -m changeover.bench SPECFILE`: run a saved `LoadSpec`, one JSON document a line on stdout.
 
 The first line is `{"kind": "started"}`, then one `progress` a second, at the end `result` (or `capacity`). SIGTERM and
-SIGINT stop the sending; the result still comes. Exit code 0 when the run took place, whatever it found.
+SIGINT stop the sending; the result still comes. A number on stdin is the open loop's rate from then on. Exit code 0 when
+the run took place, whatever it found.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +38,20 @@ def main() -> None:
     if arguments.find_capacity:
         emit(find_capacity(spec, stop=stop))
         return
-    run = run_load(spec, stop, emit)
+    rates: deque[float] = deque()
+    threading.Thread(target=listen, args=(rates,), name="bench-rates", daemon=True).start()
+    run = run_load(spec, stop, emit, rates)
     if arguments.records:
         run.records.save(arguments.records)
     emit(run.result)
+
+
+def listen(rates: deque[float]) -> None:
+    """Take the lines of stdin until its end, past Python's buffer: its lock would be held when the process ends."""
+    rest = b""
+    while piece := os.read(0, 4096):
+        *lines, rest = (rest + piece).split(b"\n")
+        rates.extend(float(line) for line in lines)
 
 
 def emit(document: dict[str, Any]) -> None:

@@ -48,6 +48,14 @@ class Arrivals:
             self.due = due_next if due_next < self._end and self.taken < self._most else math.inf
         return due
 
+    def pace(self, rate: float, now: float) -> None:
+        """So many requests a second after the one that is due next, which may come sooner for it."""
+        if not self._open or self.done:
+            return
+        self._mean = 1 / rate
+        if self.due > now:
+            self.due = min(self.due, now + self._gap())
+
     def stop(self, now: float) -> None:
         """Make nothing due after `now`; what was due before is still handed out."""
         self._end = min(self._end, now)
@@ -58,5 +66,5 @@ class Arrivals:
         if self._random is None:
             return self._mean
         if not self._gaps:
-            self._gaps = self._random.exponential(self._mean, _BLOCK).tolist()
-        return self._gaps.pop()
+            self._gaps = self._random.exponential(1.0, _BLOCK).tolist()
+        return self._gaps.pop() * self._mean

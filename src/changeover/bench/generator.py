@@ -39,15 +39,21 @@ class Run:
     records: Records = field(repr=False)
 
 
-def run_load(spec: LoadSpec, stop: threading.Event | None = None, on_progress: OnProgress | None = None) -> Run:
+def run_load(
+    spec: LoadSpec,
+    stop: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
+    rates: deque[float] | None = None,
+) -> Run:
     """Run the load to its end, or until `stop` is set, wait for what is in flight, and report.
 
-    `on_progress` gets one document a second from the same thread: whatever it takes delays requests.
+    `on_progress` gets one document a second from the same thread: whatever it takes delays requests. What another
+    thread appends to `rates` is the open loop's rate from then on, in requests a second.
 
     Raises:
         InvalidRequest: an input has a type that cannot be sent.
     """
-    generator = Generator(spec, stop or threading.Event(), on_progress)
+    generator = Generator(spec, stop or threading.Event(), on_progress, rates)
     collecting = gc.isenabled()
     gc.disable()  # a collection would show up as latency; nothing here makes cycles
     try:
@@ -61,12 +67,15 @@ def run_load(spec: LoadSpec, stop: threading.Event | None = None, on_progress: O
 class Generator:
     """State of one run. `run` is its whole flow; everything else is a step of it."""
 
-    def __init__(self, spec: LoadSpec, stop: threading.Event, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, spec: LoadSpec, stop: threading.Event, on_progress: OnProgress | None, rates: deque[float] | None
+    ) -> None:
         self.spec = spec
         self.records = Records()
         self._totals = None if spec.keep_rows else Totals(spec.order)
         self._stop = stop
         self._on_progress = on_progress
+        self._rates = rates if rates is not None else deque()
         self._requests = [infer_request(spec, i, close=False) for i in range(spec.samples)]
         self._closing_requests: dict[int, bytes] = {}
         self._answers = Answers(spec, self.records)
@@ -237,13 +246,15 @@ class Generator:
         connection.close()  # which also takes it out of epoll
 
     def _look(self, now: float) -> None:
-        """Do what needs no exact moment: stop when told to, fail what waited too long.
+        """Do what needs no exact moment: stop when told to, change the rate, fail what waited too long.
 
         What waited for a connection has the whole time left from then on: given up at once, after the server had begun
         with it, a backlog of a few seconds would never end, however fast the server is again.
         """
         if self._stop.is_set():
             self._arrivals.stop(now)
+        while self._rates:
+            self._arrivals.pace(self._rates.popleft(), now)
         for connection in list(self._connections.values()):
             if connection.busy and now - connection.sent > self.spec.timeout_s:
                 self._fail(connection, Broken("timeout"))

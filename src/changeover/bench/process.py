@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -71,7 +72,7 @@ class BenchProcess:
         command += ["--find-capacity"] if self._capacity else []
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment, process_group=0
+            command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, env=environment, process_group=0
         )
         self._reader = threading.Thread(target=self._read, name="bench-reader", daemon=True)
         self._reader.start()
@@ -81,6 +82,18 @@ class BenchProcess:
         if self._process.poll() not in (None, 0):
             self.close()
             raise Internal(f"the load generator ended with code {self._process.returncode}")
+
+    def pace(self, rate: float) -> None:
+        """Send so many requests a second from now on (open loop).
+
+        Raises:
+            ValueError: a rate that is not above 0.
+        """
+        if not rate > 0:
+            raise ValueError(f"an open loop needs a rate above 0, not {rate}")
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):  # it has ended, and `result` says how
+                os.write(self._process.stdin.fileno(), f"{rate}\n".encode())
 
     def stop(self) -> None:
         """Send no more; what is in flight is still waited for. Call `result` afterwards."""
@@ -116,8 +129,9 @@ class BenchProcess:
             self._process.wait()
             if self._reader is not None:
                 self._reader.join()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    stream.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read(self) -> None:

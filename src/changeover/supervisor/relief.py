@@ -1,14 +1,13 @@
 """Relief for who starves: a machine without idle time leaves the idle policy next to nothing (docs/adr/0014).
 
-Provers, and workers that load, have the idle policy. A thread of theirs that wants a core and gets less than a tenth
-of one is lifted to the controller's level, the normal policy with niceness 10 and slices of 0.1 ms, and put back when
-there is time to spare again. A worker that is loaded brings all its threads back itself.
+Provers, and workers that load, have the idle policy. A thread of theirs that wants a core and gets next to none is
+lifted to the controller's level, the normal policy with niceness 10 and slices of 0.1 ms, and put back when there is
+time to spare again. A worker that is loaded brings all its threads back itself.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable
 from time import monotonic
@@ -19,21 +18,18 @@ from changeover.supervisor.family import Member
 
 NICENESS = 10
 """As the controller has it."""
-_PERIOD, _SOON = 2.0, 0.25
-"""Seconds between two looks; while somebody starved in the last `_LATELY` seconds it is known what that machine is."""
-_LATELY = 30.0
-_STARVING, _PLENTY = 0.1, 0.5
+_PERIOD = 0.1
+"""Seconds between two looks: a load or a proof takes a few of them where there is time to spare."""
+_STARVING, _PLENTY = 0.04, 0.5
 """Of a core: under the first it is lifted, over the second it is put back."""
 log = logging.getLogger("changeover.supervisor")
 
 
 class Relief:
-    """Looks after those with the idle policy, now and then. `later(delay, call)` is the supervisor's timer."""
+    """Looks after those with the idle policy, while they live or load. `later(delay, call)` is the supervisor's timer."""
 
     def __init__(self, later: Callable[[float, Callable[[], None]], None]) -> None:
         self._later = later
-        self._starved = -math.inf
-        """When somebody was lifted last."""
 
     def watch(self, member: Member, done: Callable[[], bool] = lambda: False) -> None:
         """A prover has begun to live, or a worker to load, until it is `done`.
@@ -46,7 +42,6 @@ class Relief:
     def _look_later(self, member: Member, lifted: set[int], done: Callable[[], bool]) -> None:
         began, pid = monotonic(), member.pid or 0
         used = {task: vitals.processor_time(task) for task in vitals.tasks(pid)}
-        period = _SOON if began - self._starved < _LATELY else _PERIOD
 
         def look() -> None:
             if member.reaped or member.pid is None or done():
@@ -62,7 +57,7 @@ class Relief:
                 return
             self._look_later(member, lifted, done)
 
-        self._later(period, look)
+        self._later(_PERIOD, look)
 
     def _judge(self, member: Member, task: int, got: float, lifted: set[int]) -> None:
         """Lift a thread or put it back, by what it got of a core."""
@@ -72,7 +67,6 @@ class Relief:
             if not lifted:
                 log.info("%r got %.1f %% of a core: it is lifted to niceness %d", member, 100 * got, NICENESS)
             lifted.add(task)
-            self._starved = monotonic()
         elif got > _PLENTY and task in lifted and not idle:
             os.setpriority(os.PRIO_PROCESS, task, 19)
             os.sched_setscheduler(task, os.SCHED_IDLE, os.sched_param(0))
