@@ -1,8 +1,8 @@
 """`python -m changeover.bench SPECFILE`: run a saved `LoadSpec`, one JSON document a line on stdout.
 
 The first line is `{"kind": "started"}`, then one `progress` a second, at the end `result` (or `capacity`). SIGTERM and
-SIGINT stop the sending; the result still comes. A number on stdin is the open loop's rate from then on. Exit code 0 when
-the run took place, whatever it found.
+SIGINT stop the sending; the result still comes. A number that a pipe on stdin brings is the open loop's rate from then
+on. Exit code 0 when the run took place, whatever it found.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def main() -> None:
         emit(find_capacity(spec, stop=stop))
         return
     rates: deque[float] = deque()
-    threading.Thread(target=listen, args=(rates,), name="bench-rates", daemon=True).start()
+    if not os.isatty(0):  # to read a terminal would stop it in the background
+        threading.Thread(target=listen, args=(rates,), name="bench-rates", daemon=True).start()
     run = run_load(spec, stop, emit, rates)
     if arguments.records:
         run.records.save(arguments.records)

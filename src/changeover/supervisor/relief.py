@@ -26,7 +26,7 @@ log = logging.getLogger("changeover.supervisor")
 
 
 class Relief:
-    """Looks after those with the idle policy, while they live or load. `later(delay, call)` is the supervisor's timer."""
+    """Looks after those with the idle policy while they live or load. `later(delay, call)` is a timer."""
 
     def __init__(self, later: Callable[[float, Callable[[], None]], None]) -> None:
         self._later = later
