@@ -155,30 +155,29 @@ class Soak:
         end = start + evidence.duration_s
         wanted = round(CHANGEOVERS * evidence.share)
         warm = max(3, round(wanted * WARM))
-        self._changeovers(warm, start + evidence.duration_s * 0.15, 0.1)
+        self._changeovers(warm, start + evidence.duration_s * 0.15)
         evidence.footprints["before"] = self._quiet_footprint()
-        self._changeovers(warm + wanted, start + evidence.duration_s * 0.6, 0.1)
+        self._changeovers(warm + wanted, start + evidence.duration_s * 0.6)
         evidence.undisturbed = len(self._changer.changes)
         evidence.footprints["after"] = self._quiet_footprint()
         killer = threading.Thread(target=self._kill, args=(end,), name="killer", daemon=True)
         killer.start()
         try:
-            self._changeovers(10**6, end, 0.3)
+            self._changeovers(10**6, end)
             killer.join(OVERTIME)
         finally:
             self._over.set()
             killer.join()
         evidence.footprints["end"] = self._quiet_footprint()
 
-    def _changeovers(self, wanted: int, until: float, pause: float) -> None:
-        """Go on until so many succeeded in all, or until the time is over."""
+    def _changeovers(self, wanted: int, until: float) -> None:
+        """One after the other, until so many succeeded in all, or until the time is over."""
         while self._changer.succeeded < wanted and time.monotonic() < until:
             change = self._changer.change()
             self._watch_worker(change.version)
             if change.version % 50 == 0:
                 seconds = time.monotonic() - self.evidence.started
                 say(f"soak: {seconds:.0f} s, {self._changer.succeeded} changeovers, {len(self.evidence.kills)} kills")
-            time.sleep(pause)
             self._let_backlog_go(until)
             self._pace()
 
