@@ -28,16 +28,17 @@ class Patient:
         os.sched_setscheduler(self.child.pid, os.SCHED_IDLE, os.sched_param(0))
         self.member = Member(1, Role.PROVER, Link(ours), self.child.pid)
         self.looks: list[Callable[[], None]] = []
-        self.used = 1.0
+        self.now = self.used = 1.0
         self.done = False
         Relief(self._later).watch(self.member, lambda: self.done)
 
     def _later(self, _: float, call: Callable[[], None]) -> None:
         self.looks.append(call)
 
-    def look(self, used: float) -> tuple[int, int]:
-        """After so much more processor time: policy and niceness now."""
-        self.used += used
+    def look(self, share: float) -> tuple[int, int]:
+        """A tenth of a second later, with so much of a core in it: policy and niceness now."""
+        self.now += 0.1
+        self.used += 0.1 * share
         self.looks.pop()()
         return os.sched_getscheduler(self.child.pid), os.getpriority(os.PRIO_PROCESS, self.child.pid)
 
@@ -54,6 +55,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     """Its processor time is what the test says."""
     made: list[Patient] = []
     monkeypatch.setattr(vitals, "processor_time", lambda _: made[0].used if made else 1.0)
+    monkeypatch.setattr(relief, "monotonic", lambda: made[0].now if made else 1.0)
     monkeypatch.setattr(vitals, "wants_a_core", lambda _: True)
     made.append(Patient())
     yield made[0]
@@ -62,11 +64,40 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
 
 @pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
 def test_who_starves_is_lifted_and_put_back(patient: Patient) -> None:
-    """A thousand seconds are plenty, whatever the time between two looks; nothing is nothing."""
-    assert patient.look(1000.0) == IDLE
+    """More than half of a core is plenty, whatever it was before."""
     assert [patient.look(0.0), patient.look(0.0)] == [LIFTED, LIFTED]
-    assert patient.look(1000.0) == IDLE
+    assert patient.look(0.9) == IDLE
     assert patient.look(0.0) == LIFTED
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_sits_out_a_burst_is_not_lifted(patient: Patient) -> None:
+    """Beside a large model on a machine with time to spare it gets nothing for some tenths of a second, then all."""
+    assert {patient.look(share) for share in (0.3, 0.2, 0.3, 0.0, 0.0, 0.4, 0.0, 0.0, 0.0, 0.3, 0.0)} == {IDLE}
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_starves_after_good_times_is_lifted_within_a_second(patient: Patient) -> None:
+    """What it had before the last second does not count."""
+    assert {patient.look(0.5) for _ in range(20)} == {IDLE}
+    found = [patient.look(0.0) for _ in range(10)]
+    assert found[-1] == LIFTED
+    assert IDLE in found
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_gets_enough_for_half_a_second_is_put_back(patient: Patient) -> None:
+    """Under contention alone this level has a tenth of a core: a fifth says that there is idle time."""
+    assert patient.look(0.0) == LIFTED
+    found = [patient.look(0.25) for _ in range(6)]
+    assert found[:3] == [LIFTED] * 3
+    assert found[-1] == IDLE
+
+
+@pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
+def test_who_gets_a_tenth_of_a_core_stays_lifted(patient: Patient) -> None:
+    """That is what the level brings on a full machine."""
+    assert {patient.look(0.0)} | {patient.look(0.1) for _ in range(30)} == {LIFTED}
 
 
 @pytest.mark.skipif(not quiet._may_renice(), reason="raising a priority again is not allowed here")
@@ -134,7 +165,7 @@ def test_a_thread_that_starves_is_lifted_and_no_other(monkeypatch: pytest.Monkey
         thread = int(loading.child.stdout.readline())
         os.sched_setscheduler(loading.child.pid, os.SCHED_OTHER, os.sched_param(0))
         looks = loading.looks.pop
-        looks()()  # of the first one alone: the other was not born yet, or was
+        looks()()  # the first look at this thread, where it was not born yet at the start
         looks()()
         assert (os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)) == LIFTED
         assert os.getpriority(os.PRIO_PROCESS, loading.child.pid) == 19
