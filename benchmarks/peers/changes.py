@@ -28,6 +28,7 @@ from rig import emit, say
 SHARE = 0.6
 WINDOW = 2.0
 PERIOD = 6.0  # from one command to the next, at least
+STEADY = 5.0  # of it, at least, are far from any change
 SETTLE = 1.0  # after a window, until the time counts as steady again
 LONGEST = 120.0  # after this long no further change of a peer is begun
 REACH = 1.2
@@ -91,7 +92,7 @@ def _change(peer: Peer, version: int) -> tuple[float, float]:
     peer.change(version)
     done = time.monotonic()
     say(f"peers: {peer.title}, version {version} after {done - commanded:.2f} s")
-    time.sleep(max(WINDOW + SETTLE, PERIOD - (done - commanded)))
+    time.sleep(max(WINDOW + SETTLE + STEADY, PERIOD - (done - commanded)))
     return commanded, done
 
 
